@@ -3,7 +3,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod handshake;
-pub mod wire;
 #[cfg(feature = "deflate")]
 pub mod deflate;
+pub mod handshake;
+pub mod wire;

@@ -1,1 +1,17 @@
-//! Bytes to values and back: the frame header, masking, close codes and UTF-8 (RFC 6455 section 5).
+//! Bytes to values and back (RFC 6455 section 5): the frame header, masking, close codes, UTF-8.
+//!
+//! Nothing here keeps state about a connection, knows a role or allocates for a peer.
+
+mod close;
+mod header;
+mod mask;
+mod opcode;
+mod utf8;
+
+pub use close::{CloseCode, CloseFrame, CloseFrameError, MAX_CLOSE_REASON};
+pub use header::{
+    FirstByte, FrameHeader, HeaderError, MAX_CONTROL_PAYLOAD, MAX_HEADER, PayloadLength, SecondByte,
+};
+pub use mask::apply_mask;
+pub use opcode::Opcode;
+pub use utf8::{InvalidUtf8, Utf8Validator, validate_utf8};

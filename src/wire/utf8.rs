@@ -1,0 +1,202 @@
+use std::fmt;
+use std::str;
+
+/// `bytes` as text, if it is UTF-8 from end to end.
+///
+/// # Errors
+///
+/// [`InvalidUtf8`]; a truncated last code point is invalid too.
+#[inline]
+pub fn validate_utf8(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
+    #[cfg(feature = "simdutf8")]
+    return simdutf8::basic::from_utf8(bytes).map_err(|_| InvalidUtf8);
+    #[cfg(not(feature = "simdutf8"))]
+    str::from_utf8(bytes).map_err(|_| InvalidUtf8)
+}
+
+/// Checks text that arrives in pieces, and fails at the first byte that no UTF-8 can contain there.
+///
+/// RFC 6455 section 8.1 wants the connection failed on text that is not UTF-8; this finds it inside an
+/// unfinished frame, without waiting for the message to end.
+///
+/// ```
+/// use framewire::wire::Utf8Validator;
+///
+/// let mut text = Utf8Validator::new();
+/// assert!(text.push(b"caf\xc3").is_ok()); // ends inside a code point
+/// assert!(text.push(b"\xa9").is_ok());
+/// assert!(text.finish().is_ok());
+/// assert!(text.push(b"\xf4\x90").is_err()); // beyond U+10FFFF, known at the second byte
+/// ```
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Utf8Validator {
+    /// The bytes of a code point that is not yet complete.
+    pending: [u8; 4],
+    length: u8,
+}
+
+impl Utf8Validator {
+    /// A validator at the start of a text.
+    pub const fn new() -> Self {
+        Self { pending: [0; 4], length: 0 }
+    }
+
+    /// Checks the next piece.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUtf8`] at the first impossible byte; the text cannot be saved by what follows.
+    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
+        while self.length > 0 {
+            let Some((&next, rest)) = piece.split_first() else { return Ok(()) };
+            let end = usize::from(self.length);
+            self.pending[end] = next;
+            piece = rest;
+            self.length = match Progress::of(&self.pending[..=end]) {
+                Progress::Valid => 0,
+                Progress::Incomplete(_) => self.length + 1,
+                Progress::Invalid => return Err(InvalidUtf8),
+            };
+        }
+        match Progress::of(piece) {
+            Progress::Valid => Ok(()),
+            Progress::Incomplete(tail) => {
+                let tail = &piece[tail..];
+                self.pending[..tail.len()].copy_from_slice(tail);
+                self.length = tail.len() as u8;
+                Ok(())
+            }
+            Progress::Invalid => Err(InvalidUtf8),
+        }
+    }
+
+    /// Ends the text; the validator is then ready for the next one.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUtf8`] if the text ends inside a code point.
+    pub fn finish(&mut self) -> Result<(), InvalidUtf8> {
+        match std::mem::take(&mut self.length) {
+            0 => Ok(()),
+            _ => Err(InvalidUtf8),
+        }
+    }
+}
+
+enum Progress {
+    Valid,
+    /// Valid up to this index, where a code point begins that the piece does not finish.
+    Incomplete(usize),
+    Invalid,
+}
+
+impl Progress {
+    fn of(bytes: &[u8]) -> Self {
+        #[cfg(feature = "simdutf8")]
+        let result = simdutf8::compat::from_utf8(bytes);
+        #[cfg(not(feature = "simdutf8"))]
+        let result = str::from_utf8(bytes);
+        match result {
+            Ok(_) => Self::Valid,
+            Err(error) if error.error_len().is_none() => Self::Incomplete(error.valid_up_to()),
+            Err(_) => Self::Invalid,
+        }
+    }
+}
+
+/// Bytes that are not UTF-8 where RFC 6455 section 8.1 demands it; close code 1007.
+#[allow(clippy::exhaustive_structs, reason = "it has nothing to tell but itself")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidUtf8;
+
+impl fmt::Display for InvalidUtf8 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text is not UTF-8")
+    }
+}
+
+impl std::error::Error for InvalidUtf8 {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The validator's answer byte by byte: `Err(n)` if byte n was refused or, at the end, the length.
+    fn bytewise(bytes: &[u8]) -> Result<(), usize> {
+        let mut text = Utf8Validator::new();
+        for (index, byte) in bytes.iter().enumerate() {
+            text.push(&[*byte]).map_err(|_| index)?;
+        }
+        text.finish().map_err(|_| bytes.len())
+    }
+
+    fn check(bytes: &[u8]) {
+        let expected = str::from_utf8(bytes).is_ok();
+        assert_eq!(validate_utf8(bytes).is_ok(), expected, "{bytes:02x?}");
+        assert_eq!(bytewise(bytes).is_ok(), expected, "{bytes:02x?}");
+        for split in 0..=bytes.len() {
+            let mut text = Utf8Validator::new();
+            let (front, back) = bytes.split_at(split);
+            let valid =
+                text.push(front).and_then(|()| text.push(back)).and_then(|()| text.finish());
+            assert_eq!(valid.is_ok(), expected, "{bytes:02x?} at {split}");
+        }
+    }
+
+    // req: W078, W112
+    #[test]
+    fn accepts_exactly_what_the_standard_library_accepts() {
+        for scalar in 0..=0x10_ffff {
+            if let Some(character) = char::from_u32(scalar) {
+                let mut buffer = [0; 4];
+                let bytes = character.encode_utf8(&mut buffer).as_bytes();
+                assert_eq!(bytewise(bytes), Ok(()));
+                assert!(validate_utf8(bytes).is_ok());
+            }
+        }
+        for first in 0..=255u8 {
+            check(&[first]);
+            for second in 0..=255u8 {
+                check(&[first, second]);
+            }
+        }
+        for third in 0..=255u8 {
+            check(&[0xe0, 0xa0, third]);
+            check(&[0xed, 0xa0, third]);
+            check(&[0xf0, 0x90, third, 0x80]);
+            check(&[0xf4, 0x8f, 0xbf, third]);
+            check(&[0xf4, third, 0xbf, 0xbf]);
+        }
+    }
+
+    // req: W078
+    #[test]
+    fn fails_at_the_first_impossible_byte() {
+        let good = "κόσμε".as_bytes();
+        for (bad, at) in [
+            (&b"\xf4\x90"[..], 1),
+            (b"\xed\xa0", 1),
+            (b"\xe0\x80", 1),
+            (b"\xf0\x8f", 1),
+            (b"\xc0", 0),
+            (b"\xff", 0),
+            (b"\xf5", 0),
+            (b"\x80", 0),
+            (b"\xe2\x82x", 2),
+        ] {
+            let bytes = [good, bad, good].concat();
+            assert_eq!(bytewise(&bytes), Err(good.len() + at), "{bad:02x?}");
+            check(&bytes);
+        }
+    }
+
+    // req: W078
+    #[test]
+    fn a_text_that_ends_inside_a_code_point_is_invalid() {
+        assert_eq!(bytewise(b"\xf0\x9f\x98"), Err(3));
+        let mut text = Utf8Validator::new();
+        text.push(b"\xf0\x9f\x98").unwrap();
+        assert!(text.finish().is_err());
+        assert!(text.push(b"a").is_ok() && text.finish().is_ok());
+    }
+}
