@@ -19,7 +19,9 @@ mod header_list;
 mod headers;
 mod key;
 mod names;
+mod url;
 
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub use key::{accept_key, encode_key, is_valid_key};
+pub use url::{Url, UrlError};
