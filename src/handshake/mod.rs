@@ -15,12 +15,16 @@
 //! **Invariant.** The same bytes give the same value or the same error, however they are cut into
 //! reads; work and memory are linear in the bytes that came.
 
+mod error;
+mod head;
 mod header_list;
 mod headers;
 mod key;
 mod names;
 mod url;
 
+pub use error::{HandshakeError, HeadFault};
+pub use head::HeadLimits;
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub use key::{accept_key, encode_key, is_valid_key};
