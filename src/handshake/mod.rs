@@ -21,6 +21,7 @@ mod header_list;
 mod headers;
 mod key;
 mod names;
+mod request;
 mod url;
 
 pub use error::{HandshakeError, HeadFault};
@@ -28,4 +29,5 @@ pub use head::HeadLimits;
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub use key::{accept_key, encode_key, is_valid_key};
+pub use request::{Request, RequestReader};
 pub use url::{Url, UrlError};
