@@ -22,6 +22,7 @@ mod headers;
 mod key;
 mod names;
 mod request;
+mod response;
 mod url;
 
 pub use error::{HandshakeError, HeadFault};
@@ -30,4 +31,5 @@ pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subpro
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub use key::{accept_key, encode_key, is_valid_key};
 pub use request::{Request, RequestReader};
+pub use response::{Response, encode_switching_protocols};
 pub use url::{Url, UrlError};
