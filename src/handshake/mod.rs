@@ -15,6 +15,7 @@
 //! **Invariant.** The same bytes give the same value or the same error, however they are cut into
 //! reads; work and memory are linear in the bytes that came.
 
+mod client;
 mod error;
 mod head;
 mod header_list;
@@ -23,8 +24,10 @@ mod key;
 mod names;
 mod request;
 mod response;
+mod response_reader;
 mod url;
 
+pub use client::{Accepted, ClientRequest, ClientRequestError};
 pub use error::{HandshakeError, HeadFault};
 pub use head::HeadLimits;
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
@@ -32,4 +35,5 @@ pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub use key::{accept_key, encode_key, is_valid_key};
 pub use request::{Request, RequestReader};
 pub use response::{Response, encode_switching_protocols};
+pub use response_reader::ResponseReader;
 pub use url::{Url, UrlError};
