@@ -1,1 +1,39 @@
 //! The opening handshake as values: HTTP heads in and out (RFC 6455 section 4).
+//!
+//! ```text
+//!   client                                               server
+//!   Url ─► ClientRequest ──encode──►  GET … HTTP/1.1  ──► RequestReader ─► Request
+//!                                                                           │ accept, or refuse
+//!   Accepted ◄─verify─ Response ◄─ ResponseReader ◄── HTTP/1.1 101 ◄── encode_switching_protocols
+//!                                                  ◄── HTTP/1.1 4xx ◄── Response::encode
+//! ```
+//!
+//! Readers take bytes in any portions and leave those behind the head alone, for they may be frames
+//! already. Nothing here opens sockets, reads clocks or draws random numbers: the nonce of the key
+//! is an argument.
+//!
+//! **Invariant.** The same bytes give the same value or the same error, however they are cut into
+//! reads; work and memory are linear in the bytes that came.
+
+mod client;
+mod error;
+mod head;
+mod header_list;
+mod headers;
+mod key;
+mod names;
+mod request;
+mod response;
+mod response_reader;
+mod url;
+
+pub use client::{Accepted, ClientRequest, ClientRequestError};
+pub use error::{HandshakeError, HeadFault};
+pub use head::HeadLimits;
+pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
+pub use headers::{Headers, InvalidHeader, has_token, is_token};
+pub use key::{accept_key, encode_key, is_valid_key};
+pub use request::{Request, RequestReader};
+pub use response::{Response, encode_switching_protocols};
+pub use response_reader::ResponseReader;
+pub use url::{Url, UrlError};

@@ -1,0 +1,298 @@
+//! What can be wrong with a handshake, and what the server answers.
+
+use super::HeaderListError;
+use std::fmt;
+
+/// Why an opening handshake failed.
+///
+/// The first family is found by a server in a request and has a [`status`](Self::status) to answer
+/// with; `Response::from(&error)` is that answer. The second family is found by a client in a
+/// response: there is nobody to answer, [`status`](Self::status) is `None`, and the connection is
+/// failed (RFC 6455 section 4.1).
+///
+/// ```
+/// use framewire::handshake::{HeadLimits, RequestReader};
+///
+/// let mut reader = RequestReader::new(HeadLimits::default());
+/// let error = reader.read(b"POST /chat HTTP/1.1\r\n").unwrap_err();
+/// assert_eq!(error.status(), Some(405));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HandshakeError {
+    /// The request breaks the syntax of HTTP or a limit (RFC 9112 sections 2 to 5): 400, 414, 431.
+    RequestHead(HeadFault),
+    /// The first byte is that of a TLS record: `wss:` spoken to a plain port. 400.
+    TlsHello,
+    /// The request line is that of the HTTP/2 preface (RFC 9113 section 3.4). 400.
+    Http2Preface,
+    /// The method is not `GET` (RFC 6455 section 4.2.1, item 1). 405.
+    MethodNotAllowed,
+    /// The HTTP version is not 1.1 (RFC 6455 section 4.2.1, item 1). 505.
+    HttpVersionNotSupported,
+    /// The request target has neither origin form nor absolute form, or holds a byte that no
+    /// target may hold (RFC 9112 section 3.2). 400.
+    InvalidTarget,
+    /// The request announces a body, or announces it badly (RFC 9112 section 6, RFC 9110 section
+    /// 7.8). 400. The name is that of the header which says so.
+    RequestBody(&'static str),
+    /// A header that the handshake needs is missing (RFC 6455 section 4.2.1). 400.
+    MissingHeader(&'static str),
+    /// A header that may stand once stands more often (RFC 6455 section 11.3, RFC 9112 section
+    /// 3.2). 400.
+    RepeatedHeader(&'static str),
+    /// A header has a value that its definition does not allow (RFC 6455 section 4.2.1). 400.
+    InvalidHeader(&'static str),
+    /// A list header breaks its grammar (RFC 6455 sections 4.1, 4.3 and 9.1). 400.
+    InvalidList {
+        /// The header.
+        name: &'static str,
+        /// What is wrong in it.
+        error: HeaderListError,
+    },
+    /// A version of the WebSocket protocol other than 13 and 8 (RFC 6455 section 4.4). 426.
+    UnsupportedVersion(u8),
+
+    /// The response breaks the syntax of HTTP or a limit (RFC 9112 sections 2 to 5).
+    ResponseHead(HeadFault),
+    /// The peer closed its side before the head of the response was whole.
+    ResponseTruncated,
+    /// A 101 of an HTTP version other than 1.1 (RFC 9110 section 7.8).
+    ResponseHttpVersion,
+    /// More than four interim responses (RFC 9110 section 15.2) before the final one.
+    TooManyInterimResponses,
+    /// A 101 with `Content-Length` or `Transfer-Encoding` (RFC 9112 section 6), or another response
+    /// whose length cannot be told. The name is that of the header.
+    ResponseFraming(&'static str),
+    /// The status is not 101 (RFC 6455 section 4.1): the server did not switch protocols.
+    UnexpectedStatus(u16),
+    /// The response lacks a header that it needs (RFC 6455 section 4.1).
+    ResponseMissingHeader(&'static str),
+    /// The response repeats a header that may stand once (RFC 6455 section 11.3).
+    ResponseRepeatedHeader(&'static str),
+    /// The response has a header with a value that is not allowed (RFC 6455 section 4.1).
+    ResponseInvalidHeader(&'static str),
+    /// A list header of the response breaks its grammar (RFC 6455 section 9.1).
+    ResponseInvalidList {
+        /// The header.
+        name: &'static str,
+        /// What is wrong in it.
+        error: HeaderListError,
+    },
+    /// `Sec-WebSocket-Accept` is not the answer to the key (RFC 6455 section 4.1).
+    AcceptMismatch,
+    /// The server chose a subprotocol that was not asked for (RFC 6455 section 4.1).
+    SubprotocolNotRequested(String),
+    /// Subprotocols were asked for, and the server chose none.
+    NoSubprotocol,
+    /// The server chose an extension that was not offered (RFC 6455 section 4.1).
+    ExtensionNotOffered(String),
+    /// The server chose an extension twice (RFC 7692 section 5.1).
+    RepeatedExtension(String),
+}
+
+impl HandshakeError {
+    /// The HTTP status that a server answers with; `None` for a fault in a response.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        Some(match self {
+            Self::RequestHead(fault) => fault.status(),
+            Self::MethodNotAllowed => 405,
+            Self::UnsupportedVersion(_) => 426,
+            Self::HttpVersionNotSupported => 505,
+            Self::TlsHello
+            | Self::Http2Preface
+            | Self::InvalidTarget
+            | Self::RequestBody(_)
+            | Self::MissingHeader(_)
+            | Self::RepeatedHeader(_)
+            | Self::InvalidHeader(_)
+            | Self::InvalidList { .. } => 400,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    // Text from the peer is written with `{:?}`, so that no control character reaches a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RequestHead(fault) => write!(f, "malformed request: {fault}"),
+            Self::TlsHello => f.write_str("a TLS hello on a port that speaks plain HTTP"),
+            Self::Http2Preface => f.write_str("HTTP/2 is not spoken here"),
+            Self::MethodNotAllowed => f.write_str("the method is not GET"),
+            Self::HttpVersionNotSupported => f.write_str("the HTTP version is not 1.1"),
+            Self::InvalidTarget => f.write_str("invalid request target"),
+            Self::RequestBody(name) => {
+                write!(f, "the request must not have a body, but has {name}")
+            }
+            Self::MissingHeader(name) => write!(f, "missing {name} header"),
+            Self::RepeatedHeader(name) => write!(f, "repeated {name} header"),
+            Self::InvalidHeader(name) => write!(f, "invalid {name} header"),
+            Self::InvalidList { name, error } => write!(f, "invalid {name} header: {error}"),
+            Self::UnsupportedVersion(version) => {
+                write!(f, "WebSocket version {version} is not supported, 13 and 8 are")
+            }
+            Self::ResponseHead(fault) => write!(f, "malformed response: {fault}"),
+            Self::ResponseTruncated => f.write_str("the response ended inside its head"),
+            Self::ResponseHttpVersion => {
+                f.write_str("the server switched protocols in an HTTP version other than 1.1")
+            }
+            Self::TooManyInterimResponses => f.write_str("too many interim responses"),
+            Self::ResponseFraming(name) => {
+                write!(f, "the response has a {name} header that it must not have")
+            }
+            Self::UnexpectedStatus(status) => {
+                write!(f, "the server answered {status}, not 101 Switching Protocols")
+            }
+            Self::ResponseMissingHeader(name) => write!(f, "the response has no {name} header"),
+            Self::ResponseRepeatedHeader(name) => {
+                write!(f, "the response repeats the {name} header")
+            }
+            Self::ResponseInvalidHeader(name) => {
+                write!(f, "the response has an invalid {name} header")
+            }
+            Self::ResponseInvalidList { name, error } => {
+                write!(f, "the response has an invalid {name} header: {error}")
+            }
+            Self::AcceptMismatch => {
+                f.write_str("the Sec-WebSocket-Accept header does not answer the key")
+            }
+            Self::SubprotocolNotRequested(name) => {
+                write!(f, "the server chose the subprotocol {name:?}, which was not requested")
+            }
+            Self::NoSubprotocol => f.write_str("the server chose none of the subprotocols"),
+            Self::ExtensionNotOffered(name) => {
+                write!(f, "the server chose the extension {name:?}, which was not offered")
+            }
+            Self::RepeatedExtension(name) => {
+                write!(f, "the server chose the extension {name:?} twice")
+            }
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::RequestHead(fault) | Self::ResponseHead(fault) => Some(fault),
+            Self::InvalidList { error, .. } | Self::ResponseInvalidList { error, .. } => {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// What is wrong with the head of a request or a response as text: its lines, not their meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeadFault {
+    /// A line feed without a carriage return before it (RFC 9112 section 2.2; one strict rule).
+    BareLineFeed,
+    /// A carriage return without a line feed after it (RFC 9112 section 2.2).
+    BareCarriageReturn,
+    /// More than four empty lines before the start line (RFC 9112 section 2.2).
+    EmptyLines,
+    /// The start line holds a byte that it must not hold (RFC 9112 sections 3 and 4).
+    StartLineByte(u8),
+    /// The start line is not three parts with one space between (RFC 9112 sections 3 and 4).
+    StartLine,
+    /// The start line is longer than [`HeadLimits::request_line_bytes`](super::HeadLimits)
+    /// (RFC 9112 section 3). 414.
+    StartLineTooLong,
+    /// The head is longer than [`HeadLimits::head_bytes`](super::HeadLimits) (RFC 6585 section 5).
+    /// 431.
+    TooLarge,
+    /// The head has more fields than [`HeadLimits::headers`](super::HeadLimits) (RFC 6585 section
+    /// 5). 431.
+    TooManyHeaders,
+    /// White space before the first header (RFC 9112 section 2.2).
+    LeadingWhitespace,
+    /// A header that goes on in a second line, `obs-fold` (RFC 9112 section 5.2).
+    ObsoleteFolding,
+    /// A header without a name (RFC 9110 section 5.1).
+    EmptyHeaderName,
+    /// White space in a header name or before its colon (RFC 9112 section 5.1).
+    HeaderNameWhitespace,
+    /// A header name holds a byte that is not of a token (RFC 9110 section 5.1).
+    HeaderNameByte(u8),
+    /// A header line without a colon (RFC 9112 section 5).
+    MissingColon,
+    /// A header value holds a control byte (RFC 9110 section 5.5).
+    HeaderValueByte {
+        /// The name of the header, a token.
+        name: String,
+        /// The byte.
+        byte: u8,
+    },
+}
+
+impl HeadFault {
+    fn status(&self) -> u16 {
+        match self {
+            Self::StartLineTooLong => 414,
+            Self::TooLarge | Self::TooManyHeaders => 431,
+            _ => 400,
+        }
+    }
+}
+
+impl fmt::Display for HeadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BareLineFeed => "a line feed without a carriage return",
+            Self::BareCarriageReturn => "a carriage return without a line feed",
+            Self::EmptyLines => "too many empty lines before the start line",
+            Self::StartLineByte(byte) => {
+                return write!(f, "the byte 0x{byte:02x} in the start line");
+            }
+            Self::StartLine => "the start line is not one of HTTP",
+            Self::StartLineTooLong => "the start line is too long",
+            Self::TooLarge => "the head is too large",
+            Self::TooManyHeaders => "too many headers",
+            Self::LeadingWhitespace => "white space before the first header",
+            Self::ObsoleteFolding => "a header folded over two lines",
+            Self::EmptyHeaderName => "a header without a name",
+            Self::HeaderNameWhitespace => "white space in a header name or before its colon",
+            Self::HeaderNameByte(byte) => {
+                return write!(f, "the byte 0x{byte:02x} in a header name");
+            }
+            Self::MissingColon => "a header without a colon",
+            Self::HeaderValueByte { name, byte } => {
+                return write!(f, "the byte 0x{byte:02x} in the value of the header {name}");
+            }
+        })
+    }
+}
+
+impl std::error::Error for HeadFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_by_fault() {
+        let cases: [(HandshakeError, Option<u16>); 8] = [
+            (HandshakeError::RequestHead(HeadFault::BareLineFeed), Some(400)),
+            (HandshakeError::RequestHead(HeadFault::StartLineTooLong), Some(414)),
+            (HandshakeError::RequestHead(HeadFault::TooLarge), Some(431)),
+            (HandshakeError::MethodNotAllowed, Some(405)),
+            (HandshakeError::HttpVersionNotSupported, Some(505)),
+            (HandshakeError::UnsupportedVersion(7), Some(426)),
+            (HandshakeError::ResponseHead(HeadFault::TooLarge), None),
+            (HandshakeError::AcceptMismatch, None),
+        ];
+        for (error, status) in cases {
+            assert_eq!(error.status(), status, "{error}");
+        }
+    }
+
+    // HS37: what the peer wrote is escaped.
+    #[test]
+    fn display_escapes_the_peer() {
+        let error = HandshakeError::SubprotocolNotRequested("\x1b[31m\n".into());
+        assert!(!error.to_string().contains(['\x1b', '\n']));
+    }
+}

@@ -1,0 +1,482 @@
+//! Finding the end of an HTTP head while its bytes come in, and the faults on the way.
+
+use super::headers::{is_token_byte, is_value_byte, trim};
+use super::{HandshakeError, HeadFault, Headers};
+
+/// How much head a peer may send.
+///
+/// ```
+/// use framewire::handshake::HeadLimits;
+///
+/// let limits = HeadLimits::default().with_headers(40);
+/// assert_eq!((limits.head_bytes, limits.headers), (16 * 1024, 40));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeadLimits {
+    /// Bytes of the whole head, its last empty line included. 16 KiB.
+    pub head_bytes: usize,
+    /// Bytes of the request line (or status line) without its line end. 8192, of which RFC 9112
+    /// section 3 recommends to take at least 8000.
+    pub request_line_bytes: usize,
+    /// Number of header fields. 100.
+    pub headers: usize,
+}
+
+impl Default for HeadLimits {
+    fn default() -> Self {
+        Self { head_bytes: 16 * 1024, request_line_bytes: 8192, headers: 100 }
+    }
+}
+
+impl HeadLimits {
+    /// With another limit for the whole head.
+    #[must_use]
+    pub fn with_head_bytes(self, head_bytes: usize) -> Self {
+        Self { head_bytes, ..self }
+    }
+
+    /// With another limit for the request line.
+    #[must_use]
+    pub fn with_request_line_bytes(self, request_line_bytes: usize) -> Self {
+        Self { request_line_bytes, ..self }
+    }
+
+    /// With another limit for the number of header fields.
+    #[must_use]
+    pub fn with_headers(self, headers: usize) -> Self {
+        Self { headers, ..self }
+    }
+}
+
+/// What differs between the head of a request and the head of a response.
+pub(crate) trait HeadKind {
+    /// Whether the start line may hold this byte.
+    fn is_start_line_byte(byte: u8) -> bool;
+    /// Faults of the first byte that have a name of their own.
+    fn check_first_byte(_byte: u8) -> Result<(), HandshakeError> {
+        Ok(())
+    }
+    /// Faults of the start line, which is whole and without its line end.
+    fn check_start_line(line: &[u8]) -> Result<(), HandshakeError>;
+    fn fault(fault: HeadFault) -> HandshakeError;
+}
+
+/// A whole head: from the start line to the empty line, which is included.
+pub(crate) struct Head<'b> {
+    pub(crate) bytes: &'b [u8],
+    pub(crate) headers: usize,
+}
+
+impl<'b> Head<'b> {
+    /// Lends `parse` as many slots as this head has headers, and copies what it puts there.
+    ///
+    /// `None` if it does not read this head as [`Scan`] did.
+    pub(crate) fn parse<T>(
+        &self,
+        parse: impl FnOnce(&mut [httparse::Header<'b>], &'b [u8]) -> Option<T>,
+    ) -> Option<(T, Headers)> {
+        let mut few = [httparse::EMPTY_HEADER; 32];
+        let mut many = Vec::new();
+        let slots = if let Some(slots) = few.get_mut(..self.headers) {
+            slots
+        } else {
+            many.resize(self.headers, httparse::EMPTY_HEADER);
+            &mut many[..]
+        };
+        let value = parse(slots, self.bytes)?;
+        let bytes = slots.iter().map(|slot| slot.name.len() + slot.value.len()).sum();
+        let mut headers = Headers::with_capacity(bytes, slots.len());
+        for slot in &*slots {
+            headers.push(slot.name.as_bytes(), trim(slot.value)).ok()?;
+        }
+        Some((value, headers))
+    }
+}
+
+/// Collects a head over any number of reads.
+///
+/// **Invariant.** Bytes are judged one by one in the order of the stream, and a fault is reported at
+/// the byte that shows it, so that the result cannot depend on how the stream was cut into reads.
+#[derive(Debug)]
+pub(crate) struct HeadReader {
+    limits: HeadLimits,
+    /// What came before this read; empty if the head lies in one read.
+    buffer: Vec<u8>,
+    scan: Scan,
+}
+
+impl HeadReader {
+    pub(crate) fn new(limits: HeadLimits) -> Self {
+        Self { limits, buffer: Vec::new(), scan: Scan::default() }
+    }
+
+    /// Takes `input` until the head ends; then `finish` makes a value of the head, the count of
+    /// bytes that were taken from `input` is returned with it, and the next head may follow.
+    pub(crate) fn read<K: HeadKind, T>(
+        &mut self,
+        input: &[u8],
+        finish: impl FnOnce(Head<'_>) -> Result<T, HandshakeError>,
+    ) -> Result<Option<(T, usize)>, HandshakeError> {
+        let before = self.buffer.len();
+        let bytes = if before == 0 {
+            input
+        } else {
+            // One byte above the limit is enough to see that the limit is passed.
+            let room = self.limits.head_bytes.saturating_add(1).saturating_sub(before);
+            self.buffer.extend_from_slice(&input[..room.min(input.len())]);
+            &self.buffer
+        };
+        if !self.scan.advance::<K>(bytes, &self.limits)? {
+            if before == 0 {
+                self.buffer.extend_from_slice(input);
+            }
+            return Ok(None);
+        }
+        let end = self.scan.at;
+        let head = Head { bytes: &bytes[self.scan.start..end], headers: self.scan.headers };
+        let value = finish(head)?;
+        self.buffer = Vec::new();
+        self.scan = Scan::default();
+        Ok(Some((value, end - before)))
+    }
+}
+
+/// How far a head was searched.
+#[derive(Debug, Default)]
+struct Scan {
+    place: Place,
+    /// The next byte to look at. It only moves forward: each byte is searched once.
+    at: usize,
+    /// Where the start line begins, behind the empty lines that are ignored.
+    start: usize,
+    /// Where the current header line begins.
+    line: usize,
+    headers: usize,
+    empty_lines: u8,
+}
+
+/// Where in the grammar the next byte stands.
+#[derive(Clone, Copy, Debug, Default)]
+enum Place {
+    /// Before the start line.
+    #[default]
+    Start,
+    /// Behind the CR of an empty line before the start line.
+    EmptyLineEnd,
+    StartLine,
+    /// Behind the CR of the start line.
+    StartLineEnd,
+    /// At the beginning of a header line or of the last, empty line.
+    LineStart,
+    Name,
+    Value,
+    /// Behind the CR of a header line.
+    LineEnd,
+    /// Behind the CR of the last, empty line.
+    HeadEnd,
+}
+
+/// RFC 9112 section 2.2 asks for "at least one"; more than a few are no mistake of a client.
+const EMPTY_LINES: u8 = 4;
+
+impl Scan {
+    /// Searches on; true if the head ends at `self.at`.
+    fn advance<K: HeadKind>(
+        &mut self,
+        bytes: &[u8],
+        limits: &HeadLimits,
+    ) -> Result<bool, HandshakeError> {
+        let allowed = &bytes[..bytes.len().min(limits.head_bytes)];
+        while let Some(&byte) = allowed.get(self.at) {
+            self.place = match self.place {
+                Place::Start => {
+                    if byte == b'\r' {
+                        Place::EmptyLineEnd
+                    } else {
+                        K::check_first_byte(byte)?;
+                        self.start = self.at;
+                        self.place = Place::StartLine;
+                        continue;
+                    }
+                }
+                Place::EmptyLineEnd => {
+                    expect_line_feed(byte).map_err(K::fault)?;
+                    self.empty_lines += 1;
+                    if self.empty_lines > EMPTY_LINES {
+                        return Err(K::fault(HeadFault::EmptyLines));
+                    }
+                    Place::Start
+                }
+                Place::StartLine => {
+                    let limit = self.start.saturating_add(limits.request_line_bytes);
+                    let line = &allowed[..allowed.len().min(limit)];
+                    self.at = skip(line, self.at, K::is_start_line_byte);
+                    match allowed.get(self.at) {
+                        None => break,
+                        Some(b'\r') => Place::StartLineEnd,
+                        Some(_) if self.at >= limit => {
+                            return Err(K::fault(HeadFault::StartLineTooLong));
+                        }
+                        Some(b'\n') => return Err(K::fault(HeadFault::BareLineFeed)),
+                        Some(&byte) => return Err(K::fault(HeadFault::StartLineByte(byte))),
+                    }
+                }
+                Place::StartLineEnd => {
+                    expect_line_feed(byte).map_err(K::fault)?;
+                    K::check_start_line(&bytes[self.start..self.at - 1])?;
+                    Place::LineStart
+                }
+                Place::LineStart => {
+                    if byte == b'\r' {
+                        Place::HeadEnd
+                    } else if self.headers == limits.headers {
+                        return Err(K::fault(HeadFault::TooManyHeaders));
+                    } else {
+                        check_line_start(byte, self.headers).map_err(K::fault)?;
+                        self.line = self.at;
+                        self.headers += 1;
+                        Place::Name
+                    }
+                }
+                Place::Name => {
+                    self.at = skip(allowed, self.at, is_token_byte);
+                    let Some(&byte) = allowed.get(self.at) else { break };
+                    check_name_end(byte).map_err(K::fault)?;
+                    Place::Value
+                }
+                Place::Value => {
+                    self.at = skip(allowed, self.at, is_value_byte);
+                    match allowed.get(self.at) {
+                        None => break,
+                        Some(b'\r') => Place::LineEnd,
+                        Some(b'\n') => return Err(K::fault(HeadFault::BareLineFeed)),
+                        Some(&byte) => {
+                            let name = name_of(&bytes[self.line..]);
+                            return Err(K::fault(HeadFault::HeaderValueByte { name, byte }));
+                        }
+                    }
+                }
+                Place::LineEnd => {
+                    expect_line_feed(byte).map_err(K::fault)?;
+                    Place::LineStart
+                }
+                Place::HeadEnd => {
+                    expect_line_feed(byte).map_err(K::fault)?;
+                    self.at += 1;
+                    return Ok(true);
+                }
+            };
+            self.at += 1;
+        }
+        if bytes.len() <= limits.head_bytes {
+            Ok(false)
+        } else if matches!(self.place, Place::StartLine) {
+            Err(K::fault(HeadFault::StartLineTooLong))
+        } else {
+            Err(K::fault(HeadFault::TooLarge))
+        }
+    }
+}
+
+fn skip(bytes: &[u8], from: usize, allowed: impl Fn(u8) -> bool) -> usize {
+    let rest = bytes.get(from..).unwrap_or_default();
+    from + rest.iter().position(|&byte| !allowed(byte)).unwrap_or(rest.len())
+}
+
+fn expect_line_feed(byte: u8) -> Result<(), HeadFault> {
+    if byte == b'\n' { Ok(()) } else { Err(HeadFault::BareCarriageReturn) }
+}
+
+fn check_line_start(byte: u8, headers: usize) -> Result<(), HeadFault> {
+    match byte {
+        b' ' | b'\t' if headers == 0 => Err(HeadFault::LeadingWhitespace),
+        b' ' | b'\t' => Err(HeadFault::ObsoleteFolding),
+        b':' => Err(HeadFault::EmptyHeaderName),
+        b'\n' => Err(HeadFault::BareLineFeed),
+        _ if is_token_byte(byte) => Ok(()),
+        _ => Err(HeadFault::HeaderNameByte(byte)),
+    }
+}
+
+fn check_name_end(byte: u8) -> Result<(), HeadFault> {
+    match byte {
+        b':' => Ok(()),
+        b' ' | b'\t' => Err(HeadFault::HeaderNameWhitespace),
+        b'\r' => Err(HeadFault::MissingColon),
+        b'\n' => Err(HeadFault::BareLineFeed),
+        _ => Err(HeadFault::HeaderNameByte(byte)),
+    }
+}
+
+fn name_of(line: &[u8]) -> String {
+    line.iter().take_while(|&&byte| is_token_byte(byte)).map(|&byte| char::from(byte)).collect()
+}
+
+/// For the tests of both readers.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::HandshakeError;
+    use std::fmt::Debug;
+
+    pub(crate) type Read<T> = Result<Option<(T, usize)>, HandshakeError>;
+
+    /// Reads `stream` whole, byte by byte and in every two parts, asserts that all of these agree,
+    /// and returns the value with the count of bytes that it took.
+    pub(crate) fn read_every_way<R, T: Debug + PartialEq>(
+        stream: &[u8],
+        new: impl Fn() -> R,
+        read: impl Fn(&mut R, &[u8]) -> Read<T>,
+    ) -> Read<T> {
+        let feed = |portions: &mut dyn Iterator<Item = &[u8]>| {
+            let (mut reader, mut before) = (new(), 0);
+            for portion in portions {
+                if let Some((value, used)) = read(&mut reader, portion)? {
+                    assert!(used <= portion.len());
+                    return Ok(Some((value, before + used)));
+                }
+                before += portion.len();
+            }
+            Ok(None)
+        };
+        let whole = feed(&mut [stream].into_iter());
+        let shown = || stream.escape_ascii().to_string().chars().take(300).collect::<String>();
+        assert_eq!(feed(&mut stream.chunks(1)), whole, "byte by byte: {}", shown());
+        for cut in 1..stream.len() {
+            let (first, second) = stream.split_at(cut);
+            assert_eq!(feed(&mut [first, second].into_iter()), whole, "cut at {cut}: {}", shown());
+        }
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::read_every_way;
+    use super::*;
+
+    /// Takes every start line that is of visible characters.
+    struct AnyLine;
+
+    impl HeadKind for AnyLine {
+        fn is_start_line_byte(byte: u8) -> bool {
+            matches!(byte, b' '..=b'~')
+        }
+        fn check_start_line(_: &[u8]) -> Result<(), HandshakeError> {
+            Ok(())
+        }
+        fn fault(fault: HeadFault) -> HandshakeError {
+            HandshakeError::RequestHead(fault)
+        }
+    }
+
+    fn read(stream: &[u8], limits: HeadLimits) -> Result<Option<(usize, usize)>, HeadFault> {
+        let new = || HeadReader::new(limits);
+        let result = read_every_way(stream, new, |reader, input| {
+            reader.read::<AnyLine, _>(input, |head| Ok(head.headers))
+        });
+        result.map_err(|error| match error {
+            HandshakeError::RequestHead(fault) => fault,
+            other => panic!("{other}"),
+        })
+    }
+
+    // req: W026, H001, H002, H005, H006, H007 (HS10, HS11, HS12)
+    #[test]
+    fn faults_of_the_text() {
+        let value = |byte| HeadFault::HeaderValueByte { name: "A".into(), byte };
+        let cases: &[(&[u8], HeadFault)] = &[
+            (b"\n", HeadFault::BareLineFeed),
+            (b"x\n", HeadFault::BareLineFeed),
+            (b"x\r\nA: b\n", HeadFault::BareLineFeed),
+            (b"x\r\nA\n", HeadFault::BareLineFeed),
+            (b"x\r\n\n", HeadFault::BareLineFeed),
+            (b"\rx", HeadFault::BareCarriageReturn),
+            (b"x\rx", HeadFault::BareCarriageReturn),
+            (b"x\r\r\n", HeadFault::BareCarriageReturn),
+            (b"x\r\nA: b\rc", HeadFault::BareCarriageReturn),
+            (b"x\r\n\rA", HeadFault::BareCarriageReturn),
+            (b"\r\n\r\n\r\n\r\n\r\n", HeadFault::EmptyLines),
+            (b"x\0", HeadFault::StartLineByte(0)),
+            (b"x\t", HeadFault::StartLineByte(9)),
+            (b"x\x80", HeadFault::StartLineByte(0x80)),
+            (b"x\r\n A", HeadFault::LeadingWhitespace),
+            (b"x\r\n\tA", HeadFault::LeadingWhitespace),
+            (b"x\r\nA: b\r\n c", HeadFault::ObsoleteFolding),
+            (b"x\r\nA: b\r\n\tc", HeadFault::ObsoleteFolding),
+            (b"x\r\n: b", HeadFault::EmptyHeaderName),
+            (b"x\r\nA : b", HeadFault::HeaderNameWhitespace),
+            (b"x\r\nA b: c", HeadFault::HeaderNameWhitespace),
+            (b"x\r\nA\r", HeadFault::MissingColon),
+            (b"x\r\nA@: b", HeadFault::HeaderNameByte(b'@')),
+            (b"x\r\n\xff", HeadFault::HeaderNameByte(0xff)),
+            (b"x\r\nA\x80: b", HeadFault::HeaderNameByte(0x80)),
+            (b"x\r\nA: \0", value(0)),
+            (b"x\r\nA: \x1b[31m", value(0x1b)),
+            (b"x\r\nA: \x7f", value(0x7f)),
+        ];
+        for (stream, fault) in cases {
+            let shown = stream.escape_ascii();
+            assert_eq!(read(stream, HeadLimits::default()), Err(fault.clone()), "{shown}");
+            // What is missing is not waited for, and what follows changes nothing.
+            let longer = [stream, &b"\r\n\r\nA: \0"[..]].concat();
+            assert_eq!(read(&longer, HeadLimits::default()), Err(fault.clone()), "{shown}");
+        }
+    }
+
+    // req: H001
+    #[test]
+    fn whole_heads() {
+        let limits = HeadLimits::default();
+        for (stream, headers) in [
+            (&b"x\r\n\r\n"[..], 0),
+            (b"\r\n\r\n\r\n\r\nx\r\n\r\n", 0),
+            (b"x\r\nA:\r\nB: \t c \t\r\nC: \x80\xff\t\r\n\r\n", 3),
+        ] {
+            assert_eq!(read(stream, limits), Ok(Some((headers, stream.len()))));
+            let followed = [stream, &b"\x81\0\n\r"[..]].concat();
+            assert_eq!(read(&followed, limits), Ok(Some((headers, stream.len()))));
+            assert_eq!(read(&stream[..stream.len() - 1], limits), Ok(None));
+        }
+    }
+
+    // req: H003, H008 (HS01, HS03, HS04)
+    #[test]
+    fn limits_hold_to_the_byte() {
+        let limits =
+            HeadLimits::default().with_head_bytes(40).with_request_line_bytes(10).with_headers(2);
+        let whole = |length| Ok(Some((length, 0)).map(|(length, _): (usize, u8)| length));
+        let length = |stream: &[u8]| read(stream, limits).map(|head| head.map(|(_, used)| used));
+        assert_eq!(length(b"0123456789\r\n\r\n"), whole(14));
+        assert_eq!(length(b"\r\n0123456789\r\n\r\n"), whole(16));
+        assert_eq!(length(b"01234567890"), Err(HeadFault::StartLineTooLong));
+        assert_eq!(length(b"0123456789\n"), Err(HeadFault::StartLineTooLong));
+        assert_eq!(length(b"x\r\nA:\r\nB:\r\n\r\n"), whole(13));
+        assert_eq!(length(b"x\r\nA:\r\nB:\r\nC"), Err(HeadFault::TooManyHeaders));
+        let head = |fill: usize| [b"x\r\nA:", &vec![b'a'; fill][..], b"\r\n\r\n"].concat();
+        assert_eq!(length(&head(31)), whole(40));
+        assert_eq!(length(&head(32)), Err(HeadFault::TooLarge));
+        assert_eq!(length(&head(1000)), Err(HeadFault::TooLarge));
+        let short = HeadLimits::default().with_head_bytes(5);
+        assert_eq!(read(b"012345", short), Err(HeadFault::StartLineTooLong));
+        assert_eq!(read(b"0", HeadLimits::default().with_head_bytes(0)), Err(HeadFault::TooLarge));
+    }
+
+    // req: H008 (HS01, HS02): no byte is searched twice, and memory stays under the limit.
+    #[test]
+    fn work_is_linear() {
+        let mut reader = HeadReader::new(HeadLimits::default());
+        let mut sent = 0;
+        let stream = [b"x\r\nA: ".to_vec(), vec![b'a'; 1 << 20]].concat();
+        let result = stream.chunks(7).try_for_each(|portion| {
+            let before = reader.scan.at;
+            sent += portion.len();
+            let read = reader.read::<AnyLine, _>(portion, |_| Ok(()));
+            assert!(reader.scan.at >= before && (read.is_err() || reader.scan.at == sent));
+            assert!(reader.buffer.capacity() <= 2 * 16 * 1024);
+            read.map(drop)
+        });
+        assert_eq!(result, Err(HandshakeError::RequestHead(HeadFault::TooLarge)));
+        assert!(sent < 16 * 1024 + 8);
+    }
+}

@@ -1,0 +1,361 @@
+//! The two list headers of the handshake: `Sec-WebSocket-Protocol` and `Sec-WebSocket-Extensions`.
+
+use super::headers::is_token_byte;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// One element of `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Extension {
+    /// The name of the extension, a token.
+    pub name: String,
+    /// Its parameters in their order; a repeated one stands as often as it came. Quoted values are
+    /// unescaped.
+    pub parameters: Vec<(String, Option<String>)>,
+}
+
+/// Why a list header breaks its grammar. The index counts bytes of the value of one header line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeaderListError {
+    /// A character that may not stand there (RFC 6455 sections 4.3 and 9.1).
+    UnexpectedCharacter {
+        /// Its place.
+        index: usize,
+    },
+    /// The value ends where more has to follow (RFC 6455 sections 4.3 and 9.1).
+    UnexpectedEnd,
+    /// A subprotocol is listed twice (RFC 6455 section 4.1, item 10).
+    Duplicated {
+        /// The subprotocol.
+        name: String,
+    },
+}
+
+impl fmt::Display for HeaderListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnexpectedCharacter { index } => {
+                write!(f, "unexpected character at index {index}")
+            }
+            Self::UnexpectedEnd => f.write_str("unexpected end"),
+            Self::Duplicated { name } => write!(f, "the subprotocol {name:?} is duplicated"),
+        }
+    }
+}
+
+impl std::error::Error for HeaderListError {}
+
+/// Reads the value of one `Sec-WebSocket-Extensions` line (RFC 6455 section 9.1).
+///
+/// Several lines are one list: read each and join the results. A quoted value has to be a token
+/// once it is unescaped.
+///
+/// # Errors
+///
+/// [`HeaderListError`] at the first character that breaks the grammar.
+///
+/// ```
+/// use framewire::handshake::parse_extensions;
+///
+/// let list = parse_extensions(b"permessage-deflate; client_max_window_bits, x; y=\"1\"")?;
+/// assert_eq!(list[0].parameters, [("client_max_window_bits".into(), None)]);
+/// assert_eq!(list[1].parameters, [("y".into(), Some("1".into()))]);
+/// # Ok::<(), framewire::handshake::HeaderListError>(())
+/// ```
+pub fn parse_extensions(value: &[u8]) -> Result<Vec<Extension>, HeaderListError> {
+    let mut cursor = Cursor { value, at: 0 };
+    let mut list = Vec::new();
+    loop {
+        let name = cursor.token()?.to_owned();
+        let mut parameters = Vec::new();
+        let more = loop {
+            match cursor.separator(b",;")? {
+                Some(b';') => {
+                    let name = cursor.token()?.to_owned();
+                    let value = if cursor.peek() == Some(b'=') {
+                        cursor.at += 1;
+                        Some(cursor.parameter_value()?)
+                    } else {
+                        None
+                    };
+                    parameters.push((name, value));
+                }
+                separator => break separator.is_some(),
+            }
+        };
+        list.push(Extension { name, parameters });
+        if !more {
+            return Ok(list);
+        }
+    }
+}
+
+/// Reads the value of one `Sec-WebSocket-Protocol` line of a request (RFC 6455 section 4.3).
+///
+/// # Errors
+///
+/// [`HeaderListError`] at the first character that breaks the grammar; if none does, for the first
+/// name that stands twice.
+///
+/// ```
+/// use framewire::handshake::{HeaderListError, parse_subprotocols};
+///
+/// assert_eq!(parse_subprotocols(b"chat, superchat")?, ["chat", "superchat"]);
+/// assert_eq!(parse_subprotocols(b"chat,"), Err(HeaderListError::UnexpectedEnd));
+/// # Ok::<(), HeaderListError>(())
+/// ```
+pub fn parse_subprotocols(value: &[u8]) -> Result<Vec<&str>, HeaderListError> {
+    let mut names = Vec::new();
+    append_subprotocols(value, &mut names)?;
+    check_distinct(&names)?;
+    Ok(names)
+}
+
+/// Reads one line of a list that may go on in further lines; repeats are the caller's to check.
+pub(crate) fn append_subprotocols<'v>(
+    value: &'v [u8],
+    names: &mut Vec<&'v str>,
+) -> Result<(), HeaderListError> {
+    let mut cursor = Cursor { value, at: 0 };
+    loop {
+        names.push(cursor.token()?);
+        if cursor.separator(b",")?.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+pub(crate) fn check_distinct(names: &[&str]) -> Result<(), HeaderListError> {
+    // A set, because a head has room for thousands of names: pairs would be quadratic.
+    let mut seen = BTreeSet::new();
+    match names.iter().find(|name| names.len() > 1 && !seen.insert(**name)) {
+        Some(name) => Err(HeaderListError::Duplicated { name: (*name).to_owned() }),
+        None => Ok(()),
+    }
+}
+
+/// A place in a value. It only moves forward, so reading is linear.
+struct Cursor<'v> {
+    value: &'v [u8],
+    at: usize,
+}
+
+impl<'v> Cursor<'v> {
+    fn peek(&self) -> Option<u8> {
+        self.value.get(self.at).copied()
+    }
+
+    /// The error for what stands at the cursor.
+    fn unexpected(&self) -> HeaderListError {
+        if self.at < self.value.len() {
+            HeaderListError::UnexpectedCharacter { index: self.at }
+        } else {
+            HeaderListError::UnexpectedEnd
+        }
+    }
+
+    fn token(&mut self) -> Result<&'v str, HeaderListError> {
+        let rest = &self.value[self.at..];
+        let length = rest.iter().position(|&byte| !is_token_byte(byte)).unwrap_or(rest.len());
+        if length == 0 {
+            return Err(self.unexpected());
+        }
+        self.at += length;
+        std::str::from_utf8(&rest[..length]).map_err(|_| self.unexpected())
+    }
+
+    /// Goes past one of `separators` and the white space on both sides; `None` at the end.
+    fn separator(&mut self, separators: &[u8]) -> Result<Option<u8>, HeaderListError> {
+        let token_end = self.at;
+        self.skip_whitespace();
+        match self.peek() {
+            None if self.at == token_end => Ok(None),
+            Some(byte) if separators.contains(&byte) => {
+                self.at += 1;
+                self.skip_whitespace();
+                Ok(Some(byte))
+            }
+            _ => Err(self.unexpected()),
+        }
+    }
+
+    fn skip_whitespace(&mut self) {
+        while let Some(b' ' | b'\t') = self.peek() {
+            self.at += 1;
+        }
+    }
+
+    fn parameter_value(&mut self) -> Result<String, HeaderListError> {
+        if self.peek() != Some(b'"') {
+            return self.token().map(str::to_owned);
+        }
+        self.at += 1;
+        let mut text = String::new();
+        loop {
+            match self.peek() {
+                Some(b'"') if !text.is_empty() => {
+                    self.at += 1;
+                    return Ok(text);
+                }
+                // "the value after quoted-string unescaping MUST conform to the 'token' ABNF", so
+                // what a backslash may stand before is a token character too.
+                Some(b'\\') => self.at += 1,
+                _ => {}
+            }
+            match self.peek() {
+                Some(byte) if is_token_byte(byte) => text.push(char::from(byte)),
+                _ => return Err(self.unexpected()),
+            }
+            self.at += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::HeaderListError::{Duplicated, UnexpectedCharacter, UnexpectedEnd};
+    use super::*;
+
+    // req: W016, W026
+    #[test]
+    fn subprotocol_errors() {
+        let at = |index| Err(UnexpectedCharacter { index });
+        let cases = [
+            (",", at(0)),
+            ("foo,,", at(4)),
+            ("foo,  ,", at(6)),
+            (" foo", at(0)),
+            ("f oo", at(2)),
+            ("f@o", at(1)),
+            ("foo,foo", Err(Duplicated { name: "foo".into() })),
+            ("", Err(UnexpectedEnd)),
+            ("foo ", Err(UnexpectedEnd)),
+            ("foo, ", Err(UnexpectedEnd)),
+            ("foo,", Err(UnexpectedEnd)),
+            ("foo", Ok(vec!["foo"])),
+            ("foo,bar", Ok(vec!["foo", "bar"])),
+            ("foo \t,\t Foo", Ok(vec!["foo", "Foo"])),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(parse_subprotocols(value.as_bytes()), expected, "{value:?}");
+        }
+        assert_eq!(parse_subprotocols(b"a\xff"), at(1));
+    }
+
+    // HS21, HS22, HS23: long input ends at once; this test would not return otherwise.
+    #[test]
+    fn long_input_is_linear() {
+        let mut spaces = b"b".to_vec();
+        spaces.resize(1 << 20, b' ');
+        spaces.push(b'x');
+        let index = spaces.len() - 1;
+        assert_eq!(parse_subprotocols(&spaces), Err(UnexpectedCharacter { index }));
+        let names: Vec<_> = (0..100_000).map(|n| n.to_string()).collect();
+        assert_eq!(parse_subprotocols(names.join(",").as_bytes()).unwrap().len(), 100_000);
+        let quoted = format!("a; b=\"{}", "\\c".repeat(1 << 20));
+        assert_eq!(parse_extensions(quoted.as_bytes()), Err(UnexpectedEnd));
+    }
+
+    // req: W042, W049
+    #[test]
+    fn extension_characters() {
+        let cases: &[(&str, usize)] = &[
+            (",", 0),
+            ("foo,,", 4),
+            ("foo,  ,", 6),
+            ("foo;=", 4),
+            ("foo; =", 5),
+            ("foo;;", 4),
+            ("foo; ;", 5),
+            ("foo;bar=,", 8),
+            ("foo;bar=\"\"", 9),
+            (" foo", 0),
+            ("f oo", 2),
+            ("foo;ba r", 7),
+            ("foo;bar =", 8),
+            ("foo;bar= ", 8),
+            ("foo;bar=ba z", 11),
+            ("f@o", 1),
+            ("f\\oo", 1),
+            ("\"foo\"", 0),
+            ("f\"oo\"", 1),
+            ("foo;b@r", 5),
+            ("foo;b\\ar", 5),
+            ("foo;\"bar\"", 4),
+            ("foo;b\"ar\"", 5),
+            ("foo;bar=b@z", 9),
+            ("foo;bar=b\\az ", 9),
+            ("foo;bar=\"b@z\"", 10),
+            ("foo;bar=\"baz;\"", 12),
+            ("foo;bar=b\"az\"", 9),
+            ("foo;bar=\"\\\\\"", 10),
+            ("foo;bar=\"baz\"qux", 13),
+            ("foo;bar=\"baz\" qux", 14),
+            ("foo;bar=\"a b\"", 10),
+        ];
+        for &(value, index) in cases {
+            let expected = Err(UnexpectedCharacter { index });
+            assert_eq!(parse_extensions(value.as_bytes()), expected, "{value:?}");
+        }
+    }
+
+    // req: W049
+    #[test]
+    fn extension_ends() {
+        for value in [
+            "",
+            "foo ",
+            "foo\t",
+            "foo, ",
+            "foo;",
+            "foo;bar ",
+            "foo;bar,",
+            "foo;bar; ",
+            "foo;bar=",
+            "foo;bar=\"baz",
+            "foo;bar=\"1\\",
+            "foo;bar=\"baz\" ",
+        ] {
+            assert_eq!(parse_extensions(value.as_bytes()), Err(UnexpectedEnd), "{value:?}");
+        }
+    }
+
+    fn extension(name: &str, parameters: &[(&str, Option<&str>)]) -> Extension {
+        let own = |(name, value): &(&str, Option<&str>)| ((*name).into(), value.map(str::to_owned));
+        Extension { name: name.into(), parameters: parameters.iter().map(own).collect() }
+    }
+
+    // req: W050, W051 (HS24, HS25)
+    #[test]
+    fn extensions() {
+        let cases = [
+            ("foo", vec![extension("foo", &[])]),
+            (
+                "foo;bar;baz=1;bar=2",
+                vec![extension("foo", &[("bar", None), ("baz", Some("1")), ("bar", Some("2"))])],
+            ),
+            ("foo;bar=\"b\\a\\z\"", vec![extension("foo", &[("bar", Some("baz"))])]),
+            (
+                "foo; bar;\tbaz=1\t ;  bar=\"1\"\t\t, \tqux\t ;norf",
+                vec![
+                    extension("foo", &[("bar", None), ("baz", Some("1")), ("bar", Some("1"))]),
+                    extension("qux", &[("norf", None)]),
+                ],
+            ),
+            (
+                "__proto__; constructor=toString, foo, foo",
+                vec![
+                    extension("__proto__", &[("constructor", Some("toString"))]),
+                    extension("foo", &[]),
+                    extension("foo", &[]),
+                ],
+            ),
+            ("a;b=\"1\\0\"", vec![extension("a", &[("b", Some("10"))])]),
+        ];
+        for (value, expected) in cases {
+            assert_eq!(parse_extensions(value.as_bytes()), Ok(expected), "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The names of the headers that the handshake knows.
+
+pub(super) const ACCEPT: &str = "Sec-WebSocket-Accept";
+pub(super) const AUTHORIZATION: &str = "Authorization";
+pub(super) const CONNECTION: &str = "Connection";
+pub(super) const CONTENT_LENGTH: &str = "Content-Length";
+pub(super) const CONTENT_TYPE: &str = "Content-Type";
+pub(super) const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
+pub(super) const HOST: &str = "Host";
+pub(super) const KEY: &str = "Sec-WebSocket-Key";
+pub(super) const ORIGIN: &str = "Origin";
+pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";
+pub(super) const SEC_ORIGIN: &str = "Sec-WebSocket-Origin";
+pub(super) const TRANSFER_ENCODING: &str = "Transfer-Encoding";
+pub(super) const UPGRADE: &str = "Upgrade";
+pub(super) const VERSION: &str = "Sec-WebSocket-Version";

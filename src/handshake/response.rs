@@ -1,0 +1,453 @@
+//! Responses: what a server answers and a client reads (RFC 6455 section 4.2.2).
+
+use super::headers::{check_field, encode_field, is_value_byte};
+use super::names::*;
+use super::{HandshakeError, Headers, InvalidHeader, accept_key, is_token};
+use std::borrow::Cow;
+
+/// An HTTP response that is not followed by a WebSocket; or, as a client reads it, any response.
+///
+/// A server sends it in place of the switch of protocols and closes the connection then. The switch
+/// itself is written by [`encode_switching_protocols`].
+///
+/// ```
+/// use framewire::handshake::Response;
+///
+/// let response = Response::new(401).header("WWW-Authenticate", "Basic")?.body("who are you?\n");
+/// let mut out = Vec::new();
+/// response.encode(&mut out);
+/// assert!(out.starts_with(b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n"));
+/// assert!(out.ends_with(b"Content-Length: 13\r\n\r\nwho are you?\n"));
+/// # Ok::<(), framewire::handshake::InvalidHeader>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    status: u16,
+    reason: Cow<'static, str>,
+    headers: Headers,
+    body: Vec<u8>,
+}
+
+impl Response {
+    /// A response with the standard reason phrase, no headers and no body.
+    ///
+    /// A status from 200 to 599; any other becomes 500, for it is no final answer of HTTP (RFC 9110
+    /// section 15). So a 101 cannot be sent by mistake.
+    #[must_use]
+    pub fn new(status: u16) -> Self {
+        let status = final_status(status);
+        let reason = Cow::Borrowed(standard_reason(status));
+        Self { status, reason, headers: Headers::new(), body: Vec::new() }
+    }
+
+    /// 400, with the text as body.
+    #[must_use]
+    pub fn bad_request(text: impl Into<Vec<u8>>) -> Self {
+        Self::new(400).body(text)
+    }
+
+    /// 403: for an origin that may not connect (RFC 6455 section 4.2.2, item 4).
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::new(403).body("forbidden\n")
+    }
+
+    /// 404: for a path that has no service (RFC 6455 section 4.2.2, item 4).
+    #[must_use]
+    pub fn not_found() -> Self {
+        Self::new(404).body("not found\n")
+    }
+
+    /// 426, for a request that is not for a WebSocket or not of a version spoken here (RFC 6455
+    /// section 4.4, RFC 9110 section 15.5.22).
+    ///
+    /// ```
+    /// # use framewire::handshake::Response;
+    /// let response = Response::upgrade_required();
+    /// assert_eq!(response.headers().get_str("Sec-WebSocket-Version"), Some("13, 8"));
+    /// assert_eq!(response.headers().get_str("Upgrade"), Some("websocket"));
+    /// ```
+    #[must_use]
+    pub fn upgrade_required() -> Self {
+        Self::new(426)
+            .fixed_header(UPGRADE, "websocket")
+            .fixed_header(VERSION, "13, 8")
+            .body("only WebSocket connections are served here\n")
+    }
+
+    /// 503: for a server that takes no more connections.
+    #[must_use]
+    pub fn service_unavailable() -> Self {
+        Self::new(503).body("service unavailable\n")
+    }
+
+    /// Adds a header.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader`] if it would break the syntax (RFC 9110 section 5), and for `Connection`,
+    /// `Content-Length` and `Transfer-Encoding`, which [`encode`](Self::encode) writes.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        if is_framing(name) {
+            return Err(InvalidHeader::Reserved(name.to_owned()));
+        }
+        self.headers.append(name, value)?;
+        Ok(self)
+    }
+
+    /// With another reason phrase.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader::Reason`] if it holds a control byte (RFC 9112 section 4).
+    pub fn reason(mut self, reason: impl Into<String>) -> Result<Self, InvalidHeader> {
+        let reason = reason.into();
+        if !reason.bytes().all(is_value_byte) {
+            return Err(InvalidHeader::Reason(reason));
+        }
+        self.reason = Cow::Owned(reason);
+        Ok(self)
+    }
+
+    /// With this body. Its type is `text/plain; charset=utf-8` unless a header says otherwise.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// The status code.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// The reason phrase; empty if the server sent none, or one that is not ASCII.
+    #[must_use]
+    pub fn reason_phrase(&self) -> &str {
+        &self.reason
+    }
+
+    /// The headers; for a response to be sent, without those that `encode` adds.
+    #[must_use]
+    pub fn headers(&self) -> &Headers {
+        &self.headers
+    }
+
+    /// The body; of a response that was read, as much as the limit let through.
+    #[must_use]
+    pub fn body_bytes(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Writes the response behind what is in `out`.
+    ///
+    /// It says `Connection: close` (RFC 9112 section 9.6) and the length of the body; a 204 or a 304
+    /// has none (RFC 9110 section 6.4.1). `Connection`, `Content-Length` and `Transfer-Encoding` of
+    /// a response that was read are not written again.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        let status = final_status(self.status);
+        let reason = if status == self.status { &*self.reason } else { standard_reason(status) };
+        out.reserve(160 + reason.len() + self.headers.encoded_bytes() + self.body.len());
+        out.extend_from_slice(b"HTTP/1.1 ");
+        push_decimal(out, status.into());
+        out.push(b' ');
+        out.extend_from_slice(reason.as_bytes());
+        out.extend_from_slice(b"\r\nConnection: close\r\n");
+        if self.headers.contains(UPGRADE) {
+            // "A sender of Upgrade MUST also send an 'Upgrade' connection option" (RFC 9110 section
+            // 7.8). Two lines are one list.
+            out.extend_from_slice(b"Connection: upgrade\r\n");
+        }
+        for (name, value) in self.headers.iter().filter(|(name, _)| !is_framing(name)) {
+            encode_field(out, name, value);
+        }
+        if !matches!(status, 204 | 304) {
+            if !self.headers.contains(CONTENT_TYPE) {
+                encode_field(out, CONTENT_TYPE, b"text/plain; charset=utf-8");
+            }
+            out.extend_from_slice(b"Content-Length: ");
+            push_decimal(out, self.body.len());
+            out.extend_from_slice(b"\r\n\r\n");
+            out.extend_from_slice(&self.body);
+        } else {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    /// A response as it was read.
+    pub(super) fn from_parts(status: u16, reason: &str, headers: Headers) -> Self {
+        Self { status, reason: Cow::Owned(reason.to_owned()), headers, body: Vec::new() }
+    }
+
+    pub(super) fn body_mut(&mut self) -> &mut Vec<u8> {
+        &mut self.body
+    }
+
+    /// Adds a header whose text stands in this file.
+    fn fixed_header(mut self, name: &'static str, value: &'static str) -> Self {
+        let appended = self.headers.append(name, value);
+        debug_assert_eq!(appended, Ok(()), "well-formed by its text");
+        self
+    }
+}
+
+/// The answer of the server to a fault in a request: its status, the headers that go with it, and
+/// one line of text that names the fault.
+///
+/// A fault that a client found has no answer; it becomes a 400.
+impl From<&HandshakeError> for Response {
+    fn from(error: &HandshakeError) -> Self {
+        let status = error.status().unwrap_or(400);
+        let response = match status {
+            // RFC 9110 section 15.5.6: a 405 MUST list the methods.
+            405 => Self::new(status).fixed_header("Allow", "GET"),
+            426 => Self::upgrade_required(),
+            _ => Self::new(status),
+        };
+        response.body(format!("{error}\n"))
+    }
+}
+
+/// Writes the 101 response that opens the WebSocket (RFC 6455 section 4.2.2, item 5) behind what is
+/// in `out`.
+///
+/// `key` is the [`key`](super::Request::key) of the request; `subprotocol` and `extensions` are
+/// what was agreed on, and `extra` is added as it is.
+///
+/// # Errors
+///
+/// [`InvalidHeader`], and nothing is written, if the subprotocol is not a token, if `extensions` is
+/// not a header value, or if `extra` has a header of the handshake or one that announces a body.
+///
+/// ```
+/// use framewire::handshake::{Headers, encode_switching_protocols};
+///
+/// let mut out = Vec::new();
+/// let key = b"dGhlIHNhbXBsZSBub25jZQ==";
+/// encode_switching_protocols(&mut out, key, Some("chat"), None, &Headers::new())?;
+/// assert_eq!(
+///     out,
+///     b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+///       Sec-WebSocket-Protocol: chat\r\n\r\n"
+/// );
+/// # Ok::<(), framewire::handshake::InvalidHeader>(())
+/// ```
+pub fn encode_switching_protocols(
+    out: &mut Vec<u8>,
+    key: &[u8],
+    subprotocol: Option<&str>,
+    extensions: Option<&str>,
+    extra: &Headers,
+) -> Result<(), InvalidHeader> {
+    if let Some(name) = subprotocol.filter(|name| !is_token(name.as_bytes())) {
+        return Err(InvalidHeader::Subprotocol(name.to_owned()));
+    }
+    if let Some(extensions) = extensions {
+        check_field(EXTENSIONS, extensions.as_bytes())?;
+    }
+    if let Some((name, _)) = extra.iter().find(|(name, _)| is_of_handshake(name)) {
+        return Err(InvalidHeader::Reserved(name.to_owned()));
+    }
+    let agreed = subprotocol.map_or(0, str::len) + extensions.map_or(0, str::len);
+    out.reserve(200 + agreed + extra.encoded_bytes());
+    out.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
+    );
+    encode_field(out, ACCEPT, &accept_key(key));
+    if let Some(name) = subprotocol {
+        encode_field(out, PROTOCOL, name.as_bytes());
+    }
+    if let Some(extensions) = extensions {
+        encode_field(out, EXTENSIONS, extensions.as_bytes());
+    }
+    for (name, value) in extra.iter() {
+        encode_field(out, name, value);
+    }
+    out.extend_from_slice(b"\r\n");
+    Ok(())
+}
+
+/// Whether the handshake writes this header itself, or it would announce a body.
+pub(super) fn is_of_handshake(name: &str) -> bool {
+    const PREFIX: &str = "Sec-WebSocket-";
+    let start = name.get(..PREFIX.len()).unwrap_or_default();
+    start.eq_ignore_ascii_case(PREFIX) || name.eq_ignore_ascii_case(UPGRADE) || is_framing(name)
+}
+
+/// Whether this header says where the message, or the connection, ends.
+fn is_framing(name: &str) -> bool {
+    [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING].iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+fn final_status(status: u16) -> u16 {
+    if (200..=599).contains(&status) { status } else { 500 }
+}
+
+fn push_decimal(out: &mut Vec<u8>, mut number: usize) {
+    let start = out.len();
+    loop {
+        out.push(b"0123456789"[number % 10]);
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    out[start..].reverse();
+}
+
+/// The reason phrases of RFC 9110 section 15 and RFC 6585; otherwise that of the class.
+fn standard_reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        201 => "Created",
+        202 => "Accepted",
+        204 => "No Content",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        401 => "Unauthorized",
+        402 => "Payment Required",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        406 => "Not Acceptable",
+        408 => "Request Timeout",
+        409 => "Conflict",
+        410 => "Gone",
+        411 => "Length Required",
+        413 => "Content Too Large",
+        414 => "URI Too Long",
+        421 => "Misdirected Request",
+        422 => "Unprocessable Content",
+        426 => "Upgrade Required",
+        429 => "Too Many Requests",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => match status / 100 {
+            2 => "Success",
+            3 => "Redirection",
+            4 => "Client Error",
+            _ => "Server Error",
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY_OF_RFC: &[u8] = b"dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn encoded(response: &Response) -> String {
+        let mut out = Vec::new();
+        response.encode(&mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    // req: W038, W039, W040, W046, W047, W048
+    #[test]
+    fn switching_protocols() {
+        let mut extra = Headers::new();
+        extra.append("X-A", "b").unwrap();
+        let mut out = b"before".to_vec();
+        encode_switching_protocols(&mut out, KEY_OF_RFC, None, Some("permessage-deflate"), &extra)
+            .unwrap();
+        let expected = "beforeHTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\
+             Sec-WebSocket-Extensions: permessage-deflate\r\nX-A: b\r\n\r\n";
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+    }
+
+    // req: H007, W038 (HS33)
+    #[test]
+    fn switching_protocols_refuses_to_forge() {
+        let mut out = Vec::new();
+        for name in ["", "a b", "a\r\nX: y", "a,b"] {
+            let result =
+                encode_switching_protocols(&mut out, KEY_OF_RFC, Some(name), None, &Headers::new());
+            assert_eq!(result, Err(InvalidHeader::Subprotocol(name.into())));
+        }
+        let result = encode_switching_protocols(
+            &mut out,
+            KEY_OF_RFC,
+            None,
+            Some("a\r\nb: c"),
+            &Headers::new(),
+        );
+        assert!(result.is_err());
+        for name in ["sec-websocket-accept", "UPGRADE", "Connection", "Content-Length"] {
+            let mut extra = Headers::new();
+            extra.append(name, "0").unwrap();
+            let result = encode_switching_protocols(&mut out, KEY_OF_RFC, None, None, &extra);
+            assert_eq!(result, Err(InvalidHeader::Reserved(name.into())));
+        }
+        assert!(out.is_empty());
+    }
+
+    // req: H012, W037
+    #[test]
+    fn answers() {
+        assert_eq!(
+            encoded(&Response::not_found()),
+            "HTTP/1.1 404 Not Found\r\nConnection: close\r\n\
+             Content-Type: text/plain; charset=utf-8\r\nContent-Length: 10\r\n\r\nnot found\n"
+        );
+        let response = Response::new(302).header("Location", "/x").unwrap();
+        let response = response.header("content-type", "text/html").unwrap();
+        assert_eq!(
+            encoded(&response),
+            "HTTP/1.1 302 Found\r\nConnection: close\r\nLocation: /x\r\ncontent-type: text/html\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        assert_eq!(
+            encoded(&Response::new(204).body("lost")),
+            "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
+        );
+        let statuses = [Response::forbidden(), Response::service_unavailable()];
+        assert_eq!(statuses.map(|response| response.status()), [403, 503]);
+    }
+
+    // req: W036, H011
+    #[test]
+    fn answers_to_faults() {
+        let text = encoded(&Response::from(&HandshakeError::UnsupportedVersion(7)));
+        assert!(text.starts_with("HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\n"));
+        assert!(text.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13, 8\r\n"));
+        assert!(text.contains("\r\nConnection: upgrade\r\n"));
+        assert!(text.ends_with("\r\n\r\nWebSocket version 7 is not supported, 13 and 8 are\n"));
+        let text = encoded(&Response::from(&HandshakeError::MethodNotAllowed));
+        assert!(text.contains("\r\nAllow: GET\r\n"));
+        let text = encoded(&Response::from(&HandshakeError::MissingHeader(KEY)));
+        assert!(text.ends_with("\r\n\r\nmissing Sec-WebSocket-Key header\n"));
+        assert_eq!(Response::from(&HandshakeError::AcceptMismatch).status(), 400);
+    }
+
+    // req: H007 (HS33)
+    #[test]
+    fn refuses_what_breaks_http() {
+        for status in [0, 100, 101, 199, 600, 999, u16::MAX] {
+            assert_eq!(Response::new(status).status(), 500);
+        }
+        assert!(Response::new(200).reason("fine\r\nX: y").is_err());
+        assert_eq!(Response::new(200).reason("fine").unwrap().reason_phrase(), "fine");
+        assert!(Response::new(200).header("X", "y\r\nZ: 1").is_err());
+        for name in ["connection", "Content-length", "TRANSFER-ENCODING"] {
+            let error = Response::new(200).header(name, "x").unwrap_err();
+            assert_eq!(error, InvalidHeader::Reserved(name.into()));
+        }
+        assert!(
+            encoded(&Response::from_parts(101, "", Headers::new())).starts_with("HTTP/1.1 500 ")
+        );
+    }
+}

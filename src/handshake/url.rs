@@ -1,0 +1,432 @@
+//! `ws:` and `wss:` URLs (RFC 6455 section 3).
+
+// Address *values*: this layer opens no sockets.
+use core::net::Ipv6Addr;
+use std::fmt;
+use std::str::FromStr;
+
+/// Where a WebSocket is: `ws://host:port/path?query`, or `wss:` for one inside TLS.
+///
+/// `http:` and `https:` are taken for `ws:` and `wss:`, as browsers do. Characters that are not of a
+/// URI are percent-encoded in path and query. The user name and the password, if any, become
+/// `Authorization: Basic`; `Display` and `Debug` leave them out, so that a URL can be logged.
+///
+/// ```
+/// use framewire::handshake::Url;
+///
+/// let url: Url = "wss://example.com/chat?room=1".parse()?;
+/// assert!(url.is_secure());
+/// assert_eq!((url.host(), url.port()), ("example.com", 443));
+/// assert_eq!(url.target(), "/chat?room=1");
+/// # Ok::<(), framewire::handshake::UrlError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Url {
+    secure: bool,
+    host: String,
+    port: u16,
+    target: String,
+    userinfo: Option<(String, String)>,
+}
+
+impl Url {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError`] names the part that is wrong (RFC 6455 sections 3 and 11.1.1). Nothing is
+    /// repaired silently: white space and control characters are refused, not stripped.
+    pub fn parse(text: &str) -> Result<Self, UrlError> {
+        let forbidden = |byte: u8| byte <= b' ' || byte == 0x7f;
+        if let Some(index) = text.bytes().position(forbidden) {
+            return Err(UrlError::Character { index });
+        }
+        let (scheme, rest) = text.split_once(':').ok_or(UrlError::MissingScheme)?;
+        let secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
+            _ => return Err(UrlError::Scheme(scheme.to_owned())),
+        };
+        // "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be
+        // used on these URIs." An empty one is one, too.
+        if rest.contains('#') {
+            return Err(UrlError::Fragment);
+        }
+        let rest = rest.strip_prefix("//").ok_or(UrlError::MissingHost)?;
+        let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+        let start = text.len() - rest.len();
+        let (userinfo, host_start) = match authority.rfind('@') {
+            Some(at) => (Some(decode_userinfo(&authority[..at], start)?), at + 1),
+            None => (None, 0),
+        };
+        let (host, port) = split_port(&authority[host_start..])?;
+        check_host(host, start + host_start)?;
+        let port = match port {
+            None | Some("") => default_port(secure),
+            Some(port) => parse_port(port)
+                .filter(|&port| port != 0)
+                .ok_or_else(|| UrlError::Port(port.to_owned()))?,
+        };
+        Ok(Self {
+            secure,
+            host: host.to_ascii_lowercase(),
+            port,
+            target: encode_target(resource, text.len() - resource.len())?,
+            userinfo,
+        })
+    }
+
+    /// Whether the connection goes through TLS (`wss:`).
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
+    /// The name or address to connect to, in lower case; an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host)
+    }
+
+    /// The port to connect to: 80 or 443 if the URL names none (RFC 6455 section 3).
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The value of the `Host` header: the host, and the port if it is not the default one (RFC
+    /// 6455 section 4.1, item 4).
+    ///
+    /// ```
+    /// # use framewire::handshake::Url;
+    /// assert_eq!(Url::parse("ws://[::1]:9001/")?.host_header(), "[::1]:9001");
+    /// assert_eq!(Url::parse("ws://localhost:80/")?.host_header(), "localhost");
+    /// # Ok::<(), framewire::handshake::UrlError>(())
+    /// ```
+    #[must_use]
+    pub fn host_header(&self) -> String {
+        if self.port == default_port(self.secure) {
+            self.host.clone()
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// The resource name: path and query, `/` if there is none (RFC 6455 section 3).
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// User name and password, percent-decoded.
+    #[must_use]
+    pub fn userinfo(&self) -> Option<(&str, &str)> {
+        self.userinfo.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+}
+
+impl FromStr for Url {
+    type Err = UrlError;
+
+    fn from_str(text: &str) -> Result<Self, UrlError> {
+        Self::parse(text)
+    }
+}
+
+/// The URL without user name and password.
+impl fmt::Display for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.secure { "wss" } else { "ws" };
+        write!(f, "{scheme}://{}{}", self.host_header(), self.target)
+    }
+}
+
+impl fmt::Debug for Url {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Url({self})")
+    }
+}
+
+/// Why a text is not the URL of a WebSocket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UrlError {
+    /// There is no scheme (RFC 6455 section 3).
+    MissingScheme,
+    /// The scheme is none of `ws`, `wss`, `http` and `https` (RFC 6455 section 3).
+    Scheme(String),
+    /// The URL has a fragment; a literal `#` is written `%23` (RFC 6455 section 3).
+    Fragment,
+    /// The URL has no host (RFC 6455 section 3).
+    MissingHost,
+    /// The host is not ASCII: pass its IDNA form, as `xn--bcher-kva.example` (RFC 6455 section
+    /// 11.1.1).
+    NonAsciiHost(String),
+    /// What stands in brackets is not an IPv6 address (RFC 3986 section 3.2.2).
+    Ipv6(String),
+    /// The port is not a number from 1 to 65535 (RFC 3986 section 3.2.3).
+    Port(String),
+    /// A character may not stand there, or a `%` is not followed by two hexadecimal digits (RFC
+    /// 3986 section 2).
+    Character {
+        /// Its place in the text, in bytes.
+        index: usize,
+    },
+    /// The user name or password is not UTF-8 once it is percent-decoded (RFC 3986 section 3.2.1).
+    UserInfo,
+}
+
+impl fmt::Display for UrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MissingScheme => f.write_str("the URL has no scheme"),
+            Self::Scheme(scheme) => write!(f, "the scheme {scheme:?} is not ws or wss"),
+            Self::Fragment => f.write_str("the URL has a fragment"),
+            Self::MissingHost => f.write_str("the URL has no host"),
+            Self::NonAsciiHost(host) => {
+                write!(f, "the host {host:?} is not ASCII: pass its IDNA form (xn--…)")
+            }
+            Self::Ipv6(host) => write!(f, "{host:?} is not an IPv6 address"),
+            Self::Port(port) => write!(f, "the port {port:?} is not a number from 1 to 65535"),
+            Self::Character { index } => write!(f, "unexpected character at index {index}"),
+            Self::UserInfo => f.write_str("the user name or password is not UTF-8"),
+        }
+    }
+}
+
+impl std::error::Error for UrlError {}
+
+/// Whether this is a `Host` header: a host and perhaps a port (RFC 9112 section 3.2).
+pub(crate) fn is_authority(text: &str) -> bool {
+    let Ok((host, port)) = split_port(text) else { return false };
+    let valid_port = port.is_none_or(|port| port.is_empty() || parse_port(port).is_some());
+    valid_port && (check_host(host, 0).is_ok() || is_registered_name(host))
+}
+
+/// `reg-name`, which is wider than what [`Url`] connects to (RFC 3986 section 3.2.2).
+fn is_registered_name(host: &str) -> bool {
+    let allowed = |byte: u8| is_unreserved(byte) || b"!$&'()*+,;=%".contains(&byte);
+    !host.is_empty() && host.bytes().all(allowed) && bad_percent(host).is_none()
+}
+
+/// Splits off `:port`. An IPv6 address keeps its brackets.
+fn split_port(text: &str) -> Result<(&str, Option<&str>), UrlError> {
+    let host_end = if text.starts_with('[') {
+        text.find(']').ok_or_else(|| UrlError::Ipv6(text.to_owned()))? + 1
+    } else {
+        text.find(':').unwrap_or(text.len())
+    };
+    let (host, rest) = text.split_at(host_end);
+    match rest.strip_prefix(':') {
+        Some(port) => Ok((host, Some(port))),
+        None if rest.is_empty() => Ok((host, None)),
+        None => Err(UrlError::Ipv6(text.to_owned())),
+    }
+}
+
+fn check_host(host: &str, start: usize) -> Result<(), UrlError> {
+    if host.is_empty() {
+        return Err(UrlError::MissingHost);
+    }
+    if let Some(inner) = host.strip_prefix('[') {
+        let address = inner.strip_suffix(']').and_then(|inner| inner.parse::<Ipv6Addr>().ok());
+        return address.map(drop).ok_or_else(|| UrlError::Ipv6(host.to_owned()));
+    }
+    if !host.is_ascii() {
+        return Err(UrlError::NonAsciiHost(host.to_owned()));
+    }
+    match host.bytes().position(|byte| !is_unreserved(byte)) {
+        Some(index) => Err(UrlError::Character { index: start + index }),
+        None => Ok(()),
+    }
+}
+
+fn parse_port(port: &str) -> Option<u16> {
+    // `u16::from_str` lets a plus sign through.
+    if port.bytes().all(|byte| byte.is_ascii_digit()) { port.parse().ok() } else { None }
+}
+
+fn default_port(secure: bool) -> u16 {
+    if secure { 443 } else { 80 }
+}
+
+fn encode_target(resource: &str, start: usize) -> Result<String, UrlError> {
+    if let Some(index) = bad_percent(resource) {
+        return Err(UrlError::Character { index: start + index });
+    }
+    let mut target = String::with_capacity(resource.len() + 1);
+    if !resource.starts_with('/') {
+        target.push('/');
+    }
+    for byte in resource.bytes() {
+        if is_unreserved(byte) || b"/?:@!$&'()*+,;=%".contains(&byte) {
+            target.push(char::from(byte));
+        } else {
+            target.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                target.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
+            }
+        }
+    }
+    // "'?' followed by the query component if the query component is non-empty"
+    if target.find('?').is_some_and(|mark| mark + 1 == target.len()) {
+        target.pop();
+    }
+    Ok(target)
+}
+
+fn decode_userinfo(text: &str, start: usize) -> Result<(String, String), UrlError> {
+    let bad_character = |byte: u8| byte.is_ascii() && b"@/?[]\\\"<>^`{|}".contains(&byte);
+    if let Some(index) = text.bytes().position(bad_character).or_else(|| bad_percent(text)) {
+        return Err(UrlError::Character { index: start + index });
+    }
+    let (user, password) = text.split_once(':').unwrap_or((text, ""));
+    Ok((decode_percent(user)?, decode_percent(password)?))
+}
+
+fn decode_percent(text: &str) -> Result<String, UrlError> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    loop {
+        rest = match rest {
+            [] => return String::from_utf8(decoded).map_err(|_| UrlError::UserInfo),
+            [b'%', high, low, rest @ ..] => {
+                let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or(0) as u8;
+                decoded.push(digit(high) << 4 | digit(low));
+                rest
+            }
+            [byte, rest @ ..] => {
+                decoded.push(*byte);
+                rest
+            }
+        };
+    }
+}
+
+/// The place of the first `%` that two hexadecimal digits do not follow.
+fn bad_percent(text: &str) -> Option<usize> {
+    let bytes = text.as_bytes();
+    let is_escape = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
+    (0..bytes.len())
+        .find(|&at| bytes[at] == b'%' && !bytes.get(at + 1..at + 3).is_some_and(is_escape))
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // req: W002, W010, W011 (HC12)
+    #[test]
+    fn good_urls() {
+        let cases: &[(&str, bool, &str, u16, &str, &str)] = &[
+            ("ws://h", false, "h", 80, "h", "/"),
+            ("WSS://Example.COM", true, "example.com", 443, "example.com", "/"),
+            ("http://h:443/", false, "h", 443, "h:443", "/"),
+            ("https://h:443/a", true, "h", 443, "h", "/a"),
+            ("ws://h:/a", false, "h", 80, "h", "/a"),
+            (
+                "ws://127.0.0.1:9001/a/b?c=d&e",
+                false,
+                "127.0.0.1",
+                9001,
+                "127.0.0.1:9001",
+                "/a/b?c=d&e",
+            ),
+            ("ws://[::1]", false, "::1", 80, "[::1]", "/"),
+            ("ws://[2001:DB8::1]:8/x", false, "2001:db8::1", 8, "[2001:db8::1]:8", "/x"),
+            ("ws://h?q=1", false, "h", 80, "h", "/?q=1"),
+            ("ws://h/a?", false, "h", 80, "h", "/a"),
+            ("ws://h/a??", false, "h", 80, "h", "/a??"),
+            ("ws://h/%23", false, "h", 80, "h", "/%23"),
+            ("ws://user:p%40ss@h/", false, "h", 80, "h", "/"),
+            ("ws://h/a@b:c", false, "h", 80, "h", "/a@b:c"),
+        ];
+        for &(text, secure, host, port, header, target) in cases {
+            let url = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            let got = (url.is_secure(), url.host(), url.port(), url.target());
+            assert_eq!(got, (secure, host, port, target), "{text}");
+            assert_eq!(url.host_header(), header, "{text}");
+        }
+    }
+
+    // req: W003
+    #[test]
+    fn other_characters_are_percent_encoded() {
+        assert_eq!(Url::parse("ws://h/ü?ä=|").unwrap().target(), "/%C3%BC?%C3%A4=%7C");
+        assert_eq!(
+            Url::parse("ws://h/\\\"<>^`{}[]").unwrap().target(),
+            "/%5C%22%3C%3E%5E%60%7B%7D%5B%5D"
+        );
+    }
+
+    // req: W001, W003, W004 (HC12)
+    #[test]
+    fn bad_urls() {
+        let character = |index| UrlError::Character { index };
+        let cases = [
+            ("", UrlError::MissingScheme),
+            ("localhost", UrlError::MissingScheme),
+            ("ftp://h", UrlError::Scheme("ftp".into())),
+            ("ws+unix:/tmp/s", UrlError::Scheme("ws+unix".into())),
+            ("localhost:80", UrlError::Scheme("localhost".into())),
+            ("ws://h/#", UrlError::Fragment),
+            ("ws://h#a", UrlError::Fragment),
+            ("ws:h", UrlError::MissingHost),
+            ("ws://", UrlError::MissingHost),
+            ("ws:///a", UrlError::MissingHost),
+            ("ws://:80", UrlError::MissingHost),
+            ("ws://u@/", UrlError::MissingHost),
+            ("ws://bücher.example/", UrlError::NonAsciiHost("bücher.example".into())),
+            ("ws://[::1", UrlError::Ipv6("[::1".into())),
+            ("ws://[::1]x", UrlError::Ipv6("[::1]x".into())),
+            ("ws://[1.2.3.4]", UrlError::Ipv6("[1.2.3.4]".into())),
+            ("ws://[::1%25eth0]", UrlError::Ipv6("[::1%25eth0]".into())),
+            ("ws://h:0", UrlError::Port("0".into())),
+            ("ws://h:65536", UrlError::Port("65536".into())),
+            ("ws://h:+1", UrlError::Port("+1".into())),
+            ("ws://h:80:80", UrlError::Port("80:80".into())),
+            (" ws://h", character(0)),
+            ("ws://h\r\n", character(6)),
+            ("ws://h/a b", character(8)),
+            ("ws://h/\0", character(7)),
+            ("ws://h/\x7f", character(7)),
+            ("ws://a%41/", character(6)),
+            ("ws://a\\b/", character(6)),
+            ("ws://h/%", character(7)),
+            ("ws://h/a%4", character(8)),
+            ("ws://h/%zz", character(7)),
+            ("ws://a@b@c/", character(6)),
+            ("ws://u:%FF@h/", UrlError::UserInfo),
+        ];
+        for (text, error) in cases {
+            assert_eq!(Url::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn userinfo_is_decoded_and_not_shown() {
+        let url = Url::parse("ws://us%20er:p:%C3%BC@h/a").unwrap();
+        assert_eq!(url.userinfo(), Some(("us er", "p:ü")));
+        assert_eq!(Url::parse("ws://user@h").unwrap().userinfo(), Some(("user", "")));
+        assert_eq!(url.to_string(), "ws://h/a");
+        assert_eq!(format!("{url:?}"), "Url(ws://h/a)");
+        assert_eq!("ws://h/a".parse::<Url>().unwrap().userinfo(), None);
+    }
+
+    // req: H004
+    #[test]
+    fn host_headers() {
+        for text in ["h", "h:80", "h:", "1.2.3.4:1", "[::1]", "[::1]:80", "a_b", "h!%41"] {
+            assert!(is_authority(text), "{text:?}");
+        }
+        for text in
+            ["", ":80", "a b", "a/b", "a@b", "h:x", "h:65536", "[::1", "::1", "[x]", "ü", "%4"]
+        {
+            assert!(!is_authority(text), "{text:?}");
+        }
+    }
+}
