@@ -1,0 +1,222 @@
+//! What the application asks of permessage-deflate.
+
+use std::error::Error;
+use std::fmt;
+
+/// How to negotiate and use permessage-deflate (RFC 7692 section 7.1).
+///
+/// The defaults ask nothing of the peer: context takeover both ways, windows of 32 KiB, level 6.
+/// Setters that take a number check it at once, so a value of this type is always usable.
+///
+/// Context takeover makes small, similar messages much smaller, for up to 60 KiB of remembered
+/// plain text a connection: 48 KiB received, 12 KiB sent. Smaller windows bound that further.
+///
+/// ```
+/// use framewire::deflate::DeflateConfig;
+///
+/// let config = DeflateConfig::new()
+///     .with_level(1)?
+///     .with_client_max_window_bits(12)?
+///     .with_threshold(256);
+/// assert_eq!(config.level(), 1);
+/// assert!(DeflateConfig::new().with_server_max_window_bits(7).is_err());
+/// # Ok::<(), framewire::deflate::InvalidDeflateConfig>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeflateConfig {
+    level: u8,
+    server_no_context_takeover: bool,
+    client_no_context_takeover: bool,
+    server_max_window_bits: u8,
+    client_max_window_bits: u8,
+    threshold: usize,
+}
+
+impl DeflateConfig {
+    /// The defaults: see [`DeflateConfig`].
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            level: 6,
+            server_no_context_takeover: false,
+            client_no_context_takeover: false,
+            server_max_window_bits: MAX_WINDOW_BITS,
+            client_max_window_bits: MAX_WINDOW_BITS,
+            threshold: 1024,
+        }
+    }
+
+    /// Sets the compression level, 0 (stored) to 9 (smallest). zlib's own default is 6; 1 is two to
+    /// three times as fast and a little larger.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidDeflateConfig::Level`] above 9.
+    pub const fn with_level(mut self, level: u8) -> Result<Self, InvalidDeflateConfig> {
+        if level > 9 {
+            return Err(InvalidDeflateConfig::Level(level));
+        }
+        self.level = level;
+        Ok(self)
+    }
+
+    /// Whether the server must forget its window after every message (RFC 7692 section 7.1.1.1).
+    ///
+    /// A server then says so unasked; a client asks for it. Without this setting, a server still
+    /// does it for a client that asks.
+    #[must_use]
+    pub const fn with_server_no_context_takeover(mut self, yes: bool) -> Self {
+        self.server_no_context_takeover = yes;
+        self
+    }
+
+    /// Whether the client must forget its window after every message (RFC 7692 section 7.1.1.2).
+    ///
+    /// A server then demands it, which every client has to obey; a client announces and does it.
+    #[must_use]
+    pub const fn with_client_no_context_takeover(mut self, yes: bool) -> Self {
+        self.client_no_context_takeover = yes;
+        self
+    }
+
+    /// Limits the server's window to `2^bits` bytes, 8 to 15 (RFC 7692 section 7.1.2.1). 15 imposes
+    /// nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidDeflateConfig::WindowBits`] outside 8 to 15.
+    pub const fn with_server_max_window_bits(
+        mut self,
+        bits: u8,
+    ) -> Result<Self, InvalidDeflateConfig> {
+        if bits < MIN_WINDOW_BITS || bits > MAX_WINDOW_BITS {
+            return Err(InvalidDeflateConfig::WindowBits(bits));
+        }
+        self.server_max_window_bits = bits;
+        Ok(self)
+    }
+
+    /// Limits the client's window to `2^bits` bytes, 8 to 15 (RFC 7692 section 7.1.2.2). 15 imposes
+    /// nothing.
+    ///
+    /// A server may ask this only of a client that offers `client_max_window_bits`, as all browsers
+    /// do. An offer without it cannot keep the limit and is declined: the connection opens
+    /// uncompressed, and the bound on memory holds.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidDeflateConfig::WindowBits`] outside 8 to 15.
+    pub const fn with_client_max_window_bits(
+        mut self,
+        bits: u8,
+    ) -> Result<Self, InvalidDeflateConfig> {
+        if bits < MIN_WINDOW_BITS || bits > MAX_WINDOW_BITS {
+            return Err(InvalidDeflateConfig::WindowBits(bits));
+        }
+        self.client_max_window_bits = bits;
+        Ok(self)
+    }
+
+    /// Sends messages shorter than `bytes` uncompressed, whatever was agreed. The default is 1024;
+    /// 0 compresses everything.
+    ///
+    /// Small messages gain nothing on their own and cost some microseconds each. They do gain from
+    /// earlier, similar ones: where context takeover is agreed and bandwidth matters, lower this.
+    #[must_use]
+    pub const fn with_threshold(mut self, bytes: usize) -> Self {
+        self.threshold = bytes;
+        self
+    }
+
+    /// The compression level, 0 to 9.
+    #[must_use]
+    pub const fn level(&self) -> u8 {
+        self.level
+    }
+
+    /// Whether the server must forget its window after every message.
+    #[must_use]
+    pub const fn server_no_context_takeover(&self) -> bool {
+        self.server_no_context_takeover
+    }
+
+    /// Whether the client must forget its window after every message.
+    #[must_use]
+    pub const fn client_no_context_takeover(&self) -> bool {
+        self.client_no_context_takeover
+    }
+
+    /// The limit on the server's window, 8 to 15; 15 is none.
+    #[must_use]
+    pub const fn server_max_window_bits(&self) -> u8 {
+        self.server_max_window_bits
+    }
+
+    /// The limit on the client's window, 8 to 15; 15 is none.
+    #[must_use]
+    pub const fn client_max_window_bits(&self) -> u8 {
+        self.client_max_window_bits
+    }
+
+    /// The length from which a message is compressed.
+    #[must_use]
+    pub const fn threshold(&self) -> usize {
+        self.threshold
+    }
+}
+
+impl Default for DeflateConfig {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A number that permessage-deflate has no use for. Nothing was changed; correct the call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum InvalidDeflateConfig {
+    /// A compression level above 9.
+    Level(u8),
+    /// A window outside 8 to 15 bits (RFC 7692 section 7.1.2).
+    WindowBits(u8),
+}
+
+impl fmt::Display for InvalidDeflateConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Level(level) => write!(f, "compression level {level} is not in 0 to 9"),
+            Self::WindowBits(bits) => write!(f, "window of {bits} bits is not in 8 to 15"),
+        }
+    }
+}
+
+impl Error for InvalidDeflateConfig {}
+
+/// The smallest window that RFC 7692 section 7.1.2 can express.
+pub(super) const MIN_WINDOW_BITS: u8 = 8;
+
+/// The largest window, and what an absent parameter means.
+pub(super) const MAX_WINDOW_BITS: u8 = 15;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // req: D015, D018
+    #[test]
+    fn every_number_is_taken_or_refused() {
+        for number in 0..=u8::MAX {
+            let window = (8..=15).contains(&number);
+            let config = DeflateConfig::new();
+            assert_eq!(config.clone().with_level(number).is_ok(), number <= 9);
+            assert_eq!(config.clone().with_server_max_window_bits(number).is_ok(), window);
+            assert_eq!(config.with_client_max_window_bits(number).is_ok(), window);
+        }
+    }
+
+    #[test]
+    fn errors_say_the_number() {
+        let error = DeflateConfig::new().with_level(10).unwrap_err();
+        assert_eq!(error.to_string(), "compression level 10 is not in 0 to 9");
+    }
+}
