@@ -1,7 +1,50 @@
 //! permessage-deflate (RFC 7692): parameters and codec.
+//!
+//! ```text
+//!   handshake                        messages
+//!   accept_offer / offer /     ┌── DeflateContext ──┐  one a connection: plain-text history
+//!   verify_response            │   (parked, small)  │
+//!        │                     └─────────┬──────────┘
+//!        └── DeflateParams ───►          ▼
+//!                                Codec: one inflater, a few live compressors, shared by all
+//! ```
+//!
+//! A zlib state is large: 371 KiB to compress, 46 KiB to decompress. So no connection owns one. The
+//! [`Codec`] belongs to whoever drives the connections (an event loop has one for all of them) and
+//! a [`DeflateContext`] belongs to a connection. With context takeover, the context remembers the
+//! plain text that the next message may refer to, which is all that is needed to bring a shared
+//! state back to where the connection left it.
+//!
+//! *Invariant:* nothing here names a socket, a clock or a frame. Payloads go in whole and come out
+//! whole; which frame carries RSV1 is the protocol layer's concern (RFC 7692 section 6).
+//!
+//! ```
+//! use framewire::deflate::{Codec, DeflateConfig, DeflateContext, DeflateParams};
+//!
+//! let (config, params) = (DeflateConfig::new(), DeflateParams::default());
+//! let mut codec = Codec::new();
+//! let mut client = DeflateContext::new(params, false, &config);
+//! let mut server = DeflateContext::new(params, true, &config);
+//!
+//! let (mut wire, mut text) = (Vec::new(), Vec::new());
+//! codec.compress(&mut client, b"Hello", &mut wire);
+//! codec.decompress(&mut server, &wire, &mut text, 1024)?;
+//! assert_eq!(text, b"Hello");
+//! # Ok::<(), framewire::deflate::InflateError>(())
+//! ```
 
+mod codec;
+mod compressors;
 mod config;
+mod context;
+mod history;
+mod inflater;
 mod params;
+#[cfg(test)]
+mod strict_inflate;
 
+pub use codec::Codec;
 pub use config::{DeflateConfig, InvalidDeflateConfig};
+pub use context::DeflateContext;
+pub use inflater::InflateError;
 pub use params::{DeflateError, DeflateParams, accept_offer, offer, verify_response};

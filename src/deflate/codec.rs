@@ -1,0 +1,531 @@
+//! Messages in, compressed messages out, and back.
+
+use super::compressors::{COMPRESSOR_BYTES, Compressors, Key};
+use super::context::DeflateContext;
+use super::inflater::{InflateError, Inflater};
+
+/// Compresses and decompresses for any number of connections.
+///
+/// Have one for each event loop, or one for a connection that stands alone. It owns one
+/// decompressor, made at the first use, and a bounded number of live compressors. A connection that
+/// sends with context takeover keeps its compressor while it is among the most recently used ones;
+/// afterwards one is restored from what its [`DeflateContext`] remembers. Connections without
+/// context takeover share one compressor for each level and window.
+///
+/// ```
+/// use framewire::deflate::{Codec, DeflateConfig, DeflateContext, DeflateParams};
+///
+/// let mut codec = Codec::new();
+/// let config = DeflateConfig::new();
+/// let mut context = DeflateContext::new(DeflateParams::default(), true, &config);
+/// let (mut first, mut second) = (Vec::new(), Vec::new());
+/// codec.compress(&mut context, b"Hello", &mut first);
+/// codec.compress(&mut context, b"Hello", &mut second);
+/// assert_eq!(first, [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]);
+/// assert!(second.len() < first.len()); // it refers to the first
+/// ```
+#[derive(Debug)]
+pub struct Codec {
+    inflater: Option<Inflater>,
+    compressors: Compressors,
+    scratch: Vec<u8>,
+}
+
+impl Codec {
+    /// A codec that keeps up to 16 compressors live, about 6 MiB. It takes no memory before its
+    /// first use.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::with_live_budget(16 * COMPRESSOR_BYTES)
+    }
+
+    /// A codec that spends about `bytes` on live compressors: 371 KiB each, one at the least.
+    ///
+    /// More than some 64 seldom pays, for then they push each other out of the processor's cache.
+    #[must_use]
+    pub fn with_live_budget(bytes: usize) -> Self {
+        Self { inflater: None, compressors: Compressors::new(bytes), scratch: Vec::new() }
+    }
+
+    /// Appends `payload` compressed to `output`, as it goes over the wire: without the final
+    /// `00 00 ff ff` (RFC 7692 section 7.2.1). An empty message becomes `00` (section 7.2.3.6).
+    ///
+    /// Send it, with RSV1 on its first frame, before anything that is compressed later for the same
+    /// connection. With context takeover the peer has to receive it, or the next one makes no
+    /// sense.
+    pub fn compress(&mut self, context: &mut DeflateContext, payload: &[u8], output: &mut Vec<u8>) {
+        if payload.is_empty() {
+            output.push(EMPTY_MESSAGE);
+            return;
+        }
+        let scratch = prepared(&mut self.scratch);
+        let Some(history) = &mut context.sent else {
+            self.compressors.compress_alone(context.key, payload, scratch, output);
+            return;
+        };
+        context.ticket = self.compressors.compress_after(
+            context.key,
+            context.ticket,
+            history.text(),
+            payload,
+            scratch,
+            output,
+        );
+        history.push(payload);
+    }
+
+    /// Appends `payload` compressed to `output` for no connection in particular: it refers to no
+    /// earlier message, so every connection whose window is at least `window_bits` can take it.
+    ///
+    /// For each connection that it is sent on, call [`DeflateContext::note_sent`]. `level` is taken
+    /// as 9 at the most and `window_bits` as between 8 and 15.
+    ///
+    /// ```
+    /// use framewire::deflate::Codec;
+    ///
+    /// let mut wire = Vec::new();
+    /// Codec::new().compress_detached(6, 15, b"Hello", &mut wire);
+    /// assert_eq!(wire, [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00]);
+    /// ```
+    pub fn compress_detached(
+        &mut self,
+        level: u8,
+        window_bits: u8,
+        payload: &[u8],
+        output: &mut Vec<u8>,
+    ) {
+        if payload.is_empty() {
+            output.push(EMPTY_MESSAGE);
+            return;
+        }
+        let key = Key::new(level, window_bits);
+        let scratch = prepared(&mut self.scratch);
+        self.compressors.compress_alone(key, payload, scratch, output);
+    }
+
+    /// Appends the plain text of one message to `output`, `limit` bytes of it at the most.
+    ///
+    /// `payload` is the message's whole payload, all its fragments joined and unmasked, without the
+    /// `00 00 ff ff` (RFC 7692 section 7.2.2). Memory is taken only for what has come out. Blocks
+    /// with BFINAL set may stand anywhere. Text still has to be checked for UTF-8.
+    ///
+    /// A distance beyond the agreed window, but within what is known, is accepted: the peer broke a
+    /// rule, and the text is right.
+    ///
+    /// # Errors
+    ///
+    /// [`InflateError`]; `output` is as before. Close the connection and do not use `context` to
+    /// decompress again: its window is no longer the peer's.
+    pub fn decompress(
+        &mut self,
+        context: &mut DeflateContext,
+        payload: &[u8],
+        output: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<(), InflateError> {
+        let start = output.len();
+        let history = context.received.as_ref().map_or(&[][..], |h| h.text());
+        self.inflater.get_or_insert_with(Inflater::new).message(
+            history,
+            payload,
+            prepared(&mut self.scratch),
+            output,
+            limit,
+        )?;
+        if let Some(history) = &mut context.received {
+            history.push(&output[start..]);
+        }
+        Ok(())
+    }
+}
+
+impl Default for Codec {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The scratch buffer, made at the first use. flate2 fills spare capacity with zeros each time
+/// before it writes there, so going through memory that is initialised once is faster; and a
+/// message's own buffer comes out exactly as large as the message.
+fn prepared(scratch: &mut Vec<u8>) -> &mut [u8] {
+    if scratch.is_empty() {
+        scratch.resize(SCRATCH_BYTES, 0);
+    }
+    scratch
+}
+
+/// RFC 7692 section 7.2.3.6.
+const EMPTY_MESSAGE: u8 = 0x00;
+
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+
+    use super::super::strict_inflate::StrictInflate;
+    use super::super::{DeflateConfig, DeflateParams};
+    use super::*;
+
+    const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+    /// xorshift: the same numbers on every run.
+    struct Random(u64);
+
+    impl Random {
+        fn below(&mut self, bound: usize) -> usize {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            (self.0 >> 11) as usize % bound
+        }
+
+        /// Noise, a run, a short period, or prose: whatever a compressor may trip over.
+        fn text(&mut self, length: usize) -> Vec<u8> {
+            let words = ["price", "volume", "{\"id\":", "null", ", ", "bid", "0.", "17"];
+            let period = 1 + self.below(700);
+            match self.below(4) {
+                0 => (0..length).map(|_| self.below(256) as u8).collect(),
+                1 => vec![self.below(256) as u8; length],
+                2 => (0..length).map(|i| ((i % period * 31) >> 2) as u8).collect(),
+                _ => {
+                    let mut text = Vec::new();
+                    while text.len() < length {
+                        text.extend_from_slice(words[self.below(words.len())].as_bytes());
+                    }
+                    text.truncate(length);
+                    text
+                }
+            }
+        }
+    }
+
+    /// A receiver that keeps a zlib decompressor of its own: nothing of ours, nothing parked.
+    fn plain_inflate(live: &mut Decompress, wire: &[u8], most: usize) -> Vec<u8> {
+        let mut output = Vec::with_capacity(most + 64);
+        for mut input in [wire, &TAIL] {
+            while !input.is_empty() {
+                let before = live.total_in();
+                live.decompress_vec(input, &mut output, FlushDecompress::Sync).unwrap();
+                let read = (live.total_in() - before) as usize;
+                assert!(read > 0, "no progress");
+                input = &input[read..];
+            }
+        }
+        output
+    }
+
+    /// A sender that keeps a zlib compressor of its own.
+    fn plain_deflate(live: &mut Compress, text: &[u8]) -> Vec<u8> {
+        let mut output = Vec::with_capacity(text.len() * 2 + 64);
+        live.compress_vec(text, &mut output, FlushCompress::Sync).unwrap();
+        if output.is_empty() {
+            return vec![0];
+        }
+        assert!(output.ends_with(&TAIL));
+        output.truncate(output.len() - 4);
+        output
+    }
+
+    fn params(bits: u8, forget: bool) -> DeflateParams {
+        DeflateParams {
+            server_no_context_takeover: forget,
+            client_no_context_takeover: forget,
+            server_max_window_bits: bits,
+            client_max_window_bits: bits,
+        }
+    }
+
+    fn level(level: u8) -> DeflateConfig {
+        DeflateConfig::new().with_level(level).unwrap()
+    }
+
+    // req: D027, D030, D031, D035
+    #[test]
+    fn no_level_and_no_window_ever_reaches_too_far() {
+        let mut random = Random(1);
+        let mut codec = Codec::with_live_budget(0);
+        for bits in 8..=15 {
+            let mut farthest = 0;
+            for level_number in 0..=9 {
+                let config = level(level_number);
+                let mut live = DeflateContext::new(params(bits, false), true, &config);
+                let mut parked = DeflateContext::new(params(bits, false), false, &config);
+                let (mut codec_live, window) = (Codec::with_live_budget(0), 1 << bits);
+                let mut receivers = [StrictInflate::new(window), StrictInflate::new(window)];
+                for round in 0..8 {
+                    // A repetition further back than the window, in one message and across two.
+                    let most = (window * 2).min(20_000);
+                    let length = if round % 2 == 0 { most } else { most / 7 };
+                    let text = random.text(length);
+                    for (index, (codec, context)) in
+                        [(&mut codec_live, &mut live), (&mut codec, &mut parked)]
+                            .into_iter()
+                            .enumerate()
+                    {
+                        let mut wire = Vec::new();
+                        codec.compress(context, &text, &mut wire);
+                        assert!(
+                            receivers[index].message(&wire) == Ok(text.clone()),
+                            "bits {bits}, level {level_number}, codec {index}"
+                        );
+                    }
+                    // Takes the second one's compressor away.
+                    codec.compress_detached(1, bits, b"x", &mut Vec::new());
+                }
+                farthest = farthest.max(receivers[0].farthest);
+            }
+            // The window is used, too, and at 8 bits the distance is what the comment says.
+            assert!(farthest > 120 << (bits - 8), "bits {bits}: {farthest}");
+            assert!(bits > 8 || farthest <= 250);
+        }
+    }
+
+    // req: D026, D027, D028, D030, D032, D033
+    #[test]
+    fn many_connections_share_one_codec_unnoticed() {
+        struct Connection {
+            ours: DeflateContext,
+            inflate: Decompress,
+            deflate: Compress,
+            forget: bool,
+            config: DeflateConfig,
+            bits: u8,
+        }
+        let mut random = Random(7);
+        let mut codec = Codec::with_live_budget(3 * COMPRESSOR_BYTES);
+        let mut connections: Vec<_> = (0..24_u8)
+            .map(|number| {
+                let (bits, forget) = (8 + number % 8, number % 3 == 0);
+                let config = level(number % 10);
+                let peer_bits = bits.max(9);
+                Connection {
+                    ours: DeflateContext::new(params(bits, forget), number % 2 == 0, &config),
+                    inflate: Decompress::new(false),
+                    deflate: Compress::new_with_window_bits(
+                        Compression::default(),
+                        false,
+                        peer_bits,
+                    ),
+                    forget,
+                    config,
+                    bits,
+                }
+            })
+            .collect();
+        for _ in 0..500 {
+            let number = random.below(connections.len());
+            let connection = &mut connections[number];
+            for _ in 0..1 + random.below(3) {
+                let length = match random.below(8) {
+                    0 => 0,
+                    1 => random.below(40_000),
+                    _ => random.below(1500),
+                };
+                let text = random.text(length);
+                if connection.forget {
+                    connection.inflate.reset(false);
+                    connection.deflate.reset();
+                }
+                // Ours to theirs.
+                let mut wire = Vec::new();
+                if random.below(10) == 0 {
+                    let (level, bits) = (connection.config.level(), connection.bits);
+                    codec.compress_detached(level, bits, &text, &mut wire);
+                    connection.ours.note_sent(&text);
+                } else {
+                    codec.compress(&mut connection.ours, &text, &mut wire);
+                }
+                assert!(plain_inflate(&mut connection.inflate, &wire, length) == text);
+                // Theirs to ours.
+                let wire = plain_deflate(&mut connection.deflate, &text);
+                let mut output = Vec::new();
+                codec.decompress(&mut connection.ours, &wire, &mut output, length).unwrap();
+                assert!(output == text);
+                assert!(output.capacity() <= length.max(8));
+            }
+        }
+    }
+
+    // req: D030
+    #[test]
+    fn without_takeover_every_message_stands_alone() {
+        let mut codec = Codec::new();
+        let mut context = DeflateContext::new(params(15, true), true, &level(6));
+        let mut first = Vec::new();
+        for _ in 0..3 {
+            let mut wire = Vec::new();
+            codec.compress(&mut context, b"Hello, Hello, Hello", &mut wire);
+            let text = plain_inflate(&mut Decompress::new(false), &wire, 100);
+            assert_eq!(text, b"Hello, Hello, Hello");
+            if first.is_empty() {
+                first.clone_from(&wire);
+            }
+            assert_eq!(wire, first);
+        }
+        assert_eq!(context.heap_bytes(), 0);
+        // And none is read with the window of an earlier one.
+        let mut output = Vec::new();
+        codec.decompress(&mut context, &first, &mut output, 100).unwrap();
+        let reference = [0xf2, 0x00, 0x11, 0x00, 0x00];
+        let outcome = codec.decompress(&mut context, &reference, &mut output, 100);
+        assert_eq!(outcome, Err(InflateError::Corrupt));
+        assert_eq!(output, b"Hello, Hello, Hello");
+    }
+
+    // req: D034, D035
+    #[test]
+    fn the_examples_of_the_rfc_come_out() {
+        let mut codec = Codec::new();
+        let mut context = DeflateContext::new(params(15, false), true, &level(6));
+        let mut peer = DeflateContext::new(params(15, false), false, &level(6));
+        for expected in
+            [&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..], &[0xf2, 0x00, 0x11, 0x00, 0x00]]
+        {
+            let (mut wire, mut text) = (Vec::new(), Vec::new());
+            codec.compress(&mut context, b"Hello", &mut wire);
+            assert_eq!(wire, expected);
+            codec.decompress(&mut peer, &wire, &mut text, 5).unwrap();
+            assert_eq!(text, b"Hello");
+            wire.clear();
+            codec.compress(&mut context, b"", &mut wire);
+            assert_eq!(wire, [0x00]);
+            codec.decompress(&mut peer, &wire, &mut text, 0).unwrap();
+            codec.decompress(&mut peer, b"", &mut text, 0).unwrap();
+        }
+    }
+
+    // req: D036
+    #[test]
+    fn a_bomb_stops_at_the_limit() {
+        // One mebibyte on the wire, one gibibyte of plain text.
+        let mut compress = Compress::new(Compression::best(), false);
+        let unit = plain_deflate(&mut compress, &vec![0; 1 << 20]);
+        let unit = [&unit[..], &TAIL].concat();
+        let mut bomb = unit.repeat((1 << 20) / unit.len());
+        bomb.push(0);
+        let mut codec = Codec::new();
+        for forget in [true, false] {
+            let mut context = DeflateContext::new(params(15, forget), true, &level(6));
+            // As the first message, and as one among others.
+            for limit in [0, 1, 1 << 16, 1 << 20] {
+                let mut output = Vec::new();
+                let outcome = codec.decompress(&mut context, &bomb, &mut output, limit);
+                assert_eq!(outcome, Err(InflateError::TooBig));
+                assert!(output.is_empty() && output.capacity() <= limit);
+            }
+        }
+    }
+
+    // req: D036
+    #[test]
+    fn the_limit_is_inclusive() {
+        let mut codec = Codec::new();
+        for length in [1, 100, 32_767, 32_768, 32_769, 65_536, 100_000] {
+            let mut random = Random(length as u64);
+            let text = random.text(length);
+            let mut wire = Vec::new();
+            codec.compress_detached(6, 15, &text, &mut wire);
+            let mut context = DeflateContext::new(params(15, true), true, &level(6));
+            let mut output = Vec::new();
+            let below = codec.decompress(&mut context, &wire, &mut output, length - 1);
+            assert_eq!(below, Err(InflateError::TooBig));
+            codec.decompress(&mut context, &wire, &mut output, length).unwrap();
+            assert!(output == text);
+        }
+    }
+
+    // req: D032
+    #[test]
+    fn no_truncation_and_no_noise_does_harm() {
+        let mut random = Random(99);
+        let mut codec = Codec::new();
+        let config = level(6);
+        let mut wire = Vec::new();
+        let text = [random.text(300), random.text(300)].concat();
+        codec.compress_detached(6, 15, &text, &mut wire);
+        for end in 0..wire.len() {
+            for flip in [0, 1, 0x80] {
+                let mut payload = wire[..end].to_vec();
+                if let Some(byte) = payload.last_mut() {
+                    *byte ^= flip;
+                }
+                let mut context = DeflateContext::new(params(15, false), true, &config);
+                let mut output = Vec::new();
+                let outcome = codec.decompress(&mut context, &payload, &mut output, 10_000);
+                assert!(outcome.is_ok() || output.is_empty());
+                assert!(flip != 0 || end == 0 || outcome == Err(InflateError::Corrupt));
+            }
+        }
+        for _ in 0..5000 {
+            let length = random.below(60);
+            let noise: Vec<u8> = (0..length).map(|_| random.below(256) as u8).collect();
+            let mut context = DeflateContext::new(params(8, false), true, &config);
+            for _ in 0..2 {
+                let mut output = Vec::new();
+                let _ = codec.decompress(&mut context, &noise, &mut output, 1000);
+                assert!(output.len() <= 1000 && output.capacity() <= 1000);
+            }
+        }
+        // None of this has spoiled the codec for others.
+        let mut context = DeflateContext::new(params(15, false), true, &config);
+        let mut output = Vec::new();
+        codec.decompress(&mut context, &wire, &mut output, 10_000).unwrap();
+        assert!(output == text);
+    }
+
+    // req: D027
+    #[test]
+    fn noise_hardly_grows() {
+        let mut codec = Codec::new();
+        let mut random = Random(3);
+        let noise: Vec<u8> = (0..1 << 18).map(|_| random.below(256) as u8).collect();
+        for level in 0..=9 {
+            let mut wire = Vec::new();
+            codec.compress_detached(level, 15, &noise, &mut wire);
+            assert!(wire.len() <= noise.len() + 5 * 5 + 1, "level {level}");
+        }
+    }
+
+    // req: D032
+    #[test]
+    fn an_idle_connection_is_small() {
+        let mut codec = Codec::new();
+        let mut context = DeflateContext::new(params(15, false), true, &level(6));
+        let text = Random(5).text(1024);
+        let (mut wire, mut output) = (Vec::new(), Vec::new());
+        codec.compress(&mut context, &text, &mut wire);
+        codec.decompress(&mut context, &wire, &mut output, 1024).unwrap();
+        assert_eq!(context.heap_bytes(), 2048);
+        assert!(size_of::<DeflateContext>() <= 128);
+        for _ in 0..200 {
+            codec.compress(&mut context, &text, &mut wire);
+            context.note_sent(&text);
+        }
+        assert!(context.heap_bytes() <= 12 * 1024 + 1024);
+    }
+
+    #[test]
+    fn a_codec_may_move_to_another_thread() {
+        const fn is_send<T: Send>() {}
+        is_send::<Codec>();
+        is_send::<DeflateContext>();
+        assert!(format!("{:?}", Codec::default()).contains("live"));
+    }
+
+    // req: D030, D031, D032
+    #[test]
+    fn a_connection_may_change_its_codec() {
+        let mut codecs = [Codec::new(), Codec::new()];
+        let mut context = DeflateContext::new(params(12, false), true, &level(9));
+        let mut receiver = StrictInflate::new(4096);
+        let mut random = Random(11);
+        for _ in 0..40 {
+            let text = random.text(3000);
+            let mut wire = Vec::new();
+            codecs[random.below(2)].compress(&mut context, &text, &mut wire);
+            assert!(receiver.message(&wire) == Ok(text));
+        }
+    }
+}

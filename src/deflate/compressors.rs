@@ -1,0 +1,322 @@
+//! The live compressors of one codec, few and shared.
+
+use std::fmt;
+use std::num::NonZeroU64;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use flate2::{Compress, Compression, FlushCompress};
+
+use super::config::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+
+/// A bounded set of live compressors.
+///
+/// A compressor either belongs to one connection, whose last message it has just compressed, or to
+/// nobody, and then serves all that compress each message on its own. The one that was used least
+/// recently is given away when another is needed and the bound is reached. Its connection loses
+/// time by that and nothing else, since it keeps the text to restore a compressor from.
+pub(super) struct Compressors {
+    /// Tells the tickets of this set from those of every other.
+    id: usize,
+    slots: Vec<Slot>,
+    most: usize,
+    /// Counts uses, for the order of eviction, and names owners.
+    uses: NonZeroU64,
+}
+
+impl Compressors {
+    /// A set that holds about `budget` bytes at the most, and one compressor at the least.
+    pub(super) fn new(budget: usize) -> Self {
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            slots: Vec::new(),
+            most: (budget / COMPRESSOR_BYTES).max(1),
+            uses: NonZeroU64::MIN,
+        }
+    }
+
+    /// Appends `payload` compressed with an empty window (RFC 7692 section 7.2.1).
+    pub(super) fn compress_alone(
+        &mut self,
+        key: Key,
+        payload: &[u8],
+        scratch: &mut [u8],
+        output: &mut Vec<u8>,
+    ) {
+        let shared = self.slots.iter().position(|slot| slot.owner.is_none() && slot.key == key);
+        let index = match shared {
+            Some(index) => {
+                self.slots[index].compress.reset();
+                index
+            }
+            None => self.acquire(key),
+        };
+        self.slots[index].used = self.next_use();
+        self.run(index, payload, scratch, output);
+    }
+
+    /// Appends `payload` compressed with the window that `ticket` stands for, or with `history` for
+    /// a window if that compressor has been given away. Returns the ticket for the next message.
+    pub(super) fn compress_after(
+        &mut self,
+        key: Key,
+        ticket: Option<Ticket>,
+        history: &[u8],
+        payload: &[u8],
+        scratch: &mut [u8],
+        output: &mut Vec<u8>,
+    ) -> Option<Ticket> {
+        let live = ticket.filter(|ticket| self.is_live(*ticket));
+        let (index, owner) = match live {
+            Some(ticket) => (ticket.slot, ticket.owner),
+            None => {
+                let index = self.acquire(key);
+                let slot = &mut self.slots[index];
+                if !history.is_empty() && slot.compress.set_dictionary(history).is_err() {
+                    // Referring to nothing is always legal.
+                    slot.compress = key.compressor();
+                }
+                (index, self.next_use())
+            }
+        };
+        let used = self.next_use();
+        let slot = &mut self.slots[index];
+        slot.owner = Some(owner);
+        slot.used = used;
+        self.run(index, payload, scratch, output).then_some(Ticket {
+            set: self.id,
+            slot: index,
+            owner,
+        })
+    }
+
+    fn is_live(&self, ticket: Ticket) -> bool {
+        ticket.set == self.id
+            && self.slots.get(ticket.slot).is_some_and(|slot| slot.owner == Some(ticket.owner))
+    }
+
+    /// A compressor as good as new that nobody owns.
+    fn acquire(&mut self, key: Key) -> usize {
+        if self.slots.len() < self.most {
+            self.slots.push(Slot::new(key));
+            return self.slots.len() - 1;
+        }
+        let oldest = (0..self.slots.len()).min_by_key(|index| self.slots[*index].used);
+        let index = oldest.unwrap_or(0);
+        let slot = &mut self.slots[index];
+        if slot.key == key {
+            slot.compress.reset();
+            slot.owner = None;
+        } else {
+            *slot = Slot::new(key);
+        }
+        index
+    }
+
+    /// Compresses with one of the slots. `false`: that compressor is gone, the message is fine.
+    fn run(
+        &mut self,
+        index: usize,
+        payload: &[u8],
+        scratch: &mut [u8],
+        output: &mut Vec<u8>,
+    ) -> bool {
+        let start = output.len();
+        let done = flush(&mut self.slots[index].compress, payload, scratch, output);
+        if !done {
+            // zlib names no reason why this should happen to a compressor that is used as here.
+            // Whatever it was, blocks that are stored as they are need no compressor.
+            self.slots.swap_remove(index);
+        }
+        if !done || output.len() - start > stored_length(payload) {
+            // Noise grows by 5 % at level 1. Both forms leave the peer with the same window.
+            output.truncate(start);
+            store(payload, output);
+        }
+        done
+    }
+
+    /// Never wraps: 2^64 messages take longer than any loop runs.
+    const fn next_use(&mut self) -> NonZeroU64 {
+        self.uses = self.uses.saturating_add(1);
+        self.uses
+    }
+}
+
+impl fmt::Debug for Compressors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Compressors")
+            .field("live", &self.slots.len())
+            .field("most", &self.most)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What one compressor is made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Key {
+    level: u8,
+    window_bits: u8,
+}
+
+impl Key {
+    /// Takes any numbers and brings them into the ranges that zlib has.
+    pub(super) fn new(level: u8, window_bits: u8) -> Self {
+        Self {
+            level: level.min(9),
+            window_bits: window_bits.clamp(MIN_WINDOW_BITS, MAX_WINDOW_BITS),
+        }
+    }
+
+    pub(super) const fn level(self) -> u8 {
+        self.level
+    }
+
+    pub(super) const fn window_bits(self) -> u8 {
+        self.window_bits
+    }
+
+    /// flate2 has no windows of 8 bits and panics when asked for one. It needs none: zlib keeps 262
+    /// bytes of look-ahead inside its window, so with 9 bits no distance exceeds 512 - 262 = 250
+    /// bytes, which a window of 256 covers. The tests measure it.
+    fn compressor(self) -> Compress {
+        let bits = self.window_bits.max(9);
+        Compress::new_with_window_bits(Compression::new(self.level.into()), false, bits)
+    }
+}
+
+/// A connection's claim to a live compressor. Copies are harmless: it holds until the compressor is
+/// given away, and no two claims are ever equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Ticket {
+    set: usize,
+    slot: usize,
+    owner: NonZeroU64,
+}
+
+struct Slot {
+    key: Key,
+    owner: Option<NonZeroU64>,
+    used: NonZeroU64,
+    compress: Compress,
+}
+
+impl Slot {
+    fn new(key: Key) -> Self {
+        Self { key, owner: None, used: NonZeroU64::MIN, compress: key.compressor() }
+    }
+}
+
+/// Compresses all of `payload` and ends at a byte boundary, without the four bytes that the
+/// receiver adds again (RFC 7692 section 7.2.1). `false` if zlib would not.
+fn flush(
+    compress: &mut Compress,
+    payload: &[u8],
+    scratch: &mut [u8],
+    output: &mut Vec<u8>,
+) -> bool {
+    let start = output.len();
+    let mut rest = payload;
+    loop {
+        let (total_in, total_out) = (compress.total_in(), compress.total_out());
+        if compress.compress(rest, scratch, FlushCompress::Sync).is_err() {
+            return false;
+        }
+        let read = (compress.total_in() - total_in) as usize;
+        let written = (compress.total_out() - total_out) as usize;
+        rest = &rest[read..];
+        output.extend_from_slice(&scratch[..written]);
+        if written < scratch.len() {
+            // Room was left, so nothing is waiting inside.
+            if rest.is_empty() {
+                break;
+            }
+            if read == 0 && written == 0 {
+                return false;
+            }
+        }
+    }
+    let complete = output[start..].ends_with(&TAIL);
+    if complete {
+        output.truncate(output.len() - TAIL.len());
+    }
+    complete
+}
+
+/// How long a message [`store`] makes of `payload`.
+const fn stored_length(payload: &[u8]) -> usize {
+    payload.len() + 5 * payload.len().div_ceil(MOST_STORED) + 1
+}
+
+/// Appends `payload` as stored blocks and the start of an empty one.
+fn store(payload: &[u8], output: &mut Vec<u8>) {
+    for block in payload.chunks(MOST_STORED) {
+        // A chunk's length fits by construction.
+        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
+        output.push(0);
+        output.extend_from_slice(&length.to_le_bytes());
+        output.extend_from_slice(&(!length).to_le_bytes());
+        output.extend_from_slice(block);
+    }
+    output.push(0);
+}
+
+/// The end of an empty stored block, which does not go over the wire (RFC 7692 section 7.2.1).
+pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
+/// A compressor with the largest window; the smallest has two thirds of it.
+pub(super) const COMPRESSOR_BYTES: usize = 380_032;
+
+/// RFC 1951 section 3.2.4: the length of a stored block has 16 bits.
+const MOST_STORED: usize = 65_535;
+
+static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::deflate::strict_inflate::StrictInflate;
+
+    // req: D027, D028
+    #[test]
+    fn stored_blocks_are_a_message_too() {
+        for length in [0, 1, 65_535, 65_536, 200_000] {
+            let text: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
+            let mut wire = Vec::new();
+            store(&text, &mut wire);
+            assert_eq!(wire.len(), stored_length(&text));
+            let mut peer = StrictInflate::new(256);
+            assert_eq!(peer.message(&wire).unwrap(), text);
+        }
+    }
+
+    // req: D027
+    #[test]
+    fn a_scratch_that_is_exactly_filled_changes_nothing() {
+        let text: Vec<u8> = (0..4000_u32).map(|i| ((i * i) >> 3) as u8).collect();
+        for size in (16..400).chain([3900, 4000, 4005, 4010]) {
+            let mut compress = Key::new(6, 15).compressor();
+            let mut peer = StrictInflate::new(32_768);
+            let mut scratch = vec![0; size];
+            for part in text.chunks(777) {
+                let mut wire = Vec::new();
+                assert!(flush(&mut compress, part, &mut scratch, &mut wire));
+                assert_eq!(peer.message(&wire).unwrap(), part, "scratch of {size}");
+            }
+        }
+    }
+
+    // req: D030, D031
+    #[test]
+    fn a_ticket_of_another_set_or_of_an_earlier_owner_is_void() {
+        let key = Key::new(6, 15);
+        let (mut one, mut other) = (Compressors::new(0), Compressors::new(0));
+        let (mut scratch, mut wire) = (vec![0; 1024], Vec::new());
+        let ticket = one.compress_after(key, None, b"", b"abc", &mut scratch, &mut wire);
+        assert!(one.is_live(ticket.unwrap()));
+        let foreign = other.compress_after(key, ticket, b"abc", b"d", &mut scratch, &mut wire);
+        assert!(!one.is_live(foreign.unwrap()));
+        one.compress_alone(key, b"xyz", &mut scratch, &mut wire);
+        assert!(!one.is_live(ticket.unwrap()));
+        assert_eq!(one.slots.len(), 1);
+    }
+}
