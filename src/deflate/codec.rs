@@ -295,10 +295,11 @@ mod tests {
         }
         let mut random = Random(7);
         let mut codec = Codec::with_live_budget(3 * COMPRESSOR_BYTES);
-        let mut connections: Vec<_> = (0..24_u8)
+        let mut connections: Vec<_> = (0..32_u8)
             .map(|number| {
                 let (bits, forget) = (8 + number % 8, number % 3 == 0);
-                let config = level(number % 10);
+                // Two connections for each kind of compressor, so that they inherit from each other.
+                let config = level([6, 1][usize::from(number / 8 % 2)]);
                 let peer_bits = bits.max(9);
                 Connection {
                     ours: DeflateContext::new(params(bits, forget), number % 2 == 0, &config),
@@ -318,9 +319,9 @@ mod tests {
             let number = random.below(connections.len());
             let connection = &mut connections[number];
             for _ in 0..1 + random.below(3) {
-                let length = match random.below(8) {
+                let length = match random.below(12) {
                     0 => 0,
-                    1 => random.below(40_000),
+                    1 => random.below(20_000),
                     _ => random.below(1500),
                 };
                 let text = random.text(length);
@@ -340,10 +341,10 @@ mod tests {
                 assert!(plain_inflate(&mut connection.inflate, &wire, length) == text);
                 // Theirs to ours.
                 let wire = plain_deflate(&mut connection.deflate, &text);
-                let mut output = Vec::new();
+                let mut output = b"kept".to_vec();
                 codec.decompress(&mut connection.ours, &wire, &mut output, length).unwrap();
-                assert!(output == text);
-                assert!(output.capacity() <= length.max(8));
+                assert!(output.starts_with(b"kept") && output[4..] == text);
+                assert!(output.capacity() <= length + 4);
             }
         }
     }
@@ -383,11 +384,11 @@ mod tests {
         for expected in
             [&[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..], &[0xf2, 0x00, 0x11, 0x00, 0x00]]
         {
-            let (mut wire, mut text) = (Vec::new(), Vec::new());
+            let (mut wire, mut text) = (Vec::new(), b"kept".to_vec());
             codec.compress(&mut context, b"Hello", &mut wire);
             assert_eq!(wire, expected);
             codec.decompress(&mut peer, &wire, &mut text, 5).unwrap();
-            assert_eq!(text, b"Hello");
+            assert_eq!(text, b"keptHello");
             wire.clear();
             codec.compress(&mut context, b"", &mut wire);
             assert_eq!(wire, [0x00]);
@@ -409,7 +410,7 @@ mod tests {
         for forget in [true, false] {
             let mut context = DeflateContext::new(params(15, forget), true, &level(6));
             // As the first message, and as one among others.
-            for limit in [0, 1, 1 << 16, 1 << 20] {
+            for limit in [0, 1, 1 << 16, 1_000_000] {
                 let mut output = Vec::new();
                 let outcome = codec.decompress(&mut context, &bomb, &mut output, limit);
                 assert_eq!(outcome, Err(InflateError::TooBig));
