@@ -6,4 +6,15 @@
 #[cfg(feature = "deflate")]
 pub mod deflate;
 pub mod handshake;
+mod protocol;
 pub mod wire;
+
+pub use handshake::{Request, Response};
+#[cfg(feature = "getrandom")]
+pub use protocol::SystemEntropy;
+pub use protocol::{
+    Accept, Chunks, Compress, Config, Connection, Deadlines, Due, Entropy, EntropyError, Event,
+    Fragment, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared, ProtocolError,
+    ReservedBit, Role, SendError, State, Turn, Workspace,
+};
+pub use wire::{CloseCode, CloseFrame};

@@ -46,8 +46,8 @@ impl DeflateConfig {
         }
     }
 
-    /// Sets the compression level, 0 (stored) to 9 (smallest). zlib's own default is 6; 1 is two to
-    /// three times as fast and a little larger.
+    /// Sets the level of compression, 0 (stored) to 9 (smallest); default 6. On JSON, level 1 takes
+    /// between a quarter and half of the time of level 6, for a third to two thirds more bytes.
     ///
     /// # Errors
     ///

@@ -94,15 +94,13 @@ impl fmt::Display for DeflateParams {
 ///
 /// ```
 /// use framewire::deflate::{DeflateConfig, accept_offer};
-/// use framewire::handshake::Extension;
+/// use framewire::handshake::parse_extensions;
 ///
-/// let offer = Extension {
-///     name: "permessage-deflate".into(),
-///     parameters: vec![("server_max_window_bits".into(), Some("10".into()))],
-/// };
-/// let (params, answer) = accept_offer(&[offer], &DeflateConfig::new()).unwrap();
+/// let offers = parse_extensions(b"permessage-deflate; server_max_window_bits=10")?;
+/// let (params, answer) = accept_offer(&offers, &DeflateConfig::new()).unwrap();
 /// assert_eq!(params.server_max_window_bits(), 10);
 /// assert_eq!(answer, "permessage-deflate; server_max_window_bits=10");
+/// # Ok::<(), framewire::handshake::HeaderListError>(())
 /// ```
 #[must_use]
 pub fn accept_offer(

@@ -52,6 +52,12 @@ pub enum HandshakeError {
     },
     /// A version of the WebSocket protocol other than 13 and 8 (RFC 6455 section 4.4). 426.
     UnsupportedVersion(u8),
+    /// The path is not one that is served (RFC 6455 section 4.2.2, item 4). 404.
+    PathNotServed,
+    /// The origin is not one that pages may come from (RFC 6455 section 10.2). 403.
+    OriginRefused,
+    /// The handshake took longer than it may; nobody waits for an answer, so none is given.
+    Timeout,
 
     /// The response breaks the syntax of HTTP or a limit (RFC 9112 sections 2 to 5).
     ResponseHead(HeadFault),
@@ -87,6 +93,8 @@ pub enum HandshakeError {
     NoSubprotocol,
     /// The server chose an extension that was not offered (RFC 6455 section 4.1).
     ExtensionNotOffered(String),
+    /// The server chose an extension with parameters that cannot be (RFC 7692 section 7): why.
+    ExtensionParameters(String),
     /// The server chose an extension twice (RFC 7692 section 5.1).
     RepeatedExtension(String),
 }
@@ -97,6 +105,8 @@ impl HandshakeError {
     pub fn status(&self) -> Option<u16> {
         Some(match self {
             Self::RequestHead(fault) => fault.status(),
+            Self::OriginRefused => 403,
+            Self::PathNotServed => 404,
             Self::MethodNotAllowed => 405,
             Self::UnsupportedVersion(_) => 426,
             Self::HttpVersionNotSupported => 505,
@@ -133,6 +143,9 @@ impl fmt::Display for HandshakeError {
             Self::UnsupportedVersion(version) => {
                 write!(f, "WebSocket version {version} is not supported, 13 and 8 are")
             }
+            Self::PathNotServed => f.write_str("nothing is served at this path"),
+            Self::OriginRefused => f.write_str("pages of this origin are not served"),
+            Self::Timeout => f.write_str("the opening handshake took too long"),
             Self::ResponseHead(fault) => write!(f, "malformed response: {fault}"),
             Self::ResponseTruncated => f.write_str("the response ended inside its head"),
             Self::ResponseHttpVersion => {
@@ -162,6 +175,9 @@ impl fmt::Display for HandshakeError {
                 write!(f, "the server chose the subprotocol {name:?}, which was not requested")
             }
             Self::NoSubprotocol => f.write_str("the server chose none of the subprotocols"),
+            Self::ExtensionParameters(error) => {
+                write!(f, "the server chose impossible extension parameters: {error}")
+            }
             Self::ExtensionNotOffered(name) => {
                 write!(f, "the server chose the extension {name:?}, which was not offered")
             }

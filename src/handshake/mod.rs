@@ -34,6 +34,7 @@ pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subpro
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub use key::{accept_key, encode_key, is_valid_key};
 pub use request::{Request, RequestReader};
+pub(crate) use response::is_of_handshake;
 pub use response::{Response, encode_switching_protocols};
 pub use response_reader::ResponseReader;
 pub use url::{Url, UrlError};

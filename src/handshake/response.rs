@@ -270,7 +270,7 @@ pub fn encode_switching_protocols(
 }
 
 /// Whether the handshake writes this header itself, or it would announce a body.
-pub(super) fn is_of_handshake(name: &str) -> bool {
+pub(crate) fn is_of_handshake(name: &str) -> bool {
     const PREFIX: &str = "Sec-WebSocket-";
     let start = name.get(..PREFIX.len()).unwrap_or_default();
     start.eq_ignore_ascii_case(PREFIX) || name.eq_ignore_ascii_case(UPGRADE) || is_framing(name)

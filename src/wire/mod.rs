@@ -14,4 +14,5 @@ pub use header::{
 };
 pub use mask::apply_mask;
 pub use opcode::Opcode;
+pub(crate) use utf8::into_text;
 pub use utf8::{InvalidUtf8, Utf8Validator, validate_utf8};

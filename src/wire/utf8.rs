@@ -46,27 +46,59 @@ impl Utf8Validator {
     /// # Errors
     ///
     /// [`InvalidUtf8`] at the first impossible byte; the text cannot be saved by what follows.
-    pub fn push(&mut self, mut piece: &[u8]) -> Result<(), InvalidUtf8> {
+    #[inline]
+    pub fn push(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
+        self.scan(piece, |_| ())
+    }
+
+    /// Checks the next piece and appends what is complete of it to `text`, so that the whole need not
+    /// be checked again. A code point that the piece does not finish is appended with the next piece.
+    ///
+    /// # Errors
+    ///
+    /// As [`push`](Self::push).
+    ///
+    /// ```
+    /// use framewire::wire::Utf8Validator;
+    ///
+    /// let (mut validator, mut text) = (Utf8Validator::new(), String::new());
+    /// validator.push_into(b"caf\xc3", &mut text)?;
+    /// assert_eq!(text, "caf");
+    /// validator.push_into(b"\xa9", &mut text)?;
+    /// validator.finish()?;
+    /// assert_eq!(text, "café");
+    /// # Ok::<(), framewire::wire::InvalidUtf8>(())
+    /// ```
+    #[inline]
+    pub fn push_into(&mut self, piece: &[u8], text: &mut String) -> Result<(), InvalidUtf8> {
+        self.scan(piece, |valid| text.push_str(valid))
+    }
+
+    fn scan(&mut self, mut piece: &[u8], mut sink: impl FnMut(&str)) -> Result<(), InvalidUtf8> {
         while self.length > 0 {
             let Some((&next, rest)) = piece.split_first() else { return Ok(()) };
             let end = usize::from(self.length);
             self.pending[end] = next;
             piece = rest;
-            self.length = match Progress::of(&self.pending[..=end]) {
-                Progress::Valid => 0,
-                Progress::Incomplete(_) => self.length + 1,
-                Progress::Invalid => return Err(InvalidUtf8),
-            };
+            match str::from_utf8(&self.pending[..=end]) {
+                Ok(character) => {
+                    sink(character);
+                    self.length = 0;
+                }
+                Err(error) if error.error_len().is_none() => self.length += 1,
+                Err(_) => return Err(InvalidUtf8),
+            }
         }
-        match Progress::of(piece) {
-            Progress::Valid => Ok(()),
-            Progress::Incomplete(tail) => {
-                let tail = &piece[tail..];
+        let (whole, tail) = piece.split_at(whole_code_points(piece));
+        sink(validate_utf8(whole)?);
+        match str::from_utf8(tail) {
+            Ok(_) => Ok(()),
+            Err(error) if error.error_len().is_none() => {
                 self.pending[..tail.len()].copy_from_slice(tail);
                 self.length = tail.len() as u8;
                 Ok(())
             }
-            Progress::Invalid => Err(InvalidUtf8),
+            Err(_) => Err(InvalidUtf8),
         }
     }
 
@@ -83,24 +115,29 @@ impl Utf8Validator {
     }
 }
 
-enum Progress {
-    Valid,
-    /// Valid up to this index, where a code point begins that the piece does not finish.
-    Incomplete(usize),
-    Invalid,
+/// Where a code point begins that `bytes`, if it is UTF-8, does not finish; else its length.
+fn whole_code_points(bytes: &[u8]) -> usize {
+    for back in 1..=bytes.len().min(3) {
+        let width = match bytes[bytes.len() - back] {
+            0x80..=0xbf => continue,
+            0xc0..=0xdf => 2,
+            0xe0..=0xef => 3,
+            0xf0..=0xff => 4,
+            _ => 1,
+        };
+        return bytes.len() - if width > back { back } else { 0 };
+    }
+    bytes.len()
 }
 
-impl Progress {
-    fn of(bytes: &[u8]) -> Self {
-        #[cfg(feature = "simdutf8")]
-        let result = simdutf8::compat::from_utf8(bytes);
-        #[cfg(not(feature = "simdutf8"))]
-        let result = str::from_utf8(bytes);
-        match result {
-            Ok(_) => Self::Valid,
-            Err(error) if error.error_len().is_none() => Self::Incomplete(error.valid_up_to()),
-            Err(_) => Self::Invalid,
-        }
+/// `bytes` as owned text, if it is UTF-8 from end to end.
+pub(crate) fn into_text(bytes: Vec<u8>) -> Result<String, InvalidUtf8> {
+    // The standard library's check is as fast as any on ASCII; on the rest, a fast check and a copy
+    // cost less than its check alone.
+    if bytes.is_ascii() || !cfg!(feature = "simdutf8") {
+        String::from_utf8(bytes).map_err(|_| InvalidUtf8)
+    } else {
+        validate_utf8(&bytes).map(String::from)
     }
 }
 

@@ -1,0 +1,345 @@
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+#[cfg(feature = "deflate")]
+use crate::deflate::DeflateConfig;
+use crate::handshake::{HeadLimits, is_token};
+
+use super::deadlines::Timeouts;
+#[cfg(feature = "deflate")]
+use super::event::Role;
+
+/// The settings of a connection; cheap to clone and shared by all connections made with it.
+///
+/// The limits are on by default. Every value has a meaning: a limit of 0 allows nothing, not anything.
+///
+/// ```
+/// use framewire::Config;
+/// use std::time::Duration;
+///
+/// let config = Config::new()
+///     .max_message_size(1 << 20)
+///     .subprotocols(["chat.v2", "chat.v1"])
+///     .close_timeout(Duration::from_secs(1));
+/// assert_eq!(config.validate(), Ok(()));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Config(Arc<Settings>);
+
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_message_size: usize,
+    pub(crate) max_fragments: u32,
+    pub(crate) max_rejection_body: usize,
+    pub(crate) output_high_water: usize,
+    pub(crate) output_low_water: usize,
+    pub(crate) auto_pong: bool,
+    pub(crate) fragments: bool,
+    pub(crate) head: HeadLimits,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) path: Option<Box<str>>,
+    pub(crate) origins: Option<Vec<Box<[u8]>>>,
+    pub(crate) subprotocols: Vec<String>,
+    #[cfg(feature = "deflate")]
+    pub(crate) deflate: DeflateSetting,
+}
+
+/// Whether a connection offers or accepts permessage-deflate.
+#[cfg(feature = "deflate")]
+#[derive(Clone, Debug, Default)]
+pub(crate) enum DeflateSetting {
+    /// A client offers it, a server declines it.
+    #[default]
+    ByRole,
+    Off,
+    On(DeflateConfig),
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            max_message_size: 16 << 20,
+            max_fragments: 131_072,
+            max_rejection_body: 64 << 10,
+            output_high_water: 1 << 20,
+            output_low_water: 256 << 10,
+            auto_pong: true,
+            fragments: false,
+            head: HeadLimits::default(),
+            timeouts: Timeouts::default(),
+            path: None,
+            origins: None,
+            subprotocols: Vec::new(),
+            #[cfg(feature = "deflate")]
+            deflate: DeflateSetting::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults, each of which is told at its setter.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The longest message accepted, in bytes of payload, inflated; default 16 MiB. A longer one fails
+    /// the connection with 1009 as soon as a frame header announces it or inflation passes it. Memory
+    /// is committed as bytes arrive, never by an announced length.
+    pub fn max_message_size(self, bytes: usize) -> Self {
+        self.with(|settings| settings.max_message_size = bytes)
+    }
+
+    /// The most frames that one message may be made of, default 131,072; more fail the connection with
+    /// 1008.
+    pub fn max_fragments(self, fragments: u32) -> Self {
+        self.with(|settings| settings.max_fragments = fragments)
+    }
+
+    /// The longest head of an HTTP request or answer in bytes, default 16 KiB; a longer request is
+    /// answered 431.
+    pub fn max_head_size(self, bytes: usize) -> Self {
+        self.with(|settings| settings.head.head_bytes = bytes)
+    }
+
+    /// The most header fields in a head, default 100; more are answered 431.
+    pub fn max_headers(self, fields: usize) -> Self {
+        self.with(|settings| settings.head.headers = fields)
+    }
+
+    /// The longest request line in bytes, default 8,192; a longer one is answered 414.
+    pub fn max_request_line(self, bytes: usize) -> Self {
+        self.with(|settings| settings.head.request_line_bytes = bytes)
+    }
+
+    /// How much of the body of an answer other than 101 a client keeps, in bytes, default 64 KiB.
+    pub fn max_rejection_body(self, bytes: usize) -> Self {
+        self.with(|settings| settings.max_rejection_body = bytes)
+    }
+
+    /// From how many unsent bytes a connection is [congested](crate::Connection::is_congested), default
+    /// 1 MiB: the event loop then stops reading from it, and only the latest Ping is answered (RFC 6455
+    /// section 5.5.3 allows that).
+    pub fn output_high_water(self, bytes: usize) -> Self {
+        self.with(|settings| settings.output_high_water = bytes)
+    }
+
+    /// Down to how many unsent bytes a congested connection must come before it counts as drained,
+    /// default 256 KiB; values above the high water mark count as that mark.
+    pub fn output_low_water(self, bytes: usize) -> Self {
+        self.with(|settings| settings.output_low_water = bytes)
+    }
+
+    /// Whether Pings are answered by themselves, default yes. Otherwise answer each
+    /// [`Event::Ping`](crate::Event::Ping) with [`pong`](crate::Connection::pong).
+    pub fn auto_pong(self, automatic: bool) -> Self {
+        self.with(|settings| settings.auto_pong = automatic)
+    }
+
+    /// Whether messages are delivered in pieces as they arrive, as
+    /// [`Event::Fragment`](crate::Event::Fragment), instead of whole; default no.
+    pub fn fragments(self, pieces: bool) -> Self {
+        self.with(|settings| settings.fragments = pieces)
+    }
+
+    /// Server: the only path served, compared exactly with the request target up to `?`; another is
+    /// answered 404. By default all paths are served.
+    pub fn path(self, path: impl Into<String>) -> Self {
+        let path = path.into().into_boxed_str();
+        self.with(|settings| settings.path = Some(path))
+    }
+
+    /// Server: the origins that pages may come from, such as `https://example.com`, compared exactly
+    /// but for ASCII case; another one is answered 403 (RFC 6455 section 10.2). A request without an
+    /// origin is not a browser's and passes. By default all origins pass.
+    pub fn origins<O: AsRef<[u8]>>(self, origins: impl IntoIterator<Item = O>) -> Self {
+        let origins = origins.into_iter().map(|origin| origin.as_ref().into()).collect();
+        self.with(|settings| settings.origins = Some(origins))
+    }
+
+    /// Server: the subprotocols spoken, the most wanted first. The first that the client offers is
+    /// chosen, unless [`Accept::subprotocol`](crate::Accept::subprotocol) chooses another; without any
+    /// in common the connection opens without one (RFC 6455 section 4.2.2).
+    pub fn subprotocols<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
+        let names = names.into_iter().map(Into::into).collect();
+        self.with(|settings| settings.subprotocols = names)
+    }
+
+    /// Turns permessage-deflate on with these parameters (RFC 7692). By default a client offers it with
+    /// the defaults of [`DeflateConfig`] and a server declines it.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(self, deflate: DeflateConfig) -> Self {
+        self.with(|settings| settings.deflate = DeflateSetting::On(deflate))
+    }
+
+    /// Turns permessage-deflate off, for a client too.
+    #[cfg(feature = "deflate")]
+    pub fn no_deflate(self) -> Self {
+        self.with(|settings| settings.deflate = DeflateSetting::Off)
+    }
+
+    /// How long the opening handshake may take from its first moment, default 10 s; the connection is
+    /// then dropped. Progress does not extend it.
+    pub fn handshake_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.handshake = timeout.into())
+    }
+
+    /// How long an open connection may wait for its first message, by default for ever; it then fails
+    /// with 1008.
+    pub fn first_message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.first_message = timeout.into())
+    }
+
+    /// After how long without a byte from the peer a Ping is sent, default 20 s.
+    pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.ping = interval.into())
+    }
+
+    /// How long the peer may stay silent after such a Ping, default 20 s; the connection is then lost.
+    pub fn pong_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.pong = timeout.into())
+    }
+
+    /// How long a message may take from its first byte to its last, by default for ever; the connection
+    /// then fails with 1008.
+    pub fn message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.message = timeout.into())
+    }
+
+    /// How long unsent output may wait without the peer taking a byte, default 30 s; the connection is
+    /// then lost.
+    pub fn write_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.write = timeout.into())
+    }
+
+    /// How long the closing handshake and the end of the transport may take, default 5 s; the
+    /// transport is then dropped.
+    pub fn close_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.close = timeout.into())
+    }
+
+    /// Checks what no setter can check alone; the event loop calls it before it serves.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidConfig`] names the setting that cannot work.
+    pub fn validate(&self) -> Result<(), InvalidConfig> {
+        let settings = self.settings();
+        // "GET / HTTP/1.1" and the fields that every upgrade has come to more than this.
+        if settings.head.head_bytes < 128 {
+            return Err(InvalidConfig::HeadSize(settings.head.head_bytes));
+        }
+        if settings.head.headers < 5 {
+            return Err(InvalidConfig::Headers(settings.head.headers));
+        }
+        if settings.head.request_line_bytes < 16 {
+            return Err(InvalidConfig::RequestLine(settings.head.request_line_bytes));
+        }
+        if settings.max_fragments == 0 {
+            return Err(InvalidConfig::Fragments);
+        }
+        if settings.output_low_water > settings.output_high_water {
+            return Err(InvalidConfig::LowWater);
+        }
+        if let Some(path) = settings.path.as_deref().filter(|path| !path.starts_with('/')) {
+            return Err(InvalidConfig::Path(path.into()));
+        }
+        for (index, name) in settings.subprotocols.iter().enumerate() {
+            if !is_token(name.as_bytes()) || settings.subprotocols[..index].contains(name) {
+                return Err(InvalidConfig::Subprotocol(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.0
+    }
+
+    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
+    }
+}
+
+impl Settings {
+    /// What a connection in this role offers or accepts; `None` for no compression.
+    #[cfg(feature = "deflate")]
+    pub(crate) fn deflate_config(&self, role: Role) -> Option<DeflateConfig> {
+        match &self.deflate {
+            DeflateSetting::On(config) => Some(config.clone()),
+            DeflateSetting::ByRole if role == Role::Client => Some(DeflateConfig::default()),
+            DeflateSetting::ByRole | DeflateSetting::Off => None,
+        }
+    }
+}
+
+/// A setting that cannot work.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum InvalidConfig {
+    /// A head size in which no request fits.
+    HeadSize(usize),
+    /// Fewer header fields than every upgrade has.
+    Headers(usize),
+    /// A request line in which no request fits.
+    RequestLine(usize),
+    /// No fragments at all: no message could be received.
+    Fragments,
+    /// A low water mark above the high one.
+    LowWater,
+    /// A path that does not begin with `/`.
+    Path(String),
+    /// A subprotocol that is not a token or stands twice (RFC 6455 section 4.1).
+    Subprotocol(String),
+}
+
+impl fmt::Display for InvalidConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::HeadSize(bytes) => write!(f, "max_head_size: no request fits in {bytes} bytes"),
+            Self::Headers(fields) => write!(f, "max_headers: an upgrade has more than {fields}"),
+            Self::RequestLine(bytes) => {
+                write!(f, "max_request_line: no request line fits in {bytes} bytes")
+            }
+            Self::Fragments => f.write_str("max_fragments: 0 allows no message"),
+            Self::LowWater => f.write_str("output_low_water is above output_high_water"),
+            Self::Path(path) => write!(f, "path: {path:?} does not begin with '/'"),
+            Self::Subprotocol(name) => {
+                write!(f, "subprotocols: {name:?} is not a token or stands twice")
+            }
+        }
+    }
+}
+
+impl std::error::Error for InvalidConfig {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_cannot_work_is_named() {
+        assert_eq!(Config::new().validate(), Ok(()));
+        for (config, error) in [
+            (Config::new().max_head_size(0), InvalidConfig::HeadSize(0)),
+            (Config::new().max_headers(4), InvalidConfig::Headers(4)),
+            (Config::new().max_request_line(0), InvalidConfig::RequestLine(0)),
+            (Config::new().max_fragments(0), InvalidConfig::Fragments),
+            (Config::new().output_low_water(usize::MAX), InvalidConfig::LowWater),
+            (Config::new().path("chat"), InvalidConfig::Path("chat".into())),
+            (Config::new().subprotocols(["a", "a"]), InvalidConfig::Subprotocol("a".into())),
+            (Config::new().subprotocols(["a b"]), InvalidConfig::Subprotocol("a b".into())),
+        ] {
+            assert_eq!(config.validate(), Err(error.clone()));
+            assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_clone_keeps_its_own_settings() {
+        let first = Config::new().max_fragments(1);
+        let second = first.clone().max_fragments(2);
+        assert_eq!((first.settings().max_fragments, second.settings().max_fragments), (1, 2));
+    }
+}

@@ -1,0 +1,174 @@
+use std::fmt;
+
+use crate::handshake::InvalidHeader;
+use crate::wire::{CloseCode, CloseFrameError, HeaderError};
+
+use super::deadlines::Due;
+use super::entropy::EntropyError;
+
+/// The peer broke the protocol or a limit on an open connection.
+///
+/// The connection has then failed (RFC 6455 section 7.1.7): the Close with
+/// [`close_code`](Self::close_code) is in the output and nothing more is received.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProtocolError {
+    /// A header that no frame can have (RFC 6455 sections 5.2 and 5.5).
+    Header(HeaderError),
+    /// A reserved bit that nothing negotiated gives a meaning (RFC 6455 section 5.2, RFC 7692 section 6.1).
+    ReservedBit(ReservedBit),
+    /// A client's frame without a mask (RFC 6455 section 5.1).
+    Unmasked,
+    /// A server's frame with a mask (RFC 6455 section 5.1).
+    Masked,
+    /// A continuation where no message is unfinished (RFC 6455 section 5.4).
+    UnexpectedContinuation,
+    /// A new message inside an unfinished one (RFC 6455 section 5.4).
+    ExpectedContinuation,
+    /// Text that is not UTF-8 (RFC 6455 section 8.1).
+    InvalidUtf8,
+    /// A Close whose body is malformed (RFC 6455 sections 5.5.1 and 7.4).
+    Close(CloseFrameError),
+    /// A message longer than [`max_message_size`](crate::Config::max_message_size), which is given
+    /// (RFC 6455 section 10.4). For a compressed message the inflated length counts.
+    MessageTooBig(usize),
+    /// More fragments in a message than [`max_fragments`](crate::Config::max_fragments), which is given
+    /// (RFC 6455 section 10.4).
+    TooManyFragments(u32),
+    /// A compressed payload that does not inflate (RFC 7692 section 7.2.2).
+    CorruptDeflate,
+    /// The peer let a deadline pass.
+    Deadline(Due),
+}
+
+/// One of the three reserved bits.
+#[allow(clippy::exhaustive_enums, reason = "the header has exactly three")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReservedBit {
+    /// RSV1; permessage-deflate uses it on the first frame of a message only.
+    Rsv1,
+    /// RSV2.
+    Rsv2,
+    /// RSV3.
+    Rsv3,
+}
+
+impl ProtocolError {
+    /// The code of the Close that is sent to the peer (RFC 6455 section 7.4.1).
+    pub const fn close_code(self) -> CloseCode {
+        match self {
+            Self::Header(_)
+            | Self::ReservedBit(_)
+            | Self::Unmasked
+            | Self::Masked
+            | Self::UnexpectedContinuation
+            | Self::ExpectedContinuation => CloseCode::PROTOCOL_ERROR,
+            Self::Close(CloseFrameError::InvalidUtf8) => CloseCode::INVALID_PAYLOAD,
+            Self::Close(_) => CloseCode::PROTOCOL_ERROR,
+            Self::InvalidUtf8 | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
+            Self::MessageTooBig(_) => CloseCode::MESSAGE_TOO_BIG,
+            Self::TooManyFragments(_) | Self::Deadline(_) => CloseCode::POLICY_VIOLATION,
+        }
+    }
+}
+
+impl fmt::Display for ProtocolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(error) => error.fmt(f),
+            Self::ReservedBit(bit) => write!(f, "reserved bit {bit:?} is set"),
+            Self::Unmasked => f.write_str("client sent an unmasked frame"),
+            Self::Masked => f.write_str("server sent a masked frame"),
+            Self::UnexpectedContinuation => f.write_str("continuation without a message"),
+            Self::ExpectedContinuation => f.write_str("new message inside an unfinished one"),
+            Self::InvalidUtf8 => f.write_str("text is not UTF-8"),
+            Self::Close(error) => error.fmt(f),
+            Self::MessageTooBig(limit) => write!(f, "message is longer than {limit} bytes"),
+            Self::TooManyFragments(limit) => write!(f, "message has more than {limit} fragments"),
+            Self::CorruptDeflate => f.write_str("compressed message does not inflate"),
+            Self::Deadline(due) => write!(f, "deadline passed: {due}"),
+        }
+    }
+}
+
+impl std::error::Error for ProtocolError {}
+
+impl From<HeaderError> for ProtocolError {
+    fn from(error: HeaderError) -> Self {
+        Self::Header(error)
+    }
+}
+
+/// The caller asked for something that cannot be sent; nothing was.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SendError {
+    /// The opening handshake is not over.
+    Connecting,
+    /// The closing handshake has begun: no data may follow a Close (RFC 6455 section 5.5.1).
+    Closing,
+    /// The connection is closed.
+    Closed,
+    /// There is no request to answer: it was answered already, or this is a client.
+    NothingToAnswer,
+    /// A Ping or Pong with a payload of this many bytes, more than 125 (RFC 6455 section 5.5).
+    ControlTooLong(usize),
+    /// A close code or reason that may not be sent (RFC 6455 section 7.4).
+    Close(CloseFrameError),
+    /// A whole message, or a fragment of the other kind, inside an unfinished fragmented message
+    /// (RFC 6455 section 5.4).
+    UnfinishedMessage,
+    /// Text fragments that do not add up to UTF-8 (RFC 6455 section 5.6).
+    InvalidUtf8,
+    /// A subprotocol that the client did not offer (RFC 6455 section 4.2.2).
+    SubprotocolNotOffered(Box<str>),
+    /// A header field that may not be sent, or one that the handshake sets itself.
+    Header(InvalidHeader),
+    /// A status below 200 or above 599 where a final answer is wanted.
+    Status(u16),
+    /// There was no entropy for the masking key.
+    Entropy(EntropyError),
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connecting => f.write_str("connection is not open yet"),
+            Self::Closing => f.write_str("connection is closing"),
+            Self::Closed => f.write_str("connection is closed"),
+            Self::NothingToAnswer => f.write_str("no request waits for an answer"),
+            Self::ControlTooLong(length) => {
+                write!(f, "control payload of {length} bytes, more than 125")
+            }
+            Self::Close(error) => error.fmt(f),
+            Self::UnfinishedMessage => f.write_str("a fragmented message is unfinished"),
+            Self::InvalidUtf8 => f.write_str("text fragments are not UTF-8"),
+            Self::SubprotocolNotOffered(name) => {
+                write!(f, "subprotocol {name:?} was not offered by the client")
+            }
+            Self::Header(error) => error.fmt(f),
+            Self::Status(status) => write!(f, "status {status} is not a final HTTP status"),
+            Self::Entropy(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for SendError {}
+
+impl From<CloseFrameError> for SendError {
+    fn from(error: CloseFrameError) -> Self {
+        Self::Close(error)
+    }
+}
+
+impl From<EntropyError> for SendError {
+    fn from(error: EntropyError) -> Self {
+        Self::Entropy(error)
+    }
+}
+
+impl From<InvalidHeader> for SendError {
+    fn from(error: InvalidHeader) -> Self {
+        Self::Header(error)
+    }
+}

@@ -1,0 +1,152 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::handshake::{HandshakeError, Request, Response};
+use crate::wire::{CloseCode, CloseFrame};
+
+use super::error::ProtocolError;
+use super::message::{Fragment, Message};
+
+/// What [`Connection::receive`](crate::Connection::receive) found in the input.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event<'a> {
+    /// Server: a client asks to open a WebSocket. Answer with
+    /// [`accept`](crate::Connection::accept) or [`reject`](crate::Connection::reject), now or later;
+    /// until then nothing more is received.
+    Request(Arc<Request>),
+    /// Server: a plain HTTP request. Answer with [`respond`](crate::Connection::respond) before the
+    /// next `receive`, or 426 Upgrade Required is answered then.
+    Http(Arc<Request>),
+    /// Client: the server accepted; the connection is open.
+    Open(Arc<Response>),
+    /// A whole message.
+    Message(Message<'a>),
+    /// A piece of a message, where [`Config::fragments`](crate::Config::fragments) asked for pieces.
+    Fragment(Fragment<'a>),
+    /// A Ping; its Pong is already in the output, unless
+    /// [`Config::auto_pong`](crate::Config::auto_pong) left that to you.
+    Ping(Cow<'a, [u8]>),
+    /// A Pong, asked for or not.
+    Pong(Cow<'a, [u8]>),
+    /// The peer's Close; the answer is already in the output. The last event of a clean connection.
+    Close(CloseFrame),
+    /// The opening handshake failed by the peer's fault; a server's HTTP answer is already in the
+    /// output.
+    HandshakeFailed(HandshakeError),
+    /// The peer broke the protocol; the Close is already in the output. The last event.
+    Failed(ProtocolError),
+}
+
+/// How a connection ended: exactly one for each, the last thing that is said of it.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Both sides sent a Close (RFC 6455 section 7.1.4).
+    Clean {
+        /// The Close that was sent.
+        sent: CloseFrame,
+        /// The Close that was received.
+        received: CloseFrame,
+        /// Who sent the first one.
+        initiator: Initiator,
+    },
+    /// The peer broke the protocol (RFC 6455 section 7.1.7).
+    Failed(ProtocolError),
+    /// The opening handshake failed by the peer's fault.
+    HandshakeFailed(HandshakeError),
+    /// The server answered the opening handshake with another status than 101, or, at the server, the
+    /// request was answered with such a status.
+    Rejected(Arc<Response>),
+    /// The transport ended without a closing handshake (RFC 6455 section 7.1.5).
+    Lost {
+        /// The Close that was sent, if one was.
+        sent: Option<CloseFrame>,
+        /// The Close that was received, if one was.
+        received: Option<CloseFrame>,
+    },
+}
+
+impl Outcome {
+    /// The close code that the RFC has reported (section 7.1.5): the peer's, 1005 if its Close had
+    /// none, 1006 if there was no Close or the connection failed.
+    pub fn code(&self) -> CloseCode {
+        self.received().map_or(CloseCode::ABNORMAL, CloseFrame::code)
+    }
+
+    /// The peer's close reason (RFC 6455 section 7.1.6), empty if there was none. Not for end users.
+    pub fn reason(&self) -> &str {
+        self.received().map_or("", CloseFrame::reason)
+    }
+
+    /// Whether the closing handshake was completed by both sides; the browser's `wasClean`.
+    pub fn was_clean(&self) -> bool {
+        matches!(self, Self::Clean { .. })
+    }
+
+    fn received(&self) -> Option<&CloseFrame> {
+        match self {
+            Self::Clean { received, .. } => Some(received),
+            Self::Lost { received, .. } => received.as_ref(),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Clean { received, initiator, .. } => {
+                write!(f, "closed by {initiator} with {}", received.code())
+            }
+            Self::Failed(error) => write!(f, "failed: {error}"),
+            Self::HandshakeFailed(error) => write!(f, "handshake failed: {error}"),
+            Self::Rejected(response) => write!(f, "rejected with status {}", response.status()),
+            Self::Lost { .. } => f.write_str("lost without a closing handshake"),
+        }
+    }
+}
+
+/// Who began the closing handshake.
+#[allow(clippy::exhaustive_enums, reason = "a connection has two ends")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Initiator {
+    /// This endpoint.
+    Local,
+    /// The peer.
+    Remote,
+}
+
+impl fmt::Display for Initiator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "this side",
+            Self::Remote => "the peer",
+        })
+    }
+}
+
+/// Where a connection stands (RFC 6455 sections 4.1, 7.1.3 and 7.1.4).
+#[allow(clippy::exhaustive_enums, reason = "RFC 6455 names exactly these four")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum State {
+    /// The opening handshake is under way.
+    Connecting,
+    /// Messages flow.
+    Open,
+    /// A Close was sent or received, or the connection failed.
+    Closing,
+    /// The transport is gone.
+    Closed,
+}
+
+/// Which end of the connection this is.
+#[allow(clippy::exhaustive_enums, reason = "a connection has two ends")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Asked for the connection and masks what it sends.
+    Client,
+    /// Was asked for the connection.
+    Server,
+}

@@ -1,0 +1,285 @@
+use std::sync::Arc;
+
+use crate::handshake::{
+    ClientRequest, HandshakeError, Headers, InvalidHeader, Request, RequestReader, Response,
+    ResponseReader, encode_key, encode_switching_protocols, is_of_handshake,
+};
+
+use super::compression::Compression;
+use super::config::Settings;
+use super::error::SendError;
+#[cfg(feature = "deflate")]
+use super::event::Role;
+use super::output::Output;
+
+/// The opening handshake of one connection (RFC 6455 section 4).
+#[derive(Debug)]
+pub(super) enum Opening {
+    /// Server: the request has not come whole.
+    Reading(RequestReader),
+    /// Server: the application decides about an upgrade.
+    Deciding(Arc<Request>),
+    /// Server: the application may answer a plain request.
+    Answering(Arc<Request>),
+    /// Client: the answer has not come whole.
+    Waiting(Box<Waiting>),
+}
+
+#[derive(Debug)]
+pub(super) struct Waiting {
+    reader: ResponseReader,
+    request: ClientRequest,
+    key: [u8; 24],
+    offered: Option<String>,
+}
+
+/// What came of some input.
+pub(super) enum Step {
+    Nothing,
+    Request(Arc<Request>),
+    Http(Arc<Request>),
+    /// The application did not answer a plain request.
+    Unanswered,
+    Open(Opened, Arc<Response>),
+    Rejected(Response),
+    Failed(HandshakeError),
+}
+
+/// What was agreed on.
+#[derive(Debug, Default)]
+pub(super) struct Opened {
+    pub(super) subprotocol: Option<Box<str>>,
+    pub(super) compression: Option<Box<Compression>>,
+}
+
+impl Opening {
+    pub(super) fn server(settings: &Settings) -> Self {
+        Self::Reading(RequestReader::new(settings.head))
+    }
+
+    pub(super) fn client(
+        request: ClientRequest,
+        nonce: [u8; 16],
+        settings: &Settings,
+        output: &mut Output,
+    ) -> Self {
+        let key = encode_key(nonce);
+        #[cfg(feature = "deflate")]
+        let offered = settings.deflate_config(Role::Client).as_ref().map(crate::deflate::offer);
+        #[cfg(not(feature = "deflate"))]
+        let offered = None;
+        output.push_with(|bytes| request.encode(&key, offered.as_deref(), bytes));
+        let reader = ResponseReader::new(settings.head, settings.max_rejection_body);
+        Self::Waiting(Box::new(Waiting { reader, request, key, offered }))
+    }
+
+    /// Whether a server has a request that nobody decided on; nothing more is read until then.
+    pub(super) fn awaits_decision(&self) -> bool {
+        matches!(self, Self::Deciding(_))
+    }
+
+    /// Whether a server has a request of any kind to answer.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.request().is_some()
+    }
+
+    pub(super) fn request(&self) -> Option<&Arc<Request>> {
+        match self {
+            Self::Deciding(request) | Self::Answering(request) => Some(request),
+            _ => None,
+        }
+    }
+
+    /// Reads from `input`: how many bytes were used, and what came of them.
+    pub(super) fn receive(&mut self, input: &[u8], settings: &Settings) -> (usize, Step) {
+        match self {
+            Self::Reading(reader) => match reader.read(input) {
+                Ok(None) => (input.len(), Step::Nothing),
+                Ok(Some((request, used))) => (used, self.request_read(request, settings)),
+                Err(error) => (input.len(), Step::Failed(error)),
+            },
+            Self::Deciding(_) => (0, Step::Nothing),
+            Self::Answering(_) => (0, Step::Unanswered),
+            Self::Waiting(waiting) => match waiting.reader.read(input) {
+                Ok(None) => (input.len(), Step::Nothing),
+                Ok(Some((response, used))) => (used, waiting.response_read(response, settings)),
+                Err(error) => (input.len(), Step::Failed(error)),
+            },
+        }
+    }
+
+    /// The answer of a server that ended it by ending the transport, if that is how it stands.
+    pub(super) fn receive_eof(&mut self) -> Option<Response> {
+        match self {
+            Self::Waiting(waiting) => waiting.reader.read_eof().ok().flatten(),
+            _ => None,
+        }
+    }
+
+    fn request_read(&mut self, request: Request, settings: &Settings) -> Step {
+        let request = Arc::new(request);
+        if !request.is_upgrade() {
+            *self = Self::Answering(Arc::clone(&request));
+            return Step::Http(request);
+        }
+        if settings.path.as_deref().is_some_and(|path| path != request.path()) {
+            return Step::Failed(HandshakeError::PathNotServed);
+        }
+        if let (Some(origins), Some(origin)) = (&settings.origins, request.origin())
+            && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
+        {
+            return Step::Failed(HandshakeError::OriginRefused);
+        }
+        *self = Self::Deciding(Arc::clone(&request));
+        Step::Request(request)
+    }
+
+    /// Writes the 101 for the request that waits.
+    pub(super) fn accept(
+        &mut self,
+        accept: Accept,
+        settings: &Settings,
+        output: &mut Output,
+    ) -> Result<Opened, SendError> {
+        let Self::Deciding(request) = &*self else { return Err(SendError::NothingToAnswer) };
+        let subprotocol = accept.choose_subprotocol(request, settings)?;
+        #[cfg_attr(not(feature = "deflate"), allow(unused_mut, reason = "nothing to negotiate"))]
+        let (mut opened, mut extensions) =
+            (Opened { subprotocol, compression: None }, None::<String>);
+        #[cfg(feature = "deflate")]
+        if !accept.no_deflate
+            && let Some(config) = settings.deflate_config(Role::Server)
+            && let Some((params, answer)) =
+                crate::deflate::accept_offer(&request.extensions(), &config)
+        {
+            opened.compression = Some(Box::new(Compression::new(params, Role::Server, &config)));
+            extensions = Some(answer);
+        }
+        let subprotocol = opened.subprotocol.as_deref();
+        output.push_with(|bytes| {
+            encode_switching_protocols(
+                bytes,
+                request.key().as_bytes(),
+                subprotocol,
+                extensions.as_deref(),
+                &accept.headers,
+            )
+        })?;
+        Ok(opened)
+    }
+}
+
+impl Waiting {
+    fn response_read(&mut self, response: Response, settings: &Settings) -> Step {
+        if response.status() != 101 {
+            return Step::Rejected(response);
+        }
+        let verified = self.request.verify(&response, &self.key, self.offered.is_some());
+        let accepted = match verified {
+            Ok(accepted) => accepted,
+            Err(error) => return Step::Failed(error),
+        };
+        #[cfg_attr(not(feature = "deflate"), allow(unused_mut, reason = "nothing to agree on"))]
+        let mut opened = Opened {
+            subprotocol: accepted.subprotocol.map(String::into_boxed_str),
+            compression: None,
+        };
+        #[cfg(not(feature = "deflate"))]
+        let _ = settings;
+        #[cfg(feature = "deflate")]
+        if let Some(config) = settings.deflate_config(Role::Client) {
+            match crate::deflate::verify_response(&accepted.extensions, &config) {
+                Ok(None) => {}
+                Ok(Some(params)) => {
+                    let compression = Compression::new(params, Role::Client, &config);
+                    opened.compression = Some(Box::new(compression));
+                }
+                Err(error) => {
+                    let error = HandshakeError::ExtensionParameters(error.to_string());
+                    return Step::Failed(error);
+                }
+            }
+        }
+        Step::Open(opened, Arc::new(response))
+    }
+}
+
+/// How to accept a request; [`Accept::new`] does what [`Config`](crate::Config) says.
+///
+/// ```
+/// use framewire::Accept;
+///
+/// let accept = Accept::new().subprotocol("chat.v2").header("Set-Cookie", "seen=1")?;
+/// # Ok::<(), framewire::handshake::InvalidHeader>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Accept {
+    subprotocol: SubprotocolChoice,
+    headers: Headers,
+    no_deflate: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+enum SubprotocolChoice {
+    #[default]
+    ByConfig,
+    None,
+    This(Box<str>),
+}
+
+impl Accept {
+    /// Accepts with the first of [`Config::subprotocols`](crate::Config::subprotocols) that the client
+    /// offers, and compression as configured.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Chooses this subprotocol, which the client must have offered.
+    pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
+        self.subprotocol = SubprotocolChoice::This(name.into().into_boxed_str());
+        self
+    }
+
+    /// Opens without a subprotocol, whatever was offered.
+    pub fn no_subprotocol(mut self) -> Self {
+        self.subprotocol = SubprotocolChoice::None;
+        self
+    }
+
+    /// Opens without compression, whatever was offered.
+    pub fn no_deflate(mut self) -> Self {
+        self.no_deflate = true;
+        self
+    }
+
+    /// Adds a header field to the 101, such as `Set-Cookie`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader`] for a name that is not a token, a value with control characters, or a field
+    /// that the handshake sets itself; so no answer can be split by what a user typed.
+    pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
+        if is_of_handshake(name) {
+            return Err(InvalidHeader::Reserved(name.into()));
+        }
+        self.headers.append(name, value)?;
+        Ok(self)
+    }
+
+    fn choose_subprotocol(
+        &self,
+        request: &Request,
+        settings: &Settings,
+    ) -> Result<Option<Box<str>>, SendError> {
+        let offered = |name: &str| request.subprotocols().any(|offer| offer == name);
+        match &self.subprotocol {
+            SubprotocolChoice::None => Ok(None),
+            SubprotocolChoice::This(name) if offered(name) => Ok(Some(name.clone())),
+            SubprotocolChoice::This(name) => Err(SendError::SubprotocolNotOffered(name.clone())),
+            SubprotocolChoice::ByConfig => {
+                let chosen = settings.subprotocols.iter().find(|name| offered(name));
+                Ok(chosen.map(|name| name.as_str().into()))
+            }
+        }
+    }
+}

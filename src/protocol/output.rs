@@ -1,0 +1,266 @@
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Payloads from this size up are kept where they are and go out beside the small frames, uncopied.
+pub(crate) const UNCOPIED: usize = 8 * 1024;
+
+/// Bytes to send, in order: small frames run together in one buffer, large payloads stand apart.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    /// All that is small, in order of sending.
+    bytes: Vec<u8>,
+    /// How much of `bytes` has been sent.
+    sent: usize,
+    /// Large payloads; each goes out when `bytes` has been sent up to its `at`.
+    payloads: VecDeque<Payload>,
+    /// How much of the first of `payloads` has been sent.
+    payload_sent: usize,
+    /// What remains to be sent of all.
+    remaining: usize,
+}
+
+#[derive(Debug)]
+struct Payload {
+    at: usize,
+    data: Data,
+}
+
+#[derive(Debug)]
+enum Data {
+    Owned(Vec<u8>),
+    Shared(Arc<[u8]>),
+}
+
+impl Data {
+    fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Owned(bytes) => bytes,
+            Self::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl Output {
+    /// How many bytes remain to be sent.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.remaining
+    }
+
+    /// Appends bytes, copying them.
+    #[inline]
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.remaining += bytes.len();
+    }
+
+    /// Appends whatever `write` appends to the buffer it is given, and must not otherwise change.
+    #[inline]
+    pub(crate) fn push_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+        let before = self.bytes.len();
+        let result = write(&mut self.bytes);
+        debug_assert!(self.bytes.len() >= before);
+        self.remaining += self.bytes.len() - before;
+        result
+    }
+
+    /// Appends an owned payload, uncopied if it is large.
+    pub(crate) fn push_owned(&mut self, bytes: Vec<u8>) {
+        if bytes.len() < UNCOPIED {
+            self.push(&bytes);
+        } else {
+            self.push_payload(Data::Owned(bytes));
+        }
+    }
+
+    /// Appends bytes shared with other connections, uncopied if they are many.
+    pub(crate) fn push_shared(&mut self, bytes: &Arc<[u8]>) {
+        if bytes.len() < UNCOPIED {
+            self.push(bytes);
+        } else {
+            self.push_payload(Data::Shared(Arc::clone(bytes)));
+        }
+    }
+
+    fn push_payload(&mut self, data: Data) {
+        self.remaining += data.as_bytes().len();
+        self.payloads.push_back(Payload { at: self.bytes.len(), data });
+    }
+
+    /// The bytes to send, as slices in order, none of them empty.
+    pub(crate) fn chunks(&self) -> Chunks<'_> {
+        Chunks { output: self, sent: self.sent, next: 0, payload_sent: self.payload_sent }
+    }
+
+    /// Takes note that the first `count` bytes have been sent; more than there are counts as all.
+    pub(crate) fn consume(&mut self, count: usize) {
+        let mut count = count.min(self.remaining);
+        self.remaining -= count;
+        if self.remaining == 0 {
+            self.clear();
+            return;
+        }
+        while count > 0 {
+            let border = self.payloads.front().map_or(self.bytes.len(), |payload| payload.at);
+            let small = count.min(border - self.sent);
+            self.sent += small;
+            count -= small;
+            if count == 0 {
+                break;
+            }
+            let Some(payload) = self.payloads.front() else { break };
+            let left = payload.data.as_bytes().len() - self.payload_sent;
+            if count < left {
+                self.payload_sent += count;
+                break;
+            }
+            count -= left;
+            self.payload_sent = 0;
+            self.payloads.pop_front();
+        }
+        // A peer that reads slowly but for ever must not make the buffer grow for ever: once the
+        // sent part is the larger one, moving the rest costs less than was sent since the last time.
+        if self.sent > self.bytes.len() / 2 && self.sent >= 4096 {
+            let sent = std::mem::take(&mut self.sent);
+            self.bytes.drain(..sent);
+            for payload in &mut self.payloads {
+                payload.at -= sent;
+            }
+        }
+    }
+
+    /// Forgets everything unsent and keeps the buffer.
+    pub(crate) fn clear(&mut self) {
+        self.bytes.clear();
+        self.payloads.clear();
+        (self.sent, self.payload_sent, self.remaining) = (0, 0, 0);
+    }
+
+    /// Moves what is unsent into an output of just the size that it needs; this one is then empty and
+    /// keeps its buffer.
+    pub(crate) fn split_off_unsent(&mut self) -> Self {
+        let mut rest = Self { bytes: self.bytes[self.sent..].to_vec(), ..Self::default() };
+        rest.remaining = self.remaining;
+        rest.payload_sent = self.payload_sent;
+        rest.payloads = std::mem::take(&mut self.payloads);
+        for payload in &mut rest.payloads {
+            payload.at -= self.sent;
+        }
+        self.clear();
+        rest
+    }
+
+    /// Gives back what an exceptional burst made the buffer grow to.
+    pub(crate) fn shrink_to(&mut self, capacity: usize) {
+        if self.remaining == 0 && self.bytes.capacity() > capacity {
+            self.bytes.shrink_to(capacity);
+        }
+    }
+}
+
+/// The slices of an output; see [`Connection::output`](crate::Connection::output).
+#[derive(Clone, Debug)]
+pub struct Chunks<'a> {
+    output: &'a Output,
+    sent: usize,
+    next: usize,
+    payload_sent: usize,
+}
+
+impl Chunks<'_> {
+    /// No slices at all.
+    pub(crate) fn none() -> Self {
+        static NOTHING: Output = Output {
+            bytes: Vec::new(),
+            sent: 0,
+            payloads: VecDeque::new(),
+            payload_sent: 0,
+            remaining: 0,
+        };
+        NOTHING.chunks()
+    }
+}
+
+impl<'a> Iterator for Chunks<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let output = self.output;
+        let payload = output.payloads.get(self.next);
+        let border = payload.map_or(output.bytes.len(), |payload| payload.at);
+        if self.sent < border {
+            let chunk = &output.bytes[self.sent..border];
+            self.sent = border;
+            return Some(chunk);
+        }
+        let chunk = &payload?.data.as_bytes()[self.payload_sent..];
+        self.next += 1;
+        self.payload_sent = 0;
+        Some(chunk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> (Output, Vec<u8>) {
+        let mut output = Output::default();
+        let mut expected = Vec::new();
+        for round in 0..6u8 {
+            let small = vec![round; 700 * usize::from(round)];
+            let large = vec![0x80 | round; UNCOPIED + usize::from(round)];
+            output.push(&small);
+            expected.extend(&small);
+            match round % 3 {
+                0 => output.push_owned(large.clone()),
+                1 => output.push_shared(&large.clone().into()),
+                _ => output.push_with(|bytes| bytes.extend(&large)),
+            }
+            expected.extend(&large);
+        }
+        output.push_owned(vec![7; 3]);
+        expected.extend([7; 3]);
+        (output, expected)
+    }
+
+    #[test]
+    fn the_order_survives_any_partial_writes() {
+        for step in [1, 3, 699, 4096, UNCOPIED, UNCOPIED + 1, 30_000, usize::MAX] {
+            let (mut output, expected) = sample();
+            let mut seen: Vec<u8> = Vec::new();
+            while output.len() > 0 {
+                let all: Vec<u8> = output.chunks().flatten().copied().collect();
+                assert!(output.chunks().all(|chunk| !chunk.is_empty()));
+                assert_eq!(all.len(), output.len());
+                let count = step.min(all.len());
+                seen.extend(&all[..count]);
+                output.consume(step);
+                if step == 4096 {
+                    output = output.split_off_unsent();
+                }
+                if step == 1 {
+                    // Every byte alone is slow in a debug build; the borders are what matters.
+                    let skip = output.len().min(997);
+                    let all: Vec<u8> = output.chunks().flatten().copied().collect();
+                    seen.extend(&all[..skip]);
+                    output.consume(skip);
+                }
+            }
+            assert!(seen == expected, "step {step}");
+            assert_eq!(output.chunks().next(), None);
+        }
+    }
+
+    #[test]
+    fn the_buffer_of_a_slow_reader_stays_bounded() {
+        let mut output = Output::default();
+        output.push(&[1; 10_000]);
+        for _ in 0..10_000 {
+            output.push(&[2; 1000]);
+            output.consume(1000);
+        }
+        assert_eq!(output.len(), 10_000);
+        assert!(output.bytes.len() < 40_000);
+    }
+}

@@ -1,0 +1,539 @@
+use std::borrow::Cow;
+use std::mem;
+
+use crate::wire::{
+    CloseFrame, FirstByte, MAX_HEADER, Opcode, SecondByte, Utf8Validator, apply_mask, into_text,
+    validate_utf8,
+};
+
+use super::compression::Compression;
+use super::config::Settings;
+use super::error::{ProtocolError, ReservedBit};
+use super::event::Role;
+use super::message::{Fragment, Message, MessageKind};
+use super::workspace::Workspace;
+
+/// Turns the bytes of an open connection into messages and control frames (RFC 6455 section 6.2).
+///
+/// Whole frames are worked on where they lie in the input. Only what the input does not finish is kept,
+/// in a box that an idle connection does not have.
+#[derive(Debug, Default)]
+pub(super) struct Receiver {
+    partial: Option<Box<Partial>>,
+}
+
+/// What the receiver must know of its connection.
+pub(super) struct Context<'c> {
+    pub(super) role: Role,
+    pub(super) settings: &'c Settings,
+    pub(super) compression: Option<&'c mut Compression>,
+    pub(super) workspace: &'c mut Option<Box<Workspace>>,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Received<'i> {
+    Message(Message<'i>),
+    Fragment(Fragment<'i>),
+    Ping(Cow<'i, [u8]>),
+    Pong(Cow<'i, [u8]>),
+    Close(CloseFrame),
+}
+
+#[derive(Debug, Default)]
+struct Partial {
+    /// The start of a header that the input did not finish.
+    header: [u8; MAX_HEADER],
+    header_length: usize,
+    /// The frame whose payload the input did not finish.
+    frame: Option<Frame>,
+    /// What has come of the payload of that frame, if it is a control frame.
+    control: Vec<u8>,
+    /// The message whose last frame has not ended.
+    assembly: Option<Assembly>,
+}
+
+impl Partial {
+    fn is_idle(&self) -> bool {
+        self.header_length == 0 && self.frame.is_none() && self.assembly.is_none()
+    }
+}
+
+/// A frame under way.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    fin: bool,
+    opcode: Opcode,
+    compressed: bool,
+    mask: Option<[u8; 4]>,
+    /// The length of the payload.
+    length: u64,
+    /// How much of the payload has come.
+    received: u64,
+}
+
+/// A data message under way.
+#[derive(Debug)]
+struct Assembly {
+    kind: MessageKind,
+    fragments: u32,
+    /// The sum of the announced lengths of the frames so far.
+    announced: u64,
+    /// Whether a piece was delivered already.
+    delivered: bool,
+    payload: Payload,
+}
+
+/// What has come of a message. Text is checked as it comes, so it is kept as text.
+#[derive(Debug)]
+enum Payload {
+    Text { text: String, validator: Utf8Validator },
+    Binary(Vec<u8>),
+    Compressed(Vec<u8>),
+}
+
+/// The room that a buffer gets at first, at most, whatever length was announced.
+const FIRST_ROOM: u64 = 16 * 1024;
+
+/// From how many missing bytes on it is worth to read a payload straight into its buffer.
+const DIRECT: u64 = 32 * 1024;
+
+impl Receiver {
+    /// Whether a message, or the header or payload of any frame, is unfinished.
+    pub(super) fn is_inside_message(&self) -> bool {
+        self.partial.is_some()
+    }
+
+    /// Consumes bytes from the front of `input` up to and including those that make up one event;
+    /// `None` if there is none yet, and then all of `input` is consumed.
+    #[inline]
+    pub(super) fn receive<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'i>>, ProtocolError> {
+        // The common case first: nothing unfinished, and a whole frame in the input.
+        if self.partial.is_none()
+            && let Some((frame, header)) = Frame::read(input, None, context)?
+            && let Ok(length) = usize::try_from(frame.length)
+            && length <= input.len() - header
+            && frame.fin
+        {
+            let (bytes, rest) = mem::take(input).split_at_mut(header + length);
+            *input = rest;
+            let payload = &mut bytes[header..];
+            frame.unmask(payload);
+            return whole_frame(frame, payload, context).map(Some);
+        }
+        self.receive_partial(input, context)
+    }
+
+    fn receive_partial<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'i>>, ProtocolError> {
+        if input.is_empty() {
+            return Ok(None);
+        }
+        let partial = self.partial.get_or_insert_default();
+        let received = partial.receive(input, context)?;
+        if partial.is_idle() {
+            self.partial = None;
+        }
+        Ok(received)
+    }
+
+    /// The buffer of a long payload under way, and how many bytes it misses. The caller may append up
+    /// to so many bytes of the transport to it, and must then call
+    /// [`direct_received`](Self::direct_received) with the length that the buffer had before.
+    pub(super) fn direct_buffer(&mut self, settings: &Settings) -> Option<(&mut Vec<u8>, usize)> {
+        if settings.fragments {
+            return None;
+        }
+        let partial = self.partial.as_deref_mut()?;
+        let frame = partial.frame.as_ref().filter(|frame| !frame.opcode.is_control())?;
+        let missing = frame.length - frame.received;
+        match &mut partial.assembly.as_mut()?.payload {
+            Payload::Binary(bytes) | Payload::Compressed(bytes) if missing >= DIRECT => {
+                Some((bytes, usize::try_from(missing).unwrap_or(usize::MAX)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes note that bytes of the transport were appended to the direct buffer, which had `before`
+    /// bytes then.
+    pub(super) fn direct_received(
+        &mut self,
+        before: usize,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'static>>, ProtocolError> {
+        let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
+        let received = partial.direct_received(before, context)?;
+        if partial.is_idle() {
+            self.partial = None;
+        }
+        Ok(received)
+    }
+}
+
+impl Frame {
+    /// Reads a header from the front of `bytes`, with all that can be said of it at once; `None` if it
+    /// is unfinished. Checks go in the order of the bytes, so the answer is the same however they came.
+    #[inline]
+    fn read(
+        bytes: &[u8],
+        assembly: Option<&Assembly>,
+        context: &Context<'_>,
+    ) -> Result<Option<(Self, usize)>, ProtocolError> {
+        let Some(&first) = bytes.first() else { return Ok(None) };
+        let first = FirstByte::decode(first)?;
+        let data = !first.opcode.is_control();
+        // "MUST be 0 unless an extension is negotiated that defines meanings" (RFC 6455 section 5.2);
+        // permessage-deflate gives RSV1 one, on the first frame of a message only.
+        if first.rsv1
+            && (context.compression.is_none() || !data || first.opcode == Opcode::Continuation)
+        {
+            return Err(ProtocolError::ReservedBit(ReservedBit::Rsv1));
+        }
+        if first.rsv2 {
+            return Err(ProtocolError::ReservedBit(ReservedBit::Rsv2));
+        }
+        if first.rsv3 {
+            return Err(ProtocolError::ReservedBit(ReservedBit::Rsv3));
+        }
+        match (assembly, first.opcode) {
+            (None, Opcode::Continuation) => return Err(ProtocolError::UnexpectedContinuation),
+            (Some(_), Opcode::Text | Opcode::Binary) => {
+                return Err(ProtocolError::ExpectedContinuation);
+            }
+            _ => {}
+        }
+        let Some(&second) = bytes.get(1) else { return Ok(None) };
+        let second = SecondByte::decode(second, first.opcode)?;
+        match (context.role, second.masked) {
+            (Role::Server, false) => return Err(ProtocolError::Unmasked),
+            (Role::Client, true) => return Err(ProtocolError::Masked),
+            _ => {}
+        }
+        let Some(length) = second.length.decode(&bytes[2..])? else { return Ok(None) };
+        if data {
+            check_limits(length, assembly, first.rsv1, context.settings)?;
+        }
+        let mut end = 2 + second.length.extra_bytes();
+        let mut mask = None;
+        if second.masked {
+            let Some(key) = bytes.get(end..).and_then(|rest| rest.first_chunk()) else {
+                return Ok(None);
+            };
+            mask = Some(*key);
+            end += 4;
+        }
+        let (fin, opcode) = (first.fin, first.opcode);
+        Ok(Some((Self { fin, opcode, compressed: first.rsv1, mask, length, received: 0 }, end)))
+    }
+
+    #[inline]
+    fn unmask(&self, piece: &mut [u8]) {
+        if let Some(key) = self.mask {
+            apply_mask(piece, key, (self.received & 3) as usize);
+        }
+    }
+}
+
+/// Refuses a message as soon as a header shows that it will pass a limit (RFC 6455 section 10.4).
+#[inline]
+fn check_limits(
+    length: u64,
+    assembly: Option<&Assembly>,
+    compressed: bool,
+    settings: &Settings,
+) -> Result<(), ProtocolError> {
+    let mut limit = settings.max_message_size as u64;
+    let mut announced = length;
+    let mut compressed = compressed;
+    if let Some(assembly) = assembly {
+        announced = announced.saturating_add(assembly.announced);
+        compressed = matches!(assembly.payload, Payload::Compressed(_));
+        if assembly.fragments >= settings.max_fragments {
+            return Err(ProtocolError::TooManyFragments(settings.max_fragments));
+        }
+    }
+    if compressed {
+        // The inflated size is what counts; but data that cannot be compressed grows by five bytes
+        // a block, and a message that just fits must not be refused for that.
+        limit = limit.saturating_add(limit / 1024 + 64);
+    }
+    if announced > limit {
+        return Err(ProtocolError::MessageTooBig(settings.max_message_size));
+    }
+    Ok(())
+}
+
+/// A final frame that lies whole in the input, outside a fragmented message or a control frame.
+#[inline]
+fn whole_frame<'i>(
+    frame: Frame,
+    payload: &'i [u8],
+    context: &mut Context<'_>,
+) -> Result<Received<'i>, ProtocolError> {
+    match frame.opcode {
+        Opcode::Text if !frame.compressed && !context.settings.fragments => {
+            match validate_utf8(payload) {
+                Ok(text) => Ok(Received::Message(Message::Text(Cow::Borrowed(text)))),
+                Err(_) => Err(ProtocolError::InvalidUtf8),
+            }
+        }
+        Opcode::Binary if !frame.compressed && !context.settings.fragments => {
+            Ok(Received::Message(Message::Binary(Cow::Borrowed(payload))))
+        }
+        Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+            whole_message(frame, payload, context)
+        }
+        Opcode::Ping => Ok(Received::Ping(Cow::Borrowed(payload))),
+        Opcode::Pong => Ok(Received::Pong(Cow::Borrowed(payload))),
+        Opcode::Close => {
+            CloseFrame::decode(payload).map(Received::Close).map_err(ProtocolError::Close)
+        }
+    }
+}
+
+/// A message in one whole frame that is compressed or wanted as a piece.
+#[cold]
+fn whole_message<'i>(
+    frame: Frame,
+    payload: &'i [u8],
+    context: &mut Context<'_>,
+) -> Result<Received<'i>, ProtocolError> {
+    let kind = if frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+    if frame.compressed {
+        return finish_compressed(kind, payload, context);
+    }
+    if kind == MessageKind::Text && validate_utf8(payload).is_err() {
+        return Err(ProtocolError::InvalidUtf8);
+    }
+    let payload = Cow::Borrowed(payload);
+    Ok(Received::Fragment(Fragment { kind, payload, first: true, last: true }))
+}
+
+/// Inflates a whole message and checks what comes out.
+fn finish_compressed(
+    kind: MessageKind,
+    payload: &[u8],
+    context: &mut Context<'_>,
+) -> Result<Received<'static>, ProtocolError> {
+    let Some(compression) = context.compression.as_deref_mut() else {
+        return Err(ProtocolError::ReservedBit(ReservedBit::Rsv1));
+    };
+    let workspace = context.workspace.get_or_insert_default();
+    let bytes = compression.decompress(workspace, payload, context.settings.max_message_size)?;
+    let message = match kind {
+        MessageKind::Text => {
+            Message::Text(Cow::Owned(into_text(bytes).map_err(|_| ProtocolError::InvalidUtf8)?))
+        }
+        MessageKind::Binary => Message::Binary(Cow::Owned(bytes)),
+    };
+    if !context.settings.fragments {
+        return Ok(Received::Message(message));
+    }
+    let (kind, payload) = message.into_parts();
+    Ok(Received::Fragment(Fragment { kind, payload, first: true, last: true }))
+}
+
+impl Partial {
+    fn receive<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'i>>, ProtocolError> {
+        loop {
+            let frame = match self.frame {
+                Some(frame) => frame,
+                None => match self.read_header(input, context)? {
+                    Some(frame) => frame,
+                    None => return Ok(None),
+                },
+            };
+            let missing = usize::try_from(frame.length - frame.received).unwrap_or(usize::MAX);
+            let count = missing.min(input.len());
+            let (piece, rest) = mem::take(input).split_at_mut(count);
+            *input = rest;
+            frame.unmask(piece);
+            let received = frame.received + count as u64;
+            let frame = Frame { received, ..frame };
+            let ended = received == frame.length;
+            self.frame = (!ended).then_some(frame);
+            let event = if frame.opcode.is_control() {
+                self.control_piece(frame, piece, ended, context)?
+            } else {
+                self.data_piece(frame, piece, ended, context)?
+            };
+            if event.is_some() || input.is_empty() {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Reads a header that may have begun in an earlier input.
+    fn read_header(
+        &mut self,
+        input: &mut &mut [u8],
+        context: &Context<'_>,
+    ) -> Result<Option<Frame>, ProtocolError> {
+        let before = self.header_length;
+        let count = input.len().min(MAX_HEADER - before);
+        self.header[before..before + count].copy_from_slice(&input[..count]);
+        let bytes = &self.header[..before + count];
+        let read = Frame::read(bytes, self.assembly.as_ref(), context)?;
+        let Some((frame, header)) = read else {
+            // A header is never longer than the room for one, so all of the input went into it.
+            self.header_length = before + count;
+            *input = &mut mem::take(input)[count..];
+            return Ok(None);
+        };
+        self.header_length = 0;
+        *input = &mut mem::take(input)[header - before..];
+        if !frame.opcode.is_control() {
+            let fragment =
+                self.assembly.get_or_insert_with(|| Assembly::new(&frame, context.settings));
+            fragment.fragments += 1;
+            fragment.announced += frame.length;
+        }
+        Ok(Some(frame))
+    }
+
+    fn control_piece<'i>(
+        &mut self,
+        frame: Frame,
+        piece: &'i [u8],
+        ended: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'i>>, ProtocolError> {
+        if ended && self.control.is_empty() {
+            return whole_frame(frame, piece, context).map(Some);
+        }
+        self.control.extend_from_slice(piece);
+        if !ended {
+            return Ok(None);
+        }
+        let payload = mem::take(&mut self.control);
+        Ok(Some(match frame.opcode {
+            Opcode::Ping => Received::Ping(Cow::Owned(payload)),
+            Opcode::Pong => Received::Pong(Cow::Owned(payload)),
+            _ => Received::Close(CloseFrame::decode(&payload).map_err(ProtocolError::Close)?),
+        }))
+    }
+
+    fn data_piece<'i>(
+        &mut self,
+        frame: Frame,
+        piece: &'i [u8],
+        frame_ended: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'i>>, ProtocolError> {
+        let Some(assembly) = self.assembly.as_mut() else { return Ok(None) };
+        let last = frame_ended && frame.fin;
+        if context.settings.fragments && !matches!(assembly.payload, Payload::Compressed(_)) {
+            let fragment = assembly.deliver(piece, last)?;
+            if last {
+                self.assembly = None;
+            }
+            return Ok(fragment.map(Received::Fragment));
+        }
+        assembly.append(piece)?;
+        self.end_of_frame(last, context)
+    }
+
+    /// Delivers the message if its last frame has ended.
+    fn end_of_frame(
+        &mut self,
+        last: bool,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'static>>, ProtocolError> {
+        if !last {
+            return Ok(None);
+        }
+        let Some(Assembly { kind, payload, .. }) = self.assembly.take() else { return Ok(None) };
+        Ok(Some(match payload {
+            Payload::Text { text, mut validator } => {
+                validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+                Received::Message(Message::Text(Cow::Owned(text)))
+            }
+            Payload::Binary(bytes) => Received::Message(Message::Binary(Cow::Owned(bytes))),
+            Payload::Compressed(bytes) => finish_compressed(kind, &bytes, context)?,
+        }))
+    }
+
+    fn direct_received(
+        &mut self,
+        before: usize,
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'static>>, ProtocolError> {
+        let (Some(frame), Some(assembly)) = (self.frame.as_mut(), self.assembly.as_mut()) else {
+            return Ok(None);
+        };
+        let (Payload::Binary(bytes) | Payload::Compressed(bytes)) = &mut assembly.payload else {
+            return Ok(None);
+        };
+        let Some(piece) = bytes.get_mut(before..) else { return Ok(None) };
+        // A caller that appended more than was missing has broken the stream; what is too much is
+        // dropped, so that the next header is at least looked for where it can be.
+        let missing = usize::try_from(frame.length - frame.received).unwrap_or(usize::MAX);
+        let count = piece.len().min(missing);
+        frame.unmask(&mut piece[..count]);
+        bytes.truncate(before + count);
+        frame.received += count as u64;
+        let frame = *frame;
+        if frame.received < frame.length {
+            return Ok(None);
+        }
+        self.frame = None;
+        self.end_of_frame(frame.fin, context)
+    }
+}
+
+impl Assembly {
+    fn new(frame: &Frame, settings: &Settings) -> Self {
+        let kind =
+            if frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
+        let room = if settings.fragments { 0 } else { frame.length.min(FIRST_ROOM) as usize };
+        let payload = match kind {
+            _ if frame.compressed => Payload::Compressed(Vec::with_capacity(room)),
+            MessageKind::Binary => Payload::Binary(Vec::with_capacity(room)),
+            MessageKind::Text => {
+                let (text, validator) = (String::with_capacity(room), Utf8Validator::new());
+                Payload::Text { text, validator }
+            }
+        };
+        Self { kind, fragments: 0, announced: 0, delivered: false, payload }
+    }
+
+    fn append(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+        match &mut self.payload {
+            Payload::Text { text, validator } => {
+                validator.push_into(piece, text).map_err(|_| ProtocolError::InvalidUtf8)?;
+            }
+            Payload::Binary(bytes) | Payload::Compressed(bytes) => bytes.extend_from_slice(piece),
+        }
+        Ok(())
+    }
+
+    /// The piece as an event of its own; none for an empty piece that ends nothing.
+    fn deliver<'i>(
+        &mut self,
+        piece: &'i [u8],
+        last: bool,
+    ) -> Result<Option<Fragment<'i>>, ProtocolError> {
+        if let Payload::Text { validator, .. } = &mut self.payload {
+            validator.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
+            if last {
+                validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+            }
+        }
+        if piece.is_empty() && !last {
+            return Ok(None);
+        }
+        let first = !mem::replace(&mut self.delivered, true);
+        Ok(Some(Fragment { kind: self.kind, payload: Cow::Borrowed(piece), first, last }))
+    }
+}
