@@ -5,10 +5,14 @@
 
 #[cfg(feature = "deflate")]
 pub mod deflate;
+#[cfg(feature = "mio")]
+mod event_loop;
 pub mod handshake;
 mod protocol;
 pub mod wire;
 
+#[cfg(feature = "mio")]
+pub use event_loop::{Decision, EventLoop, Handle, Handler, Peer, PeerId, Sent, Server, serve};
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]
 pub use protocol::SystemEntropy;

@@ -1,0 +1,169 @@
+use std::sync::Arc;
+
+use mio::{Interest, Registry, Token};
+
+use crate::handshake::Request;
+use crate::protocol::{Config, Connection, Deadlines, Prepared, SendError, State, Turn, Workspace};
+
+use super::handle::Handle;
+use super::peer::{Peer, Sent};
+use super::slots::{PeerId, Slots};
+use super::timers::Timers;
+use super::transport::Socket;
+
+/// All connections of a loop and what they share: everything but the handler, so that the handler can
+/// be called with it.
+pub(super) struct Core<S> {
+    pub(super) slots: Slots<Slot<S>>,
+    pub(super) registry: Registry,
+    pub(super) config: Config,
+    pub(super) keep_requests: bool,
+    pub(super) handle: Handle,
+    pub(super) timers: Timers,
+    /// Lent to the connection whose turn it is.
+    pub(super) workspace: Option<Box<Workspace>>,
+    /// The connection whose turn it is; it is settled when the turn is over.
+    pub(super) current: Option<PeerId>,
+    /// Connections that were changed outside their own turn and are to be settled after it.
+    pub(super) unsettled: Vec<PeerId>,
+}
+
+/// One connection of a loop.
+pub(super) struct Slot<S> {
+    pub(super) connection: Connection,
+    pub(super) socket: Socket,
+    /// From the upgrade on.
+    pub(super) session: Option<S>,
+    pub(super) request: Option<Arc<Request>>,
+    pub(super) deadlines: Deadlines,
+    /// The earliest time at which the timers will look at this connection.
+    pub(super) timer: Option<std::time::Duration>,
+    /// What was read and may not be taken yet: reading stopped behind it.
+    pub(super) unread: Vec<u8>,
+    /// What the transport did in this turn.
+    pub(super) turn: Turn,
+    /// How many bytes were read and thrown away since the sending direction was ended.
+    pub(super) drained: u32,
+    pub(super) paused: bool,
+    /// The application was told of backpressure and waits for `on_drain`.
+    pub(super) backpressure: bool,
+    /// To be dropped without ado at the end of the turn.
+    pub(super) doomed: bool,
+    /// The socket may have bytes that no readiness event will tell of.
+    pub(super) readable: bool,
+    /// The peer has ended its direction, so that no event will tell of what is still to be read.
+    pub(super) read_closed: bool,
+    /// The socket takes nothing more, until an event says that it does.
+    pub(super) blocked: bool,
+    /// Events for writing are asked for.
+    pub(super) watching: bool,
+    /// The sending direction was ended.
+    pub(super) shut: bool,
+    /// In the list of the unsettled.
+    pub(super) unsettled: bool,
+    /// In the list of those with something left to read.
+    pub(super) unfinished: bool,
+}
+
+impl<S> Slot<S> {
+    pub(super) fn new(connection: Connection, socket: Socket, deadlines: Deadlines) -> Self {
+        Self {
+            connection,
+            socket,
+            session: None,
+            request: None,
+            deadlines,
+            timer: None,
+            unread: Vec::new(),
+            turn: Turn::default(),
+            drained: 0,
+            paused: false,
+            backpressure: false,
+            doomed: false,
+            readable: false,
+            read_closed: false,
+            blocked: false,
+            watching: false,
+            shut: false,
+            unsettled: false,
+            unfinished: false,
+        }
+    }
+
+    /// Whether nothing may be read for now: the application said so, has to decide, or must first get
+    /// rid of output.
+    #[inline]
+    pub(super) fn is_stopped(&self) -> bool {
+        self.paused || self.connection.is_congested() || self.connection.awaits_decision()
+    }
+
+    #[inline]
+    pub(super) fn queue(
+        &mut self,
+        write: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+    ) -> Sent {
+        match write(&mut self.connection) {
+            Err(error) => Sent::Dropped(error),
+            Ok(()) if self.connection.is_congested() => {
+                self.backpressure = true;
+                Sent::Backpressure
+            }
+            Ok(()) => Sent::Accepted,
+        }
+    }
+
+    /// Asks for events for writing while output waits, and only then.
+    #[inline]
+    pub(super) fn watch_writing(&mut self, registry: &Registry, id: PeerId) {
+        let waits = self.connection.buffered_amount() > 0 && !self.doomed;
+        if self.watching != waits {
+            let readable = Interest::READABLE;
+            let interest = if waits { readable | Interest::WRITABLE } else { readable };
+            match registry.reregister(self.socket.source(), token(id), interest) {
+                Ok(()) => self.watching = waits,
+                // Without events the output would wait for ever.
+                Err(_) => self.doomed = true,
+            }
+        }
+    }
+}
+
+impl<S> Core<S> {
+    /// Sees to it that this connection is settled when the current turn is over.
+    pub(super) fn settle_later(&mut self, id: PeerId) {
+        if let Some(slot) = self.slots.get_mut(id)
+            && !std::mem::replace(&mut slot.unsettled, true)
+        {
+            self.unsettled.push(id);
+        }
+    }
+
+    pub(super) fn broadcast(&mut self, prepared: &Prepared, except: Option<PeerId>) {
+        for (id, slot) in self.slots.iter_mut() {
+            if slot.connection.state() == State::Open && Some(id) != except {
+                slot.queue(|connection| connection.send_prepared(prepared));
+                if !std::mem::replace(&mut slot.unsettled, true) {
+                    self.unsettled.push(id);
+                }
+            }
+        }
+    }
+
+    /// An open connection, as handlers see it.
+    pub(super) fn peer(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
+        let slot = self.slots.get(id)?;
+        let open = slot.session.is_some() && slot.connection.state() == State::Open;
+        open.then(|| Peer::new(self, id))
+    }
+
+    pub(super) fn open_peers(&self) -> impl Iterator<Item = PeerId> {
+        let open = |slot: &Slot<S>| slot.connection.state() == State::Open;
+        self.slots.iter().filter(move |(_, slot)| open(slot)).map(|(id, _)| id)
+    }
+}
+
+/// The token of a connection's socket. On machines with narrow words the generation is lost; an event
+/// for a place whose connection has changed is then a spurious one, which does no harm.
+pub(super) fn token(id: PeerId) -> Token {
+    Token(id.as_u64() as usize)
+}

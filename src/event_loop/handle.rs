@@ -1,0 +1,143 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use mio::{Registry, Token, Waker};
+
+use crate::protocol::Prepared;
+use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
+
+use super::slots::PeerId;
+
+/// A way to an event loop from any thread: send, broadcast, close, shut down.
+///
+/// Calls are carried out by the loop in the order in which one handle made them, in its next turn. They
+/// do not wait and do not fail if the connection is gone meanwhile. Cheap to clone.
+///
+/// ```no_run
+/// # fn main() -> std::io::Result<()> {
+/// let server = framewire::Server::bind("127.0.0.1:9001")?;
+/// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+/// let handle = event_loop.handle();
+/// std::thread::spawn(move || handle.broadcast("hello from another thread"));
+/// event_loop.run()
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Handle {
+    commands: Sender<Command>,
+    wakeup: Arc<Wakeup>,
+}
+
+#[derive(Debug)]
+struct Wakeup {
+    waker: Waker,
+    /// Whether the loop was woken and has not looked yet: one system call then does for many commands.
+    woken: AtomicBool,
+}
+
+/// What a handle asks of the loop.
+#[derive(Debug)]
+pub(super) enum Command {
+    Send(PeerId, Prepared),
+    Broadcast(Prepared, Option<PeerId>),
+    Close(PeerId, CloseFrame),
+    Terminate(PeerId),
+    Shutdown(CloseFrame, Duration),
+}
+
+/// The loop's end of its handles.
+#[derive(Debug)]
+pub(super) struct Commands {
+    receiver: Receiver<Command>,
+    wakeup: Arc<Wakeup>,
+}
+
+pub(super) fn handle(registry: &Registry, token: Token) -> io::Result<(Handle, Commands)> {
+    let (commands, receiver) = channel();
+    let waker = Waker::new(registry, token)?;
+    let wakeup = Arc::new(Wakeup { waker, woken: AtomicBool::new(false) });
+    Ok((Handle { commands, wakeup: Arc::clone(&wakeup) }, Commands { receiver, wakeup }))
+}
+
+impl Commands {
+    /// Tells the handles that the loop is looking; call it before taking commands.
+    pub(super) fn look(&self) {
+        self.wakeup.woken.store(false, Ordering::SeqCst);
+    }
+
+    /// The next command, if there is one.
+    pub(super) fn take(&self) -> Option<Command> {
+        self.receiver.try_recv().ok()
+    }
+}
+
+impl Handle {
+    /// Sends a message to one connection.
+    pub fn send(&self, id: PeerId, message: impl Into<Prepared>) {
+        self.order(Command::Send(id, message.into()));
+    }
+
+    /// Sends a message to all open connections.
+    pub fn broadcast(&self, message: impl Into<Prepared>) {
+        self.order(Command::Broadcast(message.into(), None));
+    }
+
+    /// Sends a message to all open connections but one.
+    pub fn broadcast_except(&self, id: PeerId, message: impl Into<Prepared>) {
+        self.order(Command::Broadcast(message.into(), Some(id)));
+    }
+
+    /// Begins the closing handshake of one connection.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseFrameError`] if the code or the reason (of at most 123 bytes) may not be sent.
+    pub fn close(
+        &self,
+        id: PeerId,
+        code: impl Into<CloseCode>,
+        reason: &str,
+    ) -> Result<(), CloseFrameError> {
+        self.order(Command::Close(id, CloseFrame::new(code.into(), reason)?));
+        Ok(())
+    }
+
+    /// Drops one connection without a Close.
+    pub fn terminate(&self, id: PeerId) {
+        self.order(Command::Terminate(id));
+    }
+
+    /// Ends the loop in good order: no more connections are accepted, requests under way are answered
+    /// 503, every open connection gets a Close with this code and reason, and what is not closed within
+    /// `deadline` is dropped. [`EventLoop::run`](crate::EventLoop::run) then returns.
+    ///
+    /// # Errors
+    ///
+    /// [`CloseFrameError`] if the code or the reason (of at most 123 bytes) may not be sent.
+    pub fn shutdown(
+        &self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+        deadline: Duration,
+    ) -> Result<(), CloseFrameError> {
+        self.order(Command::Shutdown(CloseFrame::new(code.into(), reason)?, deadline));
+        Ok(())
+    }
+
+    fn order(&self, command: Command) {
+        // Neither can fail while the loop is there, and after it there is nobody to tell.
+        if self.commands.send(command).is_ok() && !self.wakeup.woken.swap(true, Ordering::SeqCst) {
+            let _ = self.wakeup.waker.wake();
+        }
+    }
+}
+
+impl fmt::Debug for Handle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handle").finish_non_exhaustive()
+    }
+}

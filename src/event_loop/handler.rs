@@ -1,0 +1,118 @@
+use std::borrow::Cow;
+
+use crate::handshake::{Request, Response};
+use crate::protocol::{Accept, Fragment, Message, Outcome};
+
+use super::peer::Peer;
+
+/// What a server does with its connections: one value for all of them, called on the loop's thread.
+///
+/// The words are uWebSockets' and ws's. `on_upgrade` and `on_message` must be written; the others do
+/// nothing unless they are.
+///
+/// A handler must not block: all connections wait for it. Send slow work to another thread and the
+/// result back by a [`Handle`](crate::Handle).
+///
+/// ```
+/// use framewire::{Decision, Handler, Message, Peer, Request};
+///
+/// /// Counts what each connection has said.
+/// struct Count;
+///
+/// impl Handler for Count {
+///     type Session = u32;
+///
+///     fn on_upgrade(&mut self, _request: &Request) -> Decision<u32> {
+///         Decision::accept(0)
+///     }
+///
+///     fn on_message(&mut self, peer: &mut Peer<'_, u32>, _message: Message<'_>) {
+///         *peer.session() += 1;
+///         let count = *peer.session();
+///         peer.send(count.to_string());
+///     }
+/// }
+/// ```
+#[allow(unused_variables, reason = "the names of the parameters are documentation")]
+pub trait Handler {
+    /// What the handler keeps for each connection, from the upgrade to the close.
+    type Session;
+
+    /// A client asks for a WebSocket: accept with a session, or reject with an HTTP answer.
+    fn on_upgrade(&mut self, request: &Request) -> Decision<Self::Session>;
+
+    /// A plain HTTP request came; by default 426 Upgrade Required is answered. The request is a GET
+    /// without a body, and the connection ends after the answer.
+    fn on_http(&mut self, request: &Request) -> Response {
+        Response::upgrade_required()
+    }
+
+    /// The connection is open. What is sent here goes out right behind the 101.
+    fn on_open(&mut self, peer: &mut Peer<'_, Self::Session>) {}
+
+    /// A whole message came.
+    fn on_message(&mut self, peer: &mut Peer<'_, Self::Session>, message: Message<'_>);
+
+    /// A piece of a message came, where [`Config::fragments`](crate::Config::fragments) asked for
+    /// pieces; `on_message` is not called then.
+    fn on_fragment(&mut self, peer: &mut Peer<'_, Self::Session>, fragment: Fragment<'_>) {}
+
+    /// The output has come down to [`Config::output_low_water`](crate::Config::output_low_water) after
+    /// a send was answered [`Sent::Backpressure`](crate::Sent::Backpressure).
+    fn on_drain(&mut self, peer: &mut Peer<'_, Self::Session>) {}
+
+    /// A Ping came; it is answered already, unless [`Config::auto_pong`](crate::Config::auto_pong) says
+    /// otherwise.
+    fn on_ping(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Cow<'_, [u8]>) {}
+
+    /// A Pong came.
+    fn on_pong(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Cow<'_, [u8]>) {}
+
+    /// The connection is gone, and this is how: called exactly once for each that was open, last.
+    /// Nothing can be sent to this peer any more.
+    fn on_close(&mut self, peer: &mut Peer<'_, Self::Session>, outcome: &Outcome) {}
+}
+
+/// The answer to an upgrade request.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum Decision<S> {
+    /// Open the connection, with this session.
+    Accept(Accept, S),
+    /// Answer with this status, these headers and this body instead.
+    Reject(Response),
+}
+
+impl<S> Decision<S> {
+    /// Opens the connection as [`Config`](crate::Config) says.
+    pub fn accept(session: S) -> Self {
+        Self::Accept(Accept::new(), session)
+    }
+
+    /// Opens the connection with the subprotocol, the header fields or the lack of compression that
+    /// `accept` says.
+    pub fn accept_with(accept: Accept, session: S) -> Self {
+        Self::Accept(accept, session)
+    }
+
+    /// Answers with an HTTP response, such as [`Response::forbidden`].
+    pub fn reject(response: Response) -> Self {
+        Self::Reject(response)
+    }
+}
+
+/// A function as a handler: every upgrade is accepted, every message goes to the function.
+#[derive(Debug)]
+pub(super) struct OnMessage<F>(pub(super) F);
+
+impl<F: FnMut(&mut Peer<'_>, Message<'_>)> Handler for OnMessage<F> {
+    type Session = ();
+
+    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+        Decision::accept(())
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+        (self.0)(peer, message);
+    }
+}

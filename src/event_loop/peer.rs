@@ -1,0 +1,248 @@
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::handshake::Request;
+use crate::protocol::{Compress, Connection, Fragment, Message, Prepared, SendError, State};
+use crate::wire::CloseCode;
+
+use super::core::{Core, Slot};
+use super::handle::Handle;
+use super::slots::PeerId;
+
+/// What became of a message that was sent: ignore it, or act on it.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It goes out at the end of this turn, or as soon as the socket takes it.
+    Accepted,
+    /// The same, but the output has reached its high water mark: wait for
+    /// [`on_drain`](crate::Handler::on_drain) before sending much more.
+    Backpressure,
+    /// It was not sent, and this is why.
+    Dropped(SendError),
+}
+
+impl Sent {
+    /// Whether the message was not sent.
+    pub fn is_dropped(&self) -> bool {
+        matches!(self, Self::Dropped(_))
+    }
+}
+
+/// One connection, during a call to the [`Handler`](crate::Handler); and, through it, the others.
+///
+/// Everything sent is queued and goes out in one write when the calls of this turn are over.
+pub struct Peer<'l, S = ()> {
+    core: &'l mut Core<S>,
+    id: PeerId,
+}
+
+impl<S> fmt::Debug for Peer<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl<'l, S> Peer<'l, S> {
+    pub(super) fn new(core: &'l mut Core<S>, id: PeerId) -> Self {
+        debug_assert!(core.slots.get(id).is_some_and(|slot| slot.session.is_some()));
+        Self { core, id }
+    }
+}
+
+/// This connection.
+impl<S> Peer<'_, S> {
+    /// The name of the connection, for a [`Handle`] or [`to`](Self::to).
+    pub fn id(&self) -> PeerId {
+        self.id
+    }
+
+    /// What [`on_upgrade`](crate::Handler::on_upgrade) made for this connection.
+    ///
+    /// # Panics
+    ///
+    /// Never: a connection without a session has no peer.
+    pub fn session(&mut self) -> &mut S {
+        self.slot_mut().session.as_mut().expect("a peer is made for a connection with a session")
+    }
+
+    /// Queues a message.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
+        let message = message.into();
+        self.queue(|connection| connection.send(message))
+    }
+
+    /// Queues a message, and says whether to compress it.
+    pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
+        let message = message.into();
+        self.queue(|connection| connection.send_with(message, compress))
+    }
+
+    /// Queues a message that was encoded beforehand.
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Sent {
+        self.queue(|connection| connection.send_prepared(prepared))
+    }
+
+    /// Queues a piece of a message; see [`Connection::send_fragment`].
+    pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Sent {
+        self.queue(|connection| connection.send_fragment(fragment))
+    }
+
+    /// Queues a Ping with at most 125 bytes of payload; the answer comes to
+    /// [`on_pong`](crate::Handler::on_pong).
+    pub fn ping(&mut self, payload: &[u8]) -> Sent {
+        self.queue(|connection| connection.ping(payload))
+    }
+
+    /// Queues a Pong with at most 125 bytes of payload.
+    pub fn pong(&mut self, payload: &[u8]) -> Sent {
+        self.queue(|connection| connection.pong(payload))
+    }
+
+    /// Begins the closing handshake; [`on_close`](crate::Handler::on_close) says when it is over.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is closing already, or the code or the reason (of at most 123
+    /// bytes) may not be sent.
+    pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
+        let code = code.into();
+        self.change(|slot| slot.connection.close(code, reason))
+    }
+
+    /// Begins the closing handshake with a Close that has no body; the peer sees code 1005.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is closing already.
+    pub fn close_without_code(&mut self) -> Result<(), SendError> {
+        self.change(|slot| slot.connection.close_without_code())
+    }
+
+    /// Drops the connection without a Close; the peer sees 1006.
+    pub fn terminate(&mut self) {
+        self.change(|slot| slot.doomed = true);
+    }
+
+    /// How many bytes wait to be written, framing included.
+    pub fn buffered_amount(&self) -> usize {
+        self.slot().connection.buffered_amount()
+    }
+
+    /// Stops reading from this connection: messages wait in the network until [`resume`](Self::resume).
+    pub fn pause(&mut self) {
+        self.slot_mut().paused = true;
+    }
+
+    /// Reads from this connection again.
+    pub fn resume(&mut self) {
+        self.change(|slot| slot.paused = false);
+    }
+
+    /// Whether reading is [paused](Self::pause).
+    pub fn is_paused(&self) -> bool {
+        self.slot().paused
+    }
+
+    /// Open, closing or closed.
+    pub fn state(&self) -> State {
+        self.slot().connection.state()
+    }
+
+    /// The subprotocol agreed on.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.slot().connection.subprotocol()
+    }
+
+    /// The parameters of permessage-deflate agreed on; `None` without compression.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
+        self.slot().connection.deflate()
+    }
+
+    /// The request that opened the connection. It is kept until
+    /// [`on_open`](crate::Handler::on_open) returns, and longer where
+    /// [`Server::keep_requests`](crate::Server::keep_requests) says so.
+    pub fn request(&self) -> Option<&Arc<Request>> {
+        self.slot().request.as_ref()
+    }
+
+    /// The peer's address.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the peer is gone; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.slot().socket.peer_address()
+    }
+
+    /// The address of this end.
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.slot().socket.local_address()
+    }
+
+    #[inline]
+    fn queue(&mut self, write: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Sent {
+        self.change(|slot| slot.queue(write))
+    }
+
+    /// Changes the connection, and sees to it that what follows is done at the end of the turn.
+    #[inline]
+    fn change<T>(&mut self, change: impl FnOnce(&mut Slot<S>) -> T) -> T {
+        let result = change(self.slot_mut());
+        if self.core.current != Some(self.id) {
+            self.core.settle_later(self.id);
+        }
+        result
+    }
+
+    #[inline]
+    fn slot(&self) -> &Slot<S> {
+        self.core.slots.get(self.id).expect("the connection stays during a call")
+    }
+
+    #[inline]
+    fn slot_mut(&mut self) -> &mut Slot<S> {
+        self.core.slots.get_mut(self.id).expect("the connection stays during a call")
+    }
+}
+
+/// The others.
+impl<S> Peer<'_, S> {
+    /// Sends a message to all open connections, this one included; it is encoded, and compressed, once.
+    pub fn broadcast(&mut self, message: impl Into<Prepared>) {
+        self.core.broadcast(&message.into(), None);
+    }
+
+    /// Sends a message to all open connections but this one.
+    pub fn broadcast_others(&mut self, message: impl Into<Prepared>) {
+        self.core.broadcast(&message.into(), Some(self.id));
+    }
+
+    /// Another open connection, by its id; `None` if it is not open any more.
+    pub fn to(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
+        self.core.peer(id)
+    }
+
+    /// The open connections, this one included; ws's `clients`.
+    pub fn peers(&self) -> impl Iterator<Item = PeerId> {
+        self.core.open_peers()
+    }
+
+    /// How many connections there are, those that are still opening or closing included.
+    pub fn connections(&self) -> usize {
+        self.core.slots.len()
+    }
+
+    /// A handle to the loop, for other threads.
+    pub fn handle(&self) -> Handle {
+        self.core.handle.clone()
+    }
+}

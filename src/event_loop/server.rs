@@ -1,0 +1,178 @@
+use std::io;
+use std::net::{SocketAddr, ToSocketAddrs};
+#[cfg(unix)]
+use std::path::Path;
+
+use crate::protocol::{Config, Message};
+
+use super::event_loop::EventLoop;
+use super::handler::{Handler, OnMessage};
+use super::peer::Peer;
+use super::transport::Listener;
+
+/// Listening sockets and the settings they share, from which an [`EventLoop`] is made.
+///
+/// ```
+/// use framewire::{Config, Server};
+///
+/// # fn main() -> std::io::Result<()> {
+/// let server = Server::bind("127.0.0.1:0")?
+///     .config(Config::new().max_message_size(1 << 20))
+///     .max_connections(10_000);
+/// println!("listening on ws://{}", server.local_address()?);
+/// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+/// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+/// event_loop.run()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    pub(super) listeners: Vec<Listener>,
+    pub(super) config: Config,
+    pub(super) max_connections: usize,
+    pub(super) keep_requests: bool,
+}
+
+impl Server {
+    /// Listens on a TCP address; port 0 lets the system choose one, which
+    /// [`local_address`](Self::local_address) tells.
+    ///
+    /// # Errors
+    ///
+    /// The system's for the last of the addresses, if none could be bound.
+    pub fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
+        let mut last = None;
+        for address in address.to_socket_addrs()? {
+            match mio::net::TcpListener::bind(address) {
+                Ok(listener) => return Ok(Self::new(Listener::Tcp(listener))),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "the address resolves to nothing")
+        }))
+    }
+
+    /// Listens on a Unix-domain socket at this path, which must not exist yet.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    #[cfg(unix)]
+    pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
+        mio::net::UnixListener::bind(path).map(Listener::Unix).map(Self::new)
+    }
+
+    /// Serves a TCP socket that listens already, such as one that a supervisor opened.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the socket cannot be made non-blocking.
+    pub fn from_listener(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self::new(Listener::Tcp(mio::net::TcpListener::from_std(listener))))
+    }
+
+    /// Serves a Unix-domain socket that listens already.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the socket cannot be made non-blocking.
+    #[cfg(unix)]
+    pub fn from_unix_listener(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self::new(Listener::Unix(mio::net::UnixListener::from_std(listener))))
+    }
+
+    fn new(listener: Listener) -> Self {
+        Self {
+            listeners: vec![listener],
+            config: Config::new(),
+            max_connections: usize::MAX,
+            keep_requests: false,
+        }
+    }
+
+    /// Serves the sockets of another server too, with the settings of this one.
+    pub fn and(mut self, other: Self) -> Self {
+        self.listeners.extend(other.listeners);
+        self
+    }
+
+    /// Sets what all connections share: limits, deadlines, path, origins, subprotocols, compression.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// The most connections at a time, by default as many as the system allows; further ones are
+    /// answered 503.
+    pub fn max_connections(mut self, connections: usize) -> Self {
+        self.max_connections = connections;
+        self
+    }
+
+    /// Keeps the request of each connection for as long as the connection lives, default no: a request
+    /// is a few hundred bytes, which an idle connection can do without.
+    pub fn keep_requests(mut self, keep: bool) -> Self {
+        self.keep_requests = keep;
+        self
+    }
+
+    /// The address of the first listening socket.
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.listeners[0].local_address()
+    }
+
+    /// The loop that serves these sockets with a handler.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for a [`Config`] that cannot work; the system's.
+    pub fn handler<H: Handler>(self, handler: H) -> io::Result<EventLoop<H>> {
+        EventLoop::new(self, handler)
+    }
+
+    /// The loop that serves these sockets and gives every message to a function.
+    ///
+    /// # Errors
+    ///
+    /// As [`handler`](Self::handler).
+    pub fn on_message(
+        self,
+        function: impl FnMut(&mut Peer<'_>, Message<'_>),
+    ) -> io::Result<EventLoop<impl Handler<Session = ()>>> {
+        self.handler(OnMessage(function))
+    }
+
+    /// Serves with a handler until a [`Handle`](crate::Handle) shuts the loop down.
+    ///
+    /// # Errors
+    ///
+    /// As [`handler`](Self::handler) and [`EventLoop::run`].
+    pub fn run<H: Handler>(self, handler: H) -> io::Result<()> {
+        self.handler(handler)?.run()
+    }
+}
+
+/// Serves WebSockets on a TCP address and gives every message to a function, for ever.
+///
+/// ```no_run
+/// fn main() -> std::io::Result<()> {
+///     framewire::serve("127.0.0.1:9001", |peer, message| { peer.send(message); })
+/// }
+/// ```
+///
+/// # Errors
+///
+/// As [`Server::bind`] and [`EventLoop::run`].
+pub fn serve(
+    address: impl ToSocketAddrs,
+    function: impl FnMut(&mut Peer<'_>, Message<'_>),
+) -> io::Result<()> {
+    Server::bind(address)?.on_message(function)?.run()
+}

@@ -1,0 +1,156 @@
+use std::fmt;
+
+/// Names one connection of one event loop, for as long as the loop lives: an id is never given again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId {
+    generation: u32,
+    index: u32,
+}
+
+impl PeerId {
+    /// The id as one number, for a log or a key. Ids of one loop differ.
+    pub fn as_u64(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    pub(super) fn from_u64(number: u64) -> Self {
+        Self { generation: (number >> 32) as u32, index: number as u32 }
+    }
+
+    pub(super) fn index(self) -> usize {
+        self.index as usize
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PeerId({self})")
+    }
+}
+
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.index, self.generation)
+    }
+}
+
+/// Values under ids: a freed place is used again, under another id.
+#[derive(Debug)]
+pub(super) struct Slots<T> {
+    places: Vec<Place<T>>,
+    /// The places that are free and whose generation is not used up.
+    free: Vec<u32>,
+    count: usize,
+}
+
+#[derive(Debug)]
+struct Place<T> {
+    generation: u32,
+    value: Option<T>,
+}
+
+impl<T> Slots<T> {
+    pub(super) fn new() -> Self {
+        Self { places: Vec::new(), free: Vec::new(), count: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Puts a value in; `None` if there is no id left to give.
+    pub(super) fn insert(&mut self, value: T) -> Option<PeerId> {
+        let index = match self.free.pop() {
+            Some(index) => index,
+            None => {
+                let index = u32::try_from(self.places.len()).ok().filter(|&i| i < u32::MAX)?;
+                self.places.push(Place { generation: 0, value: None });
+                index
+            }
+        };
+        let place = &mut self.places[index as usize];
+        place.value = Some(value);
+        self.count += 1;
+        Some(PeerId { generation: place.generation, index })
+    }
+
+    pub(super) fn remove(&mut self, id: PeerId) -> Option<T> {
+        let place = self.places.get_mut(id.index()).filter(|p| p.generation == id.generation)?;
+        let value = place.value.take()?;
+        self.count -= 1;
+        // A place whose generations are used up is left empty, so that no id comes back.
+        if let Some(next) = place.generation.checked_add(1) {
+            place.generation = next;
+            self.free.push(id.index);
+        }
+        Some(value)
+    }
+
+    #[inline]
+    pub(super) fn get(&self, id: PeerId) -> Option<&T> {
+        let place = self.places.get(id.index())?;
+        place.value.as_ref().filter(|_| place.generation == id.generation)
+    }
+
+    #[inline]
+    pub(super) fn get_mut(&mut self, id: PeerId) -> Option<&mut T> {
+        let place = self.places.get_mut(id.index())?;
+        if place.generation == id.generation { place.value.as_mut() } else { None }
+    }
+
+    /// All ids in use, in no particular order that is promised.
+    pub(super) fn ids(&self) -> impl Iterator<Item = PeerId> {
+        self.iter().map(|(id, _)| id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &T)> {
+        self.places.iter().enumerate().filter_map(|(index, place)| {
+            let id = PeerId { generation: place.generation, index: index as u32 };
+            place.value.as_ref().map(|value| (id, value))
+        })
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut T)> {
+        self.places.iter_mut().enumerate().filter_map(|(index, place)| {
+            let id = PeerId { generation: place.generation, index: index as u32 };
+            place.value.as_mut().map(|value| (id, value))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_never_given_again() {
+        let mut slots = Slots::new();
+        let mut seen = HashSet::new();
+        let first = slots.insert(0).unwrap();
+        for value in 1..1000 {
+            let id = slots.insert(value).unwrap();
+            assert!(seen.insert(id) && seen.insert(PeerId::from_u64(id.as_u64() ^ 1 << 63)));
+            assert_eq!(slots.get(id), Some(&value));
+            assert_eq!(slots.remove(id), Some(value));
+            assert_eq!(slots.get(id), None);
+            assert_eq!(slots.remove(id), None);
+            assert_eq!(slots.get_mut(id), None);
+        }
+        assert_eq!((slots.len(), slots.places.len()), (1, 2));
+        assert_eq!(slots.ids().collect::<Vec<_>>(), [first]);
+    }
+
+    #[test]
+    fn a_place_whose_generations_are_used_up_is_left_empty() {
+        let mut slots = Slots::new();
+        let id = slots.insert(1).unwrap();
+        slots.places[0].generation = u32::MAX;
+        let last = PeerId { generation: u32::MAX, ..id };
+        assert_eq!(slots.remove(last), Some(1));
+        let next = slots.insert(2).unwrap();
+        assert_eq!(next.index(), 1);
+        assert_eq!(slots.get(last), None);
+    }
+}
