@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     pub(crate) max_rejection_body: usize,
     pub(crate) output_high_water: usize,
     pub(crate) output_low_water: usize,
+    pub(crate) max_buffered_amount: usize,
     pub(crate) auto_pong: bool,
     pub(crate) fragments: bool,
     pub(crate) head: HeadLimits,
@@ -64,6 +65,7 @@ impl Default for Settings {
             max_rejection_body: 64 << 10,
             output_high_water: 1 << 20,
             output_low_water: 256 << 10,
+            max_buffered_amount: 16 << 20,
             auto_pong: true,
             fragments: false,
             head: HeadLimits::default(),
@@ -128,6 +130,12 @@ impl Config {
     /// default 256 KiB; values above the high water mark count as that mark.
     pub fn output_low_water(self, bytes: usize) -> Self {
         self.with(|settings| settings.output_low_water = bytes)
+    }
+
+    /// Above how many unsent bytes further messages are refused, default 16 MiB: a peer that does not
+    /// read costs so much memory, and one message, at most. Control frames are not refused.
+    pub fn max_buffered_amount(self, bytes: usize) -> Self {
+        self.with(|settings| settings.max_buffered_amount = bytes)
     }
 
     /// Whether Pings are answered by themselves, default yes. Otherwise answer each

@@ -109,6 +109,9 @@ pub enum SendError {
     Closing,
     /// The connection is closed.
     Closed,
+    /// The peer does not take what is sent: more than
+    /// [`Config::max_buffered_amount`](crate::Config::max_buffered_amount) bytes wait already.
+    Full,
     /// There is no request to answer: it was answered already, or this is a client.
     NothingToAnswer,
     /// A Ping or Pong with a payload of this many bytes, more than 125 (RFC 6455 section 5.5).
@@ -136,6 +139,7 @@ impl fmt::Display for SendError {
             Self::Connecting => f.write_str("connection is not open yet"),
             Self::Closing => f.write_str("connection is closing"),
             Self::Closed => f.write_str("connection is closed"),
+            Self::Full => f.write_str("too much output waits already"),
             Self::NothingToAnswer => f.write_str("no request waits for an answer"),
             Self::ControlTooLong(length) => {
                 write!(f, "control payload of {length} bytes, more than 125")
