@@ -1,5 +1,6 @@
 //! The engine of both roles: CONNECTING, OPEN, CLOSING, CLOSED (RFC 6455).
 
+mod assembly;
 mod compression;
 mod config;
 mod connection;

@@ -2,10 +2,10 @@ use std::borrow::Cow;
 use std::mem;
 
 use crate::wire::{
-    CloseFrame, FirstByte, MAX_HEADER, Opcode, SecondByte, Utf8Validator, apply_mask, into_text,
-    validate_utf8,
+    CloseFrame, FirstByte, MAX_HEADER, Opcode, SecondByte, apply_mask, into_text, validate_utf8,
 };
 
+use super::assembly::{Assembly, Payload};
 use super::compression::Compression;
 use super::config::Settings;
 use super::error::{ProtocolError, ReservedBit};
@@ -70,29 +70,6 @@ struct Frame {
     /// How much of the payload has come.
     received: u64,
 }
-
-/// A data message under way.
-#[derive(Debug)]
-struct Assembly {
-    kind: MessageKind,
-    fragments: u32,
-    /// The sum of the announced lengths of the frames so far.
-    announced: u64,
-    /// Whether a piece was delivered already.
-    delivered: bool,
-    payload: Payload,
-}
-
-/// What has come of a message. Text is checked as it comes, so it is kept as text.
-#[derive(Debug)]
-enum Payload {
-    Text { text: String, validator: Utf8Validator },
-    Binary(Vec<u8>),
-    Compressed(Vec<u8>),
-}
-
-/// The room that a buffer gets at first, at most, whatever length was announced.
-const FIRST_ROOM: u64 = 16 * 1024;
 
 /// From how many missing bytes on it is worth to read a payload straight into its buffer.
 const DIRECT: u64 = 32 * 1024;
@@ -394,8 +371,9 @@ impl Partial {
         self.header_length = 0;
         *input = &mut mem::take(input)[header - before..];
         if !frame.opcode.is_control() {
-            let fragment =
-                self.assembly.get_or_insert_with(|| Assembly::new(&frame, context.settings));
+            let fragment = self.assembly.get_or_insert_with(|| {
+                Assembly::new(frame.opcode, frame.compressed, frame.length, context.settings)
+            });
             fragment.fragments += 1;
             fragment.announced += frame.length;
         }
@@ -489,51 +467,5 @@ impl Partial {
         }
         self.frame = None;
         self.end_of_frame(frame.fin, context)
-    }
-}
-
-impl Assembly {
-    fn new(frame: &Frame, settings: &Settings) -> Self {
-        let kind =
-            if frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-        let room = if settings.fragments { 0 } else { frame.length.min(FIRST_ROOM) as usize };
-        let payload = match kind {
-            _ if frame.compressed => Payload::Compressed(Vec::with_capacity(room)),
-            MessageKind::Binary => Payload::Binary(Vec::with_capacity(room)),
-            MessageKind::Text => {
-                let (text, validator) = (String::with_capacity(room), Utf8Validator::new());
-                Payload::Text { text, validator }
-            }
-        };
-        Self { kind, fragments: 0, announced: 0, delivered: false, payload }
-    }
-
-    fn append(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
-        match &mut self.payload {
-            Payload::Text { text, validator } => {
-                validator.push_into(piece, text).map_err(|_| ProtocolError::InvalidUtf8)?;
-            }
-            Payload::Binary(bytes) | Payload::Compressed(bytes) => bytes.extend_from_slice(piece),
-        }
-        Ok(())
-    }
-
-    /// The piece as an event of its own; none for an empty piece that ends nothing.
-    fn deliver<'i>(
-        &mut self,
-        piece: &'i [u8],
-        last: bool,
-    ) -> Result<Option<Fragment<'i>>, ProtocolError> {
-        if let Payload::Text { validator, .. } = &mut self.payload {
-            validator.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
-            if last {
-                validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
-            }
-        }
-        if piece.is_empty() && !last {
-            return Ok(None);
-        }
-        let first = !mem::replace(&mut self.delivered, true);
-        Ok(Some(Fragment { kind: self.kind, payload: Cow::Borrowed(piece), first, last }))
     }
 }
