@@ -3,14 +3,22 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+#[cfg(feature = "mio")]
+mod client;
 #[cfg(feature = "deflate")]
 pub mod deflate;
 #[cfg(feature = "mio")]
 mod event_loop;
 pub mod handshake;
 mod protocol;
+#[cfg(feature = "mio")]
+mod pump;
 pub mod wire;
 
+#[cfg(feature = "mio")]
+pub use client::{
+    Client, ClientBuilder, ClientError, ClientReader, ClientWriter, MessageStream, Waiting,
+};
 #[cfg(feature = "mio")]
 pub use event_loop::{Decision, EventLoop, Handle, Handler, Peer, PeerId, Sent, Server, serve};
 pub use handshake::{Request, Response};

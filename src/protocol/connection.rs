@@ -115,7 +115,8 @@ impl Closing {
 impl Connection {
     /// The server's end of a connection whose transport has just been accepted.
     pub fn server(config: &Config) -> Self {
-        Self::new(Role::Server, Opening::server(config.settings()), config)
+        let opening = Opening::server(config.settings());
+        Self::new(Role::Server, Phase::Connecting(Box::new(opening)), config)
     }
 
     /// The client's end of a connection whose transport has just been opened: the request is in the
@@ -161,15 +162,28 @@ impl Connection {
         workspace.get_or_insert_default().fill_entropy(&mut nonce)?;
         let mut output = Output::default();
         let opening = Opening::client(request, nonce, config.settings(), &mut output);
-        let mut connection = Self::new(Role::Client, opening, config);
+        let phase = Phase::Connecting(Box::new(opening));
+        let mut connection = Self::new(Role::Client, phase, config);
         connection.output = Some(Box::new(output));
         Ok(connection)
     }
 
-    fn new(role: Role, opening: Opening, config: &Config) -> Self {
+    /// The client's end of a connection that somebody else opened, without subprotocol or compression.
+    pub fn adopted_client(config: &Config, entropy: impl Entropy + Send + 'static) -> Self {
+        let mut connection = Self::new(Role::Client, Phase::Open, config);
+        connection.workspace = Some(Box::new(Workspace::with_entropy(entropy)));
+        connection
+    }
+
+    /// The server's end of a connection that somebody else opened, without subprotocol or compression.
+    pub fn adopted_server(config: &Config) -> Self {
+        Self::new(Role::Server, Phase::Open, config)
+    }
+
+    fn new(role: Role, phase: Phase, config: &Config) -> Self {
         Self {
             role,
-            phase: Phase::Connecting(Box::new(opening)),
+            phase,
             config: config.clone(),
             receiver: Receiver::default(),
             sender: Sender::default(),

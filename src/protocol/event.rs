@@ -39,6 +39,24 @@ pub enum Event<'a> {
     Failed(ProtocolError),
 }
 
+impl Event<'_> {
+    /// The event detached from the input it was borrowed from.
+    pub fn into_owned(self) -> Event<'static> {
+        match self {
+            Self::Request(request) => Event::Request(request),
+            Self::Http(request) => Event::Http(request),
+            Self::Open(response) => Event::Open(response),
+            Self::Message(message) => Event::Message(message.into_owned()),
+            Self::Fragment(fragment) => Event::Fragment(fragment.into_owned()),
+            Self::Ping(payload) => Event::Ping(Cow::Owned(payload.into_owned())),
+            Self::Pong(payload) => Event::Pong(Cow::Owned(payload.into_owned())),
+            Self::Close(close) => Event::Close(close),
+            Self::HandshakeFailed(error) => Event::HandshakeFailed(error),
+            Self::Failed(error) => Event::Failed(error),
+        }
+    }
+}
+
 /// How a connection ended: exactly one for each, the last thing that is said of it.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]

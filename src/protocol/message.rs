@@ -194,10 +194,28 @@ pub struct Fragment<'a> {
     pub kind: MessageKind,
     /// This piece; it may be empty.
     pub payload: Cow<'a, [u8]>,
-    /// The first piece of its message.
+    /// The first piece of its message; of no account in a piece to be sent.
     pub first: bool,
     /// The last piece of its message.
     pub last: bool,
+}
+
+impl<'a> Fragment<'a> {
+    /// A piece of a text to be sent, the `last` one or not. Pieces may be cut inside a code point.
+    pub fn text(payload: impl Into<Cow<'a, [u8]>>, last: bool) -> Self {
+        Self { kind: MessageKind::Text, payload: payload.into(), first: false, last }
+    }
+
+    /// A piece of a binary message to be sent, the `last` one or not.
+    pub fn binary(payload: impl Into<Cow<'a, [u8]>>, last: bool) -> Self {
+        Self { kind: MessageKind::Binary, payload: payload.into(), first: false, last }
+    }
+
+    /// The piece detached from the input it was borrowed from.
+    pub fn into_owned(self) -> Fragment<'static> {
+        let Self { kind, payload, first, last } = self;
+        Fragment { kind, payload: Cow::Owned(payload.into_owned()), first, last }
+    }
 }
 
 #[cfg(test)]

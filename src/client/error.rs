@@ -1,0 +1,135 @@
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use crate::handshake::{ClientRequestError, HandshakeError, Response, UrlError};
+use crate::protocol::{EntropyError, InvalidConfig, Outcome, ProtocolError, SendError};
+
+/// Why a client could not connect, send or receive.
+#[non_exhaustive]
+#[derive(Debug)]
+pub enum ClientError {
+    /// The URL is not one of a WebSocket.
+    Url(UrlError),
+    /// The request cannot be made: a header field or a subprotocol that may not be sent.
+    Request(ClientRequestError),
+    /// The configuration cannot work.
+    Config(InvalidConfig),
+    /// The name could not be resolved, the address could not be reached, or the transport failed.
+    Io(io::Error),
+    /// It took too long; what, is said. After a `read` the connection can still be used.
+    TimedOut(Waiting),
+    /// The server's answer to the opening handshake breaks the protocol.
+    Handshake(HandshakeError),
+    /// The server answered the opening handshake with another status than 101: here is the answer, with
+    /// up to [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
+    Rejected(Arc<Response>),
+    /// The server broke the protocol.
+    Protocol(ProtocolError),
+    /// The transport ended without a closing handshake; the browser's 1006.
+    Lost(Outcome),
+    /// The message cannot be sent.
+    Send(SendError),
+    /// There is no entropy for masking keys.
+    Entropy(EntropyError),
+    /// A `wss:` URL needs the feature `tls`, which this build does not have.
+    TlsNotBuilt,
+    /// This transport cannot be split: it has no second handle to wait with.
+    NotSplittable,
+}
+
+/// What took too long.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Connecting to the address.
+    Connect,
+    /// The opening handshake.
+    Handshake,
+    /// The next message, within [`Client::set_read_timeout`](crate::Client::set_read_timeout).
+    Read,
+    /// The peer's taking of what was sent.
+    Write,
+}
+
+impl ClientError {
+    /// The HTTP status of a rejection.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Rejected(response) => Some(response.status()),
+            _ => None,
+        }
+    }
+
+    /// What the end of a connection is to the caller who wanted more of it; `None` for a clean end.
+    pub(super) fn of(outcome: &Outcome) -> Option<Self> {
+        Some(match outcome {
+            Outcome::Clean { .. } => return None,
+            Outcome::Failed(error) => Self::Protocol(*error),
+            Outcome::HandshakeFailed(HandshakeError::Timeout) => Self::TimedOut(Waiting::Handshake),
+            Outcome::HandshakeFailed(error) => Self::Handshake(error.clone()),
+            Outcome::Rejected(response) => Self::Rejected(Arc::clone(response)),
+            outcome => Self::Lost(outcome.clone()),
+        })
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => error.fmt(f),
+            Self::Request(error) => error.fmt(f),
+            Self::Config(error) => error.fmt(f),
+            Self::Io(error) => error.fmt(f),
+            Self::TimedOut(waiting) => f.write_str(match waiting {
+                Waiting::Connect => "connecting took too long",
+                Waiting::Handshake => "the opening handshake took too long",
+                Waiting::Read => "no message came in time",
+                Waiting::Write => "the peer did not take the output in time",
+            }),
+            Self::Handshake(error) => error.fmt(f),
+            Self::Rejected(response) => {
+                write!(f, "the server answered {}", response.status())?;
+                match response.reason_phrase() {
+                    "" => Ok(()),
+                    reason => write!(f, " {}", reason.escape_debug()),
+                }
+            }
+            Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
+            Self::Lost(_) => f.write_str("the connection was lost without a closing handshake"),
+            Self::Send(error) => error.fmt(f),
+            Self::Entropy(error) => error.fmt(f),
+            Self::TlsNotBuilt => f.write_str("wss: needs the feature \"tls\" of framewire"),
+            Self::NotSplittable => f.write_str("this transport cannot be split"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Url(error) => Some(error),
+            Self::Request(error) => Some(error),
+            Self::Config(error) => Some(error),
+            Self::Io(error) => Some(error),
+            Self::Handshake(error) => Some(error),
+            Self::Protocol(error) => Some(error),
+            Self::Send(error) => Some(error),
+            Self::Entropy(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+macro_rules! from {
+    ($($error:ty => $variant:ident),*) => {$(
+        impl From<$error> for ClientError {
+            fn from(error: $error) -> Self {
+                Self::$variant(error)
+            }
+        }
+    )*};
+}
+
+from!(UrlError => Url, ClientRequestError => Request, InvalidConfig => Config, io::Error => Io,
+    HandshakeError => Handshake, SendError => Send, EntropyError => Entropy);

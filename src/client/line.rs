@@ -1,0 +1,153 @@
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::protocol::{Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
+use crate::pump::{self, Bytes, Filled, Stopped, Transport};
+
+/// A connection with its transport and its clock: one step at a time, never waiting.
+pub(super) struct Line {
+    connection: Connection,
+    transport: Box<dyn Transport + Send>,
+    deadlines: Deadlines,
+    /// The fixed point of the deadlines' times.
+    start: Instant,
+    turn: Turn,
+    /// The sending direction was ended.
+    shut: bool,
+    outcome: Option<Outcome>,
+    /// The deadline that ended the connection, if one did.
+    expired: Option<Due>,
+}
+
+impl Line {
+    pub(super) fn new(connection: Connection, transport: Box<dyn Transport + Send>) -> Self {
+        Self {
+            connection,
+            transport,
+            deadlines: Deadlines::new(Duration::ZERO),
+            start: Instant::now(),
+            turn: Turn::default(),
+            shut: false,
+            outcome: None,
+            expired: None,
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// How the connection ended, once it has.
+    pub(super) fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.as_ref()
+    }
+
+    /// The deadline that ended the connection, if one did.
+    pub(super) fn expired(&self) -> Option<Due> {
+        self.expired
+    }
+
+    /// Whether bytes wait that the transport did not take.
+    pub(super) fn has_unsent(&self) -> bool {
+        self.outcome.is_none()
+            && (self.connection.buffered_amount() > 0 || !self.transport.is_flushed())
+    }
+
+    /// When the next deadline comes, if nothing else happens.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        if self.outcome.is_some() {
+            return None;
+        }
+        self.start.checked_add(self.deadlines.next(&self.connection)?)
+    }
+
+    /// Queues something and sends what the transport takes of it.
+    pub(super) fn say(
+        &mut self,
+        what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+    ) -> Result<(), SendError> {
+        what(&mut self.connection)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Gives the connection bytes that came before the transport was this one's.
+    pub(super) fn receive(&mut self, bytes: &mut [u8], events: &mut VecDeque<Event<'static>>) {
+        let mut input = bytes;
+        while let Some(event) = self.connection.receive(&mut input) {
+            events.push_back(event.into_owned());
+        }
+    }
+
+    /// Reads once and handles what came: whether anything did.
+    pub(super) fn read(
+        &mut self,
+        buffer: &mut [u8],
+        events: &mut VecDeque<Event<'static>>,
+    ) -> bool {
+        if self.outcome.is_some() {
+            return false;
+        }
+        let Filled { count, stopped, bytes } =
+            pump::fill(&mut self.connection, &mut *self.transport, buffer);
+        self.turn.received |= count > 0;
+        match bytes {
+            Bytes::Direct(event) => events.extend(event),
+            Bytes::Buffered => self.receive(&mut buffer[..count], events),
+        }
+        match stopped {
+            Stopped::Done | Stopped::Blocked => {}
+            Stopped::Eof => {
+                // What is owed to the peer may still reach it, if only its direction has ended.
+                self.settle();
+                self.outcome = Some(self.connection.receive_eof());
+            }
+            Stopped::Broken => self.outcome = Some(self.connection.terminate()),
+        }
+        self.settle();
+        count > 0 || self.outcome.is_some()
+    }
+
+    /// Writes what the transport takes, and draws the consequences of all that happened.
+    pub(super) fn settle(&mut self) {
+        if self.outcome.is_some() {
+            return;
+        }
+        let (count, stopped) = pump::flush(&mut self.connection, &mut *self.transport);
+        self.turn.sent |= count > 0;
+        if stopped == Stopped::Broken {
+            // Reading still tells what the peer said last.
+            self.turn.sent = false;
+        }
+        if !self.shut && self.connection.wants_shutdown() && self.transport.is_flushed() {
+            self.shut = true;
+            // A peer that is gone already is found out by reading.
+            let _ = self.transport.shutdown();
+        }
+        let turn = std::mem::take(&mut self.turn);
+        self.deadlines.observe(&self.connection, self.start.elapsed(), turn);
+        if self.connection.state() == State::Closed {
+            self.outcome = Some(self.connection.terminate());
+        }
+    }
+
+    /// Does what the deadlines demand that have passed.
+    pub(super) fn tick(&mut self, events: &mut VecDeque<Event<'static>>) {
+        while self.outcome.is_none()
+            && let Some(due) = self.deadlines.due(&self.connection, self.start.elapsed())
+        {
+            events.extend(self.connection.expire(due));
+            if due != Due::Ping {
+                self.expired = Some(due);
+            }
+            self.settle();
+        }
+    }
+
+    /// Ends the connection without a Close.
+    pub(super) fn terminate(&mut self) -> Outcome {
+        let outcome = self.connection.terminate();
+        self.outcome = Some(outcome.clone());
+        outcome
+    }
+}

@@ -1,0 +1,90 @@
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+#[cfg(unix)]
+use std::os::unix::net::UnixStream;
+
+use super::wait::PollWait;
+use crate::protocol::Chunks;
+use crate::pump::{self, Stopped, Transport};
+
+/// A connected socket that does not block; [`PollWait`] waits for it.
+#[derive(Debug)]
+pub(super) enum Socket {
+    Tcp(TcpStream),
+    #[cfg(unix)]
+    Unix(UnixStream),
+}
+
+impl Socket {
+    /// Another handle to the same socket.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(match self {
+            Self::Tcp(stream) => Self::Tcp(stream.try_clone()?),
+            #[cfg(unix)]
+            Self::Unix(stream) => Self::Unix(stream.try_clone()?),
+        })
+    }
+
+    /// A new way to wait for this socket.
+    pub(super) fn waiter(&self) -> io::Result<PollWait> {
+        match self.try_clone()? {
+            Self::Tcp(stream) => PollWait::new(mio::net::TcpStream::from_std(stream)),
+            #[cfg(unix)]
+            Self::Unix(stream) => PollWait::new(mio::net::UnixStream::from_std(stream)),
+        }
+    }
+}
+
+impl Read for &Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => (&mut &*stream).read(buffer),
+            #[cfg(unix)]
+            Socket::Unix(stream) => (&mut &*stream).read(buffer),
+        }
+    }
+}
+
+impl Write for &Socket {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => (&mut &*stream).write(buffer),
+            #[cfg(unix)]
+            Socket::Unix(stream) => (&mut &*stream).write(buffer),
+        }
+    }
+
+    fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Socket::Tcp(stream) => (&mut &*stream).write_vectored(slices),
+            #[cfg(unix)]
+            Socket::Unix(stream) => (&mut &*stream).write_vectored(slices),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Transport for Socket {
+    fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+        pump::read(&mut &*self, buffer)
+    }
+
+    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
+        pump::read_into(&mut &*self, buffer, limit)
+    }
+
+    fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
+        pump::write(&mut &*self, slices)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(unix)]
+            Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use mio::Waker;
+
+use super::error::{ClientError, Waiting};
+use super::line::Line;
+use super::wait::{PollWait, Wait};
+use super::{Client, READ_ROOM, Waits};
+use crate::protocol::{Compress, Connection, Due, Event, Fragment, Message, Outcome, SendError};
+use crate::wire::CloseCode;
+
+/// What the two halves share. The lock is held for a step that never waits, so neither half can keep
+/// the other from its work.
+struct Shared {
+    line: Mutex<Line>,
+    /// Wakes the reader, whose deadlines may have changed.
+    reader: Arc<Waker>,
+}
+
+impl Shared {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        // A panic inside a step is a bug of this crate; the other half had better see the end than
+        // another panic.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The receiving half of a [split](Client::split) client.
+pub struct ClientReader {
+    shared: Arc<Shared>,
+    wait: PollWait,
+    events: VecDeque<Event<'static>>,
+    buffer: Vec<u8>,
+    read_timeout: Option<Duration>,
+}
+
+/// The sending half of a [split](Client::split) client.
+pub struct ClientWriter {
+    shared: Arc<Shared>,
+    wait: PollWait,
+}
+
+impl fmt::Debug for ClientReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientReader").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for ClientWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientWriter").finish_non_exhaustive()
+    }
+}
+
+pub(super) fn split(client: Client) -> Result<(ClientReader, ClientWriter), ClientError> {
+    let Client { line, wait, events, read_timeout, .. } = client;
+    let Waits::Poll(reader, socket) = wait else { return Err(ClientError::NotSplittable) };
+    let writer = socket.waiter()?;
+    let shared = Arc::new(Shared { line: Mutex::new(line), reader: reader.waker() });
+    let buffer = vec![0; READ_ROOM];
+    let (wait, other) = (reader, Arc::clone(&shared));
+    let reader = ClientReader { shared, wait, events, buffer, read_timeout };
+    Ok((reader, ClientWriter { shared: other, wait: writer }))
+}
+
+impl ClientReader {
+    /// The next message; `None` after a clean close.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::recv`].
+    pub fn recv(&mut self) -> Result<Option<Message<'static>>, ClientError> {
+        loop {
+            match self.next_event()? {
+                Some(Event::Message(message)) => return Ok(Some(message)),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next event of any kind; `None` after a clean close.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::recv`].
+    pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
+        let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(Some(event));
+            }
+            let next = {
+                let mut line = self.shared.line();
+                if let Some(outcome) = line.outcome() {
+                    return match ClientError::of(outcome) {
+                        None => Ok(None),
+                        Some(error) => Err(error),
+                    };
+                }
+                if line.read(&mut self.buffer, &mut self.events) || !self.events.is_empty() {
+                    continue;
+                }
+                line.next_deadline()
+            };
+            self.wait.wait([until, next].into_iter().flatten().min())?;
+            let mut line = self.shared.line();
+            line.settle();
+            line.tick(&mut self.events);
+            drop(line);
+            if self.events.is_empty() && until.is_some_and(|until| until <= Instant::now()) {
+                return Err(ClientError::TimedOut(Waiting::Read));
+            }
+        }
+    }
+
+    /// How long [`recv`](Self::recv) waits for a message; `None` for ever.
+    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.read_timeout = timeout;
+    }
+
+    /// How the connection ended, once it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.shared.line().outcome().cloned()
+    }
+}
+
+impl ClientWriter {
+    /// Sends a message, and waits until the network has taken it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::send`].
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
+        let message = message.into();
+        self.say(|connection| connection.send(message))
+    }
+
+    /// Sends a message, and says whether to compress it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::send`].
+    pub fn send_with<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+        compress: Compress,
+    ) -> Result<(), ClientError> {
+        let message = message.into();
+        self.say(|connection| connection.send_with(message, compress))
+    }
+
+    /// Sends a piece of a message; see [`Connection::send_fragment`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::send`].
+    pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), ClientError> {
+        self.say(|connection| connection.send_fragment(fragment))
+    }
+
+    /// Sends a Ping with at most 125 bytes of payload.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::send`].
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), ClientError> {
+        self.say(|connection| connection.ping(payload))
+    }
+
+    /// Begins the closing handshake; the reader's next `None` says that it is over.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Send`] if the connection is closing already, or the code or the reason may not
+    /// be sent.
+    pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), ClientError> {
+        let code = code.into();
+        let result = self.say(|connection| connection.close(code, reason));
+        // The reader must watch the closing deadline from now on.
+        self.shared.reader.wake()?;
+        result
+    }
+
+    fn say(
+        &mut self,
+        what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+    ) -> Result<(), ClientError> {
+        self.shared.line().say(what)?;
+        loop {
+            let next = {
+                let mut line = self.shared.line();
+                line.settle();
+                if line.expired() == Some(Due::Write) {
+                    return Err(ClientError::TimedOut(Waiting::Write));
+                }
+                if !line.has_unsent() {
+                    return Ok(());
+                }
+                line.next_deadline()
+            };
+            self.wait.wait(next)?;
+            // What comes of a deadline is an event, and events are the reader's.
+            self.shared.reader.wake()?;
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! What every driver of a [`Connection`] does with its transport: one read, and the writes. The event
+//! loop and the blocking client are two ways to wait in between.
+
+use std::io::{self, IoSlice, Read, Write};
+
+use crate::protocol::{Chunks, Connection, Event};
+
+/// The most slices given to one vectored write.
+const SLICES: usize = 64;
+
+/// A byte stream that a connection runs over.
+pub(crate) trait Transport {
+    /// One read. A count that does not fill the buffer, with [`Stopped::Blocked`], has emptied it.
+    fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
+
+    /// Appends up to `limit` bytes to `buffer`.
+    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped);
+
+    /// One write of these slices together, as far as they fit into it.
+    fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped);
+
+    /// Whether the transport itself holds bytes that are to go out, as TLS does; a write, even of
+    /// nothing, then goes on with them.
+    fn is_flushed(&self) -> bool {
+        true
+    }
+
+    /// Ends the sending direction; the peer reads what was sent, and then the end.
+    fn shutdown(&mut self) -> io::Result<()>;
+}
+
+/// Why a read or a write came to its end, behind the count of the bytes that it moved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// All that was asked for was moved; there may be more.
+    Done,
+    /// The transport has, or takes, nothing more for now.
+    Blocked,
+    /// The peer has ended its direction.
+    Eof,
+    /// The transport is broken.
+    Broken,
+}
+
+impl Stopped {
+    pub(crate) fn by(error: &io::Error) -> Self {
+        match error.kind() {
+            // A blocking stream whose own timeout has passed says either of these.
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Blocked,
+            _ => Self::Broken,
+        }
+    }
+}
+
+/// What one read came to.
+#[derive(Debug)]
+pub(crate) struct Filled {
+    /// How many bytes came.
+    pub(crate) count: usize,
+    pub(crate) stopped: Stopped,
+    /// Where the bytes went.
+    pub(crate) bytes: Bytes,
+}
+
+/// Where the bytes of a read went.
+#[derive(Debug)]
+pub(crate) enum Bytes {
+    /// Into the buffer: give them to [`Connection::receive`].
+    Buffered,
+    /// Into the payload of a long message, which may be whole by now.
+    Direct(Option<Event<'static>>),
+}
+
+/// Reads once, at most as much as fits into `buffer`: straight into the payload of a long message where
+/// one is under way.
+pub(crate) fn fill(
+    connection: &mut Connection,
+    transport: &mut (impl Transport + ?Sized),
+    buffer: &mut [u8],
+) -> Filled {
+    let direct = connection
+        .receive_direct(|payload, missing| transport.read_into(payload, missing.min(buffer.len())));
+    if let Some(((count, stopped), event)) = direct {
+        return Filled { count, stopped, bytes: Bytes::Direct(event) };
+    }
+    let (count, stopped) = transport.read(buffer);
+    Filled { count, stopped, bytes: Bytes::Buffered }
+}
+
+/// Writes until nothing is left or the transport stops: how many bytes went out, and why it ended.
+pub(crate) fn flush(
+    connection: &mut Connection,
+    transport: &mut (impl Transport + ?Sized),
+) -> (usize, Stopped) {
+    let mut total = 0;
+    while connection.buffered_amount() > 0 || !transport.is_flushed() {
+        let (count, stopped) = transport.write(connection.output());
+        total += count;
+        connection.consume_output(count);
+        if stopped != Stopped::Done {
+            return (total, stopped);
+        }
+    }
+    (total, Stopped::Done)
+}
+
+/// One read of a stream, repeated while it is interrupted.
+pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, Stopped) {
+    match retry(|| stream.read(buffer)) {
+        Ok(0) => (0, Stopped::Eof),
+        Ok(count) if count == buffer.len() => (count, Stopped::Done),
+        Ok(count) => (count.min(buffer.len()), Stopped::Blocked),
+        Err(error) => (0, Stopped::by(&error)),
+    }
+}
+
+/// Reads up to `limit` bytes behind those in `buffer`, with as many reads as it takes.
+pub(crate) fn read_into(
+    stream: &mut impl Read,
+    buffer: &mut Vec<u8>,
+    limit: usize,
+) -> (usize, Stopped) {
+    let before = buffer.len();
+    let result = stream.take(limit as u64).read_to_end(buffer);
+    // What came before an error is in the buffer all the same.
+    let count = buffer.len() - before;
+    let stopped = match result {
+        Ok(_) if count == limit => Stopped::Done,
+        Ok(_) => Stopped::Eof,
+        Err(error) => Stopped::by(&error),
+    };
+    (count, stopped)
+}
+
+/// One write of several slices, vectored where there are more than one.
+pub(crate) fn write(stream: &mut impl Write, mut slices: Chunks<'_>) -> (usize, Stopped) {
+    let Some(first) = slices.next() else { return (0, Stopped::Done) };
+    let (written, total) = match slices.next() {
+        None => (retry(|| stream.write(first)), first.len()),
+        Some(second) => {
+            let mut room = [IoSlice::new(&[]); SLICES];
+            let (mut count, mut total) = (0, 0);
+            for slice in [first, second].into_iter().chain(slices).take(SLICES) {
+                room[count] = IoSlice::new(slice);
+                count += 1;
+                total += slice.len();
+            }
+            (retry(|| stream.write_vectored(&room[..count])), total)
+        }
+    };
+    match written {
+        Ok(0) => (0, Stopped::Broken),
+        Ok(written) if written >= total => (total, Stopped::Done),
+        // A short write says that a socket is full; asking it again would only say so once more.
+        Ok(written) => (written, Stopped::Blocked),
+        Err(error) => (0, Stopped::by(&error)),
+    }
+}
+
+pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
