@@ -194,10 +194,32 @@ pub struct Fragment<'a> {
     pub kind: MessageKind,
     /// This piece; it may be empty.
     pub payload: Cow<'a, [u8]>,
-    /// The first piece of its message.
+    /// The first piece of its message; of no account in a piece to be sent.
     pub first: bool,
     /// The last piece of its message.
     pub last: bool,
+}
+
+impl<'a> Fragment<'a> {
+    /// A piece to be sent, which others follow.
+    ///
+    /// ```
+    /// use framewire::{Fragment, MessageKind};
+    ///
+    /// let pieces = [
+    ///     Fragment::more(MessageKind::Binary, &b"begin"[..]),
+    ///     Fragment::last(MessageKind::Binary, &b"end"[..]),
+    /// ];
+    /// assert_eq!(pieces.map(|piece| piece.last), [false, true]);
+    /// ```
+    pub fn more(kind: MessageKind, payload: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { kind, payload: payload.into(), first: false, last: false }
+    }
+
+    /// The piece to be sent that ends its message.
+    pub fn last(kind: MessageKind, payload: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { last: true, ..Self::more(kind, payload) }
+    }
 }
 
 #[cfg(test)]
