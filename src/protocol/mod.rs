@@ -8,6 +8,7 @@ mod deadlines;
 mod entropy;
 mod error;
 mod event;
+mod frame;
 mod message;
 mod opening;
 mod output;
