@@ -11,7 +11,6 @@ use crate::wire::{CloseFrame, validate_utf8};
 use super::compression::Compression;
 use super::config::{Config, Settings};
 use super::deadlines::{Due, Timeouts};
-use super::entropy::Entropy;
 use super::error::ProtocolError;
 use super::event::{Event, Initiator, Outcome, Role, State};
 use super::message::{Message, MessageKind};
