@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::net::Shutdown;
 
-use framewire::{CloseCode, Config, Initiator, Outcome, ProtocolError, SendError};
+use framewire::{CloseCode, Config, Initiator, Outcome, ProtocolError, SendError, State};
 
 use crate::client::{BINARY, CLOSE, Client, PING, TEXT, frame, frame_with};
 use crate::house::{Call, House, Spy, eventually};
@@ -43,6 +43,7 @@ fn the_server_closes() {
     let (spy, mut log) = Spy::new(|peer, call| {
         if let Call::Message(_, message) = call {
             match message.as_text().unwrap() {
+                "crossing" => return assert_eq!(peer.state(), State::Closing),
                 "" => peer.close_without_code().unwrap(),
                 text => peer.close(4001, text).unwrap(),
             }

@@ -48,7 +48,7 @@ fn a_client_that_never_reads_is_not_read_any_more() {
     let mut twin = client.twin();
     let rest = message[written % message.len()..].to_vec();
     let expected = written.div_ceil(message.len());
-    let missing = if written % message.len() == 0 { Vec::new() } else { rest };
+    let missing = if written.is_multiple_of(message.len()) { Vec::new() } else { rest };
     let writer = std::thread::spawn(move || {
         twin.stream.set_write_timeout(Some(crate::client::PATIENCE)).unwrap();
         twin.send_raw(missing);
@@ -151,7 +151,7 @@ fn a_stream_driven_by_on_drain_leaves_the_others_their_turn() {
     let thread = std::thread::spawn(move || {
         let mut room = vec![0; 1 << 20];
         while !over.load(Ordering::SeqCst) {
-            reader.stream.read(&mut room).unwrap();
+            assert!(reader.stream.read(&mut room).unwrap() > 0);
         }
     });
     let mut other = Client::open(house.address);
@@ -163,6 +163,38 @@ fn a_stream_driven_by_on_drain_leaves_the_others_their_turn() {
     thread.join().unwrap();
     drop(other);
     house.stop(log);
+}
+
+/// The same, counted: however much the socket takes, a turn calls `on_drain` a bounded number of times.
+// attack: FL09
+#[test]
+fn on_drain_is_called_once_a_turn() {
+    let (spy, mut log) = Spy::new(|peer, call| {
+        if matches!(call, Call::Message(..) | Call::Drain(_)) {
+            peer.send("x");
+        }
+    });
+    let config = Config::new().output_high_water(1).output_low_water(0);
+    let server = Server::bind("127.0.0.1:0").unwrap().config(config);
+    let mut event_loop = server.handler(spy).unwrap();
+    let address = event_loop.local_address().unwrap();
+    let thread = std::thread::spawn(move || {
+        let mut client = Client::open(address);
+        client.send_frame(TEXT, "go");
+        for _ in 0..1000 {
+            assert_eq!(client.read_text(), "x");
+        }
+    });
+    let mut most = 0;
+    eventually("a thousand messages", || {
+        event_loop.run_once(Some(Duration::from_millis(1))).unwrap();
+        let calls = std::iter::from_fn(|| log.try_next());
+        most = most.max(calls.filter(|call| matches!(call, Call::Drain(_))).count());
+        thread.is_finished()
+    });
+    thread.join().unwrap();
+    // One for the event and one for the rest of the turn.
+    assert!((1..=3).contains(&most), "{most} calls in one turn");
 }
 
 // attack: FL09

@@ -43,10 +43,14 @@ impl Call {
 /// Tells every call, after it has let `act` react to it. The session is the number of calls before.
 pub(crate) struct Spy {
     log: Sender<Call>,
-    act: Box<dyn FnMut(&mut Peer<'_, u64>, &Call) + Send>,
-    decide: Box<dyn FnMut(&Request) -> Decision<u64> + Send>,
-    http: Option<Box<dyn FnMut(&Request) -> Response + Send>>,
+    act: Box<Act>,
+    decide: Box<Decide>,
+    http: Option<Box<Answer>>,
 }
+
+type Act = dyn FnMut(&mut Peer<'_, u64>, &Call) + Send;
+type Decide = dyn FnMut(&Request) -> Decision<u64> + Send;
+type Answer = dyn FnMut(&Request) -> Response + Send;
 
 impl Spy {
     pub(crate) fn new(act: impl FnMut(&mut Peer<'_, u64>, &Call) + Send + 'static) -> (Self, Log) {
@@ -68,7 +72,10 @@ impl Spy {
         self
     }
 
-    pub(crate) fn answering(mut self, http: impl FnMut(&Request) -> Response + Send + 'static) -> Self {
+    pub(crate) fn answering(
+        mut self,
+        http: impl FnMut(&Request) -> Response + Send + 'static,
+    ) -> Self {
         self.http = Some(Box::new(http));
         self
     }
@@ -152,6 +159,11 @@ impl Log {
         call
     }
 
+    /// The next call, if there has been one.
+    pub(crate) fn try_next(&mut self) -> Option<Call> {
+        self.calls.try_recv().ok()
+    }
+
     pub(crate) fn next_open(&mut self) -> PeerId {
         match self.next() {
             Call::Open(id) => id,
@@ -203,7 +215,8 @@ impl House {
 
     pub(crate) fn of(server: Server, handler: impl Handler + Send + 'static) -> Self {
         // A Unix-domain socket has no such address, and no test asks for it then.
-        let address = server.local_address().unwrap_or(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let address =
+            server.local_address().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let (sender, handles) = channel();
         let thread = std::thread::spawn(move || {
             let mut event_loop = server.handler(handler).unwrap();
