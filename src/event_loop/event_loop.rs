@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::handshake::{Request, Response};
-use crate::protocol::{Connection, Deadlines, Event, Outcome, Prepared, State};
+use crate::protocol::{Connection, Deadlines, Event, Outcome, Prepared, State, Turn};
 use crate::wire::CloseFrame;
 
-use super::core::{Core, Slot, token};
+use super::core::{Core, Slot, Unread, token};
 use super::handle::{Command, Commands, Handle, handle};
 use super::handler::{Decision, Handler};
 use super::peer::Peer;
@@ -28,6 +28,9 @@ const MAX_DRAINED: u32 = 4 * 1024 * 1024;
 
 /// How many connections are accepted before those that are there get their turn.
 const ACCEPTS_A_TURN: usize = 256;
+
+/// How many orders of other threads are carried out before the connections get their turn.
+const COMMANDS_A_TURN: usize = 4096;
 
 /// How long accepting pauses when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,6 +49,8 @@ pub struct EventLoop<H: Handler> {
     poll: Poll,
     events: Events,
     commands: Commands,
+    /// Orders may wait that nobody wakes the loop for again.
+    more_commands: bool,
     listeners: Vec<Listening>,
     max_connections: usize,
     buffer: Vec<u8>,
@@ -103,6 +108,7 @@ impl<H: Handler> EventLoop<H> {
             poll,
             events: Events::with_capacity(1024),
             commands,
+            more_commands: false,
             listeners: listening,
             max_connections,
             buffer: vec![0; READ_ROOM],
@@ -215,7 +221,8 @@ impl<H: Handler> EventLoop<H> {
 
     /// How long the loop may sleep; `None` for until something happens.
     fn until_next(&self) -> Option<Duration> {
-        if !self.unfinished.is_empty()
+        if self.more_commands
+            || !self.unfinished.is_empty()
             || !self.core.unsettled.is_empty()
             || (self.accept_again.is_none() && self.listeners.iter().any(|l| l.ready))
         {
@@ -261,6 +268,8 @@ impl<H: Handler> EventLoop<H> {
             let mut refusal = Vec::new();
             Response::service_unavailable().encode(&mut refusal);
             // There is no room to wait for this peer: it gets what fits into its socket.
+            // What it has said is read first, or the system would throw the answer away with it.
+            let _ = socket.read(&mut self.buffer);
             let _ = socket.write([&refusal[..]].into_iter());
             let _ = socket.shutdown();
             return;
@@ -289,8 +298,8 @@ impl<H: Handler> EventLoop<H> {
 
     fn begin(&mut self, id: PeerId) {
         self.core.current = Some(id);
-        let workspace = self.core.workspace.take().unwrap_or_default();
         if let Some(slot) = self.core.slots.get_mut(id) {
+            let workspace = self.core.workspace.take().unwrap_or_default();
             self.core.workspace = slot.connection.lend(workspace);
         }
     }
@@ -334,7 +343,12 @@ impl<H: Handler> EventLoop<H> {
             match event {
                 Some(event) => self.dispatch(id, event),
                 None if is_direct => {}
-                None => self.receive(id, &mut buffer[..count]),
+                None => {
+                    let left = self.receive(id, &mut buffer[..count]);
+                    if let Some(slot) = self.core.slots.get_mut(id) {
+                        slot.unread.keep(&buffer[..count], left);
+                    }
+                }
             }
             match stopped {
                 Stopped::Done if share_used => {
@@ -342,10 +356,8 @@ impl<H: Handler> EventLoop<H> {
                     break;
                 }
                 Stopped::Done | Stopped::Blocked => {}
-                Stopped::Eof | Stopped::Broken => {
-                    self.end(id, stopped);
-                    break;
-                }
+                Stopped::Eof => self.end_of_input(id),
+                Stopped::Broken => self.broken(id),
             }
         }
         self.buffer = buffer;
@@ -365,29 +377,31 @@ impl<H: Handler> EventLoop<H> {
             && !slot.unread.is_empty()
             && !slot.is_stopped()
         {
-            let mut unread = mem::take(&mut slot.unread);
-            self.receive(id, &mut unread);
+            let Unread { mut bytes, taken } = mem::take(&mut slot.unread);
+            let left = self.receive(id, &mut bytes[taken..]);
+            if left > 0
+                && let Some(slot) = self.core.slots.get_mut(id)
+            {
+                let taken = bytes.len() - left;
+                slot.unread = Unread { bytes, taken };
+            }
         }
     }
 
-    /// Gives bytes to the connection and its events to the handler.
-    fn receive(&mut self, id: PeerId, mut input: &mut [u8]) {
+    /// Gives bytes to the connection and its events to the handler. Returns how many bytes at the end
+    /// are left, since reading stopped before them.
+    fn receive(&mut self, id: PeerId, mut input: &mut [u8]) -> usize {
         while let Some(slot) = self.core.slots.get_mut(id) {
             if slot.doomed {
-                return;
+                return 0;
             }
             if slot.is_stopped() {
-                slot.unread.extend_from_slice(input);
-                return;
+                break;
             }
             let Some(event) = slot.connection.receive(&mut input) else { break };
             self.dispatch(id, event);
         }
-        if !input.is_empty()
-            && let Some(slot) = self.core.slots.get_mut(id)
-        {
-            slot.unread.extend_from_slice(input);
-        }
+        input.len()
     }
 
     #[inline]
@@ -463,6 +477,7 @@ impl<H: Handler> EventLoop<H> {
 impl<H: Handler> EventLoop<H> {
     /// Writes what there is, and draws the consequences of all that happened in the turn.
     fn settle(&mut self, id: PeerId) {
+        let mut drained = false;
         loop {
             self.write(id);
             let Some(slot) = self.core.slots.get_mut(id) else { return };
@@ -471,14 +486,24 @@ impl<H: Handler> EventLoop<H> {
                 let outcome = slot.connection.terminate();
                 return self.remove(id, &outcome);
             }
-            if slot.backpressure && slot.connection.is_drained() {
-                slot.backpressure = false;
-                if slot.session.is_some() && slot.connection.state() == State::Open {
-                    self.handler.on_drain(&mut Peer::new(&mut self.core, id));
-                    continue;
-                }
+            if slot.ended && slot.connection.buffered_amount() == 0 {
+                let outcome = slot.connection.receive_eof();
+                return self.remove(id, &outcome);
             }
-            break;
+            if !slot.backpressure || !slot.connection.is_drained() {
+                break;
+            }
+            if drained {
+                // A peer may take as fast as `on_drain` sends; the others are served in between.
+                self.core.settle_later(id);
+                break;
+            }
+            slot.backpressure = false;
+            if slot.ended || slot.session.is_none() || slot.connection.state() != State::Open {
+                break;
+            }
+            drained = true;
+            self.handler.on_drain(&mut Peer::new(&mut self.core, id));
         }
         let Some(slot) = self.core.slots.get_mut(id) else { return };
         if !slot.shut && slot.connection.wants_shutdown() {
@@ -531,6 +556,11 @@ impl<H: Handler> EventLoop<H> {
                 continue;
             }
             slot.timer = None;
+            if slot.is_stopped() {
+                // It is not the peer's silence if nobody listens.
+                let turn = Turn { received: true, ..Turn::default() };
+                slot.deadlines.observe(&slot.connection, self.now, turn);
+            }
             let mut expired = false;
             while let Some(due) = slot.deadlines.due(&slot.connection, self.now) {
                 slot.connection.expire(due);
@@ -551,15 +581,19 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    /// The transport has ended.
-    fn end(&mut self, id: PeerId, end: Stopped) {
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        slot.readable = false;
-        let outcome = match end {
-            Stopped::Eof => slot.connection.receive_eof(),
-            _ => slot.connection.terminate(),
-        };
-        self.remove(id, &outcome);
+    /// The peer has ended its direction. It may still read: what is queued goes out first.
+    fn end_of_input(&mut self, id: PeerId) {
+        if let Some(slot) = self.core.slots.get_mut(id) {
+            (slot.readable, slot.read_closed, slot.ended) = (false, false, true);
+        }
+    }
+
+    /// The transport is broken.
+    fn broken(&mut self, id: PeerId) {
+        if let Some(slot) = self.core.slots.get_mut(id) {
+            let outcome = slot.connection.terminate();
+            self.remove(id, &outcome);
+        }
     }
 
     /// Tells the handler how the connection ended, and forgets it.
@@ -595,17 +629,21 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn settle_all(&mut self) {
-        // Settling calls the handler, which may change further connections.
-        while !self.core.unsettled.is_empty() {
-            for id in mem::take(&mut self.core.unsettled) {
-                self.settle_turn(id);
-            }
+        // Settling calls the handler, which may change further connections. Those wait for the next
+        // turn, which comes at once: two that send to each other in `on_drain` would never end.
+        for id in mem::take(&mut self.core.unsettled) {
+            self.settle_turn(id);
         }
     }
 
     fn carry_out_commands(&mut self) {
         self.commands.look();
-        while let Some(command) = self.commands.take() {
+        self.more_commands = true;
+        for _ in 0..COMMANDS_A_TURN {
+            let Some(command) = self.commands.take() else {
+                self.more_commands = false;
+                break;
+            };
             match command {
                 Command::Send(id, prepared) => {
                     if let Some(mut peer) = self.core.peer(id) {
