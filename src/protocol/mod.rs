@@ -1,5 +1,7 @@
 //! The engine of both roles: CONNECTING, OPEN, CLOSING, CLOSED (RFC 6455).
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod assembly;
 mod compression;
 mod config;

@@ -2,6 +2,8 @@
 //!
 //! Nothing here keeps state about a connection, knows a role or allocates for a peer.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod close;
 mod header;
 mod mask;
