@@ -172,7 +172,6 @@
 #![cfg_attr(not(feature = "mio"), doc = "[`Handle`]: #features")]
 #![cfg_attr(not(feature = "deflate"), doc = "[`deflate`]: #features")]
 #![cfg_attr(not(feature = "getrandom"), doc = "[`SystemEntropy`]: #features")]
-
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "mio")]
