@@ -1,5 +1,6 @@
 //! WebSocket (RFC 6455) and permessage-deflate (RFC 7692) from scratch in safe Rust, with no async
-//! runtime: an engine that does no I/O, for both roles, and a mio server around it.
+//! runtime: an engine that does no I/O, for both roles, with a mio server and a blocking client around
+//! it.
 //!
 //! ```text
 //!             your closure, your Handler, or a loop of your own
@@ -16,7 +17,8 @@
 //!
 //! Nothing else passes the border of a [`Connection`]: it opens no socket, reads no clock and draws no
 //! random number. So one and the same engine runs on mio, on blocking sockets and in a test with a clock
-//! made of numbers. Use it on one of three levels.
+//! made of numbers. Use it on one of three levels; on the other side of the wire, [`Client`] is a client
+//! that blocks.
 //!
 //! # A function
 //!
@@ -158,7 +160,7 @@
 //!
 //! | feature | default | brings |
 //! |---|---|---|
-//! | `mio` | yes | [`serve`], [`Server`], [`Handler`]: the event loop. Turns `getrandom` on |
+//! | `mio` | yes | [`serve`], [`Server`], [`Handler`]: the event loop; [`Client`]. Turns `getrandom` on |
 //! | `deflate` | yes | permessage-deflate: [`deflate`], [`Config`]'s `deflate` |
 //! | `simdutf8` | yes | faster validation of text; without it, the standard library's |
 //! | `getrandom` | by `mio` | [`SystemEntropy`]; without it, bring an [`Entropy`] for clients |
@@ -166,6 +168,7 @@
 //! With none of them the engine is left: no I/O, no system call, three dependencies.
 //!
 #![cfg_attr(not(feature = "mio"), doc = "[`serve`]: #features")]
+#![cfg_attr(not(feature = "mio"), doc = "[`Client`]: #features")]
 #![cfg_attr(not(feature = "mio"), doc = "[`Handler`]: #features")]
 #![cfg_attr(not(feature = "mio"), doc = "[`Server`]: #features")]
 #![cfg_attr(not(feature = "mio"), doc = "[`EventLoop`]: #features")]
