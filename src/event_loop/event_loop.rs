@@ -681,3 +681,48 @@ impl<H: Handler> EventLoop<H> {
         self.shutdown = Some(self.now.saturating_add(deadline));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpStream};
+    use std::thread;
+
+    use super::*;
+
+    fn answer_to(said: &'static [u8]) -> Vec<u8> {
+        let server = Server::bind("127.0.0.1:0").unwrap();
+        let address = server.local_address().unwrap();
+        let mut event_loop = server
+            .on_message(|peer, message| {
+                peer.send(message);
+            })
+            .unwrap();
+        let handle = event_loop.handle();
+        let client = thread::spawn(move || {
+            let mut answer = Vec::new();
+            let result = TcpStream::connect(address).and_then(|mut stream| {
+                stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+                stream.write_all(said)?;
+                stream.shutdown(Shutdown::Write)?;
+                stream.read_to_end(&mut answer)
+            });
+            handle.shutdown(1001, "", Duration::ZERO).unwrap();
+            result.map(|_| answer)
+        });
+        event_loop.run().unwrap();
+        client.join().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_peer_that_has_ended_its_direction_is_still_answered() {
+        let answer = answer_to(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(answer.starts_with(b"HTTP/1.1 426 "), "{}", answer.escape_ascii());
+        let answer = answer_to(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\
+            \x81\x82\0\0\0\0hi\x88\x82\0\0\0\0\x03\xe8",
+        );
+        assert!(answer.ends_with(b"\x81\x02hi\x88\x02\x03\xe8"), "{}", answer.escape_ascii());
+    }
+}
