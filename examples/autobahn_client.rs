@@ -16,7 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         let client = Client::connect(&format!("{url}/runCase?case={case}&agent={agent}"))?;
         match echo(client) {
             // Many cases break the protocol, or the connection, on purpose; the server judges them.
-            Ok(()) | Err(ClientError::Protocol(_) | ClientError::Lost(_) | ClientError::Send(_)) => {}
+            Ok(())
+            | Err(ClientError::Protocol(_) | ClientError::Lost(_) | ClientError::Send(_)) => {}
             Err(error) => return Err(format!("case {case}: {error}").into()),
         }
     }

@@ -112,19 +112,29 @@ impl ClientBuilder {
     /// [`ClientError`] says which step failed.
     pub fn connect(self) -> Result<Client, ClientError> {
         self.config.validate()?;
-        if self.url.is_secure() {
-            return Err(ClientError::TlsNotBuilt);
-        }
         let until = self.connect_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.check_secure(&self.url)?;
         let socket = self.dial(until)?;
         let (wait, another) = (socket.waiter()?, socket.try_clone()?);
-        let transport: Box<dyn Transport + Send> = Box::new(socket);
+        let transport = self.secure(socket, &self.url)?;
         let mut workspace = Some(Box::new(Workspace::with_entropy(SystemEntropy::new())));
         let mut connection = Connection::client_in(self.request, &self.config, &mut workspace)?;
         if let Some(workspace) = workspace {
             connection.lend(workspace);
         }
         Client::new(Line::new(connection, transport), Waits::Poll(wait, another)).opened()
+    }
+
+    /// Whether this build and these settings can reach this URL at all, asked before anything is sent.
+    fn check_secure(&self, url: &Url) -> Result<(), ClientError> {
+        if url.is_secure() { Err(ClientError::TlsNotBuilt) } else { Ok(()) }
+    }
+
+    /// Puts TLS around the socket, connected to the host of this URL, where the URL asks for it. The
+    /// handshake of TLS is the transport's, done by its reads and writes: the socket does not block.
+    fn secure(&self, socket: Socket, url: &Url) -> Result<Box<dyn Transport + Send>, ClientError> {
+        self.check_secure(url)?;
+        Ok(Box::new(socket))
     }
 
     fn dial(&self, until: Option<Instant>) -> Result<Socket, ClientError> {
