@@ -13,6 +13,8 @@ pub mod handshake;
 mod protocol;
 #[cfg(feature = "mio")]
 mod pump;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod wire;
 
 #[cfg(feature = "mio")]
@@ -29,4 +31,8 @@ pub use protocol::{
     Fragment, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared, ProtocolError,
     ReservedBit, Role, SendError, State, Turn, Workspace,
 };
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(feature = "tls")]
+pub use tls::{TlsClient, TlsError, TlsServer};
 pub use wire::{CloseCode, CloseFrame};

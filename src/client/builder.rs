@@ -1,6 +1,8 @@
 use std::fmt;
 use std::io;
 use std::net::ToSocketAddrs;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
@@ -10,6 +12,8 @@ use super::{Client, Waits, dial};
 use crate::handshake::{ClientRequest, Url};
 use crate::protocol::{Config, Connection, SystemEntropy, Workspace};
 use crate::pump::Transport;
+#[cfg(feature = "tls")]
+use crate::tls::{self, TlsSocket};
 
 /// The settings of a client before it connects.
 ///
@@ -32,6 +36,10 @@ pub struct ClientBuilder {
     request: ClientRequest,
     config: Config,
     connect_timeout: Option<Duration>,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ClientConfig>>,
+    #[cfg(feature = "tls")]
+    tls_server_name: Option<String>,
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -46,7 +54,16 @@ impl ClientBuilder {
         let url = Url::parse(url)?;
         let request = ClientRequest::new(&url);
         let connect_timeout = Some(Duration::from_secs(10));
-        Ok(Self { url, request, config: Config::new(), connect_timeout })
+        Ok(Self {
+            url,
+            request,
+            config: Config::new(),
+            connect_timeout,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            tls_server_name: None,
+        })
     }
 
     /// Sets limits, deadlines and compression, for which see [`Config`].
@@ -105,6 +122,23 @@ impl ClientBuilder {
         self
     }
 
+    /// Whom a `wss:` URL's server is trusted by and who the client says it is: a
+    /// [`TlsClient`](crate::TlsClient), or a [`rustls::ClientConfig`]. By default the roots of the web
+    /// are trusted.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// The name, or the IP address, that the server's certificate must have, and by which the server
+    /// chooses it; by default the host of the URL.
+    #[cfg(feature = "tls")]
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.tls_server_name = Some(name.into());
+        self
+    }
+
     /// Connects, and does the opening handshake.
     ///
     /// # Errors
@@ -127,13 +161,20 @@ impl ClientBuilder {
 
     /// Whether this build and these settings can reach this URL at all, asked before anything is sent.
     fn check_secure(&self, url: &Url) -> Result<(), ClientError> {
-        if url.is_secure() { Err(ClientError::TlsNotBuilt) } else { Ok(()) }
+        let built = cfg!(feature = "tls");
+        if url.is_secure() && !built { Err(ClientError::TlsNotBuilt) } else { Ok(()) }
     }
 
     /// Puts TLS around the socket, connected to the host of this URL, where the URL asks for it. The
     /// handshake of TLS is the transport's, done by its reads and writes: the socket does not block.
     fn secure(&self, socket: Socket, url: &Url) -> Result<Box<dyn Transport + Send>, ClientError> {
         self.check_secure(url)?;
+        #[cfg(feature = "tls")]
+        if url.is_secure() {
+            let config = self.tls.clone().unwrap_or_else(tls::default_config);
+            let name = self.tls_server_name.as_deref().unwrap_or_else(|| url.host());
+            return Ok(Box::new(TlsSocket::client(config, name, socket)?));
+        }
         Ok(Box::new(socket))
     }
 

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::handshake::{ClientRequestError, HandshakeError, Response, UrlError};
 use crate::protocol::{EntropyError, InvalidConfig, Outcome, ProtocolError, SendError};
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// Why a client could not connect, send or receive.
 #[non_exhaustive]
@@ -32,6 +34,10 @@ pub enum ClientError {
     Send(SendError),
     /// There is no entropy for masking keys.
     Entropy(EntropyError),
+    /// TLS failed: the server's certificate is not to be trusted, or the server refused, broke the
+    /// protocol of TLS, or does not speak it.
+    #[cfg(feature = "tls")]
+    Tls(TlsError),
     /// A `wss:` URL needs the feature `tls`, which this build does not have.
     TlsNotBuilt,
     /// This transport cannot be split: it has no second handle to wait with.
@@ -99,6 +105,8 @@ impl fmt::Display for ClientError {
             Self::Lost(_) => f.write_str("the connection was lost without a closing handshake"),
             Self::Send(error) => error.fmt(f),
             Self::Entropy(error) => error.fmt(f),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => error.fmt(f),
             Self::TlsNotBuilt => f.write_str("wss: needs the feature \"tls\" of framewire"),
             Self::NotSplittable => f.write_str("this transport cannot be split"),
         }
@@ -116,6 +124,8 @@ impl std::error::Error for ClientError {
             Self::Protocol(error) => Some(error),
             Self::Send(error) => Some(error),
             Self::Entropy(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Some(error),
             _ => None,
         }
     }
@@ -133,3 +143,5 @@ macro_rules! from {
 
 from!(UrlError => Url, ClientRequestError => Request, InvalidConfig => Config, io::Error => Io,
     HandshakeError => Handshake, SendError => Send, EntropyError => Entropy);
+#[cfg(feature = "tls")]
+from!(TlsError => Tls);

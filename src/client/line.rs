@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::error::ClientError;
 use crate::protocol::{Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
@@ -42,6 +43,17 @@ impl Line {
         self.outcome.as_ref()
     }
 
+    /// What the end of the connection is to the caller who wanted more of it; `None` for a clean end,
+    /// or before the end.
+    pub(super) fn error(&self) -> Option<ClientError> {
+        let error = ClientError::of(self.outcome()?)?;
+        #[cfg(feature = "tls")]
+        if let (ClientError::Lost(_), Some(failure)) = (&error, self.transport.tls_error()) {
+            return Some(ClientError::Tls(failure.clone()));
+        }
+        Some(error)
+    }
+
     /// The deadline that ended the connection, if one did.
     pub(super) fn expired(&self) -> Option<Due> {
         self.expired
@@ -79,7 +91,7 @@ impl Line {
         }
     }
 
-    /// Reads once and handles what came: whether anything did.
+    /// Reads once and handles what came: whether to read again before waiting.
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -105,7 +117,8 @@ impl Line {
             Stopped::Broken => self.outcome = Some(self.connection.terminate()),
         }
         self.settle();
-        count > 0 || self.outcome.is_some()
+        // Bytes of the transport's own may have been all that came.
+        count > 0 || stopped == Stopped::Done || self.outcome.is_some()
     }
 
     /// Writes what the transport takes, and draws the consequences of all that happened.

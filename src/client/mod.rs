@@ -175,7 +175,7 @@ impl Client {
             }),
             _ => {
                 let outcome = self.finish();
-                Err(ClientError::of(&outcome).unwrap_or(ClientError::Lost(outcome)))
+                Err(self.line.error().unwrap_or(ClientError::Lost(outcome)))
             }
         }
     }
@@ -325,11 +325,8 @@ impl Client {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
-            if let Some(outcome) = self.line.outcome() {
-                return match ClientError::of(outcome) {
-                    None => Ok(None),
-                    Some(error) => Err(error),
-                };
+            if self.line.outcome().is_some() {
+                return self.line.error().map_or(Ok(None), Err);
             }
             self.step(until)?;
         }
