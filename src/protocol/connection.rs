@@ -1,10 +1,11 @@
 mod answering;
 mod sending;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::handshake::{ClientRequest, HandshakeError};
-use crate::wire::CloseFrame;
+use crate::wire::{CloseFrame, validate_utf8};
 
 use super::compression::Compression;
 use super::config::{Config, Settings};
@@ -12,6 +13,7 @@ use super::deadlines::{Due, Timeouts};
 use super::entropy::{Entropy, EntropyError};
 use super::error::ProtocolError;
 use super::event::{Event, Initiator, Outcome, Role, State};
+use super::message::{Message, MessageKind};
 use super::opening::Opening;
 use super::output::Output;
 use super::receiver::{Context, Received, Receiver};
@@ -284,6 +286,24 @@ impl Connection {
     /// The payload is unmasked in place: the event borrows from `input`, not from the connection.
     #[inline]
     pub fn receive<'i>(&mut self, input: &mut &'i mut [u8]) -> Option<Event<'i>> {
+        if let Phase::Open = self.phase
+            && let Some((kind, payload)) =
+                self.receiver.whole_message(input, self.role, self.config.settings())
+        {
+            let message = match kind {
+                MessageKind::Binary => Message::Binary(Cow::Borrowed(payload)),
+                MessageKind::Text => match validate_utf8(payload) {
+                    Ok(text) => Message::Text(Cow::Borrowed(text)),
+                    Err(_) => return Some(self.fail(ProtocolError::InvalidUtf8)),
+                },
+            };
+            self.messages += 1;
+            return Some(Event::Message(message));
+        }
+        self.receive_uncommon(input)
+    }
+
+    fn receive_uncommon<'i>(&mut self, input: &mut &'i mut [u8]) -> Option<Event<'i>> {
         loop {
             match &self.phase {
                 Phase::Open => {}
