@@ -19,7 +19,8 @@ pub mod wire;
 
 #[cfg(feature = "mio")]
 pub use client::{
-    Client, ClientBuilder, ClientError, ClientReader, ClientWriter, MessageStream, Waiting,
+    Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientWriter, Ending, MessageStream,
+    ProxyError, Reconnecting, RedirectError, Waiting,
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{Decision, EventLoop, Handle, Handler, Peer, PeerId, Sent, Server, serve};

@@ -2,6 +2,8 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use super::proxy::ProxyError;
+use super::redirect::RedirectError;
 use crate::handshake::{ClientRequestError, HandshakeError, Response, UrlError};
 use crate::protocol::{EntropyError, InvalidConfig, Outcome, ProtocolError, SendError};
 #[cfg(feature = "tls")]
@@ -26,6 +28,13 @@ pub enum ClientError {
     /// The server answered the opening handshake with another status than 101: here is the answer, with
     /// up to [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
     Rejected(Arc<Response>),
+    /// The proxy did not connect to the server.
+    Proxy(ProxyError),
+    /// The server redirected to where it is not followed.
+    Redirect(RedirectError),
+    /// The server redirected more often than
+    /// [`ClientBuilder::redirects`](crate::ClientBuilder::redirects) allows.
+    TooManyRedirects,
     /// The server broke the protocol.
     Protocol(ProtocolError),
     /// The transport ended without a closing handshake; the browser's 1006.
@@ -48,7 +57,7 @@ pub enum ClientError {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Connecting to the address.
+    /// Resolving the name, connecting to its addresses, or the answer of the proxy.
     Connect,
     /// The opening handshake.
     Handshake,
@@ -59,11 +68,30 @@ pub enum Waiting {
 }
 
 impl ClientError {
-    /// The HTTP status of a rejection.
+    /// The HTTP status of a rejection by the server; for one by the proxy, ask [`ProxyError::status`].
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Rejected(response) => Some(response.status()),
             _ => None,
+        }
+    }
+
+    /// Whether the same attempt may succeed later: the server or the proxy could not be reached, did not
+    /// answer, was lost, or answered 429, 502, 503 or 504. Not where the URL, the request, the
+    /// protocol or the server's other answers are the reason.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Io(error) | Self::Proxy(ProxyError::Io(error)) => is_passing(error.kind()),
+            Self::TimedOut(waiting) => *waiting != Waiting::Read,
+            Self::Lost(_) | Self::Handshake(HandshakeError::ResponseTruncated) => true,
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => matches!(error, TlsError::Ended),
+            Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {
+                matches!(response.status(), 429 | 502..=504)
+            }
+            // General failure, unreachable, refused, expired; but not: not allowed or not supported.
+            Self::Proxy(ProxyError::SocksReply(reply)) => matches!(reply, 1 | 3..=6),
+            _ => false,
         }
     }
 
@@ -78,6 +106,18 @@ impl ClientError {
             outcome => Self::Lost(outcome.clone()),
         })
     }
+}
+
+/// Whether the system may say otherwise the next time. What it says of names that cannot be resolved has
+/// no kind.
+fn is_passing(kind: io::ErrorKind) -> bool {
+    !matches!(
+        kind,
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::Unsupported
+    )
 }
 
 impl fmt::Display for ClientError {
@@ -101,6 +141,9 @@ impl fmt::Display for ClientError {
                     reason => write!(f, " {}", reason.escape_debug()),
                 }
             }
+            Self::Proxy(error) => error.fmt(f),
+            Self::Redirect(error) => error.fmt(f),
+            Self::TooManyRedirects => f.write_str("the server redirected too often"),
             Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
             Self::Lost(_) => f.write_str("the connection was lost without a closing handshake"),
             Self::Send(error) => error.fmt(f),
@@ -121,6 +164,8 @@ impl std::error::Error for ClientError {
             Self::Config(error) => Some(error),
             Self::Io(error) => Some(error),
             Self::Handshake(error) => Some(error),
+            Self::Proxy(error) => Some(error),
+            Self::Redirect(error) => Some(error),
             Self::Protocol(error) => Some(error),
             Self::Send(error) => Some(error),
             Self::Entropy(error) => Some(error),

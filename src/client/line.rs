@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use super::error::ClientError;
+use super::error::{ClientError, Waiting};
 use crate::protocol::{Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
@@ -15,6 +15,8 @@ pub(super) struct Line {
     turn: Turn,
     /// The sending direction was ended.
     shut: bool,
+    /// Nothing can be sent any more; reading still tells what the peer said last.
+    is_broken: bool,
     outcome: Option<Outcome>,
     /// The deadline that ended the connection, if one did.
     expired: Option<Due>,
@@ -29,6 +31,7 @@ impl Line {
             start: Instant::now(),
             turn: Turn::default(),
             shut: false,
+            is_broken: false,
             outcome: None,
             expired: None,
         }
@@ -62,7 +65,20 @@ impl Line {
     /// Whether bytes wait that the transport did not take.
     pub(super) fn has_unsent(&self) -> bool {
         self.outcome.is_none()
+            && !self.is_broken
             && (self.connection.buffered_amount() > 0 || !self.transport.is_flushed())
+    }
+
+    /// What came of sending something, when nothing of it waits any more.
+    pub(super) fn result_of_sending(&self) -> Result<(), ClientError> {
+        match (self.expired, &self.outcome) {
+            (Some(Due::Write), _) => Err(ClientError::TimedOut(Waiting::Write)),
+            (_, Some(_)) => self.error().map_or(Ok(()), Err),
+            (_, None) if self.is_broken => {
+                Err(ClientError::Lost(Outcome::Lost { sent: None, received: None }))
+            }
+            (_, None) => Ok(()),
+        }
     }
 
     /// When the next deadline comes, if nothing else happens.
@@ -128,10 +144,7 @@ impl Line {
         }
         let (count, stopped) = pump::flush(&mut self.connection, &mut *self.transport);
         self.turn.sent |= count > 0;
-        if stopped == Stopped::Broken {
-            // Reading still tells what the peer said last.
-            self.turn.sent = false;
-        }
+        self.is_broken |= stopped == Stopped::Broken;
         if !self.shut && self.connection.wants_shutdown() && self.transport.is_flushed() {
             self.shut = true;
             // A peer that is gone already is found out by reading.
