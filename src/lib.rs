@@ -187,11 +187,14 @@ pub mod handshake;
 mod protocol;
 #[cfg(feature = "mio")]
 mod pump;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod wire;
 
 #[cfg(feature = "mio")]
 pub use client::{
-    Client, ClientBuilder, ClientError, ClientReader, ClientWriter, MessageStream, Waiting,
+    Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientWriter, Ending, MessageStream,
+    ProxyError, Reconnecting, RedirectError, Waiting,
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{Decision, EventLoop, Handle, Handler, Peer, PeerId, Sent, Server, serve};
@@ -203,6 +206,10 @@ pub use protocol::{
     Fragment, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared, ProtocolError,
     ReservedBit, Role, SendError, State, Turn, Workspace,
 };
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(feature = "tls")]
+pub use tls::{TlsClient, TlsError, TlsServer};
 pub use wire::{CloseCode, CloseFrame};
 
 /// Compiles the programs of the README.

@@ -1,15 +1,21 @@
 use std::fmt;
 use std::io;
-use std::net::ToSocketAddrs;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
 use super::line::Line;
+use super::proxy::{self, Proxy};
+use super::redirect::{self, Way};
+use super::resolve::resolve;
 use super::socket::Socket;
 use super::{Client, Waits, dial};
 use crate::handshake::{ClientRequest, Url};
 use crate::protocol::{Config, Connection, SystemEntropy, Workspace};
 use crate::pump::Transport;
+#[cfg(feature = "tls")]
+use crate::tls::{self, TlsSocket};
 
 /// The settings of a client before it connects.
 ///
@@ -32,6 +38,21 @@ pub struct ClientBuilder {
     request: ClientRequest,
     config: Config,
     connect_timeout: Option<Duration>,
+    redirects: u8,
+    proxy: ProxyChoice,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ClientConfig>>,
+    #[cfg(feature = "tls")]
+    tls_server_name: Option<String>,
+}
+
+/// Which proxy is used.
+#[derive(Clone)]
+enum ProxyChoice {
+    /// That of the environment, if it names one.
+    Environment,
+    None,
+    This(Proxy),
 }
 
 impl fmt::Debug for ClientBuilder {
@@ -46,7 +67,18 @@ impl ClientBuilder {
         let url = Url::parse(url)?;
         let request = ClientRequest::new(&url);
         let connect_timeout = Some(Duration::from_secs(10));
-        Ok(Self { url, request, config: Config::new(), connect_timeout })
+        Ok(Self {
+            url,
+            request,
+            config: Config::new(),
+            connect_timeout,
+            redirects: 0,
+            proxy: ProxyChoice::Environment,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            tls_server_name: None,
+        })
     }
 
     /// Sets limits, deadlines and compression, for which see [`Config`].
@@ -98,10 +130,62 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// How long connecting to the address may take, all its attempts together; default 10 s. Resolving
-    /// the name is the system's, and takes as long as the system lets it.
+    /// How long connecting may take, from the resolving of the name over all the attempts at its
+    /// addresses to the answer of a proxy; default 10 s. The opening handshake has a
+    /// [deadline of its own](Config::handshake_timeout), and each redirect has both anew.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
+        self
+    }
+
+    /// Whom a `wss:` URL's server is trusted by and who the client says it is: a
+    /// [`TlsClient`](crate::TlsClient), or a [`rustls::ClientConfig`]. By default the roots of the web
+    /// are trusted.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// The name, or the IP address, that the server's certificate must have, and by which the server
+    /// chooses it; by default the host of the URL. Where a redirect leads to another host, that
+    /// host's name counts.
+    #[cfg(feature = "tls")]
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.tls_server_name = Some(name.into());
+        self
+    }
+
+    /// Follows at most so many redirects, and never more than 10; by default none, so that a redirect is
+    /// a [`ClientError::Rejected`].
+    ///
+    /// To another origin (scheme, host or port) the user name and password, `Authorization`, `Cookie`
+    /// and `Proxy-Authorization` are not sent; from `wss:` to `ws:` is not followed.
+    pub fn redirects(mut self, max: u8) -> Self {
+        self.redirects = max.min(redirect::MOST);
+        self
+    }
+
+    /// Connects through this proxy: `http://user:password@host:port`, of which a tunnel is asked with
+    /// `CONNECT`, or `socks5://user:password@host:port`, which is also told names and not addresses.
+    /// Unix sockets need none.
+    ///
+    /// By default it is that of the environment, as for curl: `ws_proxy`, `http_proxy` and `all_proxy`
+    /// for `ws:`, `wss_proxy`, `https_proxy` and `all_proxy` for `wss:`, in lower or upper case, but for
+    /// what `no_proxy` lists: names with all below them, addresses, networks as `10.0.0.0/8`, each
+    /// with a port or without, or `*`. `localhost` and loopback addresses never go through that one.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Proxy`] for a URL that cannot be read.
+    pub fn proxy(mut self, url: &str) -> Result<Self, ClientError> {
+        self.proxy = ProxyChoice::This(Proxy::parse(url).map_err(ClientError::Proxy)?);
+        Ok(self)
+    }
+
+    /// Connects without a proxy, whatever the environment says.
+    pub fn no_proxy(mut self) -> Self {
+        self.proxy = ProxyChoice::None;
         self
     }
 
@@ -112,29 +196,76 @@ impl ClientBuilder {
     /// [`ClientError`] says which step failed.
     pub fn connect(self) -> Result<Client, ClientError> {
         self.config.validate()?;
-        if self.url.is_secure() {
-            return Err(ClientError::TlsNotBuilt);
+        let mut way = Way::new(self.url.clone(), self.request.clone(), self.redirects);
+        loop {
+            match self.attempt(&way.url, way.request.clone()) {
+                Ok(client) => return Ok(client),
+                Err(error) => way.follow(error)?,
+            }
         }
+    }
+
+    fn attempt(&self, url: &Url, request: ClientRequest) -> Result<Client, ClientError> {
+        self.check_secure(url)?;
         let until = self.connect_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let socket = self.dial(until)?;
+        let socket = self.dial(url, until)?;
         let (wait, another) = (socket.waiter()?, socket.try_clone()?);
-        let transport: Box<dyn Transport + Send> = Box::new(socket);
+        let transport = self.secure(socket, url)?;
         let mut workspace = Some(Box::new(Workspace::with_entropy(SystemEntropy::new())));
-        let mut connection = Connection::client_in(self.request, &self.config, &mut workspace)?;
+        let mut connection = Connection::client_in(request, &self.config, &mut workspace)?;
         if let Some(workspace) = workspace {
             connection.lend(workspace);
         }
         Client::new(Line::new(connection, transport), Waits::Poll(wait, another)).opened()
     }
 
-    fn dial(&self, until: Option<Instant>) -> Result<Socket, ClientError> {
-        let addresses = (self.url.host(), self.url.port()).to_socket_addrs()?;
-        match dial::connect(addresses, until) {
-            Ok(stream) => Ok(Socket::Tcp(stream.into())),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Err(ClientError::TimedOut(Waiting::Connect))
-            }
-            Err(error) => Err(error.into()),
-        }
+    /// Whether this build and these settings can reach this URL at all, asked before anything is sent.
+    fn check_secure(&self, url: &Url) -> Result<(), ClientError> {
+        let built = cfg!(feature = "tls");
+        if url.is_secure() && !built { Err(ClientError::TlsNotBuilt) } else { Ok(()) }
     }
+
+    /// Puts TLS around the socket, connected to the host of this URL, where the URL asks for it. The
+    /// handshake of TLS is the transport's, done by its reads and writes: the socket does not block.
+    fn secure(&self, socket: Socket, url: &Url) -> Result<Box<dyn Transport + Send>, ClientError> {
+        self.check_secure(url)?;
+        #[cfg(feature = "tls")]
+        if url.is_secure() {
+            let config = self.tls.clone().unwrap_or_else(tls::default_config);
+            let name = self.tls_server_name.as_deref().filter(|_| url.host() == self.url.host());
+            let name = name.unwrap_or_else(|| url.host());
+            return Ok(Box::new(TlsSocket::client(config, name, socket)?));
+        }
+        Ok(Box::new(socket))
+    }
+
+    /// A socket at whose other end is the server of `url`.
+    fn dial(&self, url: &Url, until: Option<Instant>) -> Result<Socket, ClientError> {
+        if let Some(path) = url.socket_path() {
+            return Ok(dial::connect_unix(path)?);
+        }
+        let environment = |name: &str| std::env::var(name).ok();
+        let proxy = match &self.proxy {
+            ProxyChoice::None => None,
+            ProxyChoice::This(proxy) => Some(proxy.clone()),
+            ProxyChoice::Environment => {
+                proxy::from_environment(url, environment).map_err(ClientError::Proxy)?
+            }
+        };
+        let Some(proxy) = proxy else {
+            return dial_tcp(url.host(), url.port(), until).map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => ClientError::TimedOut(Waiting::Connect),
+                _ => ClientError::Io(error),
+            });
+        };
+        let mut socket = dial_tcp(proxy.host(), proxy.port(), until)
+            .map_err(|error| proxy::of_proxy(error.into()))?;
+        proxy.tunnel(&mut socket, url, self.config.settings().max_rejection_body, until)?;
+        Ok(socket)
+    }
+}
+
+fn dial_tcp(host: &str, port: u16, until: Option<Instant>) -> io::Result<Socket> {
+    let stream = dial::connect(resolve(host, port, until)?, until)?;
+    Ok(Socket::Tcp(stream.into()))
 }

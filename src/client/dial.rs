@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::socket::Socket;
+
 /// How long an address has before the next one is tried beside it (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
@@ -61,6 +63,17 @@ pub(super) fn connect(
             }
         }
     }
+}
+
+/// Connects to a Unix socket, which is there or is not.
+#[cfg(unix)]
+pub(super) fn connect_unix(path: &str) -> io::Result<Socket> {
+    Ok(Socket::Unix(mio::net::UnixStream::connect(path)?.into()))
+}
+
+#[cfg(not(unix))]
+pub(super) fn connect_unix(_: &str) -> io::Result<Socket> {
+    Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
 }
 
 fn begin(address: SocketAddr, poll: &Poll, index: usize) -> io::Result<TcpStream> {

@@ -2,8 +2,12 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
+use super::proxy::ProxyError;
+use super::redirect::RedirectError;
 use crate::handshake::{ClientRequestError, HandshakeError, Response, UrlError};
 use crate::protocol::{EntropyError, InvalidConfig, Outcome, ProtocolError, SendError};
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// Why a client could not connect, send or receive.
 #[non_exhaustive]
@@ -24,6 +28,13 @@ pub enum ClientError {
     /// The server answered the opening handshake with another status than 101: here is the answer, with
     /// up to [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
     Rejected(Arc<Response>),
+    /// The proxy did not connect to the server.
+    Proxy(ProxyError),
+    /// The server redirected to where it is not followed.
+    Redirect(RedirectError),
+    /// The server redirected more often than
+    /// [`ClientBuilder::redirects`](crate::ClientBuilder::redirects) allows.
+    TooManyRedirects,
     /// The server broke the protocol.
     Protocol(ProtocolError),
     /// The transport ended without a closing handshake; the browser's 1006.
@@ -32,6 +43,10 @@ pub enum ClientError {
     Send(SendError),
     /// There is no entropy for masking keys.
     Entropy(EntropyError),
+    /// TLS failed: the server's certificate is not to be trusted, or the server refused, broke the
+    /// protocol of TLS, or does not speak it.
+    #[cfg(feature = "tls")]
+    Tls(TlsError),
     /// A `wss:` URL needs the feature `tls`, which this build does not have.
     TlsNotBuilt,
     /// This transport cannot be split: it has no second handle to wait with.
@@ -42,7 +57,7 @@ pub enum ClientError {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Connecting to the address.
+    /// Resolving the name, connecting to its addresses, or the answer of the proxy.
     Connect,
     /// The opening handshake.
     Handshake,
@@ -53,11 +68,30 @@ pub enum Waiting {
 }
 
 impl ClientError {
-    /// The HTTP status of a rejection.
+    /// The HTTP status of a rejection by the server; for one by the proxy, ask [`ProxyError::status`].
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Rejected(response) => Some(response.status()),
             _ => None,
+        }
+    }
+
+    /// Whether the same attempt may succeed later: the server or the proxy could not be reached, did not
+    /// answer, was lost, or answered 429, 502, 503 or 504. Not where the URL, the request, the
+    /// protocol or the server's other answers are the reason.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Io(error) | Self::Proxy(ProxyError::Io(error)) => is_passing(error.kind()),
+            Self::TimedOut(waiting) => *waiting != Waiting::Read,
+            Self::Lost(_) | Self::Handshake(HandshakeError::ResponseTruncated) => true,
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => matches!(error, TlsError::Ended),
+            Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {
+                matches!(response.status(), 429 | 502..=504)
+            }
+            // General failure, unreachable, refused, expired; but not: not allowed or not supported.
+            Self::Proxy(ProxyError::SocksReply(reply)) => matches!(reply, 1 | 3..=6),
+            _ => false,
         }
     }
 
@@ -72,6 +106,18 @@ impl ClientError {
             outcome => Self::Lost(outcome.clone()),
         })
     }
+}
+
+/// Whether the system may say otherwise the next time. What it says of names that cannot be resolved has
+/// no kind.
+fn is_passing(kind: io::ErrorKind) -> bool {
+    !matches!(
+        kind,
+        io::ErrorKind::PermissionDenied
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::InvalidData
+            | io::ErrorKind::Unsupported
+    )
 }
 
 impl fmt::Display for ClientError {
@@ -95,10 +141,15 @@ impl fmt::Display for ClientError {
                     reason => write!(f, " {}", reason.escape_debug()),
                 }
             }
+            Self::Proxy(error) => error.fmt(f),
+            Self::Redirect(error) => error.fmt(f),
+            Self::TooManyRedirects => f.write_str("the server redirected too often"),
             Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
             Self::Lost(_) => f.write_str("the connection was lost without a closing handshake"),
             Self::Send(error) => error.fmt(f),
             Self::Entropy(error) => error.fmt(f),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => error.fmt(f),
             Self::TlsNotBuilt => f.write_str("wss: needs the feature \"tls\" of framewire"),
             Self::NotSplittable => f.write_str("this transport cannot be split"),
         }
@@ -113,9 +164,13 @@ impl std::error::Error for ClientError {
             Self::Config(error) => Some(error),
             Self::Io(error) => Some(error),
             Self::Handshake(error) => Some(error),
+            Self::Proxy(error) => Some(error),
+            Self::Redirect(error) => Some(error),
             Self::Protocol(error) => Some(error),
             Self::Send(error) => Some(error),
             Self::Entropy(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Some(error),
             _ => None,
         }
     }
@@ -133,3 +188,5 @@ macro_rules! from {
 
 from!(UrlError => Url, ClientRequestError => Request, InvalidConfig => Config, io::Error => Io,
     HandshakeError => Handshake, SendError => Send, EntropyError => Entropy);
+#[cfg(feature = "tls")]
+from!(TlsError => Tls);

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::error::{ClientError, Waiting};
 use crate::protocol::{Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
@@ -14,6 +15,8 @@ pub(super) struct Line {
     turn: Turn,
     /// The sending direction was ended.
     shut: bool,
+    /// Nothing can be sent any more; reading still tells what the peer said last.
+    is_broken: bool,
     outcome: Option<Outcome>,
     /// The deadline that ended the connection, if one did.
     expired: Option<Due>,
@@ -28,6 +31,7 @@ impl Line {
             start: Instant::now(),
             turn: Turn::default(),
             shut: false,
+            is_broken: false,
             outcome: None,
             expired: None,
         }
@@ -42,6 +46,17 @@ impl Line {
         self.outcome.as_ref()
     }
 
+    /// What the end of the connection is to the caller who wanted more of it; `None` for a clean end,
+    /// or before the end.
+    pub(super) fn error(&self) -> Option<ClientError> {
+        let error = ClientError::of(self.outcome()?)?;
+        #[cfg(feature = "tls")]
+        if let (ClientError::Lost(_), Some(failure)) = (&error, self.transport.tls_error()) {
+            return Some(ClientError::Tls(failure.clone()));
+        }
+        Some(error)
+    }
+
     /// The deadline that ended the connection, if one did.
     pub(super) fn expired(&self) -> Option<Due> {
         self.expired
@@ -50,7 +65,20 @@ impl Line {
     /// Whether bytes wait that the transport did not take.
     pub(super) fn has_unsent(&self) -> bool {
         self.outcome.is_none()
+            && !self.is_broken
             && (self.connection.buffered_amount() > 0 || !self.transport.is_flushed())
+    }
+
+    /// What came of sending something, when nothing of it waits any more.
+    pub(super) fn result_of_sending(&self) -> Result<(), ClientError> {
+        match (self.expired, &self.outcome) {
+            (Some(Due::Write), _) => Err(ClientError::TimedOut(Waiting::Write)),
+            (_, Some(_)) => self.error().map_or(Ok(()), Err),
+            (_, None) if self.is_broken => {
+                Err(ClientError::Lost(Outcome::Lost { sent: None, received: None }))
+            }
+            (_, None) => Ok(()),
+        }
     }
 
     /// When the next deadline comes, if nothing else happens.
@@ -79,7 +107,7 @@ impl Line {
         }
     }
 
-    /// Reads once and handles what came: whether anything did.
+    /// Reads once and handles what came: whether to read again before waiting.
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -105,7 +133,8 @@ impl Line {
             Stopped::Broken => self.outcome = Some(self.connection.terminate()),
         }
         self.settle();
-        count > 0 || self.outcome.is_some()
+        // Bytes of the transport's own may have been all that came.
+        count > 0 || stopped == Stopped::Done || self.outcome.is_some()
     }
 
     /// Writes what the transport takes, and draws the consequences of all that happened.
@@ -115,10 +144,7 @@ impl Line {
         }
         let (count, stopped) = pump::flush(&mut self.connection, &mut *self.transport);
         self.turn.sent |= count > 0;
-        if stopped == Stopped::Broken {
-            // Reading still tells what the peer said last.
-            self.turn.sent = false;
-        }
+        self.is_broken |= stopped == Stopped::Broken;
         if !self.shut && self.connection.wants_shutdown() && self.transport.is_flushed() {
             self.shut = true;
             // A peer that is gone already is found out by reading.

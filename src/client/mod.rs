@@ -1,9 +1,15 @@
 //! The blocking client: connect, send, receive, close; one thread or two.
 
+mod backoff;
 mod builder;
 mod dial;
 mod error;
 mod line;
+mod patient;
+mod proxy;
+mod reconnect;
+mod redirect;
+mod resolve;
 mod socket;
 mod split;
 mod stream;
@@ -15,8 +21,12 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+pub use backoff::Backoff;
 pub use builder::ClientBuilder;
 pub use error::{ClientError, Waiting};
+pub use proxy::ProxyError;
+pub use reconnect::{Ending, Reconnecting};
+pub use redirect::RedirectError;
 pub use split::{ClientReader, ClientWriter};
 pub use stream::MessageStream;
 
@@ -26,7 +36,7 @@ use self::stream::Plain;
 use self::wait::{BlocksItself, PollWait, Wait};
 use crate::handshake::{ClientRequest, Response};
 use crate::protocol::{
-    Compress, Config, Connection, Due, Event, Fragment, Message, Outcome, SendError, State,
+    Compress, Config, Connection, Event, Fragment, Message, Outcome, SendError, State,
     SystemEntropy,
 };
 use crate::wire::CloseCode;
@@ -162,7 +172,12 @@ impl Client {
     fn opened(mut self) -> Result<Self, ClientError> {
         self.line.settle();
         while self.state() == State::Connecting {
-            self.step(None)?;
+            match self.keep_on() {
+                Err(ClientError::TimedOut(_)) => {
+                    return Err(ClientError::TimedOut(Waiting::Handshake));
+                }
+                result => result?,
+            }
         }
         match self.events.pop_front() {
             Some(Event::Open(response)) => {
@@ -175,7 +190,7 @@ impl Client {
             }),
             _ => {
                 let outcome = self.finish();
-                Err(ClientError::of(&outcome).unwrap_or(ClientError::Lost(outcome)))
+                Err(self.line.error().unwrap_or(ClientError::Lost(outcome)))
             }
         }
     }
@@ -281,16 +296,18 @@ impl Client {
         self.line.say(what)?;
         while self.line.has_unsent() {
             if self.events.len() < READ_AHEAD {
-                self.step(None)?;
+                match self.keep_on() {
+                    Err(ClientError::TimedOut(_)) => {
+                        return Err(ClientError::TimedOut(Waiting::Write));
+                    }
+                    result => result?,
+                }
             } else {
                 self.sleep(None)?;
-                self.line.settle();
             }
+            self.line.settle();
         }
-        match self.line.expired() {
-            Some(Due::Write) => Err(ClientError::TimedOut(Waiting::Write)),
-            _ => Ok(()),
-        }
+        self.line.result_of_sending()
     }
 }
 
@@ -325,11 +342,8 @@ impl Client {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
-            if let Some(outcome) = self.line.outcome() {
-                return match ClientError::of(outcome) {
-                    None => Ok(None),
-                    Some(error) => Err(error),
-                };
+            if self.line.outcome().is_some() {
+                return self.line.error().map_or(Ok(None), Err);
             }
             self.step(until)?;
         }
@@ -351,6 +365,15 @@ impl Client {
     /// How long [`recv`](Self::recv) waits for a message; `None`, as at first, for ever.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.read_timeout = timeout;
+    }
+
+    /// One step towards an end that a deadline of the connection also brings: a stream's own timeout is
+    /// none as long as that has not come.
+    fn keep_on(&mut self) -> Result<(), ClientError> {
+        match self.step(None) {
+            Err(ClientError::TimedOut(_)) if self.line.next_deadline().is_some() => Ok(()),
+            result => result,
+        }
     }
 
     /// Reads once, or sleeps if there is nothing to read.
@@ -414,7 +437,7 @@ impl Client {
             if let Some(outcome) = self.line.outcome() {
                 return outcome.clone();
             }
-            if self.step(None).is_err() {
+            if self.keep_on().is_err() {
                 return self.line.terminate();
             }
         }

@@ -9,7 +9,7 @@ use super::error::{ClientError, Waiting};
 use super::line::Line;
 use super::wait::{PollWait, Wait};
 use super::{Client, READ_ROOM, Waits};
-use crate::protocol::{Compress, Connection, Due, Event, Fragment, Message, Outcome, SendError};
+use crate::protocol::{Compress, Connection, Event, Fragment, Message, Outcome, SendError};
 use crate::wire::CloseCode;
 
 /// What the two halves share. The lock is held for a step that never waits, so neither half can keep
@@ -95,11 +95,8 @@ impl ClientReader {
             }
             let next = {
                 let mut line = self.shared.line();
-                if let Some(outcome) = line.outcome() {
-                    return match ClientError::of(outcome) {
-                        None => Ok(None),
-                        Some(error) => Err(error),
-                    };
+                if line.outcome().is_some() {
+                    return line.error().map_or(Ok(None), Err);
                 }
                 if line.read(&mut self.buffer, &mut self.events) || !self.events.is_empty() {
                     continue;
@@ -194,11 +191,8 @@ impl ClientWriter {
             let next = {
                 let mut line = self.shared.line();
                 line.settle();
-                if line.expired() == Some(Due::Write) {
-                    return Err(ClientError::TimedOut(Waiting::Write));
-                }
                 if !line.has_unsent() {
-                    return Ok(());
+                    return line.result_of_sending();
                 }
                 line.next_deadline()
             };

@@ -4,6 +4,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::handshake::Request;
 use crate::protocol::{Config, Connection, Deadlines, Prepared, SendError, State, Turn, Workspace};
+use crate::pump::Transport;
 
 use super::handle::Handle;
 use super::peer::{Peer, Sent};
@@ -143,7 +144,8 @@ impl<S> Slot<S> {
     /// Asks for events for writing while output waits, and only then.
     #[inline]
     pub(super) fn watch_writing(&mut self, registry: &Registry, id: PeerId) {
-        let waits = self.connection.buffered_amount() > 0 && !self.doomed;
+        let flushed = self.connection.buffered_amount() == 0 && self.socket.is_flushed();
+        let waits = !flushed && !self.doomed;
         if self.watching != waits {
             let readable = Interest::READABLE;
             let interest = if waits { readable | Interest::WRITABLE } else { readable };

@@ -9,6 +9,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use crate::handshake::{Request, Response};
 use crate::protocol::{Connection, Deadlines, Event, Outcome, Prepared, State, Turn};
+use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 use crate::wire::CloseFrame;
 
 use super::core::{Core, Slot, Unread, token};
@@ -18,7 +19,7 @@ use super::peer::Peer;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
 use super::timers::Timers;
-use super::transport::{Listener, Socket, Stopped};
+use super::transport::{Listener, Socket};
 
 /// The room that one read of a socket gets; shared by all connections.
 const READ_ROOM: usize = 512 * 1024;
@@ -263,16 +264,11 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    fn add(&mut self, mut socket: Socket) {
+    fn add(&mut self, socket: Socket) {
         if self.core.slots.len() >= self.max_connections {
             let mut refusal = Vec::new();
             Response::service_unavailable().encode(&mut refusal);
-            // There is no room to wait for this peer: it gets what fits into its socket.
-            // What it has said is read first, or the system would throw the answer away with it.
-            let _ = socket.read(&mut self.buffer);
-            let _ = socket.write([&refusal[..]].into_iter());
-            let _ = socket.shutdown();
-            return;
+            return socket.refuse(&refusal, &mut self.buffer);
         }
         let connection = Connection::server(&self.core.config);
         let slot = Slot::new(connection, socket, Deadlines::new(self.now));
@@ -324,15 +320,7 @@ impl<H: Handler> EventLoop<H> {
             && !slot.is_stopped()
         {
             let Slot { connection, socket, .. } = slot;
-            let direct = connection.receive_direct(|payload, missing| {
-                let (count, stopped) = socket.read_into(payload, missing.min(READ_ROOM));
-                (count, stopped, missing > READ_ROOM)
-            });
-            let is_direct = direct.is_some();
-            let ((count, stopped, share_used), event) = direct.unwrap_or_else(|| {
-                let (count, stopped) = socket.read(&mut buffer);
-                ((count, stopped, true), None)
-            });
+            let Filled { count, stopped, bytes } = pump::fill(connection, socket, &mut buffer);
             slot.turn.received |= count > 0;
             // Where the peer has ended its direction no further event comes: read on to the end.
             slot.readable = stopped == Stopped::Done || slot.read_closed;
@@ -340,16 +328,20 @@ impl<H: Handler> EventLoop<H> {
                 slot.drained = slot.drained.saturating_add(count as u32);
                 slot.doomed |= slot.drained > MAX_DRAINED;
             }
-            match event {
-                Some(event) => self.dispatch(id, event),
-                None if is_direct => {}
-                None => {
+            let share_used = match bytes {
+                Bytes::Buffered => {
                     let left = self.receive(id, &mut buffer[..count]);
                     if let Some(slot) = self.core.slots.get_mut(id) {
                         slot.unread.keep(&buffer[..count], left);
                     }
+                    true
                 }
-            }
+                Bytes::Direct(None) => true,
+                Bytes::Direct(Some(event)) => {
+                    self.dispatch(id, event);
+                    count == READ_ROOM
+                }
+            };
             match stopped {
                 Stopped::Done if share_used => {
                     self.read_later(id);
@@ -513,6 +505,9 @@ impl<H: Handler> EventLoop<H> {
                 let outcome = slot.connection.terminate();
                 return self.remove(id, &outcome);
             }
+            // What the transport itself has to say last may have to wait.
+            slot.blocked |= !slot.socket.is_flushed();
+            slot.watch_writing(&self.core.registry, id);
         }
         let turn = mem::take(&mut slot.turn);
         slot.deadlines.observe(&slot.connection, self.now, turn);
@@ -525,15 +520,11 @@ impl<H: Handler> EventLoop<H> {
 
     fn write(&mut self, id: PeerId) {
         let Some(slot) = self.core.slots.get_mut(id) else { return };
-        while slot.connection.buffered_amount() > 0 && !slot.blocked && !slot.doomed {
-            let (count, stopped) = slot.socket.write(slot.connection.output());
+        if !slot.blocked && !slot.doomed {
+            let (count, stopped) = pump::flush(&mut slot.connection, &mut slot.socket);
             slot.turn.sent |= count > 0;
-            slot.connection.consume_output(count);
-            match stopped {
-                Stopped::Done => {}
-                Stopped::Blocked => slot.blocked = true,
-                Stopped::Eof | Stopped::Broken => slot.doomed = true,
-            }
+            slot.blocked = stopped == Stopped::Blocked;
+            slot.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
         }
         slot.watch_writing(&self.core.registry, id);
     }

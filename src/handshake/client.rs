@@ -41,14 +41,11 @@ impl ClientRequest {
     /// header is set with [`header`](Self::header).
     #[must_use]
     pub fn new(url: &Url) -> Self {
-        let basic = |(user, password)| {
-            Secret(format!("Basic {}", STANDARD.encode(format!("{user}:{password}"))))
-        };
         Self {
             target: url.target().to_owned(),
             host: url.host_header(),
             version: 13,
-            authorization: url.userinfo().map(basic),
+            authorization: url.userinfo().map(Secret::basic),
             origin: None,
             subprotocols: Vec::new(),
             headers: Headers::new(),
@@ -79,6 +76,30 @@ impl ClientRequest {
         check_field(ORIGIN, origin.as_bytes())?;
         self.origin = Some(origin);
         Ok(self)
+    }
+
+    /// The same request for another URL, to which a server has redirected it.
+    #[cfg(feature = "mio")]
+    pub(crate) fn redirected(mut self, url: &Url) -> Self {
+        self.target = url.target().to_owned();
+        self.host = url.host_header();
+        self.authorization = url.userinfo().map(Secret::basic);
+        self
+    }
+
+    /// Without the headers that say who asks, which are not for another origin to read.
+    #[cfg(feature = "mio")]
+    pub(crate) fn without_credentials(mut self) -> Self {
+        self.authorization = None;
+        let mut headers = Headers::new();
+        for (name, value) in self.headers.iter() {
+            if !CREDENTIALS.iter().any(|secret| secret.eq_ignore_ascii_case(name)) {
+                // They were in a list like this one before.
+                let _ = headers.append(name, value);
+            }
+        }
+        self.headers = headers;
+        self
     }
 
     /// With one more header.
@@ -272,9 +293,23 @@ impl From<InvalidHeader> for ClientRequestError {
     }
 }
 
+#[cfg(feature = "mio")]
+const CREDENTIALS: [&str; 3] = [AUTHORIZATION, "Cookie", "Proxy-Authorization"];
+
+/// The value of `Authorization` or `Proxy-Authorization` (RFC 7617 section 2).
+pub(crate) fn basic_credentials(user: &str, password: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
+}
+
 /// Text that `Debug` does not show.
 #[derive(Clone)]
 struct Secret(String);
+
+impl Secret {
+    fn basic((user, password): (&str, &str)) -> Self {
+        Self(basic_credentials(user, password))
+    }
+}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

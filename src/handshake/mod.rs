@@ -24,11 +24,14 @@ mod header_list;
 mod headers;
 mod key;
 mod names;
+mod reference;
 mod request;
 mod response;
 mod response_reader;
 mod url;
 
+#[cfg(feature = "mio")]
+pub(crate) use client::basic_credentials;
 pub use client::{Accepted, ClientRequest, ClientRequestError};
 pub use error::{HandshakeError, HeadFault};
 pub use head::HeadLimits;
@@ -39,4 +42,6 @@ pub use request::{Request, RequestReader};
 pub(crate) use response::is_of_handshake;
 pub use response::{Response, encode_switching_protocols};
 pub use response_reader::ResponseReader;
+#[cfg(feature = "mio")]
+pub(crate) use url::Authority;
 pub use url::{Url, UrlError};

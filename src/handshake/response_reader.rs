@@ -29,6 +29,8 @@ use super::{HandshakeError, HeadFault, Headers, Response};
 pub struct ResponseReader {
     head: HeadReader,
     body_limit: usize,
+    /// The request was a `CONNECT`.
+    is_of_tunnel: bool,
     interim: u8,
     body: Option<Body>,
     end: Option<Result<(), HandshakeError>>,
@@ -41,7 +43,21 @@ impl ResponseReader {
     /// A reader for one response with its body up to `body_limit` bytes.
     #[must_use]
     pub fn new(limits: HeadLimits, body_limit: usize) -> Self {
-        Self { head: HeadReader::new(limits), body_limit, interim: 0, body: None, end: None }
+        Self {
+            head: HeadReader::new(limits),
+            body_limit,
+            is_of_tunnel: false,
+            interim: 0,
+            body: None,
+            end: None,
+        }
+    }
+
+    /// A reader for the response to a `CONNECT`. Of success it reads the head only, whatever length
+    /// that announces: behind it begins the tunnel (RFC 9110 section 9.3.6).
+    #[cfg(feature = "mio")]
+    pub(crate) fn of_tunnel(limits: HeadLimits, body_limit: usize) -> Self {
+        Self { is_of_tunnel: true, ..Self::new(limits, body_limit) }
     }
 
     /// Takes bytes of the stream until the response is whole.
@@ -104,6 +120,7 @@ impl ResponseReader {
             let Some(((version, response), length)) = head else { return Ok(None) };
             used += length;
             match response.status() {
+                200..=299 if self.is_of_tunnel => return Ok(Some((response, used))),
                 101 => {
                     check_switch(version, response.headers())?;
                     return Ok(Some((response, used)));
@@ -427,6 +444,24 @@ mod tests {
             let (response, used) = read(format!("{head}abcde").as_bytes()).unwrap().unwrap();
             assert_eq!((response.status(), used), (status, head.len()));
         }
+    }
+
+    #[cfg(feature = "mio")]
+    #[test]
+    fn a_tunnel_begins_behind_the_head() {
+        let tunnel = || ResponseReader::of_tunnel(HeadLimits::default(), LIMIT);
+        for headers in ["", "Content-Length: 5\r\n", "Transfer-Encoding: chunked\r\n"] {
+            let head = format!("HTTP/1.0 200 Connection established\r\n{headers}\r\n");
+            let stream = format!("{head}abc");
+            let (response, used) =
+                read_every_way(stream.as_bytes(), tunnel, ResponseReader::read).unwrap().unwrap();
+            assert_eq!((response.status(), used), (200, head.len()));
+            assert_eq!(response.body_bytes(), b"");
+        }
+        let refused = b"HTTP/1.1 407 x\r\nContent-Length: 2\r\n\r\nno";
+        let (response, used) =
+            read_every_way(refused, tunnel, ResponseReader::read).unwrap().unwrap();
+        assert_eq!((response.status(), response.body_bytes(), used), (407, &b"no"[..], 39));
     }
 
     // HC05: chunks that are nothing but overhead end, too.

@@ -11,6 +11,9 @@ use std::str::FromStr;
 /// URI are percent-encoded in path and query. The user name and the password, if any, become
 /// `Authorization: Basic`; `Display` and `Debug` leave them out, so that a URL can be logged.
 ///
+/// `ws+unix:/path/to/socket:/chat?query` is a WebSocket behind a Unix socket: up to the second colon,
+/// percent-decoded, the path of the socket, behind it the resource name. Its host is `localhost`.
+///
 /// ```
 /// use framewire::handshake::Url;
 ///
@@ -27,6 +30,7 @@ pub struct Url {
     port: u16,
     target: String,
     userinfo: Option<(String, String)>,
+    socket_path: Option<String>,
 }
 
 impl Url {
@@ -45,6 +49,7 @@ impl Url {
         let secure = match scheme.to_ascii_lowercase().as_str() {
             "ws" | "http" => false,
             "wss" | "https" => true,
+            "ws+unix" => return Self::parse_unix(text, rest),
             _ => return Err(UrlError::Scheme(scheme.to_owned())),
         };
         // "Fragment identifiers are meaningless in the context of WebSocket URIs and MUST NOT be
@@ -55,24 +60,40 @@ impl Url {
         let rest = rest.strip_prefix("//").ok_or(UrlError::MissingHost)?;
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let start = text.len() - rest.len();
-        let (userinfo, host_start) = match authority.rfind('@') {
-            Some(at) => (Some(decode_userinfo(&authority[..at], start)?), at + 1),
-            None => (None, 0),
-        };
-        let (host, port) = split_port(&authority[host_start..])?;
-        check_host(host, start + host_start)?;
-        let port = match port {
-            None | Some("") => default_port(secure),
-            Some(port) => parse_port(port)
-                .filter(|&port| port != 0)
-                .ok_or_else(|| UrlError::Port(port.to_owned()))?,
-        };
+        let authority = Authority::parse(authority, start, default_port(secure))?;
         Ok(Self {
             secure,
-            host: host.to_ascii_lowercase(),
-            port,
+            host: authority.host,
+            port: authority.port,
             target: encode_target(resource, text.len() - resource.len())?,
-            userinfo,
+            userinfo: authority.userinfo,
+            socket_path: None,
+        })
+    }
+
+    fn parse_unix(text: &str, rest: &str) -> Result<Self, UrlError> {
+        if rest.contains('#') {
+            return Err(UrlError::Fragment);
+        }
+        // "ws+unix:///path" is the same with an authority that is empty.
+        let rest = match rest.strip_prefix("//") {
+            Some(path) if path.starts_with('/') => path,
+            Some(_) => return Err(UrlError::SocketPath),
+            None => rest,
+        };
+        let (path, resource) = rest.split_once(':').unwrap_or((rest, ""));
+        let start = text.len() - rest.len();
+        if let Some(index) = path.find('?').or_else(|| bad_percent(path)) {
+            return Err(UrlError::Character { index: start + index });
+        }
+        let path = decode_percent(path).filter(|path| !path.is_empty() && !path.contains('\0'));
+        Ok(Self {
+            secure: false,
+            host: "localhost".to_owned(),
+            port: default_port(false),
+            target: encode_target(resource, text.len() - resource.len())?,
+            userinfo: None,
+            socket_path: Some(path.ok_or(UrlError::SocketPath)?),
         })
     }
 
@@ -85,7 +106,7 @@ impl Url {
     /// The name or address to connect to, in lower case; an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        self.host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(&self.host)
+        without_brackets(&self.host)
     }
 
     /// The port to connect to: 80 or 443 if the URL names none (RFC 6455 section 3).
@@ -112,6 +133,12 @@ impl Url {
         }
     }
 
+    /// Host and port, each named: the target of a `CONNECT` (RFC 9110 section 9.3.6).
+    #[cfg(feature = "mio")]
+    pub(crate) fn host_and_port(&self) -> String {
+        format!("{}:{}", self.host, self.port)
+    }
+
     /// The resource name: path and query, `/` if there is none (RFC 6455 section 3).
     #[must_use]
     pub fn target(&self) -> &str {
@@ -122,6 +149,44 @@ impl Url {
     #[must_use]
     pub fn userinfo(&self) -> Option<(&str, &str)> {
         self.userinfo.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+
+    /// The path of the Unix socket to connect to, of a `ws+unix:` URL.
+    #[must_use]
+    pub fn socket_path(&self) -> Option<&str> {
+        self.socket_path.as_deref()
+    }
+
+    /// Whether both are of one origin: the same scheme, host and port (RFC 6454 section 5), or the same
+    /// Unix socket.
+    #[must_use]
+    pub fn is_same_origin(&self, other: &Self) -> bool {
+        self.secure == other.secure
+            && self.port == other.port
+            && self.host == other.host
+            && self.socket_path == other.socket_path
+    }
+
+    /// The scheme and what stands before the resource name, without user name and password.
+    pub(super) fn root(&self) -> String {
+        match &self.socket_path {
+            Some(path) => {
+                let mut root = String::from("ws+unix:");
+                encode(&mut root, path, |byte| is_unreserved(byte) || byte == b'/');
+                root.push(':');
+                root
+            }
+            None => {
+                let scheme = if self.secure { "wss" } else { "ws" };
+                format!("{scheme}://{}", self.host_header())
+            }
+        }
+    }
+
+    /// This one with the user name and password of another, unless it has its own.
+    pub(super) fn or_userinfo_of(mut self, other: &Self) -> Self {
+        self.userinfo = self.userinfo.or_else(|| other.userinfo.clone());
+        self
     }
 }
 
@@ -136,8 +201,7 @@ impl FromStr for Url {
 /// The URL without user name and password.
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let scheme = if self.secure { "wss" } else { "ws" };
-        write!(f, "{scheme}://{}{}", self.host_header(), self.target)
+        write!(f, "{}{}", self.root(), self.target)
     }
 }
 
@@ -174,6 +238,8 @@ pub enum UrlError {
     },
     /// The user name or password is not UTF-8 once it is percent-decoded (RFC 3986 section 3.2.1).
     UserInfo,
+    /// A `ws+unix:` URL has no path of a socket, or one that cannot be.
+    SocketPath,
 }
 
 impl fmt::Display for UrlError {
@@ -190,11 +256,51 @@ impl fmt::Display for UrlError {
             Self::Port(port) => write!(f, "the port {port:?} is not a number from 1 to 65535"),
             Self::Character { index } => write!(f, "unexpected character at index {index}"),
             Self::UserInfo => f.write_str("the user name or password is not UTF-8"),
+            Self::SocketPath => f.write_str("the URL has no path of a Unix socket"),
         }
     }
 }
 
 impl std::error::Error for UrlError {}
+
+/// `user:password@host:port` (RFC 3986 section 3.2), as far as a connection needs it.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Authority {
+    /// In lower case; an IPv6 address in its brackets.
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    /// Percent-decoded.
+    pub(crate) userinfo: Option<(String, String)>,
+}
+
+impl Authority {
+    /// Reads `text`, which stands at `start` in what the user wrote.
+    pub(crate) fn parse(text: &str, start: usize, default_port: u16) -> Result<Self, UrlError> {
+        let (userinfo, host_start) = match text.rfind('@') {
+            Some(at) => (Some(decode_userinfo(&text[..at], start)?), at + 1),
+            None => (None, 0),
+        };
+        let (host, port) = split_port(&text[host_start..])?;
+        check_host(host, start + host_start)?;
+        let port = match port {
+            None | Some("") => default_port,
+            Some(port) => parse_port(port)
+                .filter(|&port| port != 0)
+                .ok_or_else(|| UrlError::Port(port.to_owned()))?,
+        };
+        Ok(Self { host: host.to_ascii_lowercase(), port, userinfo })
+    }
+
+    /// The host, an IPv6 address without its brackets.
+    #[cfg(feature = "mio")]
+    pub(crate) fn host_name(&self) -> &str {
+        without_brackets(&self.host)
+    }
+}
+
+fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
 
 /// Whether this is a `Host` header: a host and perhaps a port (RFC 9112 section 3.2).
 pub(crate) fn is_authority(text: &str) -> bool {
@@ -258,21 +364,27 @@ fn encode_target(resource: &str, start: usize) -> Result<String, UrlError> {
     if !resource.starts_with('/') {
         target.push('/');
     }
-    for byte in resource.bytes() {
-        if is_unreserved(byte) || b"/?:@!$&'()*+,;=%".contains(&byte) {
-            target.push(char::from(byte));
-        } else {
-            target.push('%');
-            for digit in [byte >> 4, byte & 15] {
-                target.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
-            }
-        }
-    }
+    let allowed = |byte: u8| is_unreserved(byte) || b"/?:@!$&'()*+,;=%".contains(&byte);
+    encode(&mut target, resource, allowed);
     // "'?' followed by the query component if the query component is non-empty"
     if target.find('?').is_some_and(|mark| mark + 1 == target.len()) {
         target.pop();
     }
     Ok(target)
+}
+
+/// Appends `text`, percent-encoded but for the bytes that are `allowed`.
+fn encode(out: &mut String, text: &str, allowed: impl Fn(u8) -> bool) {
+    for byte in text.bytes() {
+        if allowed(byte) {
+            out.push(char::from(byte));
+        } else {
+            out.push('%');
+            for digit in [byte >> 4, byte & 15] {
+                out.push(char::from(b"0123456789ABCDEF"[usize::from(digit)]));
+            }
+        }
+    }
 }
 
 fn decode_userinfo(text: &str, start: usize) -> Result<(String, String), UrlError> {
@@ -281,15 +393,17 @@ fn decode_userinfo(text: &str, start: usize) -> Result<(String, String), UrlErro
         return Err(UrlError::Character { index: start + index });
     }
     let (user, password) = text.split_once(':').unwrap_or((text, ""));
-    Ok((decode_percent(user)?, decode_percent(password)?))
+    let decode = |text| decode_percent(text).ok_or(UrlError::UserInfo);
+    Ok((decode(user)?, decode(password)?))
 }
 
-fn decode_percent(text: &str) -> Result<String, UrlError> {
+/// `None` if it is not UTF-8 then.
+fn decode_percent(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     loop {
         rest = match rest {
-            [] => return String::from_utf8(decoded).map_err(|_| UrlError::UserInfo),
+            [] => return String::from_utf8(decoded).ok(),
             [b'%', high, low, rest @ ..] => {
                 let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or(0) as u8;
                 decoded.push(digit(high) << 4 | digit(low));
@@ -353,6 +467,42 @@ mod tests {
         }
     }
 
+    #[test]
+    fn unix_sockets() {
+        let cases = [
+            ("ws+unix:/run/x.sock", "/run/x.sock", "/", "ws+unix:/run/x.sock:/"),
+            ("WS+UNIX:/run/x:/chat?a=b:c", "/run/x", "/chat?a=b:c", "ws+unix:/run/x:/chat?a=b:c"),
+            ("ws+unix:///run/x:/chat", "/run/x", "/chat", "ws+unix:/run/x:/chat"),
+            ("ws+unix:run/x:chat", "run/x", "/chat", "ws+unix:run/x:/chat"),
+            ("ws+unix:/a%20b%3Ac:", "/a b:c", "/", "ws+unix:/a%20b%3Ac:/"),
+        ];
+        for (text, path, target, shown) in cases {
+            let url = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((url.socket_path(), url.target()), (Some(path), target), "{text}");
+            assert_eq!((url.host_header().as_str(), url.is_secure()), ("localhost", false));
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(Url::parse(shown), Ok(url), "{text}");
+        }
+        assert_eq!(Url::parse("ws://h/").unwrap().socket_path(), None);
+    }
+
+    #[test]
+    fn an_origin_is_scheme_host_and_port() {
+        let same = |a: &str, b: &str| {
+            let [a, b] = [a, b].map(|text| Url::parse(text).unwrap());
+            assert_eq!(a.is_same_origin(&b), b.is_same_origin(&a));
+            a.is_same_origin(&b)
+        };
+        assert!(same("ws://h/a", "http://u:p@H:80/b?c"));
+        assert!(same("wss://h", "https://h:443"));
+        assert!(same("ws+unix:/s:/a", "ws+unix:/s:/b"));
+        for other in ["wss://h:80", "ws://i", "ws://h:81", "ws://h.", "ws+unix:/s"] {
+            assert!(!same("ws://h", other), "{other}");
+        }
+        assert!(!same("ws+unix:/s", "ws+unix:/t"));
+        assert!(!same("ws+unix:/s", "ws://localhost"));
+    }
+
     // req: W003
     #[test]
     fn other_characters_are_percent_encoded() {
@@ -371,7 +521,17 @@ mod tests {
             ("", UrlError::MissingScheme),
             ("localhost", UrlError::MissingScheme),
             ("ftp://h", UrlError::Scheme("ftp".into())),
-            ("ws+unix:/tmp/s", UrlError::Scheme("ws+unix".into())),
+            ("ws+unix:", UrlError::SocketPath),
+            ("ws+unix::/chat", UrlError::SocketPath),
+            ("ws+unix://host/s", UrlError::SocketPath),
+            ("ws+unix:/a%00b", UrlError::SocketPath),
+            ("ws+unix:/a%ffb", UrlError::SocketPath),
+            ("ws+unix:/s:/a#b", UrlError::Fragment),
+            ("ws+unix:/s?a", character(10)),
+            ("ws+unix:/s%4", character(10)),
+            ("ws+unix:/s:/%4", character(12)),
+            ("ws+unix:/s:/a b", character(13)),
+            ("wss+unix:/s", UrlError::Scheme("wss+unix".into())),
             ("localhost:80", UrlError::Scheme("localhost".into())),
             ("ws://h/#", UrlError::Fragment),
             ("ws://h#a", UrlError::Fragment),

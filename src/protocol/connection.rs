@@ -287,12 +287,16 @@ impl Connection {
     ///
     /// The answer is the same however often it is asked for.
     pub fn receive_eof(&mut self) -> Outcome {
-        if let Phase::Connecting(opening) = &mut self.phase
-            && let Some(response) = opening.receive_eof()
-        {
-            self.finish(Outcome::Rejected(Arc::new(response)));
-        }
+        self.finish_rejection();
         self.terminate()
+    }
+
+    /// A refusal whose body never came whole is a refusal all the same: whether there is one.
+    fn finish_rejection(&mut self) -> bool {
+        let Phase::Connecting(opening) = &mut self.phase else { return false };
+        let Some(response) = opening.receive_eof() else { return false };
+        self.finish(Outcome::Rejected(Arc::new(response)));
+        true
     }
 
     /// Takes note that the transport is dropped without further ado, and says how the connection
@@ -420,6 +424,10 @@ impl Connection {
                 Some(self.fail(ProtocolError::Deadline(due)))
             }
             (Due::Handshake, State::Connecting) => {
+                if self.finish_rejection() {
+                    self.terminate();
+                    return None;
+                }
                 self.finish(Outcome::HandshakeFailed(HandshakeError::Timeout));
                 self.terminate();
                 Some(Event::HandshakeFailed(HandshakeError::Timeout))

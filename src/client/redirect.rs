@@ -1,0 +1,185 @@
+use std::fmt;
+
+use super::error::ClientError;
+use crate::handshake::{ClientRequest, Response, Url, UrlError};
+
+/// The most redirects that are ever followed.
+pub(super) const MOST: u8 = 10;
+
+/// Why a redirect was not followed.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectError {
+    /// `Location` is not the URL of a WebSocket.
+    Url(UrlError),
+    /// From `wss:` to `ws:`: what was asked for in secret would be said aloud.
+    Insecure,
+    /// To a Unix socket: no server may say with which of them this machine is to speak.
+    UnixSocket,
+}
+
+impl fmt::Display for RedirectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => write!(f, "the server redirected to no WebSocket: {error}"),
+            Self::Insecure => f.write_str("the server redirected from wss: to ws:"),
+            Self::UnixSocket => f.write_str("the server redirected to a Unix socket"),
+        }
+    }
+}
+
+impl std::error::Error for RedirectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Url(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// Where a client is on its way through redirects.
+pub(super) struct Way {
+    pub(super) url: Url,
+    pub(super) request: ClientRequest,
+    /// How many more may be followed, if any may.
+    left: Option<u8>,
+}
+
+impl Way {
+    /// At the beginning, with this many redirects at the most; none is followed for zero.
+    pub(super) fn new(url: Url, request: ClientRequest, redirects: u8) -> Self {
+        Self { url, request, left: Some(redirects).filter(|&redirects| redirects > 0) }
+    }
+
+    /// Turns to where the server sent it.
+    ///
+    /// # Errors
+    ///
+    /// `error` itself if it sends nowhere; otherwise why it is not followed.
+    pub(super) fn follow(&mut self, error: ClientError) -> Result<(), ClientError> {
+        let location = match &error {
+            ClientError::Rejected(response) => location(response),
+            _ => None,
+        };
+        let (Some(left), Some(location)) = (self.left, location) else { return Err(error) };
+        self.left = Some(left.checked_sub(1).ok_or(ClientError::TooManyRedirects)?);
+        self.turn(location).map_err(ClientError::Redirect)
+    }
+
+    fn turn(&mut self, location: &str) -> Result<(), RedirectError> {
+        let target = self.url.join(location).map_err(RedirectError::Url)?;
+        if target.socket_path().is_some() && !self.url.is_same_origin(&target) {
+            return Err(RedirectError::UnixSocket);
+        }
+        if self.url.is_secure() && !target.is_secure() {
+            return Err(RedirectError::Insecure);
+        }
+        let mut request = self.request.clone();
+        if !self.url.is_same_origin(&target) {
+            // For good: an origin that lies behind another is not the one that they were meant for.
+            request = request.without_credentials();
+        }
+        self.request = request.redirected(&target);
+        self.url = target;
+        Ok(())
+    }
+}
+
+/// Where a response redirects to (RFC 9110 section 15.4).
+fn location(response: &Response) -> Option<&str> {
+    match response.status() {
+        301 | 302 | 303 | 307 | 308 => response.headers().get_str("Location"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    const KEY: [u8; 24] = *b"dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn way(url: &str, redirects: u8) -> Way {
+        let url = Url::parse(url).unwrap();
+        let mut request = ClientRequest::new(&url);
+        for (name, value) in [("cookie", "a=1"), ("X-Kept", "yes")] {
+            request = request.header(name, value).unwrap();
+        }
+        if url.userinfo().is_none() {
+            request = request.header("AUTHORIZATION", "Bearer t").unwrap();
+        }
+        request = request.header("Proxy-Authorization", "Basic eA==").unwrap();
+        Way::new(url, request, redirects)
+    }
+
+    fn redirect(status: u16, location: &str) -> ClientError {
+        let response = Response::new(status).header("Location", location).unwrap();
+        ClientError::Rejected(Arc::new(response))
+    }
+
+    fn head(way: &Way) -> String {
+        let mut bytes = Vec::new();
+        way.request.encode(&KEY, None, &mut bytes);
+        String::from_utf8(bytes).unwrap()
+    }
+
+    // attack: HC06
+    #[test]
+    fn credentials_stay_with_their_origin_for_good() {
+        for url in ["ws://h/a/b", "ws://u:p@h/a/b"] {
+            let mut way = way(url, 10);
+            way.follow(redirect(302, "../c?d#e")).unwrap();
+            assert!(head(&way).starts_with("GET /c?d HTTP/1.1\r\nHost: h\r\n"));
+            way.follow(redirect(307, "ws://h:80/d")).unwrap();
+            let kept = head(&way).to_ascii_lowercase();
+            let credentials = ["authorization: b", "cookie: a=1", "proxy-authorization: basic"];
+            assert!(credentials.iter().all(|secret| kept.contains(secret)), "{kept}");
+            way.follow(redirect(308, "ws://h:81/d")).unwrap();
+            way.follow(redirect(301, "ws://h/a/b")).unwrap();
+            let bare = head(&way).to_ascii_lowercase();
+            assert!(!bare.contains("authorization") && !bare.contains("cookie"), "{bare}");
+            assert!(bare.contains("x-kept: yes"), "{bare}");
+            way.follow(redirect(303, "wss://v:q@i")).unwrap();
+            assert!(head(&way).contains("Host: i\r\n"));
+            assert!(head(&way).contains("Authorization: Basic djpx\r\n"));
+        }
+    }
+
+    // attack: HC06
+    #[test]
+    fn what_is_not_followed() {
+        let follow = |url, redirects, error| way(url, redirects).follow(error).unwrap_err();
+        let error = follow("ws://h", 0, redirect(302, "/a"));
+        assert_eq!(error.status(), Some(302));
+        for status in [300, 304, 305, 306, 401] {
+            let error = follow("ws://h", 1, redirect(status, "/a"));
+            assert_eq!(error.status(), Some(status));
+        }
+        let error = follow("ws://h", 1, ClientError::Rejected(Arc::new(Response::new(302))));
+        assert_eq!(error.status(), Some(302));
+        let refused = |url, location| match follow(url, 1, redirect(302, location)) {
+            ClientError::Redirect(error) => error,
+            error => panic!("{location}: {error}"),
+        };
+        assert_eq!(refused("wss://h", "ws://h/"), RedirectError::Insecure);
+        assert_eq!(refused("wss://h", "http://i/"), RedirectError::Insecure);
+        assert_eq!(refused("ws://h", "ws+unix:/run/x"), RedirectError::UnixSocket);
+        assert_eq!(refused("wss://h", "ws+unix:/run/x"), RedirectError::UnixSocket);
+        assert_eq!(refused("ws+unix:/run/y", "ws+unix:/run/x"), RedirectError::UnixSocket);
+        let scheme = RedirectError::Url(UrlError::Scheme("ftp".into()));
+        assert_eq!(refused("ws://h", "ftp://h/"), scheme);
+    }
+
+    // attack: HC06
+    #[test]
+    fn a_loop_ends() {
+        let mut way = way("ws://h/a", MOST);
+        for _ in 0..MOST {
+            way.follow(redirect(302, "/a")).unwrap();
+        }
+        let error = way.follow(redirect(302, "/a")).unwrap_err();
+        assert!(matches!(error, ClientError::TooManyRedirects), "{error:?}");
+    }
+}
