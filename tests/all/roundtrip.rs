@@ -164,8 +164,7 @@ fn two_closes_that_cross_are_a_clean_end() {
             pair.turn(first, |connection| connection.send("before").unwrap());
         }
         for (role, code) in [(first, 4001u16), (peer_of(first), 4002)] {
-            let end = pair.end(role);
-            end.connection.close(code, "").unwrap();
+            pair.act(role, |connection| connection.close(code, "").unwrap());
         }
         pair.settle();
         for role in [first, peer_of(first)] {
