@@ -1,8 +1,9 @@
 use std::collections::VecDeque;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
-use crate::protocol::{Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
+use crate::protocol::{Chunks, Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
 /// A connection with its transport and its clock: one step at a time, never waiting.
@@ -117,9 +118,12 @@ impl Line {
             Stopped::Eof => {
                 // What is owed to the peer may still reach it, if only its direction has ended.
                 self.settle();
-                self.outcome = Some(self.connection.receive_eof());
+                let outcome = self.connection.receive_eof();
+                self.end(outcome);
             }
-            Stopped::Broken => self.outcome = Some(self.connection.terminate()),
+            Stopped::Broken => {
+                self.terminate();
+            }
         }
         self.settle();
         count > 0 || self.outcome.is_some()
@@ -141,7 +145,7 @@ impl Line {
         let turn = std::mem::take(&mut self.turn);
         self.deadlines.observe(&self.connection, self.start.elapsed(), turn);
         if self.connection.state() == State::Closed {
-            self.outcome = Some(self.connection.terminate());
+            self.terminate();
         }
     }
 
@@ -161,7 +165,37 @@ impl Line {
     /// Ends the connection without a Close.
     pub(super) fn terminate(&mut self) -> Outcome {
         let outcome = self.connection.terminate();
-        self.outcome = Some(outcome.clone());
+        self.end(outcome.clone());
         outcome
+    }
+
+    /// Takes note of the end, and lets the peer see it: whoever still holds this has no use for the
+    /// transport any more.
+    fn end(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+        // Others may hold the socket, to wait for it.
+        let _ = self.transport.shutdown();
+        self.transport = Box::new(Gone);
+    }
+}
+
+/// The transport of a connection that has ended.
+struct Gone;
+
+impl Transport for Gone {
+    fn read(&mut self, _: &mut [u8]) -> (usize, Stopped) {
+        (0, Stopped::Eof)
+    }
+
+    fn read_into(&mut self, _: &mut Vec<u8>, _: usize) -> (usize, Stopped) {
+        (0, Stopped::Eof)
+    }
+
+    fn write(&mut self, _: Chunks<'_>) -> (usize, Stopped) {
+        (0, Stopped::Broken)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

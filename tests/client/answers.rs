@@ -262,7 +262,7 @@ fn heads_that_break_the_rules() {
             fault(HeadFault::StartLineTooLong),
         ),
         ("SSH-2.0-OpenSSH_9.9\r\n".into(), fault(HeadFault::StartLine)),
-        ("\x15\x03\x01\0\x02\x02\x46".into(), fault(HeadFault::StartLine)),
+        ("\x15\x03\x01\0\x02\x02\x46".into(), fault(HeadFault::StartLineByte(0x15))),
         ("HTTP/1.0 101 x\r\n\r\n".into(), "ResponseHttpVersion".into()),
         ("HTTP/1.1 100 x\r\n\r\n".repeat(5), "TooManyInterimResponses".into()),
     ];
