@@ -129,6 +129,11 @@ impl Line {
                 // What is owed to the peer may still reach it, if only its direction has ended.
                 self.settle();
                 self.outcome = Some(self.connection.receive_eof());
+                if !self.shut {
+                    self.shut = true;
+                    // It may wait for our end before it goes.
+                    let _ = self.transport.shutdown();
+                }
             }
             Stopped::Broken => self.outcome = Some(self.connection.terminate()),
         }
