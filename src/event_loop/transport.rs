@@ -60,10 +60,14 @@ impl Socket {
 
     /// Says one thing and hangs up, as far as that goes without waiting: over TLS, which begins with a
     /// handshake, nothing can be said.
-    pub(super) fn refuse(mut self, refusal: &[u8]) {
-        // Who is turned away gets what fits into the socket; an error would change nothing.
+    pub(super) fn refuse(mut self, refusal: &[u8], room: &mut [u8]) {
+        // Who is turned away gets what fits into the socket; an error would change nothing. What it has
+        // said is read first, or the system would throw the answer away with it.
         match &mut self {
-            Self::Plain(plain) => drop(pump::retry(|| Write::write(plain, refusal))),
+            Self::Plain(plain) => {
+                let _ = pump::read(plain, room);
+                let _ = pump::retry(|| Write::write(plain, refusal));
+            }
             #[cfg(feature = "tls")]
             Self::Tls(_) => {}
         }
