@@ -1,6 +1,180 @@
 //! WebSocket (RFC 6455) and permessage-deflate (RFC 7692) from scratch in safe Rust, with no async
-//! runtime.
-
+//! runtime: an engine that does no I/O, for both roles, with a mio server and a blocking client around
+//! it.
+//!
+//! ```text
+//!             your closure, your Handler, or a loop of your own
+//!                     ▲ events                 │ words
+//!                     │                        ▼
+//!             ┌───────┴──────────────────────────────────┐
+//!    bytes in │                Connection                │ bytes out
+//!   ─────────►│  CONNECTING ─► OPEN ─► CLOSING ─► CLOSED │─────────►
+//!     receive │                                          │ output
+//!             └───────▲────────────────────────▲─────────┘
+//!                     │ time                   │ chance
+//!                 Deadlines                 Entropy
+//! ```
+//!
+//! Nothing else passes the border of a [`Connection`]: it opens no socket, reads no clock and draws no
+//! random number. So one and the same engine runs on mio, on blocking sockets and in a test with a clock
+//! made of numbers. Use it on one of three levels; on the other side of the wire, [`Client`] is a client
+//! that blocks.
+//!
+//! # A function
+//!
+//! [`serve`] gives every message of every connection to a closure.
+//!
+#![cfg_attr(feature = "mio", doc = "```no_run")]
+#![cfg_attr(not(feature = "mio"), doc = "```ignore")]
+//! fn main() -> std::io::Result<()> {
+//!     framewire::serve("127.0.0.1:9001", |peer, message| { peer.send(message); })
+//! }
+//! ```
+//!
+//! # A handler
+//!
+//! A [`Handler`] decides who may connect, keeps a session for each connection, and hears of everything
+//! that happens to it. A [`Server`] has the settings; its [`EventLoop`] runs, or turns once at a time
+//! inside a loop of yours. A [`Handle`] reaches the loop from other threads.
+//!
+#![cfg_attr(feature = "mio", doc = "```")]
+#![cfg_attr(not(feature = "mio"), doc = "```ignore")]
+//! use framewire::{Config, Decision, Handler, Message, Outcome, Peer, Request, Response, Server};
+//!
+//! /// Tells everybody who said what.
+//! struct Room;
+//!
+//! impl Handler for Room {
+//!     /// The name.
+//!     type Session = String;
+//!
+//!     fn on_upgrade(&mut self, request: &Request) -> Decision<String> {
+//!         match request.query() {
+//!             Some(name) => Decision::accept(name.to_owned()),
+//!             None => Decision::reject(Response::bad_request("who are you?\n")),
+//!         }
+//!     }
+//!
+//!     fn on_message(&mut self, peer: &mut Peer<'_, String>, message: Message<'_>) {
+//!         let Some(text) = message.as_text() else { return };
+//!         let line = format!("{}: {text}", peer.session());
+//!         peer.broadcast(line);
+//!     }
+//!
+//!     fn on_close(&mut self, peer: &mut Peer<'_, String>, outcome: &Outcome) {
+//!         println!("{} left: {outcome}", peer.session());
+//!     }
+//! }
+//!
+//! # fn main() -> std::io::Result<()> {
+//! let server = Server::bind("127.0.0.1:0")?.config(Config::new().max_message_size(64 * 1024));
+//! println!("listening on ws://{}", server.local_address()?);
+//! # let address = server.local_address()?;
+//! # let client = move || -> std::io::Result<Vec<u8>> {
+//! #     use std::io::{Read, Write};
+//! #     let mut stream = std::net::TcpStream::connect(address)?;
+//! #     stream.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
+//! #     stream.write_all(
+//! #         b"GET /?ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//! #         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\
+//! #         \x81\x82\0\0\0\0hi",
+//! #     )?;
+//! #     let mut bytes = Vec::new();
+//! #     while !bytes.ends_with(b"\x81\x07ann: hi") {
+//! #         let mut byte = [0];
+//! #         stream.read_exact(&mut byte)?;
+//! #         bytes.push(byte[0]);
+//! #     }
+//! #     Ok(bytes)
+//! # };
+//! let mut event_loop = server.handler(Room)?;
+//! # let handle = event_loop.handle();
+//! # let client = std::thread::spawn(move || {
+//! #     let bytes = client();
+//! #     handle.shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+//! #     bytes
+//! # });
+//! event_loop.run()?;
+//! # assert!(client.join().unwrap()?.starts_with(b"HTTP/1.1 101 "));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # The engine
+//!
+//! A [`Connection`] is one end, of either role. Here two of them talk without a socket:
+//!
+#![cfg_attr(feature = "getrandom", doc = "```")]
+#![cfg_attr(not(feature = "getrandom"), doc = "```ignore")]
+//! use framewire::handshake::{ClientRequest, Url};
+//! use framewire::{Accept, Config, Connection, Event, SystemEntropy};
+//!
+//! let config = Config::new();
+//! let request = ClientRequest::new(&Url::parse("ws://localhost/echo")?);
+//! let mut client = Connection::client(request, &config, SystemEntropy::new())?;
+//! let mut server = Connection::server(&config);
+//!
+//! while client.buffered_amount() > 0 {
+//!     // What a socket would carry there ...
+//!     let mut bytes = client.output().collect::<Vec<_>>().concat();
+//!     client.consume_output(bytes.len());
+//!     let mut input = &mut bytes[..];
+//!     while let Some(event) = server.receive(&mut input) {
+//!         match event {
+//!             Event::Request(_) => server.accept(Accept::new())?,
+//!             Event::Message(message) => server.send(message)?,
+//!             _ => {}
+//!         }
+//!     }
+//!     // ... and back.
+//!     let mut bytes = server.output().collect::<Vec<_>>().concat();
+//!     server.consume_output(bytes.len());
+//!     let mut input = &mut bytes[..];
+//!     while let Some(event) = client.receive(&mut input) {
+//!         match event {
+//!             Event::Open(_) => client.send("Hello")?,
+//!             Event::Message(message) => {
+//!                 assert_eq!(message.as_text(), Some("Hello"));
+//!                 client.close(1000, "")?;
+//!             }
+//!             _ => {}
+//!         }
+//!     }
+//! }
+//! assert!(server.wants_shutdown());
+//! assert!(server.receive_eof().was_clean() && client.receive_eof().was_clean());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Beneath it lie its parts, each of use alone: [`wire`] for frames, [`handshake`] for the HTTP upgrade,
+//! and [`deflate`] for compression.
+//!
+//! # Who is to blame
+//!
+//! The type of an error says it. A [`ProtocolError`] or a
+//! [`HandshakeError`](handshake::HandshakeError) is the peer's and comes as an [`Event`], after the right
+//! answer was queued; a [`SendError`] is the caller's, and nothing was sent. A close is no error: how a
+//! connection ended is its [`Outcome`], told exactly once.
+//!
+//! # Features
+//!
+//! | feature | default | brings |
+//! |---|---|---|
+//! | `mio` | yes | [`serve`], [`Server`], [`Handler`]: the event loop; [`Client`]. Turns `getrandom` on |
+//! | `deflate` | yes | permessage-deflate: [`deflate`], [`Config`]'s `deflate` |
+//! | `simdutf8` | yes | faster validation of text; without it, the standard library's |
+//! | `getrandom` | by `mio` | [`SystemEntropy`]; without it, bring an [`Entropy`] for clients |
+//!
+//! With none of them the engine is left: no I/O, no system call, three dependencies.
+//!
+#![cfg_attr(not(feature = "mio"), doc = "[`serve`]: #features")]
+#![cfg_attr(not(feature = "mio"), doc = "[`Client`]: #features")]
+#![cfg_attr(not(feature = "mio"), doc = "[`Handler`]: #features")]
+#![cfg_attr(not(feature = "mio"), doc = "[`Server`]: #features")]
+#![cfg_attr(not(feature = "mio"), doc = "[`EventLoop`]: #features")]
+#![cfg_attr(not(feature = "mio"), doc = "[`Handle`]: #features")]
+#![cfg_attr(not(feature = "deflate"), doc = "[`deflate`]: #features")]
+#![cfg_attr(not(feature = "getrandom"), doc = "[`SystemEntropy`]: #features")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(feature = "mio")]
@@ -13,6 +187,8 @@ pub mod handshake;
 mod protocol;
 #[cfg(feature = "mio")]
 mod pump;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod wire;
 
 #[cfg(feature = "mio")]
@@ -30,4 +206,13 @@ pub use protocol::{
     Fragment, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared, ProtocolError,
     ReservedBit, Role, SendError, State, Turn, Workspace,
 };
+#[cfg(feature = "tls")]
+pub use rustls;
+#[cfg(feature = "tls")]
+pub use tls::{TlsClient, TlsError, TlsServer};
 pub use wire::{CloseCode, CloseFrame};
+
+/// Compiles the programs of the README.
+#[cfg(all(doctest, feature = "mio"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

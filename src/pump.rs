@@ -6,11 +6,12 @@ use std::io::{self, IoSlice, Read, Write};
 use crate::protocol::{Chunks, Connection, Event};
 
 /// The most slices given to one vectored write.
-const SLICES: usize = 64;
+pub(crate) const SLICES: usize = 64;
 
 /// A byte stream that a connection runs over.
 pub(crate) trait Transport {
-    /// One read. A count that does not fill the buffer, with [`Stopped::Blocked`], has emptied it.
+    /// One read. [`Stopped::Blocked`] says that nothing is left, but perhaps the end: only with a count
+    /// of 0 will an event tell of everything that is still to come.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
 
     /// Appends up to `limit` bytes to `buffer`.
@@ -27,6 +28,36 @@ pub(crate) trait Transport {
 
     /// Ends the sending direction; the peer reads what was sent, and then the end.
     fn shutdown(&mut self) -> io::Result<()>;
+
+    /// Why TLS has failed, if it is spoken and has.
+    #[cfg(feature = "tls")]
+    fn tls_error(&self) -> Option<&crate::tls::TlsError> {
+        None
+    }
+}
+
+/// A socket that does not block.
+pub(crate) trait Stream: Read + Write {
+    /// Ends the sending direction; the peer reads what was sent, and then the end.
+    fn shutdown(&mut self) -> io::Result<()>;
+}
+
+impl<S: Stream> Transport for S {
+    fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+        read(self, buffer)
+    }
+
+    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
+        read_into(self, buffer, limit)
+    }
+
+    fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
+        write(self, slices)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        Stream::shutdown(self)
+    }
 }
 
 /// Why a read or a write came to its end, behind the count of the bytes that it moved.

@@ -1,5 +1,7 @@
 use std::fmt;
 use std::io;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
@@ -12,6 +14,8 @@ use super::{Client, Waits, dial};
 use crate::handshake::{ClientRequest, Url};
 use crate::protocol::{Config, Connection, SystemEntropy, Workspace};
 use crate::pump::Transport;
+#[cfg(feature = "tls")]
+use crate::tls::{self, TlsSocket};
 
 /// The settings of a client before it connects.
 ///
@@ -36,6 +40,10 @@ pub struct ClientBuilder {
     connect_timeout: Option<Duration>,
     redirects: u8,
     proxy: ProxyChoice,
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ClientConfig>>,
+    #[cfg(feature = "tls")]
+    tls_server_name: Option<String>,
 }
 
 /// Which proxy is used.
@@ -66,6 +74,10 @@ impl ClientBuilder {
             connect_timeout,
             redirects: 0,
             proxy: ProxyChoice::Environment,
+            #[cfg(feature = "tls")]
+            tls: None,
+            #[cfg(feature = "tls")]
+            tls_server_name: None,
         })
     }
 
@@ -123,6 +135,24 @@ impl ClientBuilder {
     /// [deadline of its own](Config::handshake_timeout), and each redirect has both anew.
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
+        self
+    }
+
+    /// Whom a `wss:` URL's server is trusted by and who the client says it is: a
+    /// [`TlsClient`](crate::TlsClient), or a [`rustls::ClientConfig`]. By default the roots of the web
+    /// are trusted.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: impl Into<Arc<rustls::ClientConfig>>) -> Self {
+        self.tls = Some(tls.into());
+        self
+    }
+
+    /// The name, or the IP address, that the server's certificate must have, and by which the server
+    /// chooses it; by default the host of the URL. Where a redirect leads to another host, that
+    /// host's name counts.
+    #[cfg(feature = "tls")]
+    pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
+        self.tls_server_name = Some(name.into());
         self
     }
 
@@ -191,13 +221,21 @@ impl ClientBuilder {
 
     /// Whether this build and these settings can reach this URL at all, asked before anything is sent.
     fn check_secure(&self, url: &Url) -> Result<(), ClientError> {
-        if url.is_secure() { Err(ClientError::TlsNotBuilt) } else { Ok(()) }
+        let built = cfg!(feature = "tls");
+        if url.is_secure() && !built { Err(ClientError::TlsNotBuilt) } else { Ok(()) }
     }
 
     /// Puts TLS around the socket, connected to the host of this URL, where the URL asks for it. The
     /// handshake of TLS is the transport's, done by its reads and writes: the socket does not block.
     fn secure(&self, socket: Socket, url: &Url) -> Result<Box<dyn Transport + Send>, ClientError> {
         self.check_secure(url)?;
+        #[cfg(feature = "tls")]
+        if url.is_secure() {
+            let config = self.tls.clone().unwrap_or_else(tls::default_config);
+            let name = self.tls_server_name.as_deref().filter(|_| url.host() == self.url.host());
+            let name = name.unwrap_or_else(|| url.host());
+            return Ok(Box::new(TlsSocket::client(config, name, socket)?));
+        }
         Ok(Box::new(socket))
     }
 
@@ -220,9 +258,9 @@ impl ClientBuilder {
                 _ => ClientError::Io(error),
             });
         };
-        let socket = dial_tcp(proxy.host(), proxy.port(), until)
+        let mut socket = dial_tcp(proxy.host(), proxy.port(), until)
             .map_err(|error| proxy::of_proxy(error.into()))?;
-        proxy.tunnel(&socket, url, self.config.settings().max_rejection_body, until)?;
+        proxy.tunnel(&mut socket, url, self.config.settings().max_rejection_body, until)?;
         Ok(socket)
     }
 }

@@ -6,6 +6,8 @@ use super::proxy::ProxyError;
 use super::redirect::RedirectError;
 use crate::handshake::{ClientRequestError, HandshakeError, Response, UrlError};
 use crate::protocol::{EntropyError, InvalidConfig, Outcome, ProtocolError, SendError};
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// Why a client could not connect, send or receive.
 #[non_exhaustive]
@@ -41,6 +43,10 @@ pub enum ClientError {
     Send(SendError),
     /// There is no entropy for masking keys.
     Entropy(EntropyError),
+    /// TLS failed: the server's certificate is not to be trusted, or the server refused, broke the
+    /// protocol of TLS, or does not speak it.
+    #[cfg(feature = "tls")]
+    Tls(TlsError),
     /// A `wss:` URL needs the feature `tls`, which this build does not have.
     TlsNotBuilt,
     /// This transport cannot be split: it has no second handle to wait with.
@@ -78,6 +84,8 @@ impl ClientError {
             Self::Io(error) | Self::Proxy(ProxyError::Io(error)) => is_passing(error.kind()),
             Self::TimedOut(waiting) => *waiting != Waiting::Read,
             Self::Lost(_) | Self::Handshake(HandshakeError::ResponseTruncated) => true,
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => matches!(error, TlsError::Ended),
             Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {
                 matches!(response.status(), 429 | 502..=504)
             }
@@ -140,6 +148,8 @@ impl fmt::Display for ClientError {
             Self::Lost(_) => f.write_str("the connection was lost without a closing handshake"),
             Self::Send(error) => error.fmt(f),
             Self::Entropy(error) => error.fmt(f),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => error.fmt(f),
             Self::TlsNotBuilt => f.write_str("wss: needs the feature \"tls\" of framewire"),
             Self::NotSplittable => f.write_str("this transport cannot be split"),
         }
@@ -159,6 +169,8 @@ impl std::error::Error for ClientError {
             Self::Protocol(error) => Some(error),
             Self::Send(error) => Some(error),
             Self::Entropy(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => Some(error),
             _ => None,
         }
     }
@@ -176,3 +188,5 @@ macro_rules! from {
 
 from!(UrlError => Url, ClientRequestError => Request, InvalidConfig => Config, io::Error => Io,
     HandshakeError => Handshake, SendError => Send, EntropyError => Entropy);
+#[cfg(feature = "tls")]
+from!(TlsError => Tls);

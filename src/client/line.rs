@@ -19,6 +19,9 @@ pub(super) struct Line {
     /// Nothing can be sent any more; reading still tells what the peer said last.
     is_broken: bool,
     outcome: Option<Outcome>,
+    /// What was wrong with TLS, if that has ended the connection.
+    #[cfg(feature = "tls")]
+    tls_error: Option<crate::tls::TlsError>,
     /// The deadline that ended the connection, if one did.
     expired: Option<Due>,
 }
@@ -34,6 +37,8 @@ impl Line {
             shut: false,
             is_broken: false,
             outcome: None,
+            #[cfg(feature = "tls")]
+            tls_error: None,
             expired: None,
         }
     }
@@ -45,6 +50,17 @@ impl Line {
     /// How the connection ended, once it has.
     pub(super) fn outcome(&self) -> Option<&Outcome> {
         self.outcome.as_ref()
+    }
+
+    /// What the end of the connection is to the caller who wanted more of it; `None` for a clean end,
+    /// or before the end.
+    pub(super) fn error(&self) -> Option<ClientError> {
+        let error = ClientError::of(self.outcome()?)?;
+        #[cfg(feature = "tls")]
+        if let (ClientError::Lost(_), Some(failure)) = (&error, &self.tls_error) {
+            return Some(ClientError::Tls(failure.clone()));
+        }
+        Some(error)
     }
 
     /// The deadline that ended the connection, if one did.
@@ -63,7 +79,7 @@ impl Line {
     pub(super) fn result_of_sending(&self) -> Result<(), ClientError> {
         match (self.expired, &self.outcome) {
             (Some(Due::Write), _) => Err(ClientError::TimedOut(Waiting::Write)),
-            (_, Some(outcome)) => ClientError::of(outcome).map_or(Ok(()), Err),
+            (_, Some(_)) => self.error().map_or(Ok(()), Err),
             (_, None) if self.is_broken => {
                 Err(ClientError::Lost(Outcome::Lost { sent: None, received: None }))
             }
@@ -97,7 +113,7 @@ impl Line {
         }
     }
 
-    /// Reads once and handles what came: whether anything did.
+    /// Reads once and handles what came: whether to read again before waiting.
     pub(super) fn read(
         &mut self,
         buffer: &mut [u8],
@@ -126,7 +142,8 @@ impl Line {
             }
         }
         self.settle();
-        count > 0 || self.outcome.is_some()
+        // Bytes of the transport's own may have been all that came.
+        count > 0 || stopped == Stopped::Done || self.outcome.is_some()
     }
 
     /// Writes what the transport takes, and draws the consequences of all that happened.
@@ -173,6 +190,10 @@ impl Line {
     /// transport any more.
     fn end(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
+        #[cfg(feature = "tls")]
+        if let Some(error) = self.transport.tls_error() {
+            self.tls_error = Some(error.clone());
+        }
         // Others may hold the socket, to wait for it.
         let _ = self.transport.shutdown();
         self.transport = Box::new(Gone);

@@ -191,7 +191,7 @@ impl Client {
             _ => {
                 // Nothing is owed to a server that refused, nor is the rest of its body of use.
                 let outcome = self.line.terminate();
-                Err(ClientError::of(&outcome).unwrap_or(ClientError::Lost(outcome)))
+                Err(self.line.error().unwrap_or(ClientError::Lost(outcome)))
             }
         }
     }
@@ -343,11 +343,8 @@ impl Client {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
-            if let Some(outcome) = self.line.outcome() {
-                return match ClientError::of(outcome) {
-                    None => Ok(None),
-                    Some(error) => Err(error),
-                };
+            if self.line.outcome().is_some() {
+                return self.line.error().map_or(Ok(None), Err);
             }
             self.step(until)?;
         }

@@ -7,17 +7,17 @@ use super::wait::{PollWait, Wait};
 /// A socket that does not block, used as if it did until a time has come; for what is said before the
 /// WebSocket's own handshake.
 pub(super) struct Patient<'s> {
-    socket: &'s Socket,
+    socket: &'s mut Socket,
     wait: PollWait,
     until: Option<Instant>,
 }
 
 impl<'s> Patient<'s> {
-    pub(super) fn new(socket: &'s Socket, until: Option<Instant>) -> io::Result<Self> {
-        Ok(Self { socket, wait: socket.waiter()?, until })
+    pub(super) fn new(socket: &'s mut Socket, until: Option<Instant>) -> io::Result<Self> {
+        Ok(Self { wait: socket.waiter()?, socket, until })
     }
 
-    fn repeat<T>(&mut self, mut step: impl FnMut(&Socket) -> io::Result<T>) -> io::Result<T> {
+    fn repeat<T>(&mut self, mut step: impl FnMut(&mut Socket) -> io::Result<T>) -> io::Result<T> {
         loop {
             match step(self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -33,13 +33,13 @@ impl<'s> Patient<'s> {
 
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.repeat(|mut socket| socket.read(buffer))
+        self.repeat(|socket| socket.read(buffer))
     }
 }
 
 impl Write for Patient<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.repeat(|mut socket| socket.write(buffer))
+        self.repeat(|socket| socket.write(buffer))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -144,7 +144,7 @@ impl Proxy {
     /// Has the proxy at the other end of `socket` connect to the server of `url`.
     pub(super) fn tunnel(
         &self,
-        socket: &Socket,
+        socket: &mut Socket,
         url: &Url,
         max_body: usize,
         until: Option<Instant>,

@@ -148,7 +148,8 @@ impl Reconnecting {
         if self.client.as_ref().is_some_and(|client| client.outcome().is_some()) {
             // The end came while sending, or in the caller's hands.
             let outcome = self.client.as_ref().and_then(|client| client.outcome().cloned());
-            self.lose(outcome.as_ref().and_then(ClientError::of), outcome)?;
+            let error = self.client.as_ref().and_then(|client| client.line.error());
+            self.lose(error, outcome)?;
         }
         self.establish()?;
         self.client.as_mut().ok_or(ClientError::Send(SendError::Closed))

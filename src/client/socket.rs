@@ -4,8 +4,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use super::wait::PollWait;
-use crate::protocol::Chunks;
-use crate::pump::{self, Stopped, Transport};
+use crate::pump::Stream;
 
 /// A connected socket that does not block; [`PollWait`] waits for it.
 #[derive(Debug)]
@@ -35,30 +34,30 @@ impl Socket {
     }
 }
 
-impl Read for &Socket {
+impl Read for Socket {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => (&mut &*stream).read(buffer),
+            Self::Tcp(stream) => stream.read(buffer),
             #[cfg(unix)]
-            Socket::Unix(stream) => (&mut &*stream).read(buffer),
+            Self::Unix(stream) => stream.read(buffer),
         }
     }
 }
 
-impl Write for &Socket {
+impl Write for Socket {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => (&mut &*stream).write(buffer),
+            Self::Tcp(stream) => stream.write(buffer),
             #[cfg(unix)]
-            Socket::Unix(stream) => (&mut &*stream).write(buffer),
+            Self::Unix(stream) => stream.write(buffer),
         }
     }
 
     fn write_vectored(&mut self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         match self {
-            Socket::Tcp(stream) => (&mut &*stream).write_vectored(slices),
+            Self::Tcp(stream) => stream.write_vectored(slices),
             #[cfg(unix)]
-            Socket::Unix(stream) => (&mut &*stream).write_vectored(slices),
+            Self::Unix(stream) => stream.write_vectored(slices),
         }
     }
 
@@ -67,19 +66,7 @@ impl Write for &Socket {
     }
 }
 
-impl Transport for Socket {
-    fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
-        pump::read(&mut &*self, buffer)
-    }
-
-    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
-        pump::read_into(&mut &*self, buffer, limit)
-    }
-
-    fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
-        pump::write(&mut &*self, slices)
-    }
-
+impl Stream for Socket {
     fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),

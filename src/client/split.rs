@@ -107,11 +107,8 @@ impl ClientReader {
                     self.events.append(events);
                     continue;
                 }
-                if let Some(outcome) = line.outcome() {
-                    return match ClientError::of(outcome) {
-                        None => Ok(None),
-                        Some(error) => Err(error),
-                    };
+                if line.outcome().is_some() {
+                    return line.error().map_or(Ok(None), Err);
                 }
                 if line.read(&mut self.buffer, &mut self.events) || !self.events.is_empty() {
                     continue;

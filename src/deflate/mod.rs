@@ -33,6 +33,8 @@
 //! # Ok::<(), framewire::deflate::InflateError>(())
 //! ```
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod codec;
 mod compressors;
 mod config;

@@ -4,6 +4,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::handshake::Request;
 use crate::protocol::{Config, Connection, Deadlines, Prepared, SendError, State, Turn, Workspace};
+use crate::pump::Transport;
 
 use super::handle::Handle;
 use super::peer::{Peer, Sent};
@@ -39,7 +40,7 @@ pub(super) struct Slot<S> {
     /// The earliest time at which the timers will look at this connection.
     pub(super) timer: Option<std::time::Duration>,
     /// What was read and may not be taken yet: reading stopped behind it.
-    pub(super) unread: Vec<u8>,
+    pub(super) unread: Unread,
     /// What the transport did in this turn.
     pub(super) turn: Turn,
     /// How many bytes were read and thrown away since the sending direction was ended.
@@ -53,6 +54,9 @@ pub(super) struct Slot<S> {
     pub(super) readable: bool,
     /// The peer has ended its direction, so that no event will tell of what is still to be read.
     pub(super) read_closed: bool,
+    /// All that the peer sent before it ended its direction was read; what is queued for it still goes
+    /// out.
+    pub(super) ended: bool,
     /// The socket takes nothing more, until an event says that it does.
     pub(super) blocked: bool,
     /// Events for writing are asked for.
@@ -65,6 +69,28 @@ pub(super) struct Slot<S> {
     pub(super) unfinished: bool,
 }
 
+/// Bytes that were read and wait. Who takes one message at a time, pausing behind each, must not move
+/// all the others each time: hence a cursor.
+#[derive(Debug, Default)]
+pub(super) struct Unread {
+    pub(super) bytes: Vec<u8>,
+    pub(super) taken: usize,
+}
+
+impl Unread {
+    pub(super) fn is_empty(&self) -> bool {
+        self.taken == self.bytes.len()
+    }
+
+    /// Keeps the last `left` bytes of `input`, which came behind those that wait.
+    #[inline]
+    pub(super) fn keep(&mut self, input: &[u8], left: usize) {
+        if left > 0 {
+            self.bytes.extend_from_slice(&input[input.len() - left..]);
+        }
+    }
+}
+
 impl<S> Slot<S> {
     pub(super) fn new(connection: Connection, socket: Socket, deadlines: Deadlines) -> Self {
         Self {
@@ -74,7 +100,7 @@ impl<S> Slot<S> {
             request: None,
             deadlines,
             timer: None,
-            unread: Vec::new(),
+            unread: Unread::default(),
             turn: Turn::default(),
             drained: 0,
             paused: false,
@@ -82,6 +108,7 @@ impl<S> Slot<S> {
             doomed: false,
             readable: false,
             read_closed: false,
+            ended: false,
             blocked: false,
             watching: false,
             shut: false,
@@ -91,10 +118,12 @@ impl<S> Slot<S> {
     }
 
     /// Whether nothing may be read for now: the application said so, has to decide, or must first get
-    /// rid of output.
+    /// rid of output. A pause ends with the Close: without reading there is no closing handshake.
     #[inline]
     pub(super) fn is_stopped(&self) -> bool {
-        self.paused || self.connection.is_congested() || self.connection.awaits_decision()
+        (self.paused && self.connection.state() == State::Open)
+            || self.connection.is_congested()
+            || self.connection.awaits_decision()
     }
 
     #[inline]
@@ -115,7 +144,8 @@ impl<S> Slot<S> {
     /// Asks for events for writing while output waits, and only then.
     #[inline]
     pub(super) fn watch_writing(&mut self, registry: &Registry, id: PeerId) {
-        let waits = self.connection.buffered_amount() > 0 && !self.doomed;
+        let flushed = self.connection.buffered_amount() == 0 && self.socket.is_flushed();
+        let waits = !flushed && !self.doomed;
         if self.watching != waits {
             let readable = Interest::READABLE;
             let interest = if waits { readable | Interest::WRITABLE } else { readable };

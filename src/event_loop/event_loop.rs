@@ -8,17 +8,18 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 
 use crate::handshake::{Request, Response};
-use crate::protocol::{Connection, Deadlines, Event, Outcome, Prepared, State};
+use crate::protocol::{Connection, Deadlines, Event, Outcome, Prepared, State, Turn};
+use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 use crate::wire::CloseFrame;
 
-use super::core::{Core, Slot, token};
+use super::core::{Core, Slot, Unread, token};
 use super::handle::{Command, Commands, Handle, handle};
 use super::handler::{Decision, Handler};
 use super::peer::Peer;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
 use super::timers::Timers;
-use super::transport::{Listener, Socket, Stopped};
+use super::transport::{Listener, Socket};
 
 /// The room that one read of a socket gets; shared by all connections.
 const READ_ROOM: usize = 512 * 1024;
@@ -28,6 +29,9 @@ const MAX_DRAINED: u32 = 4 * 1024 * 1024;
 
 /// How many connections are accepted before those that are there get their turn.
 const ACCEPTS_A_TURN: usize = 256;
+
+/// How many orders of other threads are carried out before the connections get their turn.
+const COMMANDS_A_TURN: usize = 4096;
 
 /// How long accepting pauses when the system has no more sockets to give.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -46,6 +50,8 @@ pub struct EventLoop<H: Handler> {
     poll: Poll,
     events: Events,
     commands: Commands,
+    /// Orders may wait that nobody wakes the loop for again.
+    more_commands: bool,
     listeners: Vec<Listening>,
     max_connections: usize,
     buffer: Vec<u8>,
@@ -103,6 +109,7 @@ impl<H: Handler> EventLoop<H> {
             poll,
             events: Events::with_capacity(1024),
             commands,
+            more_commands: false,
             listeners: listening,
             max_connections,
             buffer: vec![0; READ_ROOM],
@@ -215,7 +222,8 @@ impl<H: Handler> EventLoop<H> {
 
     /// How long the loop may sleep; `None` for until something happens.
     fn until_next(&self) -> Option<Duration> {
-        if !self.unfinished.is_empty()
+        if self.more_commands
+            || !self.unfinished.is_empty()
             || !self.core.unsettled.is_empty()
             || (self.accept_again.is_none() && self.listeners.iter().any(|l| l.ready))
         {
@@ -256,14 +264,11 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    fn add(&mut self, mut socket: Socket) {
+    fn add(&mut self, socket: Socket) {
         if self.core.slots.len() >= self.max_connections {
             let mut refusal = Vec::new();
             Response::service_unavailable().encode(&mut refusal);
-            // There is no room to wait for this peer: it gets what fits into its socket.
-            let _ = socket.write([&refusal[..]].into_iter());
-            let _ = socket.shutdown();
-            return;
+            return socket.refuse(&refusal, &mut self.buffer);
         }
         let connection = Connection::server(&self.core.config);
         let slot = Slot::new(connection, socket, Deadlines::new(self.now));
@@ -289,8 +294,8 @@ impl<H: Handler> EventLoop<H> {
 
     fn begin(&mut self, id: PeerId) {
         self.core.current = Some(id);
-        let workspace = self.core.workspace.take().unwrap_or_default();
         if let Some(slot) = self.core.slots.get_mut(id) {
+            let workspace = self.core.workspace.take().unwrap_or_default();
             self.core.workspace = slot.connection.lend(workspace);
         }
     }
@@ -315,15 +320,7 @@ impl<H: Handler> EventLoop<H> {
             && !slot.is_stopped()
         {
             let Slot { connection, socket, .. } = slot;
-            let direct = connection.receive_direct(|payload, missing| {
-                let (count, stopped) = socket.read_into(payload, missing.min(READ_ROOM));
-                (count, stopped, missing > READ_ROOM)
-            });
-            let is_direct = direct.is_some();
-            let ((count, stopped, share_used), event) = direct.unwrap_or_else(|| {
-                let (count, stopped) = socket.read(&mut buffer);
-                ((count, stopped, true), None)
-            });
+            let Filled { count, stopped, bytes } = pump::fill(connection, socket, &mut buffer);
             slot.turn.received |= count > 0;
             // Where the peer has ended its direction no further event comes: read on to the end.
             slot.readable = stopped == Stopped::Done || slot.read_closed;
@@ -331,21 +328,28 @@ impl<H: Handler> EventLoop<H> {
                 slot.drained = slot.drained.saturating_add(count as u32);
                 slot.doomed |= slot.drained > MAX_DRAINED;
             }
-            match event {
-                Some(event) => self.dispatch(id, event),
-                None if is_direct => {}
-                None => self.receive(id, &mut buffer[..count]),
-            }
+            let share_used = match bytes {
+                Bytes::Buffered => {
+                    let left = self.receive(id, &mut buffer[..count]);
+                    if let Some(slot) = self.core.slots.get_mut(id) {
+                        slot.unread.keep(&buffer[..count], left);
+                    }
+                    true
+                }
+                Bytes::Direct(None) => true,
+                Bytes::Direct(Some(event)) => {
+                    self.dispatch(id, event);
+                    count == READ_ROOM
+                }
+            };
             match stopped {
                 Stopped::Done if share_used => {
                     self.read_later(id);
                     break;
                 }
                 Stopped::Done | Stopped::Blocked => {}
-                Stopped::Eof | Stopped::Broken => {
-                    self.end(id, stopped);
-                    break;
-                }
+                Stopped::Eof => self.end_of_input(id),
+                Stopped::Broken => self.broken(id),
             }
         }
         self.buffer = buffer;
@@ -365,29 +369,31 @@ impl<H: Handler> EventLoop<H> {
             && !slot.unread.is_empty()
             && !slot.is_stopped()
         {
-            let mut unread = mem::take(&mut slot.unread);
-            self.receive(id, &mut unread);
+            let Unread { mut bytes, taken } = mem::take(&mut slot.unread);
+            let left = self.receive(id, &mut bytes[taken..]);
+            if left > 0
+                && let Some(slot) = self.core.slots.get_mut(id)
+            {
+                let taken = bytes.len() - left;
+                slot.unread = Unread { bytes, taken };
+            }
         }
     }
 
-    /// Gives bytes to the connection and its events to the handler.
-    fn receive(&mut self, id: PeerId, mut input: &mut [u8]) {
+    /// Gives bytes to the connection and its events to the handler. Returns how many bytes at the end
+    /// are left, since reading stopped before them.
+    fn receive(&mut self, id: PeerId, mut input: &mut [u8]) -> usize {
         while let Some(slot) = self.core.slots.get_mut(id) {
             if slot.doomed {
-                return;
+                return 0;
             }
             if slot.is_stopped() {
-                slot.unread.extend_from_slice(input);
-                return;
+                break;
             }
             let Some(event) = slot.connection.receive(&mut input) else { break };
             self.dispatch(id, event);
         }
-        if !input.is_empty()
-            && let Some(slot) = self.core.slots.get_mut(id)
-        {
-            slot.unread.extend_from_slice(input);
-        }
+        input.len()
     }
 
     #[inline]
@@ -463,6 +469,7 @@ impl<H: Handler> EventLoop<H> {
 impl<H: Handler> EventLoop<H> {
     /// Writes what there is, and draws the consequences of all that happened in the turn.
     fn settle(&mut self, id: PeerId) {
+        let mut drained = false;
         loop {
             self.write(id);
             let Some(slot) = self.core.slots.get_mut(id) else { return };
@@ -471,14 +478,24 @@ impl<H: Handler> EventLoop<H> {
                 let outcome = slot.connection.terminate();
                 return self.remove(id, &outcome);
             }
-            if slot.backpressure && slot.connection.is_drained() {
-                slot.backpressure = false;
-                if slot.session.is_some() && slot.connection.state() == State::Open {
-                    self.handler.on_drain(&mut Peer::new(&mut self.core, id));
-                    continue;
-                }
+            if slot.ended && slot.connection.buffered_amount() == 0 {
+                let outcome = slot.connection.receive_eof();
+                return self.remove(id, &outcome);
             }
-            break;
+            if !slot.backpressure || !slot.connection.is_drained() {
+                break;
+            }
+            if drained {
+                // A peer may take as fast as `on_drain` sends; the others are served in between.
+                self.core.settle_later(id);
+                break;
+            }
+            slot.backpressure = false;
+            if slot.ended || slot.session.is_none() || slot.connection.state() != State::Open {
+                break;
+            }
+            drained = true;
+            self.handler.on_drain(&mut Peer::new(&mut self.core, id));
         }
         let Some(slot) = self.core.slots.get_mut(id) else { return };
         if !slot.shut && slot.connection.wants_shutdown() {
@@ -488,6 +505,9 @@ impl<H: Handler> EventLoop<H> {
                 let outcome = slot.connection.terminate();
                 return self.remove(id, &outcome);
             }
+            // What the transport itself has to say last may have to wait.
+            slot.blocked |= !slot.socket.is_flushed();
+            slot.watch_writing(&self.core.registry, id);
         }
         let turn = mem::take(&mut slot.turn);
         slot.deadlines.observe(&slot.connection, self.now, turn);
@@ -500,15 +520,11 @@ impl<H: Handler> EventLoop<H> {
 
     fn write(&mut self, id: PeerId) {
         let Some(slot) = self.core.slots.get_mut(id) else { return };
-        while slot.connection.buffered_amount() > 0 && !slot.blocked && !slot.doomed {
-            let (count, stopped) = slot.socket.write(slot.connection.output());
+        if !slot.blocked && !slot.doomed {
+            let (count, stopped) = pump::flush(&mut slot.connection, &mut slot.socket);
             slot.turn.sent |= count > 0;
-            slot.connection.consume_output(count);
-            match stopped {
-                Stopped::Done => {}
-                Stopped::Blocked => slot.blocked = true,
-                Stopped::Eof | Stopped::Broken => slot.doomed = true,
-            }
+            slot.blocked = stopped == Stopped::Blocked;
+            slot.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
         }
         slot.watch_writing(&self.core.registry, id);
     }
@@ -531,6 +547,11 @@ impl<H: Handler> EventLoop<H> {
                 continue;
             }
             slot.timer = None;
+            if slot.is_stopped() {
+                // It is not the peer's silence if nobody listens.
+                let turn = Turn { received: true, ..Turn::default() };
+                slot.deadlines.observe(&slot.connection, self.now, turn);
+            }
             let mut expired = false;
             while let Some(due) = slot.deadlines.due(&slot.connection, self.now) {
                 slot.connection.expire(due);
@@ -551,15 +572,19 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    /// The transport has ended.
-    fn end(&mut self, id: PeerId, end: Stopped) {
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        slot.readable = false;
-        let outcome = match end {
-            Stopped::Eof => slot.connection.receive_eof(),
-            _ => slot.connection.terminate(),
-        };
-        self.remove(id, &outcome);
+    /// The peer has ended its direction. It may still read: what is queued goes out first.
+    fn end_of_input(&mut self, id: PeerId) {
+        if let Some(slot) = self.core.slots.get_mut(id) {
+            (slot.readable, slot.read_closed, slot.ended) = (false, false, true);
+        }
+    }
+
+    /// The transport is broken.
+    fn broken(&mut self, id: PeerId) {
+        if let Some(slot) = self.core.slots.get_mut(id) {
+            let outcome = slot.connection.terminate();
+            self.remove(id, &outcome);
+        }
     }
 
     /// Tells the handler how the connection ended, and forgets it.
@@ -595,17 +620,21 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn settle_all(&mut self) {
-        // Settling calls the handler, which may change further connections.
-        while !self.core.unsettled.is_empty() {
-            for id in mem::take(&mut self.core.unsettled) {
-                self.settle_turn(id);
-            }
+        // Settling calls the handler, which may change further connections. Those wait for the next
+        // turn, which comes at once: two that send to each other in `on_drain` would never end.
+        for id in mem::take(&mut self.core.unsettled) {
+            self.settle_turn(id);
         }
     }
 
     fn carry_out_commands(&mut self) {
         self.commands.look();
-        while let Some(command) = self.commands.take() {
+        self.more_commands = true;
+        for _ in 0..COMMANDS_A_TURN {
+            let Some(command) = self.commands.take() else {
+                self.more_commands = false;
+                break;
+            };
             match command {
                 Command::Send(id, prepared) => {
                     if let Some(mut peer) = self.core.peer(id) {
@@ -641,5 +670,50 @@ impl<H: Handler> EventLoop<H> {
             self.close(id, &close);
         }
         self.shutdown = Some(self.now.saturating_add(deadline));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Shutdown, TcpStream};
+    use std::thread;
+
+    use super::*;
+
+    fn answer_to(said: &'static [u8]) -> Vec<u8> {
+        let server = Server::bind("127.0.0.1:0").unwrap();
+        let address = server.local_address().unwrap();
+        let mut event_loop = server
+            .on_message(|peer, message| {
+                peer.send(message);
+            })
+            .unwrap();
+        let handle = event_loop.handle();
+        let client = thread::spawn(move || {
+            let mut answer = Vec::new();
+            let result = TcpStream::connect(address).and_then(|mut stream| {
+                stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+                stream.write_all(said)?;
+                stream.shutdown(Shutdown::Write)?;
+                stream.read_to_end(&mut answer)
+            });
+            handle.shutdown(1001, "", Duration::ZERO).unwrap();
+            result.map(|_| answer)
+        });
+        event_loop.run().unwrap();
+        client.join().unwrap().unwrap()
+    }
+
+    #[test]
+    fn a_peer_that_has_ended_its_direction_is_still_answered() {
+        let answer = answer_to(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert!(answer.starts_with(b"HTTP/1.1 426 "), "{}", answer.escape_ascii());
+        let answer = answer_to(
+            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\
+            \x81\x82\0\0\0\0hi\x88\x82\0\0\0\0\x03\xe8",
+        );
+        assert!(answer.ends_with(b"\x81\x02hi\x88\x02\x03\xe8"), "{}", answer.escape_ascii());
     }
 }

@@ -1,4 +1,20 @@
-//! Sockets, clocks and entropy: the mio loop that drives connections.
+//! Sockets, clock and threads: the mio loop that drives connections.
+//!
+//! ```text
+//!   Server ──handler()──► EventLoop ◄──commands── Handle (any thread)
+//!                             │ a turn: lend, read, dispatch, write, reclaim
+//!                             ▼
+//!        Core: Slots ── Slot: Connection + Socket + Deadlines + Session
+//!                             ▲
+//!   Handler ◄──── Peer ───────┘ one connection, during a call
+//! ```
+//!
+//! mio tells of a change once. So a socket is read until it is empty, or the connection is put down for
+//! the next turn; readiness for writing is asked for only while output waits. Whatever is changed during a
+//! turn, by a handler or a [`Handle`], is settled at its end: written, watched, timed, or removed.
+//!
+//! **Invariant.** No rule of the RFC is here: the engine knows them all. What one connection does ends no
+//! other and not the loop, and nothing blocks but the wait for events.
 
 mod core;
 #[allow(clippy::module_inception, reason = "the loop is what the module is about")]

@@ -188,6 +188,20 @@ impl<S> Peer<'_, S> {
         self.slot().socket.local_address()
     }
 
+    /// What TLS knows of the peer: its certificate, the name it asked for, the version and the cipher
+    /// agreed on; `None` where TLS is not spoken.
+    ///
+    /// ```no_run
+    /// # use framewire::Peer;
+    /// fn is_known(peer: &Peer<'_>) -> bool {
+    ///     peer.tls().is_some_and(|tls| tls.peer_certificates().is_some())
+    /// }
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(&self) -> Option<&rustls::ServerConnection> {
+        self.slot().socket.tls()
+    }
+
     #[inline]
     fn queue(&mut self, write: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Sent {
         self.change(|slot| slot.queue(write))

@@ -2,6 +2,8 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::Path;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 
 use crate::protocol::{Config, Message};
 
@@ -96,6 +98,24 @@ impl Server {
     /// Serves the sockets of another server too, with the settings of this one.
     pub fn and(mut self, other: Self) -> Self {
         self.listeners.extend(other.listeners);
+        self
+    }
+
+    /// Speaks TLS, and so `wss:`, on the sockets of this server: with a
+    /// [`TlsServer`](crate::TlsServer), or a [`rustls::ServerConfig`]. Those that
+    /// [`and`](Self::and) adds later keep what they have.
+    ///
+    /// ```no_run
+    /// use framewire::{Server, TlsServer};
+    ///
+    /// let tls = TlsServer::from_pem_files("chain.pem", "key.pem")?;
+    /// let server = Server::bind("0.0.0.0:443")?.tls(tls).and(Server::bind("127.0.0.1:80")?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: impl Into<Arc<rustls::ServerConfig>>) -> Self {
+        let config = tls.into();
+        self.listeners = self.listeners.into_iter().map(|one| one.with_tls(&config)).collect();
         self
     }
 

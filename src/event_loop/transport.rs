@@ -1,5 +1,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 
 use mio::event::Source;
 use mio::net::{TcpListener, TcpStream};
@@ -7,9 +9,22 @@ use mio::net::{TcpListener, TcpStream};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use crate::protocol::Chunks;
+use crate::pump::{self, Stopped, Stream, Transport};
+#[cfg(feature = "tls")]
+use crate::tls::{TlsError, TlsSocket};
+
 /// A connected socket of any kind that the loop serves.
 #[derive(Debug)]
 pub(super) enum Socket {
+    Plain(Plain),
+    #[cfg(feature = "tls")]
+    Tls(Box<TlsSocket<Plain>>),
+}
+
+/// A connected socket as the system gives it.
+#[derive(Debug)]
+pub(super) enum Plain {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
@@ -21,94 +36,134 @@ pub(super) enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
     Unix(UnixListener),
+    /// One whose connections begin with the handshake of TLS.
+    #[cfg(feature = "tls")]
+    Tls(Box<Self>, Arc<rustls::ServerConfig>),
 }
 
-/// Why a read or a write came to its end, behind the count of the bytes that it moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stopped {
-    /// All that was asked for was moved; there may be more.
-    Done,
-    /// The socket has, or takes, nothing more for now; an event will tell when it does.
-    Blocked,
-    /// The peer has ended its direction.
-    Eof,
-    /// The connection is broken.
-    Broken,
-}
+impl Socket {
+    fn plain(&self) -> &Plain {
+        match self {
+            Self::Plain(plain) => plain,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.get_ref(),
+        }
+    }
 
-impl Stopped {
-    fn by(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::WouldBlock { Self::Blocked } else { Self::Broken }
+    fn plain_mut(&mut self) -> &mut Plain {
+        match self {
+            Self::Plain(plain) => plain,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.get_mut(),
+        }
+    }
+
+    /// Says one thing and hangs up, as far as that goes without waiting: over TLS, which begins with a
+    /// handshake, nothing can be said.
+    pub(super) fn refuse(mut self, refusal: &[u8], room: &mut [u8]) {
+        // Who is turned away gets what fits into the socket; an error would change nothing. What it has
+        // said is read first, or the system would throw the answer away with it.
+        match &mut self {
+            Self::Plain(plain) => {
+                let _ = pump::read(plain, room);
+                let _ = pump::retry(|| Write::write(plain, refusal));
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(_) => {}
+        }
+        let _ = Stream::shutdown(self.plain_mut());
+    }
+
+    #[cfg(feature = "tls")]
+    pub(super) fn tls(&self) -> Option<&rustls::ServerConnection> {
+        match self {
+            Self::Tls(tls) => match tls.session() {
+                rustls::Connection::Server(session) => Some(session),
+                rustls::Connection::Client(_) => None,
+            },
+            Self::Plain(_) => None,
+        }
+    }
+
+    pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
+        self.plain().peer_address()
+    }
+
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        self.plain().local_address()
+    }
+
+    pub(super) fn source(&mut self) -> &mut dyn Source {
+        match self.plain_mut() {
+            Plain::Tcp(stream) => stream,
+            #[cfg(unix)]
+            Plain::Unix(stream) => stream,
+        }
     }
 }
 
-/// The most slices given to one vectored write.
-const SLICES: usize = 64;
+macro_rules! delegate {
+    ($socket:expr, $inner:ident => $call:expr) => {
+        match $socket {
+            Self::Plain($inner) => $call,
+            #[cfg(feature = "tls")]
+            Self::Tls($inner) => {
+                let $inner = &mut **$inner;
+                $call
+            }
+        }
+    };
+}
 
-impl Socket {
-    /// One `read`. A count that does not fill the buffer has emptied the socket: the next byte brings a
-    /// new event.
-    pub(super) fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
-        let result = retry(|| match self {
+impl Transport for Socket {
+    #[inline]
+    fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+        delegate!(self, inner => Transport::read(inner, buffer))
+    }
+
+    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
+        delegate!(self, inner => inner.read_into(buffer, limit))
+    }
+
+    #[inline]
+    fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
+        delegate!(self, inner => Transport::write(inner, slices))
+    }
+
+    #[inline]
+    fn is_flushed(&self) -> bool {
+        match self {
+            Self::Plain(_) => true,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.is_flushed(),
+        }
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        delegate!(self, inner => Transport::shutdown(inner))
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls_error(&self) -> Option<&TlsError> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.tls_error(),
+        }
+    }
+}
+
+impl Read for Plain {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
             Self::Tcp(stream) => stream.read(buffer),
             #[cfg(unix)]
             Self::Unix(stream) => stream.read(buffer),
-        });
-        match result {
-            Ok(0) => (0, Stopped::Eof),
-            Ok(count) if count == buffer.len() => (count, Stopped::Done),
-            Ok(count) => (count, Stopped::Blocked),
-            Err(error) => (0, Stopped::by(&error)),
         }
     }
+}
 
-    /// Appends up to `limit` bytes to `buffer`, with as many reads as it takes.
-    pub(super) fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
-        let before = buffer.len();
-        let result = match self {
-            Self::Tcp(stream) => stream.take(limit as u64).read_to_end(buffer),
-            #[cfg(unix)]
-            Self::Unix(stream) => stream.take(limit as u64).read_to_end(buffer),
-        };
-        // What came before an error is in the buffer all the same.
-        let count = buffer.len() - before;
-        let stopped = match result {
-            Ok(_) if count == limit => Stopped::Done,
-            Ok(_) => Stopped::Eof,
-            Err(error) => Stopped::by(&error),
-        };
-        (count, stopped)
-    }
-
-    /// One write of all these slices together.
-    pub(super) fn write<'a>(
-        &mut self,
-        mut slices: impl Iterator<Item = &'a [u8]>,
-    ) -> (usize, Stopped) {
-        let Some(first) = slices.next() else { return (0, Stopped::Done) };
-        let (written, total) = match slices.next() {
-            None => (retry(|| self.write_one(first)), first.len()),
-            Some(second) => {
-                let mut room = [IoSlice::new(&[]); SLICES];
-                let mut count = 0;
-                let mut total = 0;
-                for slice in [first, second].into_iter().chain(slices).take(SLICES) {
-                    room[count] = IoSlice::new(slice);
-                    count += 1;
-                    total += slice.len();
-                }
-                (retry(|| self.write_many(&room[..count])), total)
-            }
-        };
-        match written {
-            Ok(written) if written == total => (written, Stopped::Done),
-            // A short write says that the socket is full; asking it again would only say so once more.
-            Ok(written) => (written, Stopped::Blocked),
-            Err(error) => (0, Stopped::by(&error)),
-        }
-    }
-
-    fn write_one(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Write for Plain {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write(bytes),
             #[cfg(unix)]
@@ -116,7 +171,7 @@ impl Socket {
         }
     }
 
-    fn write_many(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.write_vectored(slices),
             #[cfg(unix)]
@@ -124,16 +179,23 @@ impl Socket {
         }
     }
 
-    /// Ends the sending direction; the peer reads what was sent, and then the end.
-    pub(super) fn shutdown(&self) -> io::Result<()> {
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stream for Plain {
+    fn shutdown(&mut self) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             #[cfg(unix)]
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
         }
     }
+}
 
-    pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
+impl Plain {
+    fn peer_address(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr(),
             #[cfg(unix)]
@@ -141,39 +203,48 @@ impl Socket {
         }
     }
 
-    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+    fn local_address(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
             #[cfg(unix)]
             Self::Unix(_) => Err(no_address()),
         }
     }
-
-    pub(super) fn source(&mut self) -> &mut dyn Source {
-        match self {
-            Self::Tcp(stream) => stream,
-            #[cfg(unix)]
-            Self::Unix(stream) => stream,
-        }
-    }
 }
 
 impl Listener {
+    /// Puts TLS behind this listener, unless it is there already.
+    #[cfg(feature = "tls")]
+    pub(super) fn with_tls(self, config: &Arc<rustls::ServerConfig>) -> Self {
+        match self {
+            Self::Tls(..) => self,
+            plain => Self::Tls(Box::new(plain), Arc::clone(config)),
+        }
+    }
+
     /// The next connection, ready to be registered.
     pub(super) fn accept(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp(listener) => {
-                let (stream, _) = retry(|| listener.accept())?;
+                let (stream, _) = pump::retry(|| listener.accept())?;
                 // A frame that waits for the answer to an earlier one is what Nagle's algorithm makes
                 // of small messages. A socket that refuses works all the same.
                 let _ = stream.set_nodelay(true);
-                Ok(Socket::Tcp(stream))
+                Ok(Socket::Plain(Plain::Tcp(stream)))
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
-                let (stream, _) = retry(|| listener.accept())?;
-                Ok(Socket::Unix(stream))
+                let (stream, _) = pump::retry(|| listener.accept())?;
+                Ok(Socket::Plain(Plain::Unix(stream)))
             }
+            #[cfg(feature = "tls")]
+            Self::Tls(listener, config) => match listener.accept()? {
+                Socket::Plain(plain) => {
+                    let tls = TlsSocket::server(Arc::clone(config), plain);
+                    Ok(Socket::Tls(Box::new(tls.map_err(io::Error::other)?)))
+                }
+                tls => Ok(tls),
+            },
         }
     }
 
@@ -182,6 +253,8 @@ impl Listener {
             Self::Tcp(listener) => listener.local_addr(),
             #[cfg(unix)]
             Self::Unix(_) => Err(no_address()),
+            #[cfg(feature = "tls")]
+            Self::Tls(listener, _) => listener.local_address(),
         }
     }
 
@@ -190,6 +263,13 @@ impl Listener {
             Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
             #[cfg(unix)]
             Self::Unix(listener) => registry.register(listener, token, Interest::READABLE),
+            #[cfg(feature = "tls")]
+            Self::Tls(listener, config) => {
+                // A configuration that cannot work is better found out now than at every connection.
+                rustls::ServerConnection::new(Arc::clone(config))
+                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+                listener.register(registry, token)
+            }
         }
     }
 }
@@ -197,13 +277,4 @@ impl Listener {
 #[cfg(unix)]
 fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "a Unix-domain socket has no IP address")
-}
-
-fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
 }

@@ -15,6 +15,8 @@
 //! **Invariant.** The same bytes give the same value or the same error, however they are cut into
 //! reads; work and memory are linear in the bytes that came.
 
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
+
 mod client;
 mod error;
 mod head;

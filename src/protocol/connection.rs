@@ -1,17 +1,19 @@
 mod answering;
+mod creating;
 mod sending;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::handshake::{ClientRequest, HandshakeError};
-use crate::wire::CloseFrame;
+use crate::handshake::HandshakeError;
+use crate::wire::{CloseFrame, validate_utf8};
 
 use super::compression::Compression;
 use super::config::{Config, Settings};
 use super::deadlines::{Due, Timeouts};
-use super::entropy::{Entropy, EntropyError};
 use super::error::ProtocolError;
 use super::event::{Event, Initiator, Outcome, Role, State};
+use super::message::{Message, MessageKind};
 use super::opening::Opening;
 use super::output::Output;
 use super::receiver::{Context, Received, Receiver};
@@ -111,91 +113,6 @@ impl Closing {
     }
 }
 
-/// Creation.
-impl Connection {
-    /// The server's end of a connection whose transport has just been accepted.
-    pub fn server(config: &Config) -> Self {
-        let opening = Opening::server(config.settings());
-        Self::new(Role::Server, Phase::Connecting(Box::new(opening)), config)
-    }
-
-    /// The client's end of a connection whose transport has just been opened: the request is in the
-    /// output. `entropy` serves for the nonce of the handshake and the masking keys.
-    ///
-    /// # Errors
-    ///
-    /// [`EntropyError`] if there is no entropy for the nonce.
-    ///
-    /// ```
-    /// use framewire::handshake::{ClientRequest, Url};
-    /// use framewire::{Config, Connection};
-    ///
-    /// let request = ClientRequest::new(&Url::parse("ws://example.com/chat")?);
-    /// let not_random = |bytes: &mut [u8]| bytes.fill(7);
-    /// let connection = Connection::client(request, &Config::new(), not_random)?;
-    /// let head: Vec<u8> = connection.output().flatten().copied().collect();
-    /// assert!(head.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn client(
-        request: ClientRequest,
-        config: &Config,
-        entropy: impl Entropy + Send + 'static,
-    ) -> Result<Self, EntropyError> {
-        let mut workspace = Some(Box::new(Workspace::with_entropy(entropy)));
-        let mut connection = Self::client_in(request, config, &mut workspace)?;
-        connection.workspace = workspace;
-        Ok(connection)
-    }
-
-    /// The same with the entropy of a workspace that is [lent](Self::lend) to each connection in turn.
-    ///
-    /// # Errors
-    ///
-    /// [`EntropyError`] if there is no entropy for the nonce.
-    pub fn client_in(
-        request: ClientRequest,
-        config: &Config,
-        workspace: &mut Option<Box<Workspace>>,
-    ) -> Result<Self, EntropyError> {
-        let mut nonce = [0; 16];
-        workspace.get_or_insert_default().fill_entropy(&mut nonce)?;
-        let mut output = Output::default();
-        let opening = Opening::client(request, nonce, config.settings(), &mut output);
-        let phase = Phase::Connecting(Box::new(opening));
-        let mut connection = Self::new(Role::Client, phase, config);
-        connection.output = Some(Box::new(output));
-        Ok(connection)
-    }
-
-    /// The client's end of a connection that somebody else opened, without subprotocol or compression.
-    pub fn adopted_client(config: &Config, entropy: impl Entropy + Send + 'static) -> Self {
-        let mut connection = Self::new(Role::Client, Phase::Open, config);
-        connection.workspace = Some(Box::new(Workspace::with_entropy(entropy)));
-        connection
-    }
-
-    /// The server's end of a connection that somebody else opened, without subprotocol or compression.
-    pub fn adopted_server(config: &Config) -> Self {
-        Self::new(Role::Server, Phase::Open, config)
-    }
-
-    fn new(role: Role, phase: Phase, config: &Config) -> Self {
-        Self {
-            role,
-            phase,
-            config: config.clone(),
-            receiver: Receiver::default(),
-            sender: Sender::default(),
-            compression: None,
-            subprotocol: None,
-            output: None,
-            workspace: None,
-            messages: 0,
-        }
-    }
-}
-
 /// What there is to know.
 impl Connection {
     /// The state, as RFC 6455 names it.
@@ -284,6 +201,24 @@ impl Connection {
     /// The payload is unmasked in place: the event borrows from `input`, not from the connection.
     #[inline]
     pub fn receive<'i>(&mut self, input: &mut &'i mut [u8]) -> Option<Event<'i>> {
+        if let Phase::Open = self.phase
+            && let Some((kind, payload)) =
+                self.receiver.whole_message(input, self.role, self.config.settings())
+        {
+            let message = match kind {
+                MessageKind::Binary => Message::Binary(Cow::Borrowed(payload)),
+                MessageKind::Text => match validate_utf8(payload) {
+                    Ok(text) => Message::Text(Cow::Borrowed(text)),
+                    Err(_) => return Some(self.fail(ProtocolError::InvalidUtf8)),
+                },
+            };
+            self.messages += 1;
+            return Some(Event::Message(message));
+        }
+        self.receive_uncommon(input)
+    }
+
+    fn receive_uncommon<'i>(&mut self, input: &mut &'i mut [u8]) -> Option<Event<'i>> {
         loop {
             match &self.phase {
                 Phase::Open => {}

@@ -170,7 +170,8 @@ impl Deadlines {
         self.earliest(connection).map(|(moment, _)| Duration::from_millis(moment.0))
     }
 
-    /// The earliest deadline that has passed, if any. Give it to [`Connection::expire`], then ask again.
+    /// The earliest deadline that has passed, if any. Give it to [`Connection::expire`], call
+    /// [`observe`](Self::observe), then ask again; without the `observe` the answer may be the same.
     pub fn due(&mut self, connection: &Connection, now: Duration) -> Option<Due> {
         let now = Moment::of(now);
         let (moment, due) = self.earliest(connection)?;

@@ -3,8 +3,8 @@ use std::fmt;
 /// A source of masking keys and nonces.
 ///
 /// RFC 6455 section 5.3 wants masking keys from "a strong source of entropy": a predictable one lets a
-/// page choose the bytes on the wire and poison caches (section 10.3). Use [`SystemEntropy`] outside
-/// tests.
+/// page choose the bytes on the wire and poison caches (section 10.3). Outside tests use
+/// `SystemEntropy`, of the feature `getrandom`.
 pub trait Entropy {
     /// Fills `bytes` with unpredictable bytes.
     ///

@@ -201,14 +201,24 @@ pub struct Fragment<'a> {
 }
 
 impl<'a> Fragment<'a> {
-    /// A piece of a text to be sent, the `last` one or not. Pieces may be cut inside a code point.
-    pub fn text(payload: impl Into<Cow<'a, [u8]>>, last: bool) -> Self {
-        Self { kind: MessageKind::Text, payload: payload.into(), first: false, last }
+    /// A piece to be sent, which others follow.
+    ///
+    /// ```
+    /// use framewire::{Fragment, MessageKind};
+    ///
+    /// let pieces = [
+    ///     Fragment::more(MessageKind::Binary, &b"begin"[..]),
+    ///     Fragment::last(MessageKind::Binary, &b"end"[..]),
+    /// ];
+    /// assert_eq!(pieces.map(|piece| piece.last), [false, true]);
+    /// ```
+    pub fn more(kind: MessageKind, payload: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { kind, payload: payload.into(), first: false, last: false }
     }
 
-    /// A piece of a binary message to be sent, the `last` one or not.
-    pub fn binary(payload: impl Into<Cow<'a, [u8]>>, last: bool) -> Self {
-        Self { kind: MessageKind::Binary, payload: payload.into(), first: false, last }
+    /// The piece to be sent that ends its message.
+    pub fn last(kind: MessageKind, payload: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self { last: true, ..Self::more(kind, payload) }
     }
 
     /// The piece detached from the input it was borrowed from.

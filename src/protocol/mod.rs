@@ -1,4 +1,26 @@
 //! The engine of both roles: CONNECTING, OPEN, CLOSING, CLOSED (RFC 6455).
+//!
+//! ```text
+//!             accept,   send, ping,
+//!             reject    close             receive
+//!                │         │                 │
+//!                ▼         ▼                 ▼
+//!   Connection  Opening   Sender          Receiver ──► Event
+//!                │         │                 │
+//!                ▼         ▼                 ▼
+//!               ────────Output────────    Assembly (a message under way)
+//! ```
+//!
+//! A [`Connection`] holds the state machine and puts the parts together; each part knows bytes and
+//! settings, and no other part. [`Config`] is what is asked of them. What a driver has to bring is an
+//! argument: bytes, the time ([`Deadlines`]), chance ([`Entropy`]) and, where many connections take turns,
+//! what they share ([`Workspace`]).
+//!
+//! **Invariant.** A fault of the peer is an [`Event`], and the right answer to it is in the output before
+//! the event is returned; an error is the caller's, and then nothing was queued. Events and output depend
+//! on the bytes that came, not on how they were cut.
+
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod assembly;
 mod compression;
@@ -8,6 +30,7 @@ mod deadlines;
 mod entropy;
 mod error;
 mod event;
+mod frame;
 mod message;
 mod opening;
 mod output;

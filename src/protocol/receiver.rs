@@ -1,15 +1,14 @@
 use std::borrow::Cow;
 use std::mem;
 
-use crate::wire::{
-    CloseFrame, FirstByte, MAX_HEADER, Opcode, SecondByte, apply_mask, into_text, validate_utf8,
-};
+use crate::wire::{CloseFrame, MAX_HEADER, Opcode, apply_mask, into_text, validate_utf8};
 
 use super::assembly::{Assembly, Payload};
 use super::compression::Compression;
 use super::config::Settings;
 use super::error::{ProtocolError, ReservedBit};
 use super::event::Role;
+use super::frame::Frame;
 use super::message::{Fragment, Message, MessageKind};
 use super::workspace::Workspace;
 
@@ -58,19 +57,6 @@ impl Partial {
     }
 }
 
-/// A frame under way.
-#[derive(Clone, Copy, Debug)]
-struct Frame {
-    fin: bool,
-    opcode: Opcode,
-    compressed: bool,
-    mask: Option<[u8; 4]>,
-    /// The length of the payload.
-    length: u64,
-    /// How much of the payload has come.
-    received: u64,
-}
-
 /// From how many missing bytes on it is worth to read a payload straight into its buffer.
 const DIRECT: u64 = 32 * 1024;
 
@@ -78,6 +64,45 @@ impl Receiver {
     /// Whether a message, or the header or payload of any frame, is unfinished.
     pub(super) fn is_inside_message(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// Takes the payload of a message, text not yet checked, from the front of `input` in the commonest
+    /// case of all: nothing is unfinished, and a whole, final, uncompressed data frame of less than
+    /// 64 KiB stands there. In any other case it takes nothing, and [`receive`](Self::receive) is to do
+    /// the work; it would say the same of this one.
+    #[inline]
+    pub(super) fn whole_message<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        role: Role,
+        settings: &Settings,
+    ) -> Option<(MessageKind, &'i [u8])> {
+        const FINAL_TEXT: u8 = 0x81;
+        const FINAL_BINARY: u8 = 0x82;
+        let [first @ (FINAL_TEXT | FINAL_BINARY), second, ..] = **input else { return None };
+        if self.partial.is_some() || settings.fragments {
+            return None;
+        }
+        let (masked, key_length) = if role == Role::Server { (0x80, 4) } else { (0, 0) };
+        let (length, start) = match second ^ masked {
+            length @ 0..126 => (usize::from(length), 2 + key_length),
+            126 => match u16::from_be_bytes([*input.get(2)?, *input.get(3)?]) {
+                0..126 => return None,
+                length => (usize::from(length), 4 + key_length),
+            },
+            _ => return None,
+        };
+        if length > settings.max_message_size || input.len() < start + length {
+            return None;
+        }
+        let (frame, rest) = mem::take(input).split_at_mut(start + length);
+        *input = rest;
+        let (header, payload) = frame.split_at_mut(start);
+        if let (Role::Server, Some(key)) = (role, header.last_chunk()) {
+            apply_mask(payload, *key, 0);
+        }
+        let kind = if first == FINAL_TEXT { MessageKind::Text } else { MessageKind::Binary };
+        Some((kind, payload))
     }
 
     /// Consumes bytes from the front of `input` up to and including those that make up one event;
@@ -152,99 +177,6 @@ impl Receiver {
         }
         Ok(received)
     }
-}
-
-impl Frame {
-    /// Reads a header from the front of `bytes`, with all that can be said of it at once; `None` if it
-    /// is unfinished. Checks go in the order of the bytes, so the answer is the same however they came.
-    #[inline]
-    fn read(
-        bytes: &[u8],
-        assembly: Option<&Assembly>,
-        context: &Context<'_>,
-    ) -> Result<Option<(Self, usize)>, ProtocolError> {
-        let Some(&first) = bytes.first() else { return Ok(None) };
-        let first = FirstByte::decode(first)?;
-        let data = !first.opcode.is_control();
-        // "MUST be 0 unless an extension is negotiated that defines meanings" (RFC 6455 section 5.2);
-        // permessage-deflate gives RSV1 one, on the first frame of a message only.
-        if first.rsv1
-            && (context.compression.is_none() || !data || first.opcode == Opcode::Continuation)
-        {
-            return Err(ProtocolError::ReservedBit(ReservedBit::Rsv1));
-        }
-        if first.rsv2 {
-            return Err(ProtocolError::ReservedBit(ReservedBit::Rsv2));
-        }
-        if first.rsv3 {
-            return Err(ProtocolError::ReservedBit(ReservedBit::Rsv3));
-        }
-        match (assembly, first.opcode) {
-            (None, Opcode::Continuation) => return Err(ProtocolError::UnexpectedContinuation),
-            (Some(_), Opcode::Text | Opcode::Binary) => {
-                return Err(ProtocolError::ExpectedContinuation);
-            }
-            _ => {}
-        }
-        let Some(&second) = bytes.get(1) else { return Ok(None) };
-        let second = SecondByte::decode(second, first.opcode)?;
-        match (context.role, second.masked) {
-            (Role::Server, false) => return Err(ProtocolError::Unmasked),
-            (Role::Client, true) => return Err(ProtocolError::Masked),
-            _ => {}
-        }
-        let Some(length) = second.length.decode(&bytes[2..])? else { return Ok(None) };
-        if data {
-            check_limits(length, assembly, first.rsv1, context.settings)?;
-        }
-        let mut end = 2 + second.length.extra_bytes();
-        let mut mask = None;
-        if second.masked {
-            let Some(key) = bytes.get(end..).and_then(|rest| rest.first_chunk()) else {
-                return Ok(None);
-            };
-            mask = Some(*key);
-            end += 4;
-        }
-        let (fin, opcode) = (first.fin, first.opcode);
-        Ok(Some((Self { fin, opcode, compressed: first.rsv1, mask, length, received: 0 }, end)))
-    }
-
-    #[inline]
-    fn unmask(&self, piece: &mut [u8]) {
-        if let Some(key) = self.mask {
-            apply_mask(piece, key, (self.received & 3) as usize);
-        }
-    }
-}
-
-/// Refuses a message as soon as a header shows that it will pass a limit (RFC 6455 section 10.4).
-#[inline]
-fn check_limits(
-    length: u64,
-    assembly: Option<&Assembly>,
-    compressed: bool,
-    settings: &Settings,
-) -> Result<(), ProtocolError> {
-    let mut limit = settings.max_message_size as u64;
-    let mut announced = length;
-    let mut compressed = compressed;
-    if let Some(assembly) = assembly {
-        announced = announced.saturating_add(assembly.announced);
-        compressed = matches!(assembly.payload, Payload::Compressed(_));
-        if assembly.fragments >= settings.max_fragments {
-            return Err(ProtocolError::TooManyFragments(settings.max_fragments));
-        }
-    }
-    if compressed {
-        // The inflated size is what counts; but data that cannot be compressed grows by five bytes
-        // a block, and a message that just fits must not be refused for that.
-        limit = limit.saturating_add(limit / 1024 + 64);
-    }
-    if announced > limit {
-        return Err(ProtocolError::MessageTooBig(settings.max_message_size));
-    }
-    Ok(())
 }
 
 /// A final frame that lies whole in the input, outside a fragmented message or a control frame.

@@ -15,15 +15,28 @@
 /// ```
 #[inline]
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
-    // Eight bytes a step: the compiler widens the loop to the vectors of the target, and a plain
-    // word is already enough for short payloads.
     let key = u32::from_le_bytes(key).rotate_right(8 * (offset & 3) as u32);
     let wide = u64::from(key) << 32 | u64::from(key);
-    let (words, rest) = payload.as_chunks_mut::<8>();
-    for word in words {
+    // The last eight bytes are read before and written after the rest: where they overlap it, they say
+    // the same, and no loop over single bytes is needed.
+    let length = payload.len();
+    let Some(last) = payload.last_chunk::<8>() else { return mask_short(payload, wide) };
+    let turned = wide.rotate_right(8 * (length & 3) as u32);
+    let last = (u64::from_le_bytes(*last) ^ turned).to_le_bytes();
+    // Eight bytes a step: the compiler widens the loop to the vectors of the target, and a plain
+    // word is already enough for short payloads.
+    for word in payload.as_chunks_mut::<8>().0 {
         *word = (u64::from_le_bytes(*word) ^ wide).to_le_bytes();
     }
-    for (byte, key) in rest.iter_mut().zip(wide.to_le_bytes()) {
+    if let Some(end) = payload.last_chunk_mut() {
+        *end = last;
+    }
+}
+
+/// The same for less than eight bytes.
+#[inline]
+fn mask_short(payload: &mut [u8], wide: u64) {
+    for (byte, key) in payload.iter_mut().zip(wide.to_le_bytes()) {
         *byte ^= key;
     }
 }

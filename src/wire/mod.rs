@@ -1,6 +1,17 @@
 //! Bytes to values and back (RFC 6455 section 5): the frame header, masking, close codes, UTF-8.
 //!
-//! Nothing here keeps state about a connection, knows a role or allocates for a peer.
+//! ```text
+//!   FirstByte, SecondByte ─┐
+//!   PayloadLength ─────────┴─► FrameHeader   apply_mask   CloseFrame   Utf8Validator
+//! ```
+//!
+//! A header is judged byte by byte as it comes, so that a fault is found where it stands, however the
+//! input was cut.
+//!
+//! **Invariant.** Nothing here keeps state about a connection, knows a role, or allocates what a peer
+//! announces.
+
+#![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod close;
 mod header;

@@ -1,0 +1,247 @@
+# shellcheck shell=bash
+# The steps of .ci/run that are more than one command. Each runs in a shell of its own under `set -e`.
+
+features=(mio deflate simdutf8 getrandom)
+oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
+
+components() {
+    local tool missing=()
+    cargo fmt --version || missing+=(rustfmt)
+    cargo clippy --version || missing+=(clippy)
+    for tool in "${missing[@]}"; do
+        run rustup component add "$tool"
+    done
+}
+
+format() {
+    run cargo fmt --check
+    if [ -e fuzz/Cargo.toml ]; then
+        run cargo fmt --manifest-path fuzz/Cargo.toml --check
+    fi
+}
+
+# On all targets with each set of features; a set compiles only what differs from the one before.
+clippy() {
+    local feature lint=(cargo clippy --locked --all-targets)
+    run "${lint[@]}" -- -D warnings
+    run "${lint[@]}" --all-features -- -D warnings
+    run "${lint[@]}" --no-default-features -- -D warnings
+    for feature in "${features[@]}"; do
+        run "${lint[@]}" --no-default-features --features "$feature" -- -D warnings
+    done
+}
+
+# The import rule of ARCHITECTURE.md, for what clippy.toml cannot see: a layer names no higher one.
+# Comments may. What the layers may take from the standard library is clippy's to check.
+layers() {
+    names_none wire 'handshake|deflate|protocol|pump|client|event_loop'
+    names_none handshake 'protocol|pump|event_loop'  # it has a file named client itself
+    names_none deflate 'protocol|pump|client|event_loop'
+    names_none protocol 'pump|client|event_loop'
+    names_none 'wire handshake deflate protocol' 'mio' '(^|[^:[:alnum:]_])'
+    # What is re-exported at the root comes from protocol and event_loop, so the root is no way around.
+    local root
+    root=$(code_of src/{wire,handshake,deflate,protocol} |
+        grep -E '(^|[^[:alnum:]_$])crate::([A-Z{*])' || true)
+    refuse "$root" 'a layer imports from the root of the crate'
+    echo 'no layer names a higher one'
+}
+
+# names_none FOLDERS MODULES [BEFORE]
+names_none() {
+    local folder found
+    for folder in $1; do
+        [ -d "src/$folder" ] || { echo "src/$folder is gone: mend this check"; return 1; }
+        found=$(code_of "src/$folder" | grep -E "${3-(crate|super)::}($2)(::|;|,| |\})" || true)
+        refuse "$found" "src/$folder names a higher layer"
+    done
+}
+
+# The lines of code, without comments and documentation.
+code_of() {
+    grep -rnE --include='*.rs' '' "$@" | grep -vE '^[^:]+:[0-9]+:[[:space:]]*//'
+}
+
+refuse() {
+    if [ -n "$1" ]; then
+        printf '%s:\n%s\n' "$2" "$1"
+        return 1
+    fi
+}
+
+# The lint forbids it; this also sees what a `cfg` hides from the compiler.
+no_unsafe() {
+    grep -qE '^unsafe_code = "forbid"$' Cargo.toml
+    refuse "$(code_of src | grep -wE 'unsafe' || true)" 'unsafe code'
+    echo 'no unsafe in src/'
+}
+
+dependencies() {
+    at_most 12
+    at_most 5 --no-default-features
+}
+
+# at_most LIMIT OPTIONS...: counts the crates that a user of this one compiles, itself included.
+at_most() {
+    local limit=$1 tree count
+    shift
+    tree=$(cargo tree --locked -e normal --prefix none "$@" | sort -u)
+    count=$(wc -l <<<"$tree")
+    printf '%s\n%d crates, %d at most\n\n' "$tree" "$count" "$limit"
+    [ "$count" -gt 1 ] && [ "$count" -le "$limit" ]
+}
+
+one_feature_each() {
+    local feature
+    for feature in "${features[@]}"; do
+        run cargo test --locked --no-default-features --features "$feature" --lib
+    done
+}
+
+documentation() {
+    export RUSTDOCFLAGS='-D warnings'
+    run cargo doc --locked --no-deps --all-features
+    run cargo doc --locked --no-deps --all-features --document-private-items
+    run cargo doc --locked --no-deps --no-default-features
+}
+
+# Builds what would be published, from the files that would be in it. Refuses uncommitted changes.
+package() {
+    run cargo package --locked
+    local archive files
+    archive=$(target_directory)/package/framewire-$(version).crate
+    files=$(tar -tzf "$archive")
+    for wanted in README.md LICENSE-MIT LICENSE-APACHE CHANGELOG.md src/lib.rs; do
+        grep -qx "framewire-$(version)/$wanted" <<<"$files" || {
+            echo "the package has no $wanted"
+            return 1
+        }
+    done
+    ls -l "$archive"
+}
+
+version() {
+    awk -F'"' '/^version = / { print $2; exit }' Cargo.toml
+}
+
+target_directory() {
+    cargo metadata --locked --no-deps --format-version 1 |
+        sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
+}
+
+benches() {
+    [ -d benches ] || skip 'there are no benches'
+    run cargo bench --locked --no-run
+}
+
+oldest_rust() {
+    toolchain "$oldest"
+    run cargo "+$oldest" check --locked --all-features
+    run cargo "+$oldest" check --locked --no-default-features
+}
+
+# toolchain NAME: has rustup install it, or skips the step.
+toolchain() {
+    cargo "+$1" --version 2>/dev/null && return
+    command -v rustup >/dev/null || skip "no rustup to install Rust $1"
+    run rustup toolchain install "$1" --profile minimal || skip "Rust $1 cannot be installed here"
+}
+
+narrow() {
+    local target=i686-unknown-linux-gnu
+    command -v rustup >/dev/null || skip "no rustup to install the target $target"
+    run rustup target add "$target" || skip "the target $target cannot be installed here"
+    run cargo check --locked --all-features --lib --target "$target"
+    run cargo check --locked --no-default-features --lib --target "$target"
+}
+
+deny() {
+    cargo deny --version || skip 'cargo-deny is not installed'
+    run cargo deny --locked check bans licenses sources
+}
+
+# The wire layer is where bytes are cut and words are read; no test there does I/O. Exhaustive tests are
+# left out: each of their hundred thousand turns would be interpreted.
+wire_tests=(--locked --no-default-features --lib)
+wire_filter=(wire:: --skip every --skip accepts_exactly)
+
+miri() {
+    have_miri
+    some_tests bounded 900 cargo +nightly miri test "${wire_tests[@]}" -- "${wire_filter[@]}"
+}
+
+# Masking reads words from bytes: it must not matter in which order the machine does.
+miri_big_endian() {
+    have_miri
+    some_tests bounded 900 cargo +nightly miri test "${wire_tests[@]}" \
+        --target s390x-unknown-linux-gnu -- "${wire_filter[@]}"
+}
+
+# Fails, too, if the filter has come to match no test.
+some_tests() {
+    local log
+    log=$(mktemp)
+    "$@" | tee "$log"
+    grep -qE '^running [1-9]' "$log" || { echo 'no test ran'; return 1; }
+    rm -f "$log"
+}
+
+have_miri() {
+    toolchain nightly
+    if ! cargo +nightly miri --version; then
+        command -v rustup >/dev/null || skip 'no rustup to install Miri'
+        run rustup component add --toolchain nightly miri rust-src ||
+            skip 'this nightly Rust has no Miri'
+    fi
+    export CARGO_TARGET_DIR
+    CARGO_TARGET_DIR=$(target_directory)/miri
+    # In a condition the step would not end at a failure, so it is looked at by itself.
+    local ready=true
+    run cargo +nightly miri setup || ready=false
+    $ready || skip 'Miri cannot build its standard library here'
+}
+
+fuzzing() {
+    there fuzz/run
+    toolchain nightly
+    if ! cargo fuzz --version; then
+        run cargo install --locked cargo-fuzz || skip 'cargo-fuzz cannot be installed here'
+    fi
+    run fuzz/run smoke
+}
+
+browser() {
+    there tests/browser/run
+    if ! has_chromium; then
+        command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] ||
+            skip 'no Chromium, and no right to install one'
+        export DEBIAN_FRONTEND=noninteractive
+        { run apt-get update -q && run apt-get install -qy --no-install-recommends chromium; } ||
+            skip 'Chromium cannot be installed here'
+    fi
+    bounded 600 tests/browser/run
+}
+
+has_chromium() {
+    command -v chromium || command -v chromium-browser
+}
+
+faults() {
+    [ -e tests/faults/run ] || skip 'there is no tests/faults/run'
+    bounded 900 tests/faults/run
+}
+
+autobahn() {
+    there autobahn/run
+    local role=all code=0
+    # The client is judged as soon as there is one.
+    [ -e examples/autobahn_client.rs ] || role=server
+    run autobahn/run "$role" || code=$?
+    [ "$code" != 3 ] || skip 'no Autobahn suite here: see autobahn/README.md'
+    return "$code"
+}
+
+# A script that this run relies on. Missing is a failure, not a reason to skip.
+there() {
+    [ -x "$1" ] || { echo "$1 is missing or not executable"; return 1; }
+}

@@ -1,0 +1,90 @@
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::{AlertDescription, CertificateError, InvalidMessage};
+
+/// Why TLS could not be set up, or why it failed with a peer.
+#[non_exhaustive]
+#[derive(Clone, Debug)]
+pub enum TlsError {
+    /// A file could not be read.
+    File(PathBuf, Arc<io::Error>),
+    /// What should be PEM is not.
+    Pem(String),
+    /// The PEM has no certificate in it.
+    NoCertificate,
+    /// The PEM has no private key in it.
+    NoKey,
+    /// The platform's roots could not be read; its own words.
+    NoPlatformRoots(String),
+    /// A server cannot be known by this name.
+    ServerName(String),
+    /// The peer ended the transport in the middle of the handshake of TLS.
+    Ended,
+    /// A key does not fit its certificate, the peer's certificate is not to be trusted, or the peer
+    /// broke the protocol of TLS, refused, or does not speak it.
+    Tls(rustls::Error),
+}
+
+impl TlsError {
+    /// What is wrong with the peer's certificate, if that is what it is.
+    pub fn certificate(&self) -> Option<&CertificateError> {
+        match self {
+            Self::Tls(rustls::Error::InvalidCertificate(error)) => Some(error),
+            _ => None,
+        }
+    }
+
+    /// The alert with which the peer refused, if it did.
+    pub fn alert(&self) -> Option<AlertDescription> {
+        match self {
+            Self::Tls(rustls::Error::AlertReceived(alert)) => Some(*alert),
+            _ => None,
+        }
+    }
+
+    /// Whether the peer answered in something else than TLS: most likely the port is one for `ws:`.
+    pub fn is_not_tls(&self) -> bool {
+        let Self::Tls(rustls::Error::InvalidMessage(error)) = self else { return false };
+        matches!(error, InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Pem(error) => write!(f, "not PEM: {error}"),
+            Self::NoCertificate => f.write_str("no certificate in the PEM"),
+            Self::NoKey => f.write_str("no private key in the PEM"),
+            Self::NoPlatformRoots(error) => {
+                write!(f, "the platform's trusted roots could not be read: {error}")
+            }
+            Self::ServerName(name) => write!(f, "{name:?} cannot be the name of a TLS server"),
+            Self::Ended => f.write_str("the peer ended the connection during the TLS handshake"),
+            Self::Tls(_) if self.is_not_tls() => f.write_str("the peer does not speak TLS here"),
+            Self::Tls(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)) => {
+                f.write_str("invalid peer certificate: no trusted root has issued it")
+            }
+            Self::Tls(error) => write!(f, "TLS: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::File(_, error) => Some(error),
+            Self::Tls(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<rustls::Error> for TlsError {
+    fn from(error: rustls::Error) -> Self {
+        Self::Tls(error)
+    }
+}

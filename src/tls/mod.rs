@@ -1,0 +1,24 @@
+//! TLS by rustls: who one is, whom one trusts, and the transport that a connection then runs over.
+
+mod client;
+mod error;
+mod pem;
+mod server;
+mod socket;
+
+use std::sync::Arc;
+
+use rustls::crypto::{CryptoProvider, ring};
+
+pub use client::TlsClient;
+pub(crate) use client::default_config;
+pub use error::TlsError;
+pub use server::TlsServer;
+pub(crate) use socket::TlsSocket;
+
+/// The protocol that a WebSocket begins with, by its name in ALPN (RFC 7301).
+const HTTP_1_1: &[u8] = b"http/1.1";
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}

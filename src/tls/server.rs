@@ -1,0 +1,169 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::DnsName;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
+
+use super::{HTTP_1_1, TlsError, pem, provider};
+
+/// The server's side of TLS: its certificates, and what it asks of clients.
+///
+/// TLS 1.2 and 1.3 are spoken, with the ciphers that rustls holds safe. Where this is not enough,
+/// [`Server::tls`](crate::Server::tls) takes a [`rustls::ServerConfig`] as well.
+///
+/// ```no_run
+/// use framewire::{Server, TlsServer};
+///
+/// let tls = TlsServer::from_pem_files("chain.pem", "key.pem")?;
+/// let server = Server::bind("0.0.0.0:443")?.tls(tls);
+/// server.on_message(|peer, message| { peer.send(message); })?.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+pub struct TlsServer {
+    certificates: Certificates,
+    clients: Arc<dyn ClientCertVerifier>,
+}
+
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Keys stay out of logs.
+        f.debug_struct("TlsServer")
+            .field("names", &self.certificates.by_name.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl TlsServer {
+    /// A server with this certificate chain, its own certificate first, and this key, both in PEM.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if one of them is missing or cannot be read, or the key belongs to another
+    /// certificate.
+    pub fn from_pem(chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, TlsError> {
+        let default = pem::certified_key(chain.as_ref(), key.as_ref())?;
+        let certificates = Certificates { default, by_name: HashMap::new() };
+        Ok(Self { certificates, clients: Arc::new(NoClientAuth) })
+    }
+
+    /// A server with the certificate chain and the key in these PEM files, which are read now.
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem).
+    pub fn from_pem_files(
+        chain: impl AsRef<Path>,
+        key: impl AsRef<Path>,
+    ) -> Result<Self, TlsError> {
+        Self::from_pem(pem::read_file(chain.as_ref())?, pem::read_file(key.as_ref())?)
+    }
+
+    /// Shows another certificate to clients that ask for this name (SNI, RFC 6066 section 3). A name
+    /// such as `*.example.com` stands for all that have one label in that place. Clients that ask for
+    /// an unknown name, or for none, see the first certificate.
+    ///
+    /// ```no_run
+    /// use framewire::TlsServer;
+    ///
+    /// let tls = TlsServer::from_pem_files("example.pem", "example.key")?
+    ///     .certificate_for("chat.example", std::fs::read("chat.pem")?, std::fs::read("chat.key")?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`from_pem`](Self::from_pem); [`TlsError::ServerName`] for what is no DNS name.
+    pub fn certificate_for(
+        mut self,
+        name: &str,
+        chain: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+    ) -> Result<Self, TlsError> {
+        if DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_err() {
+            return Err(TlsError::ServerName(name.to_owned()));
+        }
+        let certificate = pem::certified_key(chain.as_ref(), key.as_ref())?;
+        self.certificates.by_name.insert(name.to_ascii_lowercase(), certificate);
+        Ok(self)
+    }
+
+    /// Lets in only clients with a certificate that one of these roots, in PEM, has issued.
+    ///
+    /// ```no_run
+    /// use framewire::TlsServer;
+    ///
+    /// let tls = TlsServer::from_pem_files("chain.pem", "key.pem")?
+    ///     .require_client_certificate(std::fs::read("our-clients.pem")?)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if there is no certificate in the PEM, or one that cannot be a root.
+    pub fn require_client_certificate(mut self, roots: impl AsRef<[u8]>) -> Result<Self, TlsError> {
+        self.clients = verifier(roots.as_ref(), false)?;
+        Ok(self)
+    }
+
+    /// Asks clients for a certificate, as
+    /// [`require_client_certificate`](Self::require_client_certificate) does, but lets in those that
+    /// have none; [`Peer::tls`](crate::Peer::tls) tells them apart.
+    ///
+    /// # Errors
+    ///
+    /// As [`require_client_certificate`](Self::require_client_certificate).
+    pub fn request_client_certificate(mut self, roots: impl AsRef<[u8]>) -> Result<Self, TlsError> {
+        self.clients = verifier(roots.as_ref(), true)?;
+        Ok(self)
+    }
+}
+
+/// What rustls wants to know, for those who want to add to it.
+impl From<TlsServer> for Arc<ServerConfig> {
+    fn from(server: TlsServer) -> Self {
+        let TlsServer { certificates, clients } = server;
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("the provider has ciphers for TLS 1.2 and 1.3")
+            .with_client_cert_verifier(clients)
+            .with_cert_resolver(Arc::new(certificates));
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        Self::new(config)
+    }
+}
+
+fn verifier(roots: &[u8], optional: bool) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    let mut store = RootCertStore::empty();
+    pem::add_roots(&mut store, roots)?;
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(store), provider());
+    let builder = if optional { builder.allow_unauthenticated() } else { builder };
+    builder.build().map_err(|error| rustls::Error::General(error.to_string()).into())
+}
+
+/// The certificates of a server by the name that the client asks for.
+#[derive(Clone, Debug)]
+struct Certificates {
+    default: Arc<CertifiedKey>,
+    by_name: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+        let Some(name) = name.filter(|_| !self.by_name.is_empty()) else { return &self.default };
+        let name = name.to_ascii_lowercase();
+        let wild = || self.by_name.get(&format!("*.{}", name.split_once('.')?.1));
+        self.by_name.get(&name).or_else(wild).unwrap_or(&self.default)
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(self.choose(hello.server_name())))
+    }
+}

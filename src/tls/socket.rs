@@ -1,0 +1,298 @@
+use std::io::{self, BufRead, IoSlice, Write};
+use std::mem;
+use std::sync::Arc;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+
+use super::TlsError;
+use crate::protocol::Chunks;
+use crate::pump::{self, SLICES, Stopped, Stream, Transport};
+
+/// How much ciphertext one read takes off the socket.
+const READ_ROOM: usize = 16 * 1024;
+
+/// How much ciphertext is read in one go, whatever plaintext is in it: records can be empty.
+const MAX_READ: usize = 512 * 1024;
+
+/// How much plaintext rustls holds as ciphertext, at the most, while the socket takes nothing.
+const WRITE_ROOM: usize = 64 * 1024;
+
+/// How many bytes of a peer with which TLS has failed are read and thrown away.
+const MAX_DISCARDED: usize = 256 * 1024;
+
+/// TLS over a socket that does not block. The handshake goes on in whatever read or write comes next.
+#[derive(Debug)]
+pub(crate) struct TlsSocket<S> {
+    session: rustls::Connection,
+    socket: S,
+    /// Ciphertext that was read while rustls had to get rid of plaintext first.
+    unread: Vec<u8>,
+    /// How many bytes at the front of the output have become ciphertext that is not all written. They
+    /// are still the writer's, which offers them again: so its backpressure and its deadlines see
+    /// what the peer has taken, and nothing is counted twice.
+    claimed: usize,
+    ending: Ending,
+    error: Option<TlsError>,
+    discarded: usize,
+}
+
+/// How far the end of the sending direction has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    No,
+    /// The socket's direction is ended once all ciphertext is written.
+    Wanted,
+    Done,
+}
+
+impl<S: Stream> TlsSocket<S> {
+    /// The side of a client that wants to speak with a server of this name.
+    pub(crate) fn client(
+        config: Arc<ClientConfig>,
+        name: &str,
+        socket: S,
+    ) -> Result<Self, TlsError> {
+        let server = ServerName::try_from(name.to_owned())
+            .map_err(|_| TlsError::ServerName(name.to_owned()))?;
+        Ok(Self::new(ClientConnection::new(config, server)?.into(), socket))
+    }
+
+    /// The side of a server.
+    pub(crate) fn server(config: Arc<ServerConfig>, socket: S) -> Result<Self, TlsError> {
+        Ok(Self::new(ServerConnection::new(config)?.into(), socket))
+    }
+
+    fn new(mut session: rustls::Connection, socket: S) -> Self {
+        // What is written before the handshake is over waits in rustls. It is one request at the most:
+        // an engine has nothing else to say before it has heard something.
+        session.set_buffer_limit(None);
+        Self {
+            session,
+            socket,
+            unread: Vec::new(),
+            claimed: 0,
+            ending: Ending::No,
+            error: None,
+            discarded: 0,
+        }
+    }
+
+    pub(crate) fn get_ref(&self) -> &S {
+        &self.socket
+    }
+
+    pub(crate) fn get_mut(&mut self) -> &mut S {
+        &mut self.socket
+    }
+
+    pub(crate) fn session(&self) -> &rustls::Connection {
+        &self.session
+    }
+
+    /// Decrypts up to `limit` bytes. [`Stopped::Blocked`] says that neither rustls nor the socket has
+    /// anything left.
+    fn decrypt(&mut self, limit: usize, mut put: impl FnMut(&[u8])) -> (usize, Stopped) {
+        let mut count = 0;
+        let mut budget = MAX_READ;
+        let mut drained = false;
+        loop {
+            let mut reader = self.session.reader();
+            match reader.fill_buf() {
+                Ok([]) => return (count, Stopped::Eof),
+                Ok(plaintext) => {
+                    let taken = plaintext.len().min(limit - count);
+                    put(&plaintext[..taken]);
+                    reader.consume(taken);
+                    count += taken;
+                    if count == limit {
+                        return (count, Stopped::Done);
+                    }
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The end without a close_notify. Whether anything is missing is for the engine to
+                // say, which knows of the closing handshake.
+                Err(_) => return (count, Stopped::Eof),
+            }
+            // A short read has emptied the socket; but the end may have come with it, of which no event
+            // tells again. Whoever got bytes reads on and finds it; who got none would wait.
+            if drained && count > 0 && self.unread.is_empty() && self.error.is_none() {
+                return (count, Stopped::Blocked);
+            }
+            if budget == 0 {
+                return (count, Stopped::Done);
+            }
+            match self.receive() {
+                (0, Stopped::Done) => {}
+                (0, stopped) => return (count, stopped),
+                (received, stopped) => {
+                    budget = budget.saturating_sub(received);
+                    drained = stopped != Stopped::Done;
+                }
+            }
+        }
+    }
+
+    /// Gives ciphertext to rustls: what is left over, or what one read of the socket brings.
+    fn receive(&mut self) -> (usize, Stopped) {
+        let mut room = [0; READ_ROOM];
+        if self.error.is_some() {
+            return self.discard(&mut room);
+        }
+        if !self.unread.is_empty() {
+            let unread = mem::take(&mut self.unread);
+            self.process(&unread);
+            return (0, Stopped::Done);
+        }
+        let (count, stopped) = pump::read(&mut self.socket, &mut room);
+        if count > 0 {
+            self.process(&room[..count]);
+        } else if stopped != Stopped::Blocked && self.session.is_handshaking() {
+            self.error = Some(TlsError::Ended);
+        }
+        (count, stopped)
+    }
+
+    fn process(&mut self, mut input: &[u8]) {
+        let mut full = false;
+        while !input.is_empty() {
+            match self.session.read_tls(&mut input) {
+                // Nothing counts behind a close_notify.
+                Ok(0) => return,
+                Ok(_) => {}
+                Err(_) if full => {
+                    self.unread.extend_from_slice(input);
+                    return;
+                }
+                Err(error) => return self.fail(rustls::Error::General(error.to_string())),
+            }
+            match self.session.process_new_packets() {
+                Ok(state) => full = state.plaintext_bytes_to_read() > 0,
+                Err(error) => return self.fail(error),
+            }
+            if !self.session.is_handshaking() {
+                self.session.set_buffer_limit(Some(WRITE_ROOM));
+            }
+        }
+    }
+
+    /// Notes why TLS has failed, and tells the peer.
+    #[cold]
+    fn fail(&mut self, error: rustls::Error) {
+        // A peer that does not take the alert does not get it.
+        let _ = self.send();
+        self.error = Some(error.into());
+        if self.is_server() {
+            self.ending = Ending::Done;
+            let _ = self.socket.shutdown();
+        }
+    }
+
+    fn is_server(&self) -> bool {
+        matches!(self.session, rustls::Connection::Server(_))
+    }
+
+    /// After a failure: a server waits until the client has gone, up to a bound. A socket that is
+    /// closed with input unread resets the connection, and the client would not see the alert.
+    #[cold]
+    fn discard(&mut self, room: &mut [u8]) -> (usize, Stopped) {
+        while self.is_server() && self.discarded < MAX_DISCARDED {
+            let (count, stopped) = pump::read(&mut self.socket, room);
+            self.discarded += count;
+            if count == 0 {
+                return (0, stopped);
+            }
+        }
+        (0, Stopped::Broken)
+    }
+
+    /// Writes ciphertext until none is left or the socket stops.
+    fn send(&mut self) -> (usize, Stopped) {
+        let mut total = 0;
+        while self.session.wants_write() {
+            match pump::retry(|| self.session.write_tls(&mut self.socket)) {
+                Ok(0) => return (total, Stopped::Broken),
+                Ok(count) => total += count,
+                Err(error) => return (total, Stopped::by(&error)),
+            }
+        }
+        if self.ending == Ending::Wanted {
+            self.ending = Ending::Done;
+            // A peer that is gone already is found out by reading.
+            let _ = self.socket.shutdown();
+        }
+        (total, Stopped::Done)
+    }
+
+    /// Reports how much of the claimed output has left with this much ciphertext.
+    fn settle(&mut self, (sent, stopped): (usize, Stopped)) -> (usize, Stopped) {
+        let count = if stopped == Stopped::Done { self.claimed } else { self.claimed.min(sent) };
+        self.claimed -= count;
+        (count, stopped)
+    }
+}
+
+impl<S: Stream> Transport for TlsSocket<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+        let mut filled = 0;
+        self.decrypt(buffer.len(), |plaintext| {
+            buffer[filled..filled + plaintext.len()].copy_from_slice(plaintext);
+            filled += plaintext.len();
+        })
+    }
+
+    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
+        self.decrypt(limit, |plaintext| buffer.extend_from_slice(plaintext))
+    }
+
+    fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
+        if self.error.is_some() {
+            // Nobody will ever read it.
+            return (slices.map(<[u8]>::len).sum(), Stopped::Done);
+        }
+        let sent = self.send();
+        if self.claimed > 0 || sent.1 != Stopped::Done {
+            return self.settle(sent);
+        }
+        let mut room = [IoSlice::new(&[]); SLICES];
+        let mut offered = 0;
+        for slice in slices.take(SLICES) {
+            room[offered] = IoSlice::new(slice);
+            offered += 1;
+        }
+        if offered == 0 {
+            return (0, Stopped::Done);
+        }
+        let early = self.session.is_handshaking();
+        let Ok(taken @ 1..) = self.session.writer().write_vectored(&room[..offered]) else {
+            return (0, Stopped::Broken);
+        };
+        let sent = self.send();
+        if early {
+            return (taken, sent.1);
+        }
+        self.claimed = taken;
+        self.settle(sent)
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.error.is_some() || (!self.session.wants_write() && self.ending != Ending::Wanted)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        if self.error.is_some() || self.ending != Ending::No {
+            return Ok(());
+        }
+        self.session.send_close_notify();
+        self.ending = Ending::Wanted;
+        match self.send().1 {
+            Stopped::Broken => Err(io::ErrorKind::BrokenPipe.into()),
+            _ => Ok(()),
+        }
+    }
+
+    fn tls_error(&self) -> Option<&TlsError> {
+        self.error.as_ref()
+    }
+}

@@ -1,0 +1,20 @@
+//! The engine, tested through its public face alone.
+//!
+//! Most tests are scripts: see `support::script`. A line `req: …` above a test names what it shows of
+//! `tests/requirements.txt`, a line `attack: …` what it withstands.
+
+mod client;
+mod close;
+mod control;
+mod deadlines;
+#[cfg(feature = "deflate")]
+mod deflate;
+mod fragments;
+mod framing;
+mod handshake;
+mod layers;
+mod limits;
+mod requirements;
+mod roundtrip;
+mod support;
+mod utf8;

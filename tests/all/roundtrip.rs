@@ -1,0 +1,227 @@
+//! What one engine sends, the other receives: every message once, in order, and a clean end.
+
+use framewire::{
+    Compress, Config, Connection, Fragment, Initiator, Message, MessageKind, Outcome, Prepared,
+    Role, SendError, State,
+};
+
+use super::support::chunks::Random;
+use super::support::pair::Pair;
+use super::support::script::{ROLES, Seen, peer_of};
+
+fn random_message(random: &mut Random) -> Message<'static> {
+    let length = match random.below(12) {
+        0 => 0,
+        1 => 120 + random.below(12),
+        2 => 65_530 + random.below(12),
+        3 => random.below(120_000),
+        _ => random.below(600),
+    };
+    match random.below(3) {
+        0 => Message::from(random.text(length)),
+        1 => Message::from(random.bytes(length)),
+        // What compresses well.
+        _ => Message::from("{\"price\": 17, \"id\": null}, ".repeat(length / 27)),
+    }
+}
+
+fn as_seen(message: &Message<'_>) -> Seen {
+    match message.as_text() {
+        Some(text) => Seen::Text(text.to_owned()),
+        None => Seen::Binary(message.as_bytes().to_vec()),
+    }
+}
+
+/// Sends `message` in one of the ways there are.
+fn send(connection: &mut Connection, random: &mut Random, message: Message<'_>) {
+    match random.below(5) {
+        0 => connection.send(message.borrowed()).unwrap(),
+        1 => connection.send(message.into_owned()).unwrap(),
+        2 => {
+            let compress = [Compress::Always, Compress::Never][random.below(2)];
+            connection.send_with(message, compress).unwrap();
+        }
+        3 => connection.send_prepared(&Prepared::new(message)).unwrap(),
+        _ => {
+            let (kind, mut rest) = (message.kind(), message.as_bytes());
+            while !rest.is_empty() && random.below(3) > 0 {
+                let count = random.below(rest.len() + 1);
+                let (now, later) = rest.split_at(count);
+                connection.send_fragment(Fragment::more(kind, now)).unwrap();
+                if random.once_in(2) {
+                    assert_eq!(connection.send("inside"), Err(SendError::UnfinishedMessage));
+                    connection.pong(b"between").unwrap();
+                }
+                rest = later;
+            }
+            connection.send_fragment(Fragment::last(kind, rest)).unwrap();
+        }
+    }
+}
+
+/// A conversation of `count` messages each way, then a close by one of them.
+fn converse(mut pair: Pair, count: usize, seed: u64) {
+    let mut random = Random::new(seed ^ 0xc0);
+    let mut sent = [Vec::new(), Vec::new()];
+    let mut pings = [0, 0];
+    while sent.iter().any(|sent| sent.len() < count) {
+        let index = random.below(2);
+        let role = ROLES[index];
+        let mut said = Vec::new();
+        let congested = pair.end(role).connection.is_congested();
+        for _ in 0..if congested { 0 } else { random.below(3) } {
+            if sent[index].len() + said.len() < count {
+                said.push(random_message(&mut random));
+            }
+        }
+        let ping = random.once_in(4);
+        pings[index] += usize::from(ping);
+        pair.turn(role, |connection| {
+            for message in &said {
+                send(connection, &mut random, message.borrowed());
+            }
+            if ping {
+                connection.ping(b"are you there").unwrap();
+            }
+        });
+        sent[index].extend(said.iter().map(as_seen));
+    }
+    let closer = ROLES[random.below(2)];
+    pair.turn(closer, |connection| connection.close(4000 + seed as u16, "over").unwrap());
+    pair.settle();
+
+    for (index, role) in ROLES.into_iter().enumerate() {
+        let seen = pair.seen(peer_of(role));
+        let is_message = |seen: &&Seen| matches!(seen, Seen::Text(_) | Seen::Binary(_));
+        let messages: Vec<Seen> = seen.iter().filter(is_message).cloned().collect();
+        assert!(messages == sent[index], "seed {seed}: messages of {role:?}");
+        let pinged = seen.iter().filter(|seen| matches!(seen, Seen::Ping(_))).count();
+        assert_eq!(pinged, pings[index], "seed {seed}");
+        let reason = Seen::Close(4000 + seed as u16, "over".into());
+        assert_eq!(seen.last(), Some(&reason), "seed {seed}");
+        let end = pair.end(role);
+        assert_eq!(end.connection.state(), State::Closed, "seed {seed}");
+        let Some(Outcome::Clean { initiator, .. }) = &end.outcome else {
+            panic!("seed {seed}: {role:?} ended with {:?}", end.outcome)
+        };
+        let expected = if role == closer { Initiator::Local } else { Initiator::Remote };
+        assert_eq!(*initiator, expected);
+    }
+}
+
+// req: W072, W074, W091, W092, W095, W097, W098, W081, W080
+#[test]
+fn random_conversations_without_compression() {
+    for seed in 1..=12 {
+        let config = Config::new();
+        #[cfg(feature = "deflate")]
+        let config = config.no_deflate();
+        converse(Pair::open(&config, &config, seed % 2 == 0, seed), 60, seed);
+    }
+}
+
+// req: D022, D025, D026, D032, D030, W072, D002
+// attack: PD11
+#[cfg(feature = "deflate")]
+#[test]
+fn random_conversations_with_compression() {
+    use framewire::deflate::DeflateConfig;
+
+    for seed in 1..=20u64 {
+        let bits = |number: u64| 8 + (number % 8) as u8;
+        let deflate = |number: u64| {
+            DeflateConfig::new()
+                .with_threshold([0, 64, 1024][number as usize % 3])
+                .with_server_no_context_takeover(number % 5 == 0)
+                .with_client_no_context_takeover(number % 4 == 0)
+                .with_server_max_window_bits(bits(number))
+                .and_then(|config| config.with_client_max_window_bits(bits(number / 3 + 5)))
+                .and_then(|config| config.with_level((number % 10) as u8))
+                .unwrap()
+        };
+        let client = Config::new().deflate(deflate(seed));
+        let server = Config::new().deflate(deflate(seed + 7));
+        let pair = Pair::open(&client, &server, seed % 2 == 0, seed);
+        let agreed = pair.client.connection.deflate();
+        assert!(agreed.is_some());
+        assert_eq!(agreed, pair.server.connection.deflate());
+        converse(pair, 40, seed);
+    }
+}
+
+// req: W093, W092, W098
+// attack: CL10
+#[test]
+fn two_closes_that_cross_are_a_clean_end() {
+    for seed in 1..=2000u64 {
+        let config = Config::new();
+        let mut pair = Pair::open(&config, &config, seed % 2 == 0, seed);
+        let first = ROLES[seed as usize % 2];
+        // Both close before the other's Close arrives: nothing of the first one is under way when
+        // the second is queued.
+        let early = pair.random.below(3);
+        for _ in 0..early {
+            pair.turn(first, |connection| connection.send("before").unwrap());
+        }
+        for (role, code) in [(first, 4001u16), (peer_of(first), 4002)] {
+            let end = pair.end(role);
+            end.connection.close(code, "").unwrap();
+        }
+        pair.settle();
+        for role in [first, peer_of(first)] {
+            let code = if role == first { 4002 } else { 4001 };
+            let closes: Vec<Seen> = pair.seen(role);
+            let closes: Vec<_> =
+                closes.iter().filter(|seen| matches!(seen, Seen::Close(..))).collect();
+            assert_eq!(closes, [&Seen::Close(code, String::new())], "seed {seed}");
+            let outcome = pair.end(role).outcome.clone();
+            let outcome = outcome.unwrap_or_else(|| panic!("seed {seed}: {role:?} has ended"));
+            assert!(outcome.was_clean(), "seed {seed}: {outcome:?}");
+            assert_eq!(outcome.code().0, code);
+        }
+    }
+}
+
+// req: W040, W021, W013, W009, W041, W025
+#[test]
+fn the_two_roles_open_a_connection_between_them() {
+    for seed in 1..=200 {
+        let config = Config::new().subprotocols(["b", "c"]);
+        let url = framewire::handshake::Url::parse("ws://example.com:81/chat?x=y").unwrap();
+        let request = framewire::handshake::ClientRequest::new(&url);
+        let request = request.subprotocols(["a", "b", "c"]).unwrap();
+        let mut pair = Pair::with(request, &config, &config, seed % 2 == 0, seed);
+        pair.settle();
+        assert_eq!(pair.seen(Role::Server), [Seen::Request("/chat".into())]);
+        assert_eq!(pair.seen(Role::Client), [Seen::Open]);
+        for role in ROLES {
+            let connection = &pair.end(role).connection;
+            assert_eq!((connection.state(), connection.subprotocol()), (State::Open, Some("b")));
+            assert_eq!(connection.role(), role);
+        }
+    }
+}
+
+// req: W075
+#[test]
+fn pieces_join_to_what_was_sent() {
+    for seed in 1..=6 {
+        let config = Config::new().fragments(true);
+        let mut pair = Pair::open(&config, &config, false, seed);
+        let mut random = Random::new(seed);
+        let mut expected = Vec::new();
+        for _ in 0..30 {
+            let message = random_message(&mut random);
+            expected.push(Seen::Pieces(message.kind(), message.as_bytes().to_vec()));
+            pair.turn(Role::Client, |connection| send(connection, &mut random, message));
+        }
+        pair.settle();
+        let mut seen = pair.seen(Role::Server);
+        seen.retain(|seen| !matches!(seen, Seen::Pong(_)));
+        assert!(seen == expected, "seed {seed}");
+        let kinds = [MessageKind::Text, MessageKind::Binary];
+        assert!(kinds.iter().all(|kind| {
+            expected.iter().any(|seen| matches!(seen, Seen::Pieces(k, _) if k == kind))
+        }));
+    }
+}

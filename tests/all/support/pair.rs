@@ -1,0 +1,172 @@
+//! Two engines joined in memory.
+
+use std::collections::VecDeque;
+
+use framewire::handshake::{ClientRequest, Url};
+use framewire::{Accept, Config, Connection, Event, Role, State, Workspace};
+
+use super::chunks::Random;
+use super::script::{Recorder, Seen, not_random};
+
+/// One end, with the bytes on their way to it.
+pub(crate) struct End {
+    pub(crate) connection: Connection,
+    pub(crate) recorder: Recorder,
+    incoming: VecDeque<u8>,
+    /// The peer sends no more.
+    incoming_ends: bool,
+    pub(crate) outcome: Option<framewire::Outcome>,
+}
+
+/// A client and a server. Bytes go from one to the other in random portions.
+pub(crate) struct Pair {
+    pub(crate) client: End,
+    pub(crate) server: End,
+    /// Lent to either, one after the other, if they share one.
+    workspace: Option<Box<Workspace>>,
+    shared: bool,
+    pub(crate) random: Random,
+}
+
+impl Pair {
+    /// Both in CONNECTING. `shared`: whether they share a workspace, as in an event loop.
+    pub(crate) fn new(client: &Config, server: &Config, shared: bool, seed: u64) -> Self {
+        let request = ClientRequest::new(&Url::parse("ws://example.com/chat").unwrap());
+        Self::with(request, client, server, shared, seed)
+    }
+
+    pub(crate) fn with(
+        request: ClientRequest,
+        client: &Config,
+        server: &Config,
+        shared: bool,
+        seed: u64,
+    ) -> Self {
+        let end = |connection| End {
+            connection,
+            recorder: Recorder::default(),
+            incoming: VecDeque::new(),
+            incoming_ends: false,
+            outcome: None,
+        };
+        let mut workspace = shared.then(|| Box::new(Workspace::with_entropy(not_random(seed))));
+        let client = match shared {
+            true => Connection::client_in(request, client, &mut workspace),
+            false => Connection::client(request, client, not_random(seed)),
+        };
+        Self {
+            client: end(client.unwrap()),
+            server: end(Connection::server(server)),
+            workspace,
+            shared,
+            random: Random::new(seed),
+        }
+    }
+
+    /// Open, with nothing under way.
+    pub(crate) fn open(client: &Config, server: &Config, shared: bool, seed: u64) -> Self {
+        let mut pair = Self::new(client, server, shared, seed);
+        pair.settle();
+        assert_eq!(pair.client.connection.state(), State::Open);
+        assert_eq!(pair.server.connection.state(), State::Open);
+        pair.client.recorder.seen.clear();
+        pair.server.recorder.seen.clear();
+        pair
+    }
+
+    pub(crate) fn end(&mut self, role: Role) -> &mut End {
+        match role {
+            Role::Client => &mut self.client,
+            Role::Server => &mut self.server,
+        }
+    }
+
+    /// A turn at one end: what `act` does, some bytes in, some bytes out.
+    pub(crate) fn turn<T>(&mut self, role: Role, act: impl FnOnce(&mut Connection) -> T) -> T {
+        let (end, other) = match role {
+            Role::Client => (&mut self.client, &mut self.server),
+            Role::Server => (&mut self.server, &mut self.client),
+        };
+        if let Some(workspace) = self.workspace.take() {
+            end.connection.lend(workspace);
+        }
+        let result = act(&mut end.connection);
+        end.take_in(&mut self.random);
+        let waiting = end.connection.buffered_amount();
+        let count = self.random.below(waiting + 1).max(waiting.min(1));
+        let count = if self.random.once_in(3) { waiting } else { count };
+        other.incoming.extend(end.connection.output().flatten().take(count));
+        end.connection.consume_output(count);
+        if end.connection.wants_shutdown() {
+            other.incoming_ends = true;
+        }
+        if self.shared {
+            self.workspace = end.connection.reclaim();
+            assert!(self.workspace.is_some());
+        }
+        // The end of a transport is seen behind its last byte. A client that is asked to hang up
+        // does so after the server did.
+        if end.incoming_ends && end.incoming.is_empty() && end.outcome.is_none() {
+            end.outcome = Some(end.connection.receive_eof());
+            other.incoming_ends = true;
+        }
+        result
+    }
+
+    /// Until nothing more happens.
+    pub(crate) fn settle(&mut self) {
+        loop {
+            self.turn(Role::Client, |_| ());
+            self.turn(Role::Server, |_| ());
+            let quiet = |end: &End| {
+                end.incoming.is_empty()
+                    && end.connection.buffered_amount() == 0
+                    && end.incoming_ends == end.outcome.is_some()
+            };
+            if quiet(&self.client) && quiet(&self.server) {
+                return;
+            }
+        }
+    }
+
+    /// What was seen at this end since the last time.
+    pub(crate) fn seen(&mut self, role: Role) -> Vec<Seen> {
+        std::mem::take(&mut self.end(role).recorder.seen)
+    }
+}
+
+impl End {
+    fn take_in(&mut self, random: &mut Random) {
+        let mut budget = random.below(self.incoming.len() + 1).max(self.incoming.len().min(1));
+        while budget > 0 {
+            // Long payloads may go straight into their buffer.
+            if random.once_in(2) {
+                let incoming = &mut self.incoming;
+                let direct = self.connection.receive_direct(|buffer, missing| {
+                    let count = missing.min(budget);
+                    buffer.extend(incoming.drain(..count));
+                    count
+                });
+                if let Some((count, event)) = direct {
+                    budget -= count;
+                    if let Some(event) = event {
+                        self.recorder.record(event);
+                    }
+                    continue;
+                }
+            }
+            let most = [4, 100, 5000, 100_000][random.below(4)];
+            let count = (1 + random.below(most)).min(budget);
+            budget -= count;
+            let mut bytes: Vec<u8> = self.incoming.drain(..count).collect();
+            let mut input = &mut bytes[..];
+            while let Some(event) = self.connection.receive(&mut input) {
+                if matches!(event, Event::Request(_)) {
+                    self.connection.accept(Accept::new()).unwrap();
+                }
+                self.recorder.record(event);
+            }
+            assert!(input.is_empty());
+        }
+    }
+}

@@ -1,0 +1,205 @@
+// What the checks share: servers and pages that end with the check that started them.
+
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { createServer as createHttpServer } from "node:http";
+import { connect, createServer } from "node:net";
+import { createInterface } from "node:readline";
+import { chromium } from "playwright-core";
+
+/** How long to wait for anything that should happen at once. */
+export const PATIENCE = 20_000;
+
+const checks = [];
+
+/** Registers a check: `body` gets a stage, and fails by throwing. */
+export function check(name, body) {
+  checks.push({ name, body });
+}
+
+/** Runs the checks whose names hold one of `words`, all if there are none; whether all passed. */
+export async function runChecks(words) {
+  const chosen = checks.filter(({ name }) => words.length === 0 || words.some((w) => name.includes(w)));
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM,
+    headless: true,
+    args: [
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+    ],
+  });
+  console.log(`chromium ${browser.version()}`);
+  let passed = 0;
+  let failed = 0;
+  // One at a time: a page or two keep both ends of a small machine busy.
+  for (const { name, body } of chosen) {
+    const stage = new Stage(browser);
+    const start = Date.now();
+    const took = () => `${((Date.now() - start) / 1000).toFixed(1)} s`;
+    try {
+      await within(120_000, "the check did not end", body(stage));
+      stage.assertNoComplaints();
+      passed += 1;
+      console.log(`ok    ${name} (${took()})`);
+    } catch (error) {
+      failed += 1;
+      console.log(`FAIL  ${name} (${took()})\n      ${String(error.stack ?? error).replaceAll("\n", "\n      ")}`);
+    }
+    await stage.clear();
+  }
+  await browser.close();
+  console.log(`${passed} passed, ${failed} failed`);
+  return failed === 0 && passed > 0;
+}
+
+/** Resolves when `condition` answers something true, and fails when it never does. */
+export async function until(what, condition) {
+  const end = Date.now() + PATIENCE;
+  for (;;) {
+    const result = await condition();
+    if (result) return result;
+    if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+async function within(milliseconds, what, promise) {
+  let timer;
+  const late = new Promise((_, reject) => {
+    timer = setTimeout(() => reject(new Error(what)), milliseconds);
+  });
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+}
+
+class Stage {
+  #browser;
+  #ends = [];
+  #complaints = [];
+
+  constructor(browser) {
+    this.#browser = browser;
+  }
+
+  /** Starts an example and waits until it listens. */
+  async server(example, ...args) {
+    const child = spawn(`${process.env.EXAMPLES}/${example}`, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const exited = once(child, "exit");
+    const lines = [];
+    createInterface(child.stdout).on("line", (line) => lines.push(line));
+    const stop = async () => {
+      if (child.exitCode === null && child.signalCode === null) child.kill("SIGKILL");
+      await exited;
+    };
+    this.#ends.push(stop);
+    const first = await until(`${example} listens`, () => lines[0] ?? (child.exitCode !== null && "gone"));
+    const address = /^listening on \w+:\/\/(.+)$/.exec(first)?.[1];
+    if (!address) throw new Error(`${example} did not start: ${first}`);
+    return {
+      address,
+      lines,
+      stop,
+      /** Waits for a line that matches. */
+      line: (pattern) => until(`${example} prints ${pattern}`, () => lines.find((line) => pattern.test(line))),
+    };
+  }
+
+  chat() {
+    return this.server("chat", "127.0.0.1:0");
+  }
+
+  echo(...options) {
+    return this.server("echo_server", "127.0.0.1:0", ...options);
+  }
+
+  /** A TCP relay that counts the bytes that the server sends. */
+  async relay(address) {
+    const [host, port] = address.split(":");
+    const counted = { fromServer: 0 };
+    const relay = createServer((near) => {
+      const far = connect(Number(port), host);
+      far.on("data", (bytes) => (counted.fromServer += bytes.length));
+      near.pipe(far).pipe(near);
+      for (const [one, other] of [[near, far], [far, near]]) {
+        one.on("error", () => other.destroy());
+        one.on("close", () => other.destroy());
+      }
+    });
+    relay.listen(0, "127.0.0.1");
+    await once(relay, "listening");
+    this.#ends.push(() => relay.close());
+    counted.address = `127.0.0.1:${relay.address().port}`;
+    return counted;
+  }
+
+  /** A page of its own browser context; its WebSockets are in `window.sockets`, oldest first. */
+  async page(options = {}) {
+    const context = await this.#browser.newContext({ viewport: { width: 1100, height: 720 }, ...options });
+    this.#ends.push(() => context.close());
+    context.setDefaultTimeout(PATIENCE);
+    const page = await context.newPage();
+    await page.addInitScript(() => {
+      window.sockets = [];
+      window.WebSocket = class extends WebSocket {
+        constructor(...parameters) {
+          super(...parameters);
+          this.closing = new Promise((resolve) => {
+            this.addEventListener("close", ({ code, reason, wasClean }) => resolve({ code, reason, wasClean }));
+          });
+          window.sockets.push(this);
+        }
+      };
+    });
+    page.on("pageerror", (error) => this.#complaints.push(`uncaught in the page: ${error}`));
+    page.on("dialog", (dialog) => {
+      this.#complaints.push(`the page opened a dialog: ${dialog.message()}`);
+      dialog.dismiss();
+    });
+    page.on("console", (message) => {
+      // That a connection was refused or lost is what some checks are about.
+      const expected = /^WebSocket connection to/.test(message.text());
+      if (message.type() === "error" && !expected) this.#complaints.push(message.text());
+    });
+    return page;
+  }
+
+  /** A page of the chat, joined under this name. */
+  async join(server, name, options = {}) {
+    const page = await this.page(options);
+    await page.addInitScript((name) => localStorage.getItem("name") ?? localStorage.setItem("name", name), name);
+    await page.goto(`http://${server.address}/`);
+    await connected(page);
+    return page;
+  }
+
+  /** An empty page with an origin of its own and nothing that limits its connections. */
+  async blank() {
+    const web = createHttpServer((request, response) => {
+      response.setHeader("Content-Type", "text/html");
+      response.end('<!doctype html><link rel="icon" href="data:,"><title>blank</title>');
+    });
+    web.listen(0, "127.0.0.1");
+    await once(web, "listening");
+    this.#ends.push(() => web.close());
+    const page = await this.page();
+    await page.goto(`http://127.0.0.1:${web.address().port}/`);
+    return page;
+  }
+
+  assertNoComplaints() {
+    if (this.#complaints.length > 0) throw new Error(this.#complaints.join("\n"));
+  }
+
+  async clear() {
+    for (const end of this.#ends.reverse()) await end();
+  }
+}
+
+/** Waits until the page says that it is connected. */
+export async function connected(page) {
+  await page.locator('#state[data-state="open"]').waitFor();
+}

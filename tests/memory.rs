@@ -1,0 +1,574 @@
+//! What a peer can make a connection hold, and how much it can make it do, counted by the allocator.
+//!
+//! There is no harness, and one thread: whatever is allocated, the engine allocated. "Held" is what is
+//! allocated at a moment; "peak" counts a buffer that grows twice while it moves, as an allocator may;
+//! "work" is all that was ever allocated, which grows faster than the input if anything is copied again
+//! and again.
+
+use cap::Cap;
+use framewire::handshake::{ClientRequest, Url};
+use framewire::{Accept, Config, Connection, Event, Outcome, ProtocolError, State, Workspace};
+use peak_alloc::PeakAlloc;
+
+#[global_allocator]
+static HEAP: Cap<PeakAlloc> = Cap::new(PeakAlloc, usize::MAX);
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+fn main() {
+    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
+    let mut run = 0;
+    for (name, test) in TESTS {
+        if only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
+            test();
+            println!("test {name} ... ok");
+            run += 1;
+        }
+    }
+    println!("{run} tests passed");
+}
+
+macro_rules! table {
+    ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
+        &[$($(#[$attribute])* (stringify!($name), $name as fn())),*]
+    };
+}
+
+const TESTS: &[(&str, fn())] = table![
+    the_counters_count,
+    announced_lengths_take_no_memory,
+    a_long_frame_takes_memory_as_it_comes,
+    tiny_fragments_cost_their_payload,
+    empty_fragments_cost_nothing,
+    fragments_are_not_copied_again_and_again,
+    a_frame_in_single_bytes_is_linear,
+    long_text_with_a_bad_end_is_linear,
+    endless_heads_stop_at_the_limit,
+    a_head_in_single_bytes_is_linear,
+    slow_handshakes_are_small,
+    nothing_is_kept_of_frames_before_the_decision,
+    endless_answers_stop_at_the_limit,
+    idle_connections_are_small,
+    pings_that_nobody_reads_the_pongs_of,
+    pongs_leave_nothing_behind,
+    an_echo_that_nobody_reads,
+    connections_leave_nothing_behind,
+    #[cfg(feature = "deflate")]
+    a_bomb_costs_no_more_than_the_limit,
+    #[cfg(feature = "deflate")]
+    empty_blocks_cost_nothing,
+    #[cfg(feature = "deflate")]
+    idle_connections_with_compression_are_small,
+];
+
+/// What is allocated now.
+fn held() -> usize {
+    PeakAlloc.current_usage()
+}
+
+struct Measured {
+    /// The most that was allocated at once, beyond what was at the start.
+    peak: usize,
+    /// What was allocated in all, whether or not it was given back.
+    work: usize,
+}
+
+fn measure<T>(act: impl FnOnce() -> T) -> (T, Measured) {
+    PeakAlloc.reset_peak_usage();
+    let (base, total) = (held(), HEAP.total_allocated());
+    let result = act();
+    let peak = PeakAlloc.peak_usage() - base;
+    (result, Measured { peak, work: HEAP.total_allocated() - total })
+}
+
+fn the_counters_count() {
+    let before = held();
+    let (kept, measured) = measure(|| {
+        drop(vec![1u8; 10_000]);
+        vec![1u8; 3000]
+    });
+    assert_eq!((measured.peak, measured.work, held() - before), (10_000, 13_000, 3000));
+    drop(kept);
+    assert_eq!(held(), before);
+}
+
+const REQUEST: &str = "GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+    Sec-WebSocket-Version: 13\r\n";
+
+fn open(config: &Config, lines: &str) -> Connection {
+    let mut connection = Connection::server(config);
+    let mut head = format!("{REQUEST}{lines}\r\n").into_bytes();
+    let mut input = &mut head[..];
+    assert!(matches!(connection.receive(&mut input), Some(Event::Request(_))));
+    connection.accept(Accept::new()).unwrap();
+    connection.consume_output(usize::MAX);
+    connection
+}
+
+/// A client's frame whose masking key is zero, so that unmasking it in place changes nothing and the
+/// same bytes can be received again.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..=125 => bytes.push(0x80 | length as u8),
+        length @ 126..=0xffff => {
+            bytes.push(0xfe);
+            bytes.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            bytes.push(0xff);
+            bytes.extend((length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend([0; 4]);
+    bytes.extend_from_slice(payload);
+    bytes
+}
+
+/// Receives everything, and counts the events.
+fn receive(connection: &mut Connection, mut input: &mut [u8]) -> usize {
+    let mut events = 0;
+    while connection.receive(&mut input).is_some() {
+        events += 1;
+    }
+    events
+}
+
+/// The error that these bytes end in.
+fn failure(connection: &mut Connection, mut input: &mut [u8]) -> Option<ProtocolError> {
+    while let Some(event) = connection.receive(&mut input) {
+        if let Event::Failed(error) = event {
+            return Some(error);
+        }
+    }
+    None
+}
+
+// req: W115
+// attack: FR05, FR06, FR07, FR08
+fn announced_lengths_take_no_memory() {
+    for length in [u64::MAX, 1 << 63, (1 << 63) - 1, 1 << 32, 1 << 31, (16 << 20) + 1] {
+        for first in [&[][..], &[0x02, 0x81, 0, 0, 0, 0, 7]] {
+            let mut connection = open(&Config::new(), "");
+            let opcode = if first.is_empty() { 0x82 } else { 0x80 };
+            let mut bytes = [first, &[opcode, 0xff], &length.to_be_bytes()[..], &[0; 4]].concat();
+            let (error, measured) = measure(|| failure(&mut connection, &mut bytes));
+            assert!(error.is_some());
+            assert!(measured.peak < 4 * KIB, "{} bytes for {length:#x}", measured.peak);
+        }
+    }
+    // As long as it may be, and nothing of it comes.
+    let mut connection = open(&Config::new(), "");
+    let mut bytes = frame(0x82, &[])[..1].to_vec();
+    bytes.push(0xff);
+    bytes.extend((16u64 << 20).to_be_bytes());
+    bytes.extend([0; 4]);
+    let (events, measured) = measure(|| receive(&mut connection, &mut bytes));
+    assert!(events == 0 && connection.is_inside_message());
+    assert!(measured.peak < 64 * KIB, "{} bytes", measured.peak);
+}
+
+// req: W115
+// attack: FR07
+fn a_long_frame_takes_memory_as_it_comes() {
+    for direct in [false, true] {
+        let payload = vec![7; 8 * MIB];
+        let mut bytes = frame(0x82, &payload);
+        let mut connection = open(&Config::new(), "");
+        let base = held();
+        let (mut received, mut events) = (0, 0);
+        for piece in bytes.chunks_mut(48 * KIB + 7) {
+            received += piece.len();
+            let appended = direct
+                .then(|| connection.receive_direct(|buffer, _| buffer.extend_from_slice(piece)));
+            match appended.flatten() {
+                Some((_, event)) => events += usize::from(event.is_some()),
+                None => events += receive(&mut connection, piece),
+            }
+            let held = held() - base;
+            assert!(held <= 2 * received + 64 * KIB, "{held} bytes for {received}");
+        }
+        assert_eq!(events, 1);
+        assert!(held() - base < KIB, "all is given back");
+    }
+}
+
+// req: W115
+// attack: FM01, FM09
+fn tiny_fragments_cost_their_payload() {
+    for opcode in [1, 2] {
+        let mut connection = open(&Config::new(), "");
+        let base = held();
+        let mut first = frame(opcode, b"x");
+        let mut next = frame(0, b"x");
+        receive(&mut connection, &mut first);
+        for received in 2..=131_000 {
+            assert_eq!(receive(&mut connection, &mut next), 0);
+            let held = held() - base - first.len() - next.len();
+            assert!(held <= 2 * received + 4 * KIB, "{held} bytes for {received}");
+        }
+        assert_eq!(connection.terminate(), Outcome::Lost { sent: None, received: None });
+    }
+}
+
+// req: W115
+// attack: FM02
+fn empty_fragments_cost_nothing() {
+    let mut connection = open(&Config::new().max_fragments(u32::MAX), "");
+    let (mut first, mut next) = (frame(1, b""), frame(0, b""));
+    let ((), measured) = measure(|| {
+        receive(&mut connection, &mut first);
+        for _ in 0..1_000_000 {
+            assert_eq!(receive(&mut connection, &mut next), 0);
+        }
+    });
+    assert!(measured.peak < KIB && measured.work < KIB, "{} bytes", measured.work);
+}
+
+/// All that is allocated for a message of `length` bytes in frames of one byte each.
+fn work_for_fragments(opcode: u8, length: usize) -> usize {
+    let mut connection = open(&Config::new().max_fragments(u32::MAX), "");
+    let (mut first, mut next) = (frame(opcode, b"x"), frame(0, b"x"));
+    let mut last = frame(0x80, b"x");
+    let ((), measured) = measure(|| {
+        receive(&mut connection, &mut first);
+        for _ in 2..length {
+            receive(&mut connection, &mut next);
+        }
+        assert_eq!(receive(&mut connection, &mut last), 1);
+    });
+    measured.work
+}
+
+// attack: FM04
+fn fragments_are_not_copied_again_and_again() {
+    for opcode in [1, 2] {
+        let (once, twice) = (work_for_fragments(opcode, MIB / 2), work_for_fragments(opcode, MIB));
+        assert!(twice < 5 * MIB, "{twice} bytes allocated for one mebibyte");
+        assert!(twice * 10 < once * 26, "{once}, then {twice}");
+    }
+}
+
+// attack: FM05, FR12
+fn a_frame_in_single_bytes_is_linear() {
+    for opcode in [0x81, 0x82] {
+        let work = |length: usize| {
+            let mut connection = open(&Config::new(), "");
+            let mut bytes = frame(opcode, &vec![b'x'; length]);
+            let (events, measured) = measure(|| {
+                bytes
+                    .iter_mut()
+                    .map(|byte| receive(&mut connection, std::slice::from_mut(byte)))
+                    .sum()
+            });
+            let events: usize = events;
+            assert_eq!(events, 1);
+            measured.work
+        };
+        let (once, twice) = (work(MIB), work(2 * MIB));
+        assert!(twice < 9 * MIB, "{twice} bytes allocated for two mebibytes");
+        assert!(twice * 10 < once * 26, "{once}, then {twice}");
+    }
+}
+
+// attack: UT05
+fn long_text_with_a_bad_end_is_linear() {
+    let mut text = vec![b'a'; MIB];
+    text.push(0xff);
+    let bytes = frame(0x81, &text);
+    for size in [1, 1000, 70_000, bytes.len()] {
+        let mut connection = open(&Config::new(), "");
+        let mut bytes = bytes.clone();
+        let (error, measured) =
+            measure(|| bytes.chunks_mut(size).find_map(|piece| failure(&mut connection, piece)));
+        assert_eq!(error, Some(ProtocolError::InvalidUtf8));
+        assert!(measured.work < 5 * MIB, "{} bytes in pieces of {size}", measured.work);
+    }
+}
+
+// req: H008, W115
+// attack: HS01, HS03
+fn endless_heads_stop_at_the_limit() {
+    let mut value = format!("{REQUEST}X: ").into_bytes();
+    value.resize(20 * MIB, b'x');
+    let many = format!("{REQUEST}{}", "aa:b\r\n".repeat(2000)).into_bytes();
+    let line = [b"GET /".to_vec(), vec![b'a'; 20 * MIB]].concat();
+    for mut stream in [value, many, line] {
+        let mut connection = Connection::server(&Config::new());
+        let (events, measured) =
+            measure(|| stream.chunks_mut(4096).map(|piece| receive(&mut connection, piece)).sum());
+        let events: usize = events;
+        assert_eq!((events, connection.state()), (1, State::Closing));
+        assert!(measured.peak <= 64 * KIB, "{} bytes", measured.peak);
+        assert!(measured.work <= 96 * KIB, "{} bytes", measured.work);
+    }
+}
+
+// attack: HS02
+fn a_head_in_single_bytes_is_linear() {
+    let mut head = format!("{REQUEST}X: {}\r\n\r\n", "x".repeat(12_000)).into_bytes();
+    let length = head.len();
+    let mut connection = Connection::server(&Config::new());
+    let (events, measured) = measure(|| {
+        head.iter_mut().map(|byte| receive(&mut connection, std::slice::from_mut(byte))).sum()
+    });
+    let events: usize = events;
+    assert!(events == 1 && connection.awaits_decision());
+    assert!(measured.work < 6 * length, "{} bytes allocated for {length}", measured.work);
+}
+
+// attack: HS05
+fn slow_handshakes_are_small() {
+    let config = Config::new();
+    let base = held();
+    let mut peers = Vec::with_capacity(1000);
+    for _ in 0..1000 {
+        let mut connection = Connection::server(&config);
+        let mut head = REQUEST.as_bytes()[..100].to_vec();
+        for byte in &mut head {
+            receive(&mut connection, std::slice::from_mut(byte));
+        }
+        peers.push(connection);
+    }
+    let each = (held() - base) / 1000;
+    assert!(each <= 2 * KIB, "{each} bytes each");
+}
+
+// attack: HS32
+fn nothing_is_kept_of_frames_before_the_decision() {
+    let mut connection = Connection::server(&Config::new());
+    let mut head = format!("{REQUEST}\r\n").into_bytes();
+    receive(&mut connection, &mut head);
+    let mut early = frame(0x82, &[7; 1000]).repeat(10_000);
+    let (left, measured) = measure(|| {
+        let mut input = &mut early[..];
+        for _ in 0..1000 {
+            assert_eq!(connection.receive(&mut input), None);
+        }
+        input.len()
+    });
+    assert_eq!(left, early.len());
+    assert_eq!((measured.peak, measured.work), (0, 0));
+}
+
+// req: H013
+// attack: HC04, HC05
+fn endless_answers_stop_at_the_limit() {
+    let client = || {
+        let request = ClientRequest::new(&Url::parse("ws://h").unwrap());
+        Connection::client(request, &Config::new(), |bytes: &mut [u8]| bytes.fill(1)).unwrap()
+    };
+    let mut value = b"HTTP/1.1 101 x\r\nX: ".to_vec();
+    value.resize(20 * MIB, b'x');
+    let many = format!("HTTP/1.1 101 x\r\n{}", "aa:b\r\n".repeat(10_000)).into_bytes();
+    for mut stream in [value, many] {
+        let mut connection = client();
+        let (events, measured) =
+            measure(|| stream.chunks_mut(4096).map(|piece| receive(&mut connection, piece)).sum());
+        let events: usize = events;
+        assert_eq!((events, connection.state()), (1, State::Closing));
+        assert!(measured.peak <= 64 * KIB, "{} bytes", measured.peak);
+    }
+    let mut body = b"HTTP/1.1 200 OK\r\n\r\n".to_vec();
+    body.resize(20 * MIB, b'x');
+    let mut connection = client();
+    let (_, measured) = measure(|| {
+        for piece in body.chunks_mut(4096) {
+            receive(&mut connection, piece);
+        }
+    });
+    assert!(matches!(connection.receive_eof(), Outcome::Rejected(_)));
+    assert!(measured.peak <= 256 * KIB, "{} bytes", measured.peak);
+}
+
+/// What one of many open connections holds, its own size included, when it has sent and received a
+/// little and nothing is under way.
+fn idle(config: &Config, lines: &str, talk: bool) -> usize {
+    const MANY: usize = 500;
+    /// The first ones fill the workspace (with compressors, 16 of them) and are not counted.
+    const FIRST: usize = 40;
+    let mut workspace = Some(Box::new(Workspace::new()));
+    let mut peers = Vec::with_capacity(MANY);
+    let mut base = 0;
+    for number in 0..MANY + FIRST {
+        if number == FIRST {
+            base = held();
+        }
+        let mut connection = Connection::server(config);
+        connection.lend(workspace.take().unwrap());
+        let mut head = format!("{REQUEST}{lines}\r\n").into_bytes();
+        receive(&mut connection, &mut head);
+        connection.accept(Accept::new()).unwrap();
+        if talk {
+            let mut bytes = [frame(0x81, b"hello"), frame(0x89, b"ping")].concat();
+            assert_eq!(receive(&mut connection, &mut bytes), 2);
+            connection.send("an answer").unwrap();
+        }
+        connection.consume_output(usize::MAX);
+        workspace = connection.reclaim();
+        if number >= FIRST {
+            peers.push(connection);
+        }
+    }
+    (held() - base) / MANY + size_of::<Connection>()
+}
+
+fn idle_connections_are_small() {
+    for talk in [false, true] {
+        let each = idle(&Config::new(), "", talk);
+        assert!(each <= 256, "{each} bytes each");
+    }
+}
+
+// req: W084, W115
+// attack: FL01
+fn pings_that_nobody_reads_the_pongs_of() {
+    let mut connection = open(&Config::new().output_high_water(64 * KIB), "");
+    let mut ping = frame(0x89, &[7; 125]);
+    let ((), measured) = measure(|| {
+        for _ in 0..1_000_000 {
+            assert_eq!(receive(&mut connection, &mut ping), 1);
+        }
+    });
+    assert!(connection.is_congested());
+    assert!(connection.buffered_amount() < 64 * KIB + 127);
+    assert!(measured.peak <= 3 * 64 * KIB + KIB, "{} bytes", measured.peak);
+}
+
+// req: W085
+// attack: FL02
+fn pongs_leave_nothing_behind() {
+    let mut connection = open(&Config::new(), "");
+    let mut pong = frame(0x8a, &[7; 125]);
+    let ((), measured) = measure(|| {
+        for _ in 0..1_000_000 {
+            assert_eq!(receive(&mut connection, &mut pong), 1);
+        }
+    });
+    assert_eq!((measured.peak, measured.work), (0, 0));
+}
+
+// attack: FL03
+fn an_echo_that_nobody_reads() {
+    let mut connection = open(&Config::new().output_high_water(64 * KIB), "");
+    let mut message = frame(0x82, &[7; 5000]);
+    let (echoed, measured) = measure(|| {
+        let mut echoed = 0;
+        // A driver reads no more once the connection is congested.
+        while !connection.is_congested() {
+            let mut input = &mut message[..];
+            while let Some(event) = connection.receive(&mut input) {
+                let Event::Message(message) = event else { panic!("a message") };
+                connection.send(message).unwrap();
+                echoed += 1;
+            }
+        }
+        echoed
+    });
+    assert_eq!(echoed, (64 * KIB).div_ceil(5004));
+    assert!(measured.peak <= 3 * (64 * KIB + 5004), "{} bytes", measured.peak);
+}
+
+// attack: FR16
+fn connections_leave_nothing_behind() {
+    let config = Config::new();
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut noise = vec![0u8; 600];
+    let base = held();
+    for _ in 0..20_000 {
+        let mut connection = open(&config, "");
+        for byte in &mut noise {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            *byte = (state >> 20) as u8;
+        }
+        noise[0] = [0x81, 0x82, 0x01, 0x02, 0x89][usize::from(noise[0]) % 5];
+        noise[1] |= 0x80;
+        receive(&mut connection, &mut noise);
+    }
+    assert_eq!(held(), base);
+}
+
+#[cfg(feature = "deflate")]
+mod deflate {
+    use flate2::{Compress, Compression, FlushCompress};
+    use framewire::deflate::DeflateConfig;
+
+    use super::*;
+
+    const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+
+    fn config() -> Config {
+        Config::new().max_message_size(MIB).deflate(DeflateConfig::new().with_threshold(0))
+    }
+
+    /// A mebibyte that inflates to about a gibibyte.
+    fn bomb() -> Vec<u8> {
+        let mut compress = Compress::new(Compression::best(), false);
+        let mut unit = Vec::with_capacity(64 * KIB);
+        compress.compress_vec(&vec![0; 16 * MIB], &mut unit, FlushCompress::Sync).unwrap();
+        assert!(unit.ends_with(&[0, 0, 0xff, 0xff]) && unit.len() < 20 * KIB);
+        let mut bomb = unit.repeat(MIB / unit.len());
+        bomb.push(0);
+        bomb
+    }
+
+    // req: D036, W115
+    // attack: PD01, PD02
+    pub(super) fn a_bomb_costs_no_more_than_the_limit() {
+        let bomb = bomb();
+        let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        let whole = frame(0xc2, &bomb);
+        let parts: Vec<u8> = bomb
+            .chunks(100_000)
+            .enumerate()
+            .flat_map(|(number, piece)| frame(if number == 0 { 0x42 } else { 0 }, piece))
+            .chain(frame(0x80, &[]))
+            .collect();
+        for (mut stream, more) in [(whole, 0), (parts, 4 * MIB)] {
+            for takeover in ["", "; client_no_context_takeover"] {
+                let lines = OFFER.replace("\r\n", &format!("{takeover}\r\n"));
+                let mut connection = open(&config(), &lines);
+                // After a plain message and a compressed one, which make the codec.
+                let mut before = [frame(0x82, b"plain"), frame(0xc1, &hello)].concat();
+                assert_eq!(receive(&mut connection, &mut before), 2);
+                let (error, measured) = measure(|| failure(&mut connection, &mut stream));
+                assert_eq!(error, Some(ProtocolError::MessageTooBig(MIB)));
+                // While the buffer grows for the last time there are two of them.
+                let most = 2 * MIB + 64 * KIB + more;
+                assert!(measured.peak <= most, "{} bytes", measured.peak);
+                drop(connection.terminate());
+            }
+        }
+    }
+
+    // req: D036
+    // attack: PD10
+    pub(super) fn empty_blocks_cost_nothing() {
+        let mut blocks = [0, 0, 0, 0xff, 0xff].repeat(MIB / 5);
+        blocks.push(0);
+        let mut stream = frame(0xc2, &blocks);
+        let mut connection = open(&config(), OFFER);
+        let mut first = frame(0xc2, &[0]);
+        receive(&mut connection, &mut first);
+        let (events, measured) = measure(|| receive(&mut connection, &mut stream));
+        assert_eq!((events, connection.state()), (1, State::Open));
+        assert!(measured.work <= 128 * KIB, "{} bytes", measured.work);
+    }
+
+    // req: D033
+    // attack: PD15
+    pub(super) fn idle_connections_with_compression_are_small() {
+        for talk in [false, true] {
+            let added = idle(&config(), OFFER, talk) - idle(&config(), "", talk);
+            assert!(added > 0, "it was agreed on");
+            assert!(added <= KIB, "{added} bytes each");
+        }
+    }
+}
+
+#[cfg(feature = "deflate")]
+use deflate::*;

@@ -1,0 +1,12 @@
+//! The mio server over real sockets: every test runs a loop of its own and talks to it as a client.
+
+mod client;
+mod closing;
+mod deadlines;
+mod deflate;
+mod echo;
+mod faults;
+mod flow;
+mod handles;
+mod house;
+mod opening;
