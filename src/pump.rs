@@ -10,8 +10,8 @@ pub(crate) const SLICES: usize = 64;
 
 /// A byte stream that a connection runs over.
 pub(crate) trait Transport {
-    /// One read. After [`Stopped::Blocked`] nothing is left to read until an event tells of more; any
-    /// other reading goes on at once.
+    /// One read. [`Stopped::Blocked`] says that nothing is left, but perhaps the end: only with a count
+    /// of 0 will an event tell of everything that is still to come.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
 
     /// Appends up to `limit` bytes to `buffer`.

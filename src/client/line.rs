@@ -1,8 +1,9 @@
 use std::collections::VecDeque;
+use std::io;
 use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
-use crate::protocol::{Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
+use crate::protocol::{Chunks, Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
 /// A connection with its transport and its clock: one step at a time, never waiting.
@@ -18,6 +19,9 @@ pub(super) struct Line {
     /// Nothing can be sent any more; reading still tells what the peer said last.
     is_broken: bool,
     outcome: Option<Outcome>,
+    /// What was wrong with TLS, if that has ended the connection.
+    #[cfg(feature = "tls")]
+    tls_error: Option<crate::tls::TlsError>,
     /// The deadline that ended the connection, if one did.
     expired: Option<Due>,
 }
@@ -33,6 +37,8 @@ impl Line {
             shut: false,
             is_broken: false,
             outcome: None,
+            #[cfg(feature = "tls")]
+            tls_error: None,
             expired: None,
         }
     }
@@ -51,7 +57,7 @@ impl Line {
     pub(super) fn error(&self) -> Option<ClientError> {
         let error = ClientError::of(self.outcome()?)?;
         #[cfg(feature = "tls")]
-        if let (ClientError::Lost(_), Some(failure)) = (&error, self.transport.tls_error()) {
+        if let (ClientError::Lost(_), Some(failure)) = (&error, &self.tls_error) {
             return Some(ClientError::Tls(failure.clone()));
         }
         Some(error)
@@ -128,9 +134,12 @@ impl Line {
             Stopped::Eof => {
                 // What is owed to the peer may still reach it, if only its direction has ended.
                 self.settle();
-                self.outcome = Some(self.connection.receive_eof());
+                let outcome = self.connection.receive_eof();
+                self.end(outcome);
             }
-            Stopped::Broken => self.outcome = Some(self.connection.terminate()),
+            Stopped::Broken => {
+                self.terminate();
+            }
         }
         self.settle();
         // Bytes of the transport's own may have been all that came.
@@ -153,7 +162,7 @@ impl Line {
         let turn = std::mem::take(&mut self.turn);
         self.deadlines.observe(&self.connection, self.start.elapsed(), turn);
         if self.connection.state() == State::Closed {
-            self.outcome = Some(self.connection.terminate());
+            self.terminate();
         }
     }
 
@@ -173,7 +182,41 @@ impl Line {
     /// Ends the connection without a Close.
     pub(super) fn terminate(&mut self) -> Outcome {
         let outcome = self.connection.terminate();
-        self.outcome = Some(outcome.clone());
+        self.end(outcome.clone());
         outcome
+    }
+
+    /// Takes note of the end, and lets the peer see it: whoever still holds this has no use for the
+    /// transport any more.
+    fn end(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+        #[cfg(feature = "tls")]
+        if let Some(error) = self.transport.tls_error() {
+            self.tls_error = Some(error.clone());
+        }
+        // Others may hold the socket, to wait for it.
+        let _ = self.transport.shutdown();
+        self.transport = Box::new(Gone);
+    }
+}
+
+/// The transport of a connection that has ended.
+struct Gone;
+
+impl Transport for Gone {
+    fn read(&mut self, _: &mut [u8]) -> (usize, Stopped) {
+        (0, Stopped::Eof)
+    }
+
+    fn read_into(&mut self, _: &mut Vec<u8>, _: usize) -> (usize, Stopped) {
+        (0, Stopped::Eof)
+    }
+
+    fn write(&mut self, _: Chunks<'_>) -> (usize, Stopped) {
+        (0, Stopped::Broken)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

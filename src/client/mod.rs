@@ -189,7 +189,8 @@ impl Client {
                 None => ClientError::Handshake(error),
             }),
             _ => {
-                let outcome = self.finish();
+                // Nothing is owed to a server that refused, nor is the rest of its body of use.
+                let outcome = self.line.terminate();
                 Err(self.line.error().unwrap_or(ClientError::Lost(outcome)))
             }
         }

@@ -15,16 +15,22 @@ use crate::wire::CloseCode;
 /// What the two halves share. The lock is held for a step that never waits, so neither half can keep
 /// the other from its work.
 struct Shared {
-    line: Mutex<Line>,
+    common: Mutex<Common>,
     /// Wakes the reader, whose deadlines may have changed.
     reader: Arc<Waker>,
 }
 
+struct Common {
+    line: Line,
+    /// For the reader, from deadlines that the writer has met.
+    events: VecDeque<Event<'static>>,
+}
+
 impl Shared {
-    fn line(&self) -> MutexGuard<'_, Line> {
+    fn lock(&self) -> MutexGuard<'_, Common> {
         // A panic inside a step is a bug of this crate; the other half had better see the end than
         // another panic.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.common.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,13 +62,14 @@ impl fmt::Debug for ClientWriter {
 }
 
 pub(super) fn split(client: Client) -> Result<(ClientReader, ClientWriter), ClientError> {
-    let Client { line, wait, events, read_timeout, .. } = client;
+    let Client { line, wait, events: received, read_timeout, .. } = client;
     let Waits::Poll(reader, socket) = wait else { return Err(ClientError::NotSplittable) };
     let writer = socket.waiter()?;
-    let shared = Arc::new(Shared { line: Mutex::new(line), reader: reader.waker() });
+    let common = Mutex::new(Common { line, events: VecDeque::new() });
+    let shared = Arc::new(Shared { common, reader: reader.waker() });
     let buffer = vec![0; READ_ROOM];
     let (wait, other) = (reader, Arc::clone(&shared));
-    let reader = ClientReader { shared, wait, events, buffer, read_timeout };
+    let reader = ClientReader { shared, wait, events: received, buffer, read_timeout };
     Ok((reader, ClientWriter { shared: other, wait: writer }))
 }
 
@@ -94,7 +101,12 @@ impl ClientReader {
                 return Ok(Some(event));
             }
             let next = {
-                let mut line = self.shared.line();
+                let mut common = self.shared.lock();
+                let Common { line, events } = &mut *common;
+                if !events.is_empty() {
+                    self.events.append(events);
+                    continue;
+                }
                 if line.outcome().is_some() {
                     return line.error().map_or(Ok(None), Err);
                 }
@@ -104,10 +116,10 @@ impl ClientReader {
                 line.next_deadline()
             };
             self.wait.wait([until, next].into_iter().flatten().min())?;
-            let mut line = self.shared.line();
-            line.settle();
-            line.tick(&mut self.events);
-            drop(line);
+            let mut common = self.shared.lock();
+            common.line.settle();
+            common.line.tick(&mut self.events);
+            drop(common);
             if self.events.is_empty() && until.is_some_and(|until| until <= Instant::now()) {
                 return Err(ClientError::TimedOut(Waiting::Read));
             }
@@ -121,7 +133,7 @@ impl ClientReader {
 
     /// How the connection ended, once it has.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.shared.line().outcome().cloned()
+        self.shared.lock().line.outcome().cloned()
     }
 }
 
@@ -186,19 +198,23 @@ impl ClientWriter {
         &mut self,
         what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), ClientError> {
-        self.shared.line().say(what)?;
+        self.shared.lock().line.say(what)?;
         loop {
             let next = {
-                let mut line = self.shared.line();
+                let mut common = self.shared.lock();
+                let Common { line, events } = &mut *common;
                 line.settle();
+                // The reader may be busy elsewhere, and deadlines do not wait for it.
+                line.tick(events);
+                if line.outcome().is_some() {
+                    self.shared.reader.wake()?;
+                }
                 if !line.has_unsent() {
                     return line.result_of_sending();
                 }
                 line.next_deadline()
             };
             self.wait.wait(next)?;
-            // What comes of a deadline is an event, and events are the reader's.
-            self.shared.reader.wake()?;
         }
     }
 }

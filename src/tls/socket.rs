@@ -115,7 +115,9 @@ impl<S: Stream> TlsSocket<S> {
                 // say, which knows of the closing handshake.
                 Err(_) => return (count, Stopped::Eof),
             }
-            if drained && self.unread.is_empty() {
+            // A short read has emptied the socket; but the end may have come with it, of which no event
+            // tells again. Whoever got bytes reads on and finds it; who got none would wait.
+            if drained && count > 0 && self.unread.is_empty() && self.error.is_none() {
                 return (count, Stopped::Blocked);
             }
             if budget == 0 {

@@ -1,0 +1,175 @@
+//! Peers that are slow, silent or gone.
+
+use std::io::Write;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use framewire::{Client, ClientError, Config, Outcome, Waiting};
+
+use super::support::*;
+
+#[test]
+fn a_read_timeout_leaves_the_client_usable() {
+    let url = format!("ws://{}/", echo_server());
+    let mut client = Client::connect(&url).unwrap();
+    client.set_read_timeout(Some(Duration::from_millis(20)));
+    for _ in 0..3 {
+        let error = client.recv().unwrap_err();
+        assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{error:?}");
+        assert!(!error.is_retryable());
+    }
+    client.set_read_timeout(Some(LONG));
+    client.send("still here").unwrap();
+    assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("still here"));
+
+    let (mut reader, mut writer) = client.split().unwrap();
+    reader.set_read_timeout(Some(Duration::from_millis(20)));
+    let error = reader.recv().unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{error:?}");
+    reader.set_read_timeout(None);
+    writer.send("and here").unwrap();
+    assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some("and here"));
+    writer.close(1000, "").unwrap();
+    assert_eq!(reader.recv().unwrap(), None);
+    assert!(reader.outcome().unwrap().was_clean());
+}
+
+/// A server that accepts, and then neither reads nor writes until it is told to hang up.
+fn deaf() -> (Scripted<()>, mpsc::Sender<()>) {
+    let (hang_up, hung_up) = mpsc::channel();
+    let server = Scripted::new(move |listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        let _ = hung_up.recv();
+    });
+    (server, hang_up)
+}
+
+fn impatient(url: &str) -> Client {
+    let config = Config::new().write_timeout(Duration::from_millis(200)).no_deflate();
+    Client::builder(url).unwrap().config(config).connect().unwrap()
+}
+
+/// Sends until that fails.
+fn send_until_it_fails(mut send: impl FnMut(&[u8]) -> Result<(), ClientError>) -> ClientError {
+    let block = vec![b'x'; 1 << 20];
+    (0..1000).find_map(|_| send(&block).err()).expect("no socket buffers a gigabyte")
+}
+
+#[test]
+fn a_peer_that_never_reads_meets_the_deadline_of_writing() {
+    let (server, hang_up) = deaf();
+    let mut client = impatient(&server.url("/"));
+    let error = send_until_it_fails(|block| client.send(block));
+    assert!(matches!(error, ClientError::TimedOut(Waiting::Write)), "{error:?}");
+    assert!(error.is_retryable());
+    assert!(matches!(client.outcome(), Some(Outcome::Lost { .. })));
+    assert!(matches!(client.recv(), Err(ClientError::Lost(_))));
+    drop(hang_up);
+    server.join();
+}
+
+#[test]
+fn a_peer_that_never_reads_does_not_hold_up_the_halves() {
+    for is_reading in [true, false] {
+        let (server, hang_up) = deaf();
+        let (mut reader, mut writer) = impatient(&server.url("/")).split().unwrap();
+        let reading = is_reading.then(|| thread::spawn(move || reader.recv()));
+        let error = send_until_it_fails(|block| writer.send(block));
+        if let Some(reading) = reading {
+            assert!(matches!(error, ClientError::TimedOut(Waiting::Write)), "{error:?}");
+            let received = reading.join().unwrap();
+            assert!(matches!(received, Err(ClientError::Lost(_))), "{received:?}");
+        } else {
+            assert!(matches!(error, ClientError::TimedOut(Waiting::Write)), "{error:?}");
+        }
+        drop(hang_up);
+        server.join();
+    }
+}
+
+#[test]
+fn sending_to_a_peer_that_is_gone_fails() {
+    for is_split in [false, true] {
+        let (server, hang_up) = deaf();
+        let client = Client::connect(&server.url("/")).unwrap();
+        drop(hang_up);
+        server.join();
+        let error = if is_split {
+            // Nobody reads: the writer finds out by itself.
+            let (_reader, mut writer) = client.split().unwrap();
+            send_until_it_fails(|block| writer.send(block))
+        } else {
+            let mut client = client;
+            send_until_it_fails(|block| client.send(block))
+        };
+        assert!(
+            matches!(error, ClientError::Lost(_) | ClientError::Send(_)),
+            "split: {is_split}: {error:?}"
+        );
+    }
+}
+
+// Each side fills the buffers of the other before it reads: whoever only sends is stuck.
+#[test]
+fn sending_goes_on_while_the_peer_waits_to_be_read() {
+    let config = Config::new().no_deflate();
+    let url = format!("ws://{}/", echo_server());
+    let mut client = Client::builder(&url).unwrap().config(config).connect().unwrap();
+    let block = vec![7; 1 << 20];
+    for _ in 0..24 {
+        client.send(&block[..]).unwrap();
+    }
+    for _ in 0..24 {
+        assert_eq!(client.recv().unwrap().unwrap().as_bytes(), block);
+    }
+    assert!(client.close(1000, "").unwrap().was_clean());
+}
+
+#[test]
+fn a_silent_peer_is_asked_and_then_given_up() {
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        let asked = read_frame(&mut stream);
+        (asked, read_rest(&mut stream))
+    });
+    let short = Duration::from_millis(50);
+    let config = Config::new().ping_interval(short).pong_timeout(short);
+    let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
+    assert!(matches!(client.recv(), Err(ClientError::Lost(_))));
+    assert_eq!(server.join(), ((0x89, vec![]), vec![]));
+}
+
+#[test]
+fn a_close_that_is_not_answered_meets_its_deadline() {
+    let (server, hang_up) = deaf();
+    let config = Config::new().close_timeout(Duration::from_millis(50));
+    let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
+    let outcome = client.close(1000, "bye").unwrap();
+    let Outcome::Lost { sent: Some(sent), received: None } = &outcome else {
+        panic!("{outcome:?}")
+    };
+    assert_eq!((sent.code().0, sent.reason()), (1000, "bye"));
+    assert_eq!(client.close(1000, "").unwrap(), outcome);
+    drop(hang_up);
+    server.join();
+}
+
+#[test]
+fn a_message_too_long_is_refused_with_1009() {
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        stream.write_all(b"\x82\x7e\x01\x00").unwrap();
+        read_frame(&mut stream)
+    });
+    let config = Config::new().max_message_size(255);
+    let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
+    let error = client.recv().unwrap_err();
+    let ClientError::Protocol(error) = error else { panic!("{error:?}") };
+    assert_eq!(error.close_code().0, 1009);
+    let (first, payload) = server.join();
+    assert_eq!((first, &payload[..2]), (0x88, &[0x03, 0xf1][..]));
+}

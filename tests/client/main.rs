@@ -1,0 +1,15 @@
+//! The blocking client against servers and proxies, good and bad, over sockets.
+//!
+//! The bad ones are scripts over `std::net` in a thread of their own. Nothing sleeps to wait for
+//! something, and no duration is asserted.
+
+mod addresses;
+mod answers;
+mod backpressure;
+mod duplex;
+mod proxies;
+mod reconnecting;
+mod redirects;
+mod streams;
+mod support;
+mod unpredictable;

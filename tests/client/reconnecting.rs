@@ -1,0 +1,254 @@
+//! A client that connects again. Its waiting is replaced, so nobody waits.
+
+use std::io::Write;
+use std::net::TcpListener;
+use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use framewire::{Backoff, Client, ClientError, Ending, Reconnecting, SendError, Waiting};
+
+use super::support::*;
+
+/// A client that does not wait, and the delays that it should have waited.
+fn reconnecting(url: &str) -> (Reconnecting, mpsc::Receiver<Duration>) {
+    let (sender, delays) = mpsc::channel();
+    let client = Reconnecting::new(Client::builder(url).unwrap()).wait_with(move |delay| {
+        sender.send(delay).unwrap();
+        ControlFlow::Continue(())
+    });
+    (client, delays)
+}
+
+// req: W107
+#[test]
+fn a_server_that_goes_away_and_comes_back() {
+    let server = Scripted::new(|listener| {
+        // Lost in the middle of a message.
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        assert_eq!(read_frame(&mut stream), (0x81, b"subscribe 1".to_vec()));
+        stream.write_all(b"\x81\x03one\x81\x05tw").unwrap();
+        drop(stream);
+        for status in [503, 429] {
+            let mut stream = accept(listener);
+            read_head(&mut stream);
+            let answer = format!("HTTP/1.1 {status} Later\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        // Closed for a restart.
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        assert_eq!(read_frame(&mut stream), (0x81, b"subscribe 2".to_vec()));
+        stream.write_all(b"\x88\x02\x03\xf4").unwrap();
+        assert_eq!(read_frame(&mut stream).0, 0x88);
+        drop(stream);
+        // Closed for good.
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        assert_eq!(read_frame(&mut stream), (0x81, b"subscribe 3".to_vec()));
+        stream.write_all(b"\x81\x03two\x88\x02\x03\xe8").unwrap();
+        assert_eq!(read_frame(&mut stream).0, 0x88);
+    });
+    let (client, delays) = reconnecting(&server.url("/"));
+    let mut count = 0;
+    let mut client = client.on_connect(move |client| {
+        count += 1;
+        client.send(format!("subscribe {count}"))
+    });
+    let error = client.send("too early").unwrap_err();
+    assert!(matches!(error, ClientError::Send(SendError::Closed)));
+    assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("one"));
+    assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("two"));
+    assert_eq!(client.recv().unwrap(), None);
+    assert_eq!(client.outcome().unwrap().code().0, 1000);
+    server.join();
+
+    let delays: Vec<f32> = delays.try_iter().map(|delay| delay.as_secs_f32()).collect();
+    let bounds = [(0.0, 5.0), (2.5, 5.0), (5.0, 10.0), (10.0, 20.0)];
+    assert_eq!(delays.len(), bounds.len(), "{delays:?}");
+    for (delay, (low, high)) in delays.into_iter().zip(bounds) {
+        assert!((low..=high).contains(&delay), "{delay} between {low} and {high}");
+    }
+    // It stays closed.
+    assert_eq!(client.recv().unwrap(), None);
+    assert!(matches!(client.connect(), Err(ClientError::Send(SendError::Closed))));
+}
+
+#[test]
+fn a_server_that_does_not_listen_yet() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (sender, servers) = mpsc::channel();
+    let mut waited = 0;
+    let builder = Client::builder(&format!("ws://{address}/")).unwrap();
+    let mut client = Reconnecting::new(builder).wait_with(move |_| {
+        waited += 1;
+        if waited == 3 {
+            let server = Scripted::on(TcpListener::bind(address).unwrap(), |listener| {
+                let mut stream = accept(listener);
+                upgrade(&mut stream);
+                read_frame(&mut stream)
+            });
+            sender.send(server).unwrap();
+        }
+        ControlFlow::Continue(())
+    });
+    client.connect().unwrap();
+    client.send("hello").unwrap();
+    assert_eq!(servers.recv().unwrap().join(), (0x81, b"hello".to_vec()));
+}
+
+/// A server that refuses so many requests with this status.
+fn refusing(status: u16, times: usize) -> Scripted<()> {
+    Scripted::new(move |listener| {
+        for _ in 0..times {
+            let mut stream = accept(listener);
+            read_head(&mut stream);
+            let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    })
+}
+
+#[test]
+fn refusals_that_time_does_not_heal() {
+    for status in [301, 400, 401, 403, 404, 426, 500, 501] {
+        let server = refusing(status, 1);
+        let (mut client, delays) = reconnecting(&server.url("/"));
+        assert_eq!(client.recv().unwrap_err().status(), Some(status));
+        assert_eq!(delays.try_iter().count(), 0, "{status}");
+        server.join();
+    }
+}
+
+#[test]
+fn attempts_run_out() {
+    let server = refusing(503, 5);
+    let (client, delays) = reconnecting(&server.url("/"));
+    let mut client = client.backoff(Backoff::new().max_attempts(3));
+    assert_eq!(client.recv().unwrap_err().status(), Some(503));
+    assert_eq!(delays.try_iter().count(), 3);
+    // Who asks again wants another go; the schedule is at its end all the same.
+    let error = client.recv().unwrap_err();
+    assert!(matches!(error, ClientError::Send(SendError::Closed)), "{error:?}");
+    assert_eq!(delays.try_iter().count(), 0);
+    drop(client);
+    // Four were asked for: the fifth is still to be had.
+    assert_eq!(Client::connect(&server.url("/")).unwrap_err().status(), Some(503));
+    server.join();
+}
+
+#[test]
+fn waiting_can_be_called_off() {
+    let server = refusing(502, 2);
+    let builder = Client::builder(&server.url("/")).unwrap();
+    let mut left = 1;
+    let mut client = Reconnecting::new(builder).wait_with(move |_| {
+        left -= 1;
+        if left < 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert_eq!(client.recv().unwrap_err().status(), Some(502));
+    assert!(client.client().is_none());
+    server.join();
+}
+
+#[test]
+fn the_application_decides_what_is_retried() {
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n").unwrap();
+        for code in [4000u16, 1012] {
+            let mut stream = accept(listener);
+            upgrade(&mut stream);
+            let [high, low] = code.to_be_bytes();
+            stream.write_all(&[0x88, 2, high, low]).unwrap();
+            assert_eq!(read_frame(&mut stream).0, 0x88);
+        }
+    });
+    let (client, delays) = reconnecting(&server.url("/"));
+    let mut client = client.retry_if(|ending| match ending {
+        Ending::Failed(error) => error.status() == Some(404) || ending.is_retryable(),
+        Ending::Closed(outcome) => outcome.code().0 == 4000,
+        _ => false,
+    });
+    assert_eq!(client.recv().unwrap(), None);
+    assert_eq!(client.outcome().unwrap().code().0, 1012);
+    assert_eq!(delays.try_iter().count(), 2);
+    server.join();
+}
+
+#[test]
+fn which_closes_are_retried() {
+    let ending = |code: u16| {
+        let server = Scripted::new(move |listener| {
+            let mut stream = accept(listener);
+            upgrade(&mut stream);
+            let [high, low] = code.to_be_bytes();
+            stream.write_all(&[0x88, 2, high, low]).unwrap();
+            assert_eq!(read_frame(&mut stream).0, 0x88);
+        });
+        let mut client = Client::connect(&server.url("/")).unwrap();
+        assert_eq!(client.recv().unwrap(), None);
+        server.join();
+        Ending::Closed(client.outcome().unwrap()).is_retryable()
+    };
+    for code in [1001, 1011, 1012, 1013, 1014] {
+        assert!(ending(code), "{code}");
+    }
+    for code in [1000, 1002, 1003, 1007, 1008, 1009, 1010, 3000, 4999] {
+        assert!(!ending(code), "{code}");
+    }
+}
+
+#[test]
+fn a_fault_of_the_server_is_not_tried_again() {
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        stream.write_all(b"\xf1\x00").unwrap();
+        assert_eq!(read_frame(&mut stream).0, 0x88);
+        drop(stream);
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        stream.write_all(b"\x81\x05again").unwrap();
+        read_rest(&mut stream)
+    });
+    let (mut client, delays) = reconnecting(&server.url("/"));
+    let error = client.recv().unwrap_err();
+    assert!(matches!(error, ClientError::Protocol(_)), "{error:?}");
+    assert_eq!(delays.try_iter().count(), 0);
+    // Unless the caller wants to; then by the schedule.
+    assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("again"));
+    assert_eq!(delays.try_iter().count(), 1);
+    drop(client);
+    server.join();
+}
+
+#[test]
+fn a_read_timeout_leaves_the_connection_alone() {
+    let (say, may_say) = mpsc::channel();
+    let server = Scripted::new(move |listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        may_say.recv().unwrap();
+        stream.write_all(b"\x81\x04late").unwrap();
+        assert_eq!(read_frame(&mut stream), (0x88, vec![0x03, 0xe8]));
+        stream.write_all(b"\x88\x02\x03\xe8").unwrap();
+    });
+    let (mut client, delays) = reconnecting(&server.url("/"));
+    client.set_read_timeout(Some(Duration::from_millis(20)));
+    for _ in 0..2 {
+        let error = client.recv().unwrap_err();
+        assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{error:?}");
+    }
+    say.send(()).unwrap();
+    client.set_read_timeout(None);
+    assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("late"));
+    assert!(client.close(1000, "").unwrap().was_clean());
+    assert_eq!(client.recv().unwrap(), None);
+    assert_eq!(delays.try_iter().count(), 0);
+    server.join();
+}

@@ -1,0 +1,137 @@
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use framewire::handshake::accept_key;
+use framewire::{ClientBuilder, ClientError, Server};
+
+/// Longer than anything takes; only a test that hangs meets it.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+/// A server that says what a script has it say, to one connection after the other.
+pub(crate) struct Scripted<T> {
+    pub(crate) address: SocketAddr,
+    thread: JoinHandle<T>,
+}
+
+impl<T: Send + 'static> Scripted<T> {
+    pub(crate) fn new(script: impl FnOnce(&TcpListener) -> T + Send + 'static) -> Self {
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap(), script)
+    }
+
+    pub(crate) fn on(
+        listener: TcpListener,
+        script: impl FnOnce(&TcpListener) -> T + Send + 'static,
+    ) -> Self {
+        let address = listener.local_addr().unwrap();
+        Self { address, thread: thread::spawn(move || script(&listener)) }
+    }
+
+    pub(crate) fn url(&self, target: &str) -> String {
+        format!("ws://{}{target}", self.address)
+    }
+
+    /// What came of the script.
+    pub(crate) fn join(self) -> T {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// The next connection, which fails rather than hangs.
+pub(crate) fn accept(listener: &TcpListener) -> TcpStream {
+    let (stream, _) = listener.accept().unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.set_write_timeout(Some(LONG)).unwrap();
+    stream
+}
+
+/// Reads a head up to its empty line, and not a byte more.
+pub(crate) fn read_head(stream: &mut impl Read) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("a whole head");
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Reads to the end; a reset is one.
+pub(crate) fn read_rest(stream: &mut impl Read) -> Vec<u8> {
+    let mut rest = Vec::new();
+    match stream.read_to_end(&mut rest) {
+        Err(error) if error.kind() != ErrorKind::ConnectionReset => panic!("{error}"),
+        _ => rest,
+    }
+}
+
+pub(crate) fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().find_map(|line| {
+        let (found, value) = line.split_once(": ")?;
+        found.eq_ignore_ascii_case(name).then_some(value)
+    })
+}
+
+/// The value of `Sec-WebSocket-Accept` for this request.
+pub(crate) fn accept_value(request: &str) -> String {
+    accept_key(header(request, "Sec-WebSocket-Key").unwrap().as_bytes())
+        .iter()
+        .map(|&byte| char::from(byte))
+        .collect()
+}
+
+/// A 101 for this request, with these lines besides.
+pub(crate) fn switch(request: &str, lines: &str) -> String {
+    format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n{lines}\r\n",
+        accept_value(request)
+    )
+}
+
+/// Reads a request and accepts it.
+pub(crate) fn upgrade(stream: &mut TcpStream) -> String {
+    let request = read_head(stream);
+    stream.write_all(switch(&request, "").as_bytes()).unwrap();
+    request
+}
+
+/// Reads one frame of less than 126 bytes: its first byte and its payload.
+pub(crate) fn read_frame(stream: &mut impl Read) -> (u8, Vec<u8>) {
+    let mut header = [0; 6];
+    stream.read_exact(&mut header).unwrap();
+    assert_eq!(header[1] & 0x80, 0x80, "a client masks");
+    let mut payload = vec![0; usize::from(header[1] & 0x7f)];
+    stream.read_exact(&mut payload).unwrap();
+    for (index, byte) in payload.iter_mut().enumerate() {
+        *byte ^= header[2 + index % 4];
+    }
+    (header[0], payload)
+}
+
+/// framewire's own echo server, for the rest of the process.
+pub(crate) fn echo_server() -> SocketAddr {
+    let server = Server::bind("127.0.0.1:0").unwrap();
+    let address = server.local_address().unwrap();
+    thread::spawn(move || echo(server));
+    address
+}
+
+pub(crate) fn echo(server: Server) {
+    let echo = server.on_message(|peer, message| {
+        peer.send(message);
+    });
+    echo.unwrap().run().unwrap();
+}
+
+/// The error of a client that must not connect.
+pub(crate) fn refused(builder: ClientBuilder) -> ClientError {
+    match builder.connect() {
+        Err(error) => error,
+        Ok(client) => panic!("{client:?} connected"),
+    }
+}

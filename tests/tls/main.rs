@@ -1,0 +1,7 @@
+//! TLS on both sides over real sockets. Certificates are made anew for each test.
+
+mod echo;
+mod openssl;
+mod support;
+mod transport;
+mod trust;

@@ -1,0 +1,107 @@
+//! Python's `ssl`, which is OpenSSL, as the other side: it shares nothing with rustls.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+
+use framewire::{Client, Config};
+
+use crate::support::{Authority, Echo, LONG, next_outcome, pattern};
+
+/// The script as a process, which is killed when this is dropped.
+struct Python(Child);
+
+impl Python {
+    fn run(arguments: &[&str]) -> Self {
+        let child = Command::new("python3")
+            .args(["-c", include_str!("openssl.py")])
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .spawn();
+        Self(child.expect("these tests need python3, for its OpenSSL"))
+    }
+
+    fn output(&mut self) -> BufReader<&mut std::process::ChildStdout> {
+        BufReader::new(self.0.stdout.as_mut().unwrap())
+    }
+}
+
+impl Drop for Python {
+    fn drop(&mut self) {
+        // It has ended by itself where all is well.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Files of this process that are removed when this is dropped.
+struct Files(std::path::PathBuf);
+
+impl Files {
+    fn new(name: &str, files: &[(&str, &str)]) -> Self {
+        let folder = std::env::temp_dir().join(format!("framewire-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        for (file, content) in files {
+            std::fs::write(folder.join(file), content).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self, file: &str) -> String {
+        self.0.join(file).to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn an_openssl_client_speaks_with_the_loop() {
+    let authority = Authority::new();
+    let files = Files::new("client", &[("root.pem", &authority.pem())]);
+    let (server, seen) = Echo::over(authority.server(), Config::new());
+    let port = server.address.port().to_string();
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        for ending in ["notify", "abrupt"] {
+            let mut python =
+                Python::run(&["client", &port, version, ending, &files.path("root.pem")]);
+            let mut said = String::new();
+            python.output().read_to_string(&mut said).unwrap();
+            assert_eq!(said.trim(), format!("{version} http/1.1 ok"), "{ending}");
+            assert!(python.0.wait().unwrap().success());
+            let outcome = next_outcome(&seen);
+            assert!(outcome.was_clean(), "{version} {ending}: {outcome:?}");
+        }
+    }
+}
+
+#[test]
+fn a_client_speaks_with_an_openssl_server() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["localhost"]);
+    let files = Files::new("server", &[("chain.pem", &identity.chain), ("key.pem", &identity.key)]);
+    for version in ["TLSv1.2", "TLSv1.3"] {
+        for ending in ["notify", "abrupt"] {
+            let (chain, key) = (files.path("chain.pem"), files.path("key.pem"));
+            let mut python = Python::run(&["server", version, ending, &chain, &key]);
+            let mut port = String::new();
+            python.output().read_line(&mut port).unwrap();
+            let url = format!("wss://127.0.0.1:{}/", port.trim());
+            let builder = Client::builder(&url).unwrap().config(Config::new().no_deflate());
+            let builder = builder.tls(authority.client()).tls_server_name("localhost");
+            let mut client = builder.connect().unwrap();
+            client.set_read_timeout(Some(LONG));
+            for (seed, size) in [0, 1, 125, 126, 65_536, 1 << 20].into_iter().enumerate() {
+                let sent = pattern(size, seed as u32);
+                client.send(&sent[..]).unwrap();
+                let received = client.recv().unwrap().unwrap();
+                assert!(received.as_bytes() == sent, "{version} {ending}: {size} bytes");
+            }
+            let outcome = client.close(1000, "").unwrap();
+            assert!(outcome.was_clean(), "{version} {ending}: {outcome:?}");
+            assert!(python.0.wait().unwrap().success());
+        }
+    }
+}
