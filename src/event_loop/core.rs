@@ -12,7 +12,7 @@ use crate::pump::Transport;
 use super::handle::Handle;
 use super::peer::{Peer, Sent};
 use super::slots::{PeerId, Slots};
-use super::timers::Timers;
+use super::timers::{Tick, Timers};
 use super::transport::Socket;
 
 /// All connections of a loop and what they share: everything but the handler, so that the handler can
@@ -45,9 +45,9 @@ pub(super) struct Slot<S> {
     pub(super) request: Option<Arc<Request>>,
     pub(super) deadlines: Deadlines,
     /// The earliest time at which the timers will look at this connection.
-    pub(super) timer: Option<Duration>,
+    pub(super) timer: Option<Tick>,
     /// What was read and may not be taken yet: reading stopped behind it.
-    pub(super) unread: Unread,
+    pub(super) unread: Option<Box<Unread>>,
     /// What the transport did in this turn.
     pub(super) turn: Turn,
     /// How many bytes were read and thrown away since the sending direction was ended.
@@ -76,26 +76,12 @@ pub(super) struct Slot<S> {
     pub(super) unfinished: bool,
 }
 
-/// Bytes that were read and wait. Who takes one message at a time, pausing behind each, must not move
+/// Bytes that were read and wait; there are some. Who takes one message at a time, pausing behind each, must not move
 /// all the others each time: hence a cursor.
 #[derive(Debug, Default)]
 pub(super) struct Unread {
     pub(super) bytes: Vec<u8>,
     pub(super) taken: usize,
-}
-
-impl Unread {
-    pub(super) fn is_empty(&self) -> bool {
-        self.taken == self.bytes.len()
-    }
-
-    /// Keeps the last `left` bytes of `input`, which came behind those that wait.
-    #[inline]
-    pub(super) fn keep(&mut self, input: &[u8], left: usize) {
-        if left > 0 {
-            self.bytes.extend_from_slice(&input[input.len() - left..]);
-        }
-    }
 }
 
 impl<S> Slot<S> {
@@ -107,7 +93,7 @@ impl<S> Slot<S> {
             request: None,
             deadlines,
             timer: None,
-            unread: Unread::default(),
+            unread: None,
             turn: Turn::default(),
             drained: 0,
             paused: false,
@@ -131,6 +117,13 @@ impl<S> Slot<S> {
         (self.paused && self.connection.state() == State::Open)
             || self.connection.is_congested()
             || self.connection.awaits_decision()
+    }
+
+    /// Keeps bytes that were read behind those that wait.
+    pub(super) fn keep_unread(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.unread.get_or_insert_default().bytes.extend_from_slice(bytes);
+        }
     }
 
     #[inline]

@@ -7,6 +7,7 @@ use super::event_loop::EventLoop;
 use super::handler::Handler;
 use super::peer::Peer;
 use super::slots::PeerId;
+use super::timers::Tick;
 
 /// The end of a turn, and the end of a connection.
 impl<H: Handler> EventLoop<H> {
@@ -54,7 +55,7 @@ impl<H: Handler> EventLoop<H> {
         }
         let turn = mem::take(&mut slot.turn);
         slot.deadlines.observe(&slot.connection, self.core.now, turn);
-        let more = (slot.readable || !slot.unread.is_empty()) && !slot.is_stopped();
+        let more = (slot.readable || slot.unread.is_some()) && !slot.is_stopped();
         if more {
             self.read_later(id);
         }
@@ -76,6 +77,7 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn set_timer(&mut self, id: PeerId) {
         let Some(slot) = self.core.slots.get_mut(id) else { return };
         if let Some(next) = slot.deadlines.next(&slot.connection)
+            && let next = Tick::at(next)
             && slot.timer.is_none_or(|set| next < set)
         {
             slot.timer = Some(next);

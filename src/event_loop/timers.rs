@@ -1,5 +1,6 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::slots::PeerId;
@@ -10,25 +11,66 @@ use super::slots::PeerId;
 /// old time comes, and set again.
 #[derive(Debug, Default)]
 pub(super) struct Timers {
-    heap: BinaryHeap<Reverse<(Duration, PeerId)>>,
+    heap: BinaryHeap<Reverse<(Tick, PeerId)>>,
+}
+
+/// A time to look at a connection: milliseconds of the loop's clock, and one, so that a connection
+/// without a timer costs no more room than one with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Tick(NonZeroU64);
+
+impl Tick {
+    /// The first tick that is not before this time.
+    pub(super) fn at(time: Duration) -> Self {
+        let milliseconds = time.as_nanos().div_ceil(1_000_000);
+        Self(NonZeroU64::MIN.saturating_add(u64::try_from(milliseconds).unwrap_or(u64::MAX)))
+    }
+
+    fn time(self) -> Duration {
+        Duration::from_millis(self.0.get() - 1)
+    }
 }
 
 impl Timers {
     /// Sets a time to look at a connection.
-    pub(super) fn set(&mut self, at: Duration, id: PeerId) {
+    pub(super) fn set(&mut self, at: Tick, id: PeerId) {
         self.heap.push(Reverse((at, id)));
     }
 
     /// The earliest time set.
     pub(super) fn next(&self) -> Option<Duration> {
-        self.heap.peek().map(|Reverse((at, _))| *at)
+        self.heap.peek().map(|Reverse((at, _))| at.time())
     }
 
-    /// Takes out the earliest time that has come, with its connection.
-    pub(super) fn pop(&mut self, now: Duration) -> Option<(Duration, PeerId)> {
+    /// Takes out the earliest tick that has come, with its connection.
+    pub(super) fn pop(&mut self, now: Duration) -> Option<(Tick, PeerId)> {
         if self.next()? > now {
             return None;
         }
         self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event_loop::slots::Slots;
+
+    #[test]
+    fn ticks_come_in_order_and_never_early() {
+        let id = Slots::new().insert(()).unwrap();
+        let mut timers = Timers::default();
+        for micros in [5_000_001, 3_000, 7_000, 0] {
+            timers.set(Tick::at(Duration::from_micros(micros)), id);
+        }
+        assert_eq!(timers.pop(Duration::ZERO), Some((Tick::at(Duration::ZERO), id)));
+        assert_eq!(timers.pop(Duration::from_micros(2_999)), None);
+        assert!(timers.pop(Duration::from_millis(3)).is_some());
+        assert_eq!(timers.next(), Some(Duration::from_millis(7)));
+        assert!(timers.pop(Duration::from_secs(5)).is_some());
+        assert_eq!(timers.pop(Duration::from_secs(5)), None);
+        assert_eq!(timers.next(), Some(Duration::from_millis(5_001)));
+        assert_eq!(Tick::at(Duration::MAX), Tick(NonZeroU64::MAX));
+        assert_eq!(size_of::<Option<Tick>>(), 8);
     }
 }

@@ -62,8 +62,10 @@ impl<H: Handler> EventLoop<H> {
             let share_used = match bytes {
                 Bytes::Buffered => {
                     let left = self.receive(id, &mut buffer[..count]);
-                    if let Some(slot) = self.core.slots.get_mut(id) {
-                        slot.unread.keep(&buffer[..count], left);
+                    if left > 0
+                        && let Some(slot) = self.core.slots.get_mut(id)
+                    {
+                        slot.keep_unread(&buffer[count - left..count]);
                     }
                     true
                 }
@@ -97,16 +99,17 @@ impl<H: Handler> EventLoop<H> {
     /// Gives what was left over when reading stopped to the connection, if it may take it now.
     pub(super) fn receive_unread(&mut self, id: PeerId) {
         if let Some(slot) = self.core.slots.get_mut(id)
-            && !slot.unread.is_empty()
+            && slot.unread.is_some()
             && !slot.is_stopped()
+            && let Some(mut unread) = slot.unread.take()
         {
-            let Unread { mut bytes, taken } = mem::take(&mut slot.unread);
-            let left = self.receive(id, &mut bytes[taken..]);
+            let Unread { bytes, taken } = &mut *unread;
+            let left = self.receive(id, &mut bytes[*taken..]);
             if left > 0
                 && let Some(slot) = self.core.slots.get_mut(id)
             {
-                let taken = bytes.len() - left;
-                slot.unread = Unread { bytes, taken };
+                unread.taken = unread.bytes.len() - left;
+                slot.unread = Some(unread);
             }
         }
     }

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::num::NonZeroU64;
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -66,18 +67,27 @@ pub struct Deadlines {
     messages: u64,
 }
 
-/// Milliseconds since the caller's fixed point: small, since every connection holds several.
+/// Milliseconds since the caller's fixed point, and one: never zero, so that an optional one is as small
+/// as a certain one. Every connection holds several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Moment(u64);
+struct Moment(NonZeroU64);
 
 impl Moment {
     fn of(now: Duration) -> Self {
-        Self(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
+        Self(NonZeroU64::MIN.saturating_add(milliseconds(now)))
     }
 
     fn after(self, timeout: Duration) -> Self {
-        Self(self.0.saturating_add(Self::of(timeout).0))
+        Self(self.0.saturating_add(milliseconds(timeout)))
     }
+
+    fn since_start(self) -> Duration {
+        Duration::from_millis(self.0.get() - 1)
+    }
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// What happened in a turn at a connection, for [`Deadlines::observe`].
@@ -167,7 +177,7 @@ impl Deadlines {
 
     /// When [`due`](Self::due) should be asked next, if nothing else happens; `None` for never.
     pub fn next(&self, connection: &Connection) -> Option<Duration> {
-        self.earliest(connection).map(|(moment, _)| Duration::from_millis(moment.0))
+        self.earliest(connection).map(|(moment, _)| moment.since_start())
     }
 
     /// The earliest deadline that has passed, if any. Give it to [`Connection::expire`], call
