@@ -212,23 +212,26 @@ fuzzing() {
 
 browser() {
     there tests/browser/run
-    if ! has_chromium; then
-        command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] ||
-            skip 'no Chromium, and no right to install one'
-        export DEBIAN_FRONTEND=noninteractive
-        { run apt-get update -q && run apt-get install -qy --no-install-recommends chromium; } ||
-            skip 'Chromium cannot be installed here'
-    fi
-    bounded 600 tests/browser/run
-}
-
-has_chromium() {
-    command -v chromium || command -v chromium-browser
+    command -v chromium || command -v chromium-browser || debian chromium
+    command -v node || debian nodejs
+    command -v npm || debian npm
+    # The script passes where it cannot run, which is right at a desk.
+    export BROWSER_REQUIRED=1
+    bounded 1200 tests/browser/run
 }
 
 faults() {
-    [ -e tests/faults/run ] || skip 'there is no tests/faults/run'
+    there tests/faults/run
+    command -v strace || debian strace
     bounded 900 tests/faults/run
+}
+
+# debian PACKAGE: installs it, or skips the step.
+debian() {
+    command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || skip "no $1, and no right to install it"
+    export DEBIAN_FRONTEND=noninteractive
+    { run apt-get update -q && run apt-get install -qy --no-install-recommends "$1"; } ||
+        skip "$1 cannot be installed here"
 }
 
 autobahn() {

@@ -125,7 +125,7 @@ impl Mirror {
     fn send_on(peer: &mut Peer<'_, Session>) {
         loop {
             let session = peer.session();
-            let is_due = session.sending.messages % MESSAGES_A_PING == 0;
+            let is_due = session.sending.messages.is_multiple_of(MESSAGES_A_PING);
             let Some(message) = session.sending.next_message() else { return };
             if is_due {
                 session.pings += 1;

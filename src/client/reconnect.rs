@@ -38,10 +38,12 @@ pub struct Reconnecting {
     /// Why there is no client; `None` before the first.
     away: Option<Away>,
     read_timeout: Option<Duration>,
-    on_connect: Box<dyn FnMut(&mut Client) -> Result<(), ClientError> + Send>,
+    on_connect: Box<OnConnect>,
     retry_if: Box<dyn FnMut(Ending<'_>) -> bool + Send>,
     wait: Box<dyn FnMut(Duration) -> ControlFlow<()> + Send>,
 }
+
+type OnConnect = dyn FnMut(&mut Client) -> Result<(), ClientError> + Send;
 
 enum Away {
     /// For a reason that is worth another attempt.

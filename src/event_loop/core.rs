@@ -1,8 +1,11 @@
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
 
-use crate::handshake::Request;
+use crate::handshake::{ClientRequest, Request};
 use crate::protocol::{Config, Connection, Deadlines, Prepared, SendError, State, Turn, Workspace};
 use crate::pump::Transport;
 
@@ -27,6 +30,10 @@ pub(super) struct Core<S> {
     pub(super) current: Option<PeerId>,
     /// Connections that were changed outside their own turn and are to be settled after it.
     pub(super) unsettled: Vec<PeerId>,
+    /// The time of this turn, since the loop was made.
+    pub(super) now: Duration,
+    /// Where the nonces of dialled connections come from, while the workspace is lent.
+    pub(super) dialling: Option<Box<Workspace>>,
 }
 
 /// One connection of a loop.
@@ -38,7 +45,7 @@ pub(super) struct Slot<S> {
     pub(super) request: Option<Arc<Request>>,
     pub(super) deadlines: Deadlines,
     /// The earliest time at which the timers will look at this connection.
-    pub(super) timer: Option<std::time::Duration>,
+    pub(super) timer: Option<Duration>,
     /// What was read and may not be taken yet: reading stopped behind it.
     pub(super) unread: Unread,
     /// What the transport did in this turn.
@@ -168,15 +175,81 @@ impl<S> Core<S> {
         }
     }
 
+    /// Changes a connection outside its own turn, with the workspace of the loop, and settles it later.
+    pub(super) fn change<T>(
+        &mut self,
+        id: PeerId,
+        change: impl FnOnce(&mut Slot<S>) -> T,
+    ) -> Option<T> {
+        let mut workspace = self.take_workspace();
+        let result = self.slots.get_mut(id).map(|slot| {
+            slot.connection.swap_workspace(&mut workspace);
+            let result = change(slot);
+            slot.connection.swap_workspace(&mut workspace);
+            result
+        });
+        self.put_workspace(workspace);
+        self.settle_later(id);
+        result
+    }
+
+    /// The workspace, taken from the connection whose turn it is if that has it.
+    fn take_workspace(&mut self) -> Option<Box<Workspace>> {
+        let mut workspace = self.workspace.take();
+        if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
+            slot.connection.swap_workspace(&mut workspace);
+        }
+        workspace
+    }
+
+    fn put_workspace(&mut self, mut workspace: Option<Box<Workspace>>) {
+        if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
+            slot.connection.swap_workspace(&mut workspace);
+        }
+        self.workspace = workspace;
+    }
+
+    /// Begins to connect to a server.
+    pub(super) fn dial(
+        &mut self,
+        address: SocketAddr,
+        request: ClientRequest,
+        config: &Config,
+        session: S,
+    ) -> io::Result<PeerId> {
+        config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let socket = Socket::connect(address)?;
+        let connection =
+            Connection::client_in(request, config, &mut self.dialling).map_err(io::Error::other)?;
+        let mut slot = Slot::new(connection, socket, Deadlines::new(self.now));
+        slot.session = Some(session);
+        // An event for writing tells that the connection stands.
+        (slot.blocked, slot.watching) = (true, true);
+        let id = self.slots.insert(slot).ok_or(io::ErrorKind::QuotaExceeded)?;
+        if let Some(slot) = self.slots.get_mut(id) {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = self.registry.register(slot.socket.source(), token(id), interest) {
+                self.slots.remove(id);
+                return Err(error);
+            }
+        }
+        self.settle_later(id);
+        Ok(id)
+    }
+
     pub(super) fn broadcast(&mut self, prepared: &Prepared, except: Option<PeerId>) {
+        let mut workspace = self.take_workspace();
         for (id, slot) in self.slots.iter_mut() {
             if slot.connection.state() == State::Open && Some(id) != except {
+                slot.connection.swap_workspace(&mut workspace);
                 slot.queue(|connection| connection.send_prepared(prepared));
+                slot.connection.swap_workspace(&mut workspace);
                 if !std::mem::replace(&mut slot.unsettled, true) {
                     self.unsettled.push(id);
                 }
             }
         }
+        self.put_workspace(workspace);
     }
 
     /// An open connection, as handlers see it.

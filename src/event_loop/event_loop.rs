@@ -2,19 +2,17 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
 
-use crate::handshake::{Request, Response};
-use crate::protocol::{Connection, Deadlines, Event, Outcome, Prepared, State, Turn};
-use crate::pump::{self, Bytes, Filled, Stopped, Transport};
+use crate::handshake::{ClientRequest, Response};
+use crate::protocol::{Config, Connection, Deadlines, Prepared};
 use crate::wire::CloseFrame;
 
-use super::core::{Core, Slot, Unread, token};
+use super::core::{Core, Slot, token};
 use super::handle::{Command, Commands, Handle, handle};
-use super::handler::{Decision, Handler};
+use super::handler::Handler;
 use super::peer::Peer;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
@@ -22,10 +20,7 @@ use super::timers::Timers;
 use super::transport::{Listener, Socket};
 
 /// The room that one read of a socket gets; shared by all connections.
-const READ_ROOM: usize = 512 * 1024;
-
-/// How many bytes a connection that is being closed may still send before it is cut off.
-const MAX_DRAINED: u32 = 4 * 1024 * 1024;
+pub(super) const READ_ROOM: usize = 512 * 1024;
 
 /// How many connections are accepted before those that are there get their turn.
 const ACCEPTS_A_TURN: usize = 256;
@@ -45,25 +40,24 @@ const FIRST_LISTENER: usize = usize::MAX - 1;
 /// Made by [`Server::handler`] or [`Server::on_message`]. Either [`run`](Self::run) it, or call
 /// [`run_once`](Self::run_once) from a loop of your own.
 pub struct EventLoop<H: Handler> {
-    handler: H,
-    core: Core<H::Session>,
-    poll: Poll,
-    events: Events,
-    commands: Commands,
+    pub(super) handler: H,
+    pub(super) core: Core<H::Session>,
+    pub(super) poll: Poll,
+    pub(super) events: Events,
+    pub(super) commands: Commands,
     /// Orders may wait that nobody wakes the loop for again.
-    more_commands: bool,
+    pub(super) more_commands: bool,
     listeners: Vec<Listening>,
-    max_connections: usize,
-    buffer: Vec<u8>,
+    pub(super) max_connections: usize,
+    pub(super) buffer: Vec<u8>,
     /// Connections that have more to read than their share of one turn.
-    unfinished: Vec<PeerId>,
+    pub(super) unfinished: Vec<PeerId>,
     /// When the loop was made: the fixed point of all times.
-    start: Instant,
-    now: Duration,
+    pub(super) start: Instant,
     /// When to try to accept again, after the system had no more sockets to give.
-    accept_again: Option<Duration>,
+    pub(super) accept_again: Option<Duration>,
     /// By when all connections must be gone, once a shutdown has begun.
-    shutdown: Option<Duration>,
+    pub(super) shutdown: Option<Duration>,
 }
 
 struct Listening {
@@ -105,6 +99,8 @@ impl<H: Handler> EventLoop<H> {
                 workspace: None,
                 current: None,
                 unsettled: Vec::new(),
+                now: Duration::ZERO,
+                dialling: None,
             },
             poll,
             events: Events::with_capacity(1024),
@@ -115,7 +111,6 @@ impl<H: Handler> EventLoop<H> {
             buffer: vec![0; READ_ROOM],
             unfinished: Vec::new(),
             start: Instant::now(),
-            now: Duration::ZERO,
             accept_again: None,
             shutdown: None,
         })
@@ -145,7 +140,7 @@ impl<H: Handler> EventLoop<H> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
-        self.now = self.start.elapsed();
+        self.core.now = self.start.elapsed();
         let events = mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
@@ -215,6 +210,38 @@ impl<H: Handler> EventLoop<H> {
         self.core.peer(id)
     }
 
+    /// Opens a connection to a server, which the handler is told of like any other; see
+    /// [`Peer::connect`].
+    ///
+    /// # Errors
+    ///
+    /// The system's, if connecting cannot even begin.
+    ///
+    /// ```no_run
+    /// use framewire::handshake::{ClientRequest, Url};
+    /// use framewire::{Config, Server};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut event_loop = Server::none().on_message(|_, message| println!("{message:?}"))?;
+    /// let request = ClientRequest::new(&Url::parse("ws://127.0.0.1:9001/")?);
+    /// for _ in 0..1000 {
+    ///     let address = "127.0.0.1:9001".parse()?;
+    ///     event_loop.connect(address, request.clone(), &Config::new(), ())?;
+    /// }
+    /// event_loop.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn connect(
+        &mut self,
+        address: SocketAddr,
+        request: ClientRequest,
+        config: &Config,
+        session: H::Session,
+    ) -> io::Result<PeerId> {
+        self.core.dial(address, request, config, session)
+    }
+
     /// Sends a message to all open connections, in the next turn.
     pub fn broadcast(&mut self, message: impl Into<Prepared>) {
         self.core.broadcast(&message.into(), None);
@@ -231,14 +258,14 @@ impl<H: Handler> EventLoop<H> {
         }
         let next = [self.core.timers.next(), self.accept_again, self.shutdown];
         let next = next.into_iter().flatten().min()?;
-        Some(next.saturating_sub(self.now))
+        Some(next.saturating_sub(self.core.now))
     }
 }
 
 /// Accepting.
 impl<H: Handler> EventLoop<H> {
     fn accept(&mut self) {
-        if self.accept_again.is_some_and(|again| again > self.now) {
+        if self.accept_again.is_some_and(|again| again > self.core.now) {
             return;
         }
         self.accept_again = None;
@@ -255,7 +282,7 @@ impl<H: Handler> EventLoop<H> {
                         // Out of descriptors or memory: that passes when others leave, and no event
                         // will tell, so the clock has to.
                         _ => {
-                            self.accept_again = Some(self.now + ACCEPT_PAUSE);
+                            self.accept_again = Some(self.core.now + ACCEPT_PAUSE);
                             return;
                         }
                     },
@@ -271,7 +298,7 @@ impl<H: Handler> EventLoop<H> {
             return socket.refuse(&refusal, &mut self.buffer);
         }
         let connection = Connection::server(&self.core.config);
-        let slot = Slot::new(connection, socket, Deadlines::new(self.now));
+        let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
         let Some(id) = self.core.slots.insert(slot) else { return };
         let Some(slot) = self.core.slots.get_mut(id) else { return };
         let source = slot.socket.source();
@@ -280,326 +307,6 @@ impl<H: Handler> EventLoop<H> {
             return;
         }
         self.set_timer(id);
-    }
-}
-
-/// A turn at one connection.
-impl<H: Handler> EventLoop<H> {
-    /// Reads, handles and writes what there is.
-    fn turn(&mut self, id: PeerId) {
-        self.begin(id);
-        self.read(id);
-        self.finish(id);
-    }
-
-    fn begin(&mut self, id: PeerId) {
-        self.core.current = Some(id);
-        if let Some(slot) = self.core.slots.get_mut(id) {
-            let workspace = self.core.workspace.take().unwrap_or_default();
-            self.core.workspace = slot.connection.lend(workspace);
-        }
-    }
-
-    fn finish(&mut self, id: PeerId) {
-        self.settle(id);
-        self.core.current = None;
-        if let Some(slot) = self.core.slots.get_mut(id)
-            && let Some(workspace) = slot.connection.reclaim()
-        {
-            self.core.workspace = Some(workspace);
-        }
-    }
-
-    /// Reads the socket, one share of it at most: the others are served before the rest.
-    fn read(&mut self, id: PeerId) {
-        self.receive_unread(id);
-        let mut buffer = mem::take(&mut self.buffer);
-        while let Some(slot) = self.core.slots.get_mut(id)
-            && slot.readable
-            && !slot.doomed
-            && !slot.is_stopped()
-        {
-            let Slot { connection, socket, .. } = slot;
-            let Filled { count, stopped, bytes } = pump::fill(connection, socket, &mut buffer);
-            slot.turn.received |= count > 0;
-            // Where the peer has ended its direction no further event comes: read on to the end.
-            slot.readable = stopped == Stopped::Done || slot.read_closed;
-            if slot.shut {
-                slot.drained = slot.drained.saturating_add(count as u32);
-                slot.doomed |= slot.drained > MAX_DRAINED;
-            }
-            let share_used = match bytes {
-                Bytes::Buffered => {
-                    let left = self.receive(id, &mut buffer[..count]);
-                    if let Some(slot) = self.core.slots.get_mut(id) {
-                        slot.unread.keep(&buffer[..count], left);
-                    }
-                    true
-                }
-                Bytes::Direct(None) => true,
-                Bytes::Direct(Some(event)) => {
-                    self.dispatch(id, event);
-                    count == READ_ROOM
-                }
-            };
-            match stopped {
-                Stopped::Done if share_used => {
-                    self.read_later(id);
-                    break;
-                }
-                Stopped::Done | Stopped::Blocked => {}
-                Stopped::Eof => self.end_of_input(id),
-                Stopped::Broken => self.broken(id),
-            }
-        }
-        self.buffer = buffer;
-    }
-
-    fn read_later(&mut self, id: PeerId) {
-        if let Some(slot) = self.core.slots.get_mut(id)
-            && !mem::replace(&mut slot.unfinished, true)
-        {
-            self.unfinished.push(id);
-        }
-    }
-
-    /// Gives what was left over when reading stopped to the connection, if it may take it now.
-    fn receive_unread(&mut self, id: PeerId) {
-        if let Some(slot) = self.core.slots.get_mut(id)
-            && !slot.unread.is_empty()
-            && !slot.is_stopped()
-        {
-            let Unread { mut bytes, taken } = mem::take(&mut slot.unread);
-            let left = self.receive(id, &mut bytes[taken..]);
-            if left > 0
-                && let Some(slot) = self.core.slots.get_mut(id)
-            {
-                let taken = bytes.len() - left;
-                slot.unread = Unread { bytes, taken };
-            }
-        }
-    }
-
-    /// Gives bytes to the connection and its events to the handler. Returns how many bytes at the end
-    /// are left, since reading stopped before them.
-    fn receive(&mut self, id: PeerId, mut input: &mut [u8]) -> usize {
-        while let Some(slot) = self.core.slots.get_mut(id) {
-            if slot.doomed {
-                return 0;
-            }
-            if slot.is_stopped() {
-                break;
-            }
-            let Some(event) = slot.connection.receive(&mut input) else { break };
-            self.dispatch(id, event);
-        }
-        input.len()
-    }
-
-    #[inline]
-    fn dispatch(&mut self, id: PeerId, event: Event<'_>) {
-        match event {
-            Event::Message(message) => {
-                self.handler.on_message(&mut Peer::new(&mut self.core, id), message);
-            }
-            event => self.dispatch_rare(id, event),
-        }
-    }
-
-    #[cold]
-    fn dispatch_rare(&mut self, id: PeerId, event: Event<'_>) {
-        match event {
-            Event::Request(request) => self.upgrade(id, request),
-            Event::Http(request) => {
-                let response = match self.shutdown {
-                    None => self.handler.on_http(&request),
-                    Some(_) => Response::service_unavailable(),
-                };
-                self.respond(id, response);
-            }
-            Event::Fragment(fragment) => {
-                self.handler.on_fragment(&mut Peer::new(&mut self.core, id), fragment);
-            }
-            Event::Ping(payload) => {
-                self.handler.on_ping(&mut Peer::new(&mut self.core, id), payload);
-            }
-            Event::Pong(payload) => {
-                self.handler.on_pong(&mut Peer::new(&mut self.core, id), payload);
-            }
-            // What follows from these is in the output already, and in the outcome at the end.
-            _ => {}
-        }
-    }
-
-    fn upgrade(&mut self, id: PeerId, request: Arc<Request>) {
-        if self.shutdown.is_some() {
-            return self.respond(id, Response::service_unavailable());
-        }
-        match self.handler.on_upgrade(&request) {
-            Decision::Reject(response) => self.respond(id, response),
-            Decision::Accept(accept, session) => {
-                let Some(slot) = self.core.slots.get_mut(id) else { return };
-                if slot.connection.accept(accept).is_err() {
-                    // The handler chose a subprotocol that was not offered: its fault, not the peer's.
-                    return self.respond(id, Response::new(500));
-                }
-                slot.session = Some(session);
-                slot.request = Some(request);
-                self.handler.on_open(&mut Peer::new(&mut self.core, id));
-                if !self.core.keep_requests
-                    && let Some(slot) = self.core.slots.get_mut(id)
-                {
-                    slot.request = None;
-                }
-            }
-        }
-    }
-
-    fn respond(&mut self, id: PeerId, response: Response) {
-        if let Some(slot) = self.core.slots.get_mut(id)
-            && slot.connection.respond(response).is_err()
-        {
-            // The handler's answer is no final one.
-            let _ = slot.connection.respond(Response::new(500));
-        }
-    }
-}
-
-/// The end of a turn, and the end of a connection.
-impl<H: Handler> EventLoop<H> {
-    /// Writes what there is, and draws the consequences of all that happened in the turn.
-    fn settle(&mut self, id: PeerId) {
-        let mut drained = false;
-        loop {
-            self.write(id);
-            let Some(slot) = self.core.slots.get_mut(id) else { return };
-            slot.unsettled = false;
-            if slot.doomed || slot.connection.state() == State::Closed {
-                let outcome = slot.connection.terminate();
-                return self.remove(id, &outcome);
-            }
-            if slot.ended && slot.connection.buffered_amount() == 0 {
-                let outcome = slot.connection.receive_eof();
-                return self.remove(id, &outcome);
-            }
-            if !slot.backpressure || !slot.connection.is_drained() {
-                break;
-            }
-            if drained {
-                // A peer may take as fast as `on_drain` sends; the others are served in between.
-                self.core.settle_later(id);
-                break;
-            }
-            slot.backpressure = false;
-            if slot.ended || slot.session.is_none() || slot.connection.state() != State::Open {
-                break;
-            }
-            drained = true;
-            self.handler.on_drain(&mut Peer::new(&mut self.core, id));
-        }
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        if !slot.shut && slot.connection.wants_shutdown() {
-            slot.shut = true;
-            if slot.socket.shutdown().is_err() {
-                // The peer is gone already.
-                let outcome = slot.connection.terminate();
-                return self.remove(id, &outcome);
-            }
-            // What the transport itself has to say last may have to wait.
-            slot.blocked |= !slot.socket.is_flushed();
-            slot.watch_writing(&self.core.registry, id);
-        }
-        let turn = mem::take(&mut slot.turn);
-        slot.deadlines.observe(&slot.connection, self.now, turn);
-        let more = (slot.readable || !slot.unread.is_empty()) && !slot.is_stopped();
-        if more {
-            self.read_later(id);
-        }
-        self.set_timer(id);
-    }
-
-    fn write(&mut self, id: PeerId) {
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        if !slot.blocked && !slot.doomed {
-            let (count, stopped) = pump::flush(&mut slot.connection, &mut slot.socket);
-            slot.turn.sent |= count > 0;
-            slot.blocked = stopped == Stopped::Blocked;
-            slot.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
-        }
-        slot.watch_writing(&self.core.registry, id);
-    }
-
-    /// Sets the timer of a connection, unless it will go off early enough anyway.
-    fn set_timer(&mut self, id: PeerId) {
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        if let Some(next) = slot.deadlines.next(&slot.connection)
-            && slot.timer.is_none_or(|set| next < set)
-        {
-            slot.timer = Some(next);
-            self.core.timers.set(next, id);
-        }
-    }
-
-    fn look_at_timers(&mut self) {
-        while let Some((at, id)) = self.core.timers.pop(self.now) {
-            let Some(slot) = self.core.slots.get_mut(id) else { continue };
-            if slot.timer != Some(at) {
-                continue;
-            }
-            slot.timer = None;
-            if slot.is_stopped() {
-                // It is not the peer's silence if nobody listens.
-                let turn = Turn { received: true, ..Turn::default() };
-                slot.deadlines.observe(&slot.connection, self.now, turn);
-            }
-            let mut expired = false;
-            while let Some(due) = slot.deadlines.due(&slot.connection, self.now) {
-                slot.connection.expire(due);
-                expired = true;
-                if slot.connection.state() != State::Open {
-                    break;
-                }
-            }
-            if expired { self.settle_turn(id) } else { self.set_timer(id) }
-        }
-        if self.shutdown.is_some_and(|deadline| deadline <= self.now) {
-            for id in self.core.slots.ids().collect::<Vec<_>>() {
-                if let Some(slot) = self.core.slots.get_mut(id) {
-                    slot.doomed = true;
-                }
-                self.settle_turn(id);
-            }
-        }
-    }
-
-    /// The peer has ended its direction. It may still read: what is queued goes out first.
-    fn end_of_input(&mut self, id: PeerId) {
-        if let Some(slot) = self.core.slots.get_mut(id) {
-            (slot.readable, slot.read_closed, slot.ended) = (false, false, true);
-        }
-    }
-
-    /// The transport is broken.
-    fn broken(&mut self, id: PeerId) {
-        if let Some(slot) = self.core.slots.get_mut(id) {
-            let outcome = slot.connection.terminate();
-            self.remove(id, &outcome);
-        }
-    }
-
-    /// Tells the handler how the connection ended, and forgets it.
-    fn remove(&mut self, id: PeerId, outcome: &Outcome) {
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        let workspace = slot.connection.reclaim();
-        if workspace.is_some() {
-            self.core.workspace = workspace;
-        }
-        // The socket goes when the slot is dropped; an error here would change nothing.
-        let _ = self.core.registry.deregister(slot.socket.source());
-        if slot.session.is_some() {
-            self.handler.on_close(&mut Peer::new(&mut self.core, id), outcome);
-        }
-        self.core.slots.remove(id);
     }
 }
 
@@ -614,7 +321,7 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    fn settle_turn(&mut self, id: PeerId) {
+    pub(super) fn settle_turn(&mut self, id: PeerId) {
         self.begin(id);
         self.finish(id);
     }
@@ -669,7 +376,7 @@ impl<H: Handler> EventLoop<H> {
         for id in ids {
             self.close(id, &close);
         }
-        self.shutdown = Some(self.now.saturating_add(deadline));
+        self.shutdown = Some(self.core.now.saturating_add(deadline));
     }
 }
 

@@ -68,7 +68,8 @@ pub trait Handler {
     /// A Pong came.
     fn on_pong(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Cow<'_, [u8]>) {}
 
-    /// The connection is gone, and this is how: called exactly once for each that was open, last.
+    /// The connection is gone, and this is how: called exactly once, last, for each that was open and
+    /// each that was [dialled](Peer::connect).
     /// Nothing can be sent to this peer any more.
     fn on_close(&mut self, peer: &mut Peer<'_, Self::Session>, outcome: &Outcome) {}
 }

@@ -23,9 +23,11 @@ mod handle;
 mod handler;
 mod peer;
 mod server;
+mod settle;
 mod slots;
 mod timers;
 mod transport;
+mod turn;
 
 pub use event_loop::EventLoop;
 pub use handle::Handle;

@@ -3,8 +3,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::handshake::Request;
-use crate::protocol::{Compress, Connection, Fragment, Message, Prepared, SendError, State};
+use crate::handshake::{ClientRequest, Request};
+use crate::protocol::{
+    Compress, Config, Connection, Fragment, Message, Prepared, Role, SendError, State,
+};
 use crate::wire::CloseCode;
 
 use super::core::{Core, Slot};
@@ -152,6 +154,12 @@ impl<S> Peer<'_, S> {
         self.slot().connection.state()
     }
 
+    /// Server for a connection that was accepted, client for one that was
+    /// [dialled](Self::connect).
+    pub fn role(&self) -> Role {
+        self.slot().connection.role()
+    }
+
     /// The subprotocol agreed on.
     pub fn subprotocol(&self) -> Option<&str> {
         self.slot().connection.subprotocol()
@@ -210,11 +218,10 @@ impl<S> Peer<'_, S> {
     /// Changes the connection, and sees to it that what follows is done at the end of the turn.
     #[inline]
     fn change<T>(&mut self, change: impl FnOnce(&mut Slot<S>) -> T) -> T {
-        let result = change(self.slot_mut());
-        if self.core.current != Some(self.id) {
-            self.core.settle_later(self.id);
+        if self.core.current == Some(self.id) {
+            return change(self.slot_mut());
         }
-        result
+        self.core.change(self.id, change).expect("the connection stays during a call")
     }
 
     #[inline]
@@ -253,6 +260,25 @@ impl<S> Peer<'_, S> {
     /// How many connections there are, those that are still opening or closing included.
     pub fn connections(&self) -> usize {
         self.core.slots.len()
+    }
+
+    /// Opens a connection to a server from within the loop. [`on_open`](crate::Handler::on_open) is
+    /// called when it has accepted, and [`on_close`](crate::Handler::on_close) in any case at the end.
+    ///
+    /// Resolve names elsewhere: that may take long, and all connections would wait for it.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if connecting cannot even begin; [`io::ErrorKind::InvalidInput`] for a
+    /// [`Config`](crate::Config) that cannot work.
+    pub fn connect(
+        &mut self,
+        address: SocketAddr,
+        request: ClientRequest,
+        config: &Config,
+        session: S,
+    ) -> io::Result<PeerId> {
+        self.core.dial(address, request, config, session)
     }
 
     /// A handle to the loop, for other threads.

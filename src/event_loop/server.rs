@@ -86,13 +86,17 @@ impl Server {
         Ok(Self::new(Listener::Unix(mio::net::UnixListener::from_std(listener))))
     }
 
+    /// Listens nowhere, for a loop that only [dials](EventLoop::connect).
+    pub fn none() -> Self {
+        Self::with(Vec::new())
+    }
+
     fn new(listener: Listener) -> Self {
-        Self {
-            listeners: vec![listener],
-            config: Config::new(),
-            max_connections: usize::MAX,
-            keep_requests: false,
-        }
+        Self::with(vec![listener])
+    }
+
+    fn with(listeners: Vec<Listener>) -> Self {
+        Self { listeners, config: Config::new(), max_connections: usize::MAX, keep_requests: false }
     }
 
     /// Serves the sockets of another server too, with the settings of this one.
@@ -145,7 +149,10 @@ impl Server {
     ///
     /// The system's; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.listeners[0].local_address()
+        match self.listeners.first() {
+            Some(listener) => listener.local_address(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// The loop that serves these sockets with a handler.

@@ -42,6 +42,14 @@ pub(super) enum Listener {
 }
 
 impl Socket {
+    /// A socket that begins to connect; an event for writing tells that it has, or has failed.
+    pub(super) fn connect(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        // A socket that cannot do without delay works all the same.
+        let _ = stream.set_nodelay(true);
+        Ok(Self::Plain(Plain::Tcp(stream)))
+    }
+
     fn plain(&self) -> &Plain {
         match self {
             Self::Plain(plain) => plain,

@@ -183,7 +183,7 @@ fn other_answers_than_a_clean_101_fail() {
     fails("HTTP/2 101\r\n", head(HeadFault::StartLine));
     fails("SSH-2.0-x\r\n", head(HeadFault::StartLine));
     fails("HTTP/1.1 101 x\n", head(HeadFault::BareLineFeed));
-    fails("HTTP/1.1 101 x\r\n a", head(HeadFault::LeadingWhitespace).clone());
+    fails("HTTP/1.1 101 x\r\n a", head(HeadFault::LeadingWhitespace));
     fails("HTTP/1.1 101 x\r\nA: b\r\n c", head(HeadFault::ObsoleteFolding));
     fails(response(&"a:b\r\n".repeat(98)), head(HeadFault::TooManyHeaders));
     let large = response(&format!("X: {}\r\n", "x".repeat(20_000)));
@@ -386,7 +386,7 @@ fn a_frame_under_way_cannot_be_changed() {
             let all = drain(&mut connection);
             assert_eq!(sent_by(role, &all), [binary(vec![2; length])]);
             let mut first = open(role, &plain(), None);
-            first.send(&vec![1; length]).unwrap();
+            first.send(vec![1; length]).unwrap();
             assert_eq!(rest, drain(&mut first)[3..]);
         }
     }

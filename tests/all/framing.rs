@@ -17,7 +17,7 @@ fn two_bytes(role: Role, first: u8, length: u8) -> [u8; 2] {
 fn whole_frames_of_every_length_are_delivered_and_answered() {
     for role in ROLES {
         for length in [0, 1, 124, 125, 126, 127, 128, 300, 65_535, 65_536, 70_001] {
-            let payload: Vec<u8> = (0..length).map(|at| (at * 31 >> 3) as u8).collect();
+            let payload: Vec<u8> = (0..length).map(|at| ((at * 31) >> 3) as u8).collect();
             let answer = payload.clone();
             let script = Script::open(role)
                 .peer(binary(&payload))

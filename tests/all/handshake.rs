@@ -395,7 +395,7 @@ fn subprotocols_are_one_list() {
     for (config, lines) in [
         (Config::new().subprotocols(["x", "B"]), lines.as_str()),
         (Config::new(), lines.as_str()),
-        (config.clone(), ""),
+        (config, ""),
     ] {
         let headers = accepted(&config, &changed("-", lines), |_| ());
         assert_eq!(values(&headers, "sec-websocket-protocol"), Vec::<&str>::new());

@@ -4,17 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-/// Requirements of the client that dials and of TLS, which are not here yet.
-const LATER: [&str; 7] = ["W005", "W006", "W007", "W008", "W034", "W107", "W116"];
-
 #[derive(Debug, PartialEq)]
 enum Mark {
     Tested,
     NotApplicable,
-    Later,
 }
 
-/// Reads `id | text`, `id | text | N/A: reason` or `id | text | later: reason`.
+/// Reads `id | text` or `id | text | N/A: reason`.
 fn read_list(list: &str) -> BTreeMap<String, Mark> {
     let mut ids = BTreeMap::new();
     for line in list.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
@@ -23,14 +19,10 @@ fn read_list(list: &str) -> BTreeMap<String, Mark> {
         assert!(is_id(id) && text.len() > 10, "{line:?}");
         let mark = match parts.get(2).copied() {
             None => Mark::Tested,
-            Some(mark) => {
-                let reason = |mark: &str| mark.len() > 10;
-                match (mark.strip_prefix("N/A: "), mark.strip_prefix("later: ")) {
-                    (Some(why), _) if reason(why) => Mark::NotApplicable,
-                    (_, Some(why)) if reason(why) => Mark::Later,
-                    _ => panic!("no reason is given in {line:?}"),
-                }
-            }
+            Some(mark) => match mark.strip_prefix("N/A: ") {
+                Some(why) if why.len() > 10 => Mark::NotApplicable,
+                _ => panic!("no reason is given in {line:?}"),
+            },
         };
         assert!(parts.len() <= 3, "{line:?}");
         assert!(ids.insert(id.to_owned(), mark).is_none(), "{id} stands twice");
@@ -92,17 +84,9 @@ fn every_requirement_has_a_test_or_a_reason() {
             _ => {}
         }
     }
-    let later: BTreeSet<&str> = LATER.into_iter().collect();
     for (id, mark) in &list {
-        match mark {
-            Mark::Tested if !found.contains_key(id) => faults.push(format!("{id} has no test")),
-            Mark::Later if !later.contains(id.as_str()) => {
-                faults.push(format!("{id} is not one of those that may come later"));
-            }
-            Mark::Later if found.contains_key(id) => {
-                faults.push(format!("{id} has a test and is marked as for later"));
-            }
-            _ => {}
+        if *mark == Mark::Tested && !found.contains_key(id) {
+            faults.push(format!("{id} has no test"));
         }
     }
     assert!(faults.is_empty(), "\n{}", faults.join("\n"));

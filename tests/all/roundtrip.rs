@@ -132,8 +132,8 @@ fn random_conversations_with_compression() {
         let deflate = |number: u64| {
             DeflateConfig::new()
                 .with_threshold([0, 64, 1024][number as usize % 3])
-                .with_server_no_context_takeover(number % 5 == 0)
-                .with_client_no_context_takeover(number % 4 == 0)
+                .with_server_no_context_takeover(number.is_multiple_of(5))
+                .with_client_no_context_takeover(number.is_multiple_of(4))
                 .with_server_max_window_bits(bits(number))
                 .and_then(|config| config.with_client_max_window_bits(bits(number / 3 + 5)))
                 .and_then(|config| config.with_level((number % 10) as u8))
@@ -164,8 +164,7 @@ fn two_closes_that_cross_are_a_clean_end() {
             pair.turn(first, |connection| connection.send("before").unwrap());
         }
         for (role, code) in [(first, 4001u16), (peer_of(first), 4002)] {
-            let end = pair.end(role);
-            end.connection.close(code, "").unwrap();
+            pair.act(role, |connection| connection.close(code, "").unwrap());
         }
         pair.settle();
         for role in [first, peer_of(first)] {

@@ -93,6 +93,7 @@ fn ipv6_literals() {
     drop(client);
 }
 
+// req: W007
 #[test]
 fn nobody_listens() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

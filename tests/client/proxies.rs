@@ -96,6 +96,7 @@ fn http_proxies_are_asked_for_a_tunnel() {
     assert_eq!(header(&request, "Authorization"), None, "that is the server's");
 }
 
+// req: W006
 #[test]
 fn an_explicit_proxy_is_for_this_machine_too() {
     let target = echo_server();
@@ -156,6 +157,7 @@ fn refused_by(scheme: &str, answer: &'static [u8]) -> ClientError {
     error
 }
 
+// req: W007
 #[test]
 fn proxies_that_refuse() {
     let cases: [(&str, &[u8], &str, bool); 9] = [

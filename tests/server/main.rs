@@ -4,6 +4,7 @@ mod client;
 mod closing;
 mod deadlines;
 mod deflate;
+mod dial;
 mod echo;
 mod faults;
 mod flow;

@@ -22,6 +22,7 @@ fn what_on_open_sends_stands_right_behind_the_answer() {
             peer.send("second");
         } else {
             assert_eq!(peer.request(), None);
+            peer.send("seen");
         }
     });
     let house = House::new(Config::new(), spy);
@@ -32,6 +33,7 @@ fn what_on_open_sends_stands_right_behind_the_answer() {
     assert_eq!(client.read_text(), "first");
     assert_eq!(client.read_text(), "second");
     client.send_frame(TEXT, "for a look at the request");
+    assert_eq!(client.read_text(), "seen");
     drop(client);
     assert_eq!(house.stop(log).len(), 3);
 }

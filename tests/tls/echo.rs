@@ -8,6 +8,7 @@ use framewire::{Client, Config, Decision, Handler, Message, Outcome, Peer, Reque
 
 use crate::support::{Authority, Echo, LONG, Running, Seen, next_outcome, pattern};
 
+// req: W034, W116
 #[test]
 fn messages_of_all_sizes_go_both_ways() {
     let authority = Authority::new();

@@ -39,6 +39,7 @@ fn the_name_of_the_url_counts() {
     assert!(client.close(1000, "").unwrap().was_clean());
 }
 
+// req: W008
 #[test]
 fn a_wrong_name_is_refused() {
     let authority = Authority::new();
@@ -81,6 +82,7 @@ fn a_certificate_out_of_its_time_is_refused() {
     );
 }
 
+// req: W008
 #[test]
 fn an_unknown_root_is_refused() {
     let authority = Authority::new();
@@ -108,6 +110,7 @@ fn an_unknown_root_is_refused() {
     assert!(!error.is_retryable());
 }
 
+// req: W008
 #[test]
 fn the_client_chooses_among_certificates_by_name() {
     let authority = Authority::new();

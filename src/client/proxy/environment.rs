@@ -80,7 +80,8 @@ fn matches(url: &Url, entry: &str) -> bool {
     // A name stands for itself and for all below it, with or without the dot in front.
     let name = host.strip_prefix('*').unwrap_or(host);
     let name = name.strip_prefix('.').unwrap_or(name).to_ascii_lowercase();
-    let host = url.host().strip_suffix('.').unwrap_or(url.host());
+    let host = url.host();
+    let host = host.strip_suffix('.').unwrap_or(host);
     let name = name.strip_suffix('.').unwrap_or(&name);
     !name.is_empty()
         && host.strip_suffix(name).is_some_and(|before| before.is_empty() || before.ends_with('.'))

@@ -171,6 +171,8 @@ mod tests {
     use super::testing::Script;
     use super::*;
 
+    type UserInfo = Option<(&'static str, &'static str)>;
+
     const BOUND: &[u8] = b"\x05\x00\x00\x01\x7f\x00\x00\x01\x00\x50";
 
     fn run(
@@ -185,7 +187,7 @@ mod tests {
 
     #[test]
     fn requests_on_the_wire() {
-        let cases: [(&str, Option<(&str, &str)>, &[u8], &[u8]); 4] = [
+        let cases: [(&str, UserInfo, &[u8], &[u8]); 4] = [
             (
                 "ws://example.com/",
                 None,
@@ -239,7 +241,7 @@ mod tests {
     fn faults() {
         use ProxyError::*;
         let user = Some(("u", "p"));
-        let cases: [(Option<(&str, &str)>, &[u8], ProxyError); 12] = [
+        let cases: [(UserInfo, &[u8], ProxyError); 12] = [
             (None, b"", Socks),
             (None, b"\x05", Socks),
             (None, b"HTTP/1.1 400 x\r\n\r\n", Socks),

@@ -184,6 +184,12 @@ impl Connection {
         self.workspace.replace(workspace)
     }
 
+    /// Exchanges the workspace alone: output stays where it is.
+    #[cfg(feature = "mio")]
+    pub(crate) fn swap_workspace(&mut self, workspace: &mut Option<Box<Workspace>>) {
+        std::mem::swap(&mut self.workspace, workspace);
+    }
+
     /// Takes the workspace back. Output that is unsent stays with the connection, in a buffer of the
     /// size that it needs.
     #[inline]

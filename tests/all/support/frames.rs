@@ -71,10 +71,12 @@ impl Frame {
         Self { fin: false, ..self }
     }
 
+    #[cfg(feature = "deflate")]
     pub(crate) fn reserved(self, reserved: u8) -> Self {
         Self { reserved, ..self }
     }
 
+    #[cfg(feature = "deflate")]
     pub(crate) fn rsv1(self) -> Self {
         self.reserved(4)
     }

@@ -113,6 +113,20 @@ impl Pair {
         result
     }
 
+    /// What `act` does at one end, while no byte moves.
+    pub(crate) fn act<T>(&mut self, role: Role, act: impl FnOnce(&mut Connection) -> T) -> T {
+        let workspace = self.workspace.take();
+        let connection = &mut self.end(role).connection;
+        if let Some(workspace) = workspace {
+            connection.lend(workspace);
+        }
+        let result = act(connection);
+        if self.shared {
+            self.workspace = self.end(role).connection.reclaim();
+        }
+        result
+    }
+
     /// Until nothing more happens.
     pub(crate) fn settle(&mut self) {
         loop {

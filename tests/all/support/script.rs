@@ -328,6 +328,9 @@ impl Player<'_> {
         let mut input = std::mem::take(input);
         while let Some(event) = connection.receive(&mut input) {
             self.recorder.record(event);
+            // One that never ends would not be seen to fail.
+            let (seen, expected) = (&self.recorder.seen, &self.script.events);
+            assert!(seen.len() <= expected.len() + 4, "{:?} and so on", &seen[expected.len()..]);
             self.act(connection);
         }
         assert!(input.is_empty(), "all was taken");
@@ -454,10 +457,11 @@ pub(crate) fn open(role: Role, config: &Config, extensions: Option<&str>) -> Con
 /// All events that `bytes` give.
 pub(crate) fn feed(connection: &mut Connection, bytes: &[u8]) -> Vec<Seen> {
     let mut recorder = Recorder::default();
-    let mut bytes = bytes.to_vec();
+    let (mut bytes, length) = (bytes.to_vec(), bytes.len());
     let mut input = &mut bytes[..];
     while let Some(event) = connection.receive(&mut input) {
         recorder.record(event);
+        assert!(recorder.seen.len() <= length + 4, "more events than bytes");
     }
     recorder.seen
 }

@@ -1,0 +1,99 @@
+//! Relays every WebSocket it accepts to another server, in one loop: `proxy UPSTREAM [ADDR]`.
+//!
+//! Backpressure is kept in both directions: while one side does not take what the other sends, the
+//! other is not read.
+
+use std::error::Error;
+use std::io::Write;
+use std::net::{SocketAddr, ToSocketAddrs};
+
+use framewire::handshake::{ClientRequest, Url};
+use framewire::{
+    CloseCode, Config, Decision, Handler, Message, Outcome, Peer, PeerId, Request, Role, Sent,
+    Server,
+};
+
+/// One side of a relayed conversation, and the other one once it is known.
+type Side = Option<PeerId>;
+
+struct Relay {
+    upstream: Url,
+    address: SocketAddr,
+}
+
+impl Handler for Relay {
+    type Session = Side;
+
+    fn on_upgrade(&mut self, _request: &Request) -> Decision<Side> {
+        Decision::accept(None)
+    }
+
+    fn on_open(&mut self, peer: &mut Peer<'_, Side>) {
+        match (peer.role(), *peer.session()) {
+            (Role::Server, _) => {
+                let here = peer.id();
+                // Nothing may be read before there is somebody to give it to.
+                peer.pause();
+                let request = ClientRequest::new(&self.upstream);
+                match peer.connect(self.address, request, &Config::new(), Some(here)) {
+                    Ok(there) => *peer.session() = Some(there),
+                    Err(_) => drop(peer.close(CloseCode::BAD_GATEWAY, "upstream is unreachable")),
+                }
+            }
+            (Role::Client, other) => match other.and_then(|other| peer.to(other)) {
+                Some(mut other) => other.resume(),
+                // Whom it was dialled for is gone meanwhile.
+                None => peer.terminate(),
+            },
+        }
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_, Side>, message: Message<'_>) {
+        let Some(other) = *peer.session() else { return };
+        let congested = match peer.to(other) {
+            Some(mut other) => other.send(message) != Sent::Accepted,
+            None => false,
+        };
+        if congested {
+            peer.pause();
+        }
+    }
+
+    fn on_drain(&mut self, peer: &mut Peer<'_, Side>) {
+        if let Some(other) = *peer.session()
+            && let Some(mut other) = peer.to(other)
+        {
+            other.resume();
+        }
+    }
+
+    fn on_close(&mut self, peer: &mut Peer<'_, Side>, outcome: &Outcome) {
+        let Some(other) = *peer.session() else { return };
+        let Some(mut other) = peer.to(other) else { return };
+        let closed = match outcome {
+            Outcome::Clean { received, .. } => other.close(received.code(), received.reason()),
+            _ => other.close(CloseCode::BAD_GATEWAY, "the other side is gone"),
+        };
+        if closed.is_err() {
+            // 1005 cannot be sent: a Close without a body says the same.
+            let _ = other.close_without_code();
+        }
+    }
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let upstream = arguments.next().ok_or("usage: proxy UPSTREAM [ADDR]")?;
+    let upstream = Url::parse(&upstream)?;
+    if upstream.is_secure() {
+        return Err("this example relays to ws: URLs".into());
+    }
+    let mut addresses = (upstream.host(), upstream.port()).to_socket_addrs()?;
+    let address = addresses.next().ok_or("the upstream has no address")?;
+    let here = arguments.next().unwrap_or_else(|| "127.0.0.1:9003".into());
+    let server = Server::bind(here)?;
+    println!("listening on ws://{}", server.local_address()?);
+    std::io::stdout().flush()?;
+    server.run(Relay { upstream, address })?;
+    Ok(())
+}

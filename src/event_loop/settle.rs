@@ -1,0 +1,147 @@
+use std::mem;
+
+use crate::protocol::{Outcome, State, Turn};
+use crate::pump::{self, Stopped, Transport};
+
+use super::event_loop::EventLoop;
+use super::handler::Handler;
+use super::peer::Peer;
+use super::slots::PeerId;
+
+/// The end of a turn, and the end of a connection.
+impl<H: Handler> EventLoop<H> {
+    /// Writes what there is, and draws the consequences of all that happened in the turn.
+    pub(super) fn settle(&mut self, id: PeerId) {
+        let mut drained = false;
+        loop {
+            self.write(id);
+            let Some(slot) = self.core.slots.get_mut(id) else { return };
+            slot.unsettled = false;
+            if slot.doomed || slot.connection.state() == State::Closed {
+                let outcome = slot.connection.terminate();
+                return self.remove(id, &outcome);
+            }
+            if slot.ended && slot.connection.buffered_amount() == 0 {
+                let outcome = slot.connection.receive_eof();
+                return self.remove(id, &outcome);
+            }
+            if !slot.backpressure || !slot.connection.is_drained() {
+                break;
+            }
+            if drained {
+                // A peer may take as fast as `on_drain` sends; the others are served in between.
+                self.core.settle_later(id);
+                break;
+            }
+            slot.backpressure = false;
+            if slot.ended || slot.session.is_none() || slot.connection.state() != State::Open {
+                break;
+            }
+            drained = true;
+            self.handler.on_drain(&mut Peer::new(&mut self.core, id));
+        }
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        if !slot.shut && slot.connection.wants_shutdown() {
+            slot.shut = true;
+            if slot.socket.shutdown().is_err() {
+                // The peer is gone already.
+                let outcome = slot.connection.terminate();
+                return self.remove(id, &outcome);
+            }
+            // What the transport itself has to say last may have to wait.
+            slot.blocked |= !slot.socket.is_flushed();
+            slot.watch_writing(&self.core.registry, id);
+        }
+        let turn = mem::take(&mut slot.turn);
+        slot.deadlines.observe(&slot.connection, self.core.now, turn);
+        let more = (slot.readable || !slot.unread.is_empty()) && !slot.is_stopped();
+        if more {
+            self.read_later(id);
+        }
+        self.set_timer(id);
+    }
+
+    pub(super) fn write(&mut self, id: PeerId) {
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        if !slot.blocked && !slot.doomed {
+            let (count, stopped) = pump::flush(&mut slot.connection, &mut slot.socket);
+            slot.turn.sent |= count > 0;
+            slot.blocked = stopped == Stopped::Blocked;
+            slot.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
+        }
+        slot.watch_writing(&self.core.registry, id);
+    }
+
+    /// Sets the timer of a connection, unless it will go off early enough anyway.
+    pub(super) fn set_timer(&mut self, id: PeerId) {
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        if let Some(next) = slot.deadlines.next(&slot.connection)
+            && slot.timer.is_none_or(|set| next < set)
+        {
+            slot.timer = Some(next);
+            self.core.timers.set(next, id);
+        }
+    }
+
+    pub(super) fn look_at_timers(&mut self) {
+        while let Some((at, id)) = self.core.timers.pop(self.core.now) {
+            let Some(slot) = self.core.slots.get_mut(id) else { continue };
+            if slot.timer != Some(at) {
+                continue;
+            }
+            slot.timer = None;
+            if slot.is_stopped() {
+                // It is not the peer's silence if nobody listens.
+                let turn = Turn { received: true, ..Turn::default() };
+                slot.deadlines.observe(&slot.connection, self.core.now, turn);
+            }
+            let mut expired = false;
+            while let Some(due) = slot.deadlines.due(&slot.connection, self.core.now) {
+                slot.connection.expire(due);
+                expired = true;
+                if slot.connection.state() != State::Open {
+                    break;
+                }
+            }
+            if expired { self.settle_turn(id) } else { self.set_timer(id) }
+        }
+        if self.shutdown.is_some_and(|deadline| deadline <= self.core.now) {
+            for id in self.core.slots.ids().collect::<Vec<_>>() {
+                if let Some(slot) = self.core.slots.get_mut(id) {
+                    slot.doomed = true;
+                }
+                self.settle_turn(id);
+            }
+        }
+    }
+
+    /// The peer has ended its direction. It may still read: what is queued goes out first.
+    pub(super) fn end_of_input(&mut self, id: PeerId) {
+        if let Some(slot) = self.core.slots.get_mut(id) {
+            (slot.readable, slot.read_closed, slot.ended) = (false, false, true);
+        }
+    }
+
+    /// The transport is broken.
+    pub(super) fn broken(&mut self, id: PeerId) {
+        if let Some(slot) = self.core.slots.get_mut(id) {
+            let outcome = slot.connection.terminate();
+            self.remove(id, &outcome);
+        }
+    }
+
+    /// Tells the handler how the connection ended, and forgets it.
+    pub(super) fn remove(&mut self, id: PeerId, outcome: &Outcome) {
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        let workspace = slot.connection.reclaim();
+        if workspace.is_some() {
+            self.core.workspace = workspace;
+        }
+        // The socket goes when the slot is dropped; an error here would change nothing.
+        let _ = self.core.registry.deregister(slot.socket.source());
+        if slot.session.is_some() {
+            self.handler.on_close(&mut Peer::new(&mut self.core, id), outcome);
+        }
+        self.core.slots.remove(id);
+    }
+}

@@ -1,0 +1,198 @@
+use std::mem;
+use std::sync::Arc;
+
+use crate::handshake::{Request, Response};
+use crate::protocol::Event;
+use crate::pump::{self, Bytes, Filled, Stopped};
+
+use super::core::{Slot, Unread};
+use super::event_loop::{EventLoop, READ_ROOM};
+use super::handler::{Decision, Handler};
+use super::peer::Peer;
+use super::slots::PeerId;
+
+/// How many bytes a connection that is being closed may still send before it is cut off.
+const MAX_DRAINED: u32 = 4 * 1024 * 1024;
+
+/// A turn at one connection.
+impl<H: Handler> EventLoop<H> {
+    /// Reads, handles and writes what there is.
+    pub(super) fn turn(&mut self, id: PeerId) {
+        self.begin(id);
+        self.read(id);
+        self.finish(id);
+    }
+
+    pub(super) fn begin(&mut self, id: PeerId) {
+        self.core.current = Some(id);
+        if let Some(slot) = self.core.slots.get_mut(id) {
+            let workspace = self.core.workspace.take().unwrap_or_default();
+            self.core.workspace = slot.connection.lend(workspace);
+        }
+    }
+
+    pub(super) fn finish(&mut self, id: PeerId) {
+        self.settle(id);
+        self.core.current = None;
+        if let Some(slot) = self.core.slots.get_mut(id)
+            && let Some(workspace) = slot.connection.reclaim()
+        {
+            self.core.workspace = Some(workspace);
+        }
+    }
+
+    /// Reads the socket, one share of it at most: the others are served before the rest.
+    pub(super) fn read(&mut self, id: PeerId) {
+        self.receive_unread(id);
+        let mut buffer = mem::take(&mut self.buffer);
+        while let Some(slot) = self.core.slots.get_mut(id)
+            && slot.readable
+            && !slot.doomed
+            && !slot.is_stopped()
+        {
+            let Slot { connection, socket, .. } = slot;
+            let Filled { count, stopped, bytes } = pump::fill(connection, socket, &mut buffer);
+            slot.turn.received |= count > 0;
+            // Where the peer has ended its direction no further event comes: read on to the end.
+            slot.readable = stopped == Stopped::Done || slot.read_closed;
+            if slot.shut {
+                slot.drained = slot.drained.saturating_add(count as u32);
+                slot.doomed |= slot.drained > MAX_DRAINED;
+            }
+            let share_used = match bytes {
+                Bytes::Buffered => {
+                    let left = self.receive(id, &mut buffer[..count]);
+                    if let Some(slot) = self.core.slots.get_mut(id) {
+                        slot.unread.keep(&buffer[..count], left);
+                    }
+                    true
+                }
+                Bytes::Direct(None) => true,
+                Bytes::Direct(Some(event)) => {
+                    self.dispatch(id, event);
+                    count == READ_ROOM
+                }
+            };
+            match stopped {
+                Stopped::Done if share_used => {
+                    self.read_later(id);
+                    break;
+                }
+                Stopped::Done | Stopped::Blocked => {}
+                Stopped::Eof => self.end_of_input(id),
+                Stopped::Broken => self.broken(id),
+            }
+        }
+        self.buffer = buffer;
+    }
+
+    pub(super) fn read_later(&mut self, id: PeerId) {
+        if let Some(slot) = self.core.slots.get_mut(id)
+            && !mem::replace(&mut slot.unfinished, true)
+        {
+            self.unfinished.push(id);
+        }
+    }
+
+    /// Gives what was left over when reading stopped to the connection, if it may take it now.
+    pub(super) fn receive_unread(&mut self, id: PeerId) {
+        if let Some(slot) = self.core.slots.get_mut(id)
+            && !slot.unread.is_empty()
+            && !slot.is_stopped()
+        {
+            let Unread { mut bytes, taken } = mem::take(&mut slot.unread);
+            let left = self.receive(id, &mut bytes[taken..]);
+            if left > 0
+                && let Some(slot) = self.core.slots.get_mut(id)
+            {
+                let taken = bytes.len() - left;
+                slot.unread = Unread { bytes, taken };
+            }
+        }
+    }
+
+    /// Gives bytes to the connection and its events to the handler. Returns how many bytes at the end
+    /// are left, since reading stopped before them.
+    pub(super) fn receive(&mut self, id: PeerId, mut input: &mut [u8]) -> usize {
+        while let Some(slot) = self.core.slots.get_mut(id) {
+            if slot.doomed {
+                return 0;
+            }
+            if slot.is_stopped() {
+                break;
+            }
+            let Some(event) = slot.connection.receive(&mut input) else { break };
+            self.dispatch(id, event);
+        }
+        input.len()
+    }
+
+    #[inline]
+    pub(super) fn dispatch(&mut self, id: PeerId, event: Event<'_>) {
+        match event {
+            Event::Message(message) => {
+                self.handler.on_message(&mut Peer::new(&mut self.core, id), message);
+            }
+            event => self.dispatch_rare(id, event),
+        }
+    }
+
+    #[cold]
+    pub(super) fn dispatch_rare(&mut self, id: PeerId, event: Event<'_>) {
+        match event {
+            Event::Request(request) => self.upgrade(id, request),
+            Event::Open(_) => self.handler.on_open(&mut Peer::new(&mut self.core, id)),
+            Event::Http(request) => {
+                let response = match self.shutdown {
+                    None => self.handler.on_http(&request),
+                    Some(_) => Response::service_unavailable(),
+                };
+                self.respond(id, response);
+            }
+            Event::Fragment(fragment) => {
+                self.handler.on_fragment(&mut Peer::new(&mut self.core, id), fragment);
+            }
+            Event::Ping(payload) => {
+                self.handler.on_ping(&mut Peer::new(&mut self.core, id), payload);
+            }
+            Event::Pong(payload) => {
+                self.handler.on_pong(&mut Peer::new(&mut self.core, id), payload);
+            }
+            // What follows from these is in the output already, and in the outcome at the end.
+            _ => {}
+        }
+    }
+
+    pub(super) fn upgrade(&mut self, id: PeerId, request: Arc<Request>) {
+        if self.shutdown.is_some() {
+            return self.respond(id, Response::service_unavailable());
+        }
+        match self.handler.on_upgrade(&request) {
+            Decision::Reject(response) => self.respond(id, response),
+            Decision::Accept(accept, session) => {
+                let Some(slot) = self.core.slots.get_mut(id) else { return };
+                if slot.connection.accept(accept).is_err() {
+                    // The handler chose a subprotocol that was not offered: its fault, not the peer's.
+                    return self.respond(id, Response::new(500));
+                }
+                slot.session = Some(session);
+                slot.request = Some(request);
+                self.handler.on_open(&mut Peer::new(&mut self.core, id));
+                if !self.core.keep_requests
+                    && let Some(slot) = self.core.slots.get_mut(id)
+                {
+                    slot.request = None;
+                }
+            }
+        }
+    }
+
+    pub(super) fn respond(&mut self, id: PeerId, response: Response) {
+        if let Some(slot) = self.core.slots.get_mut(id)
+            && slot.connection.respond(response).is_err()
+        {
+            // The handler's answer is no final one.
+            let _ = slot.connection.respond(Response::new(500));
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Connections that a loop opens itself.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use framewire::handshake::{ClientRequest, Response, Url};
+use framewire::{
+    Config, Decision, EventLoop, Handle, Handler, Message, Outcome, Peer, Request, Role, Server,
+};
+
+/// A server that says everything back, in a thread of its own, and the way to end it.
+struct Echo {
+    address: SocketAddr,
+    handle: Handle,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Echo {
+    fn start(config: Config) -> Self {
+        let server = Server::bind("127.0.0.1:0").unwrap().config(config);
+        let address = server.local_address().unwrap();
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let thread = thread::spawn(move || {
+            let mut event_loop = server
+                .on_message(|peer, message| {
+                    peer.send(message);
+                })
+                .unwrap();
+            sender.send(event_loop.handle()).unwrap();
+            event_loop.run().unwrap();
+        });
+        let handle = receiver.recv().unwrap();
+        Self { address, handle, thread: Some(thread) }
+    }
+
+    fn request(&self) -> ClientRequest {
+        ClientRequest::new(&Url::parse(&format!("ws://{}/", self.address)).unwrap())
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.handle.shutdown(1001, "", Duration::from_secs(10)).unwrap();
+        if let Some(thread) = self.thread.take()
+            && !thread::panicking()
+        {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// Sends numbered messages, one after the answer to the other, and closes behind the last.
+#[derive(Default)]
+struct Talk {
+    messages: u32,
+    opened: usize,
+    answered: u64,
+    closed: Vec<Outcome>,
+}
+
+struct Talker {
+    name: u32,
+    said: u32,
+}
+
+impl Talk {
+    fn line(talker: &Talker) -> String {
+        format!("{}:{}", talker.name, talker.said)
+    }
+}
+
+impl Handler for Talk {
+    type Session = Talker;
+
+    fn on_upgrade(&mut self, _request: &Request) -> Decision<Talker> {
+        Decision::reject(Response::forbidden())
+    }
+
+    fn on_open(&mut self, peer: &mut Peer<'_, Talker>) {
+        assert_eq!(peer.role(), Role::Client);
+        self.opened += 1;
+        let line = Self::line(peer.session());
+        peer.send(line);
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_, Talker>, message: Message<'_>) {
+        assert_eq!(message.as_text(), Some(&*Self::line(peer.session())));
+        self.answered += 1;
+        peer.session().said += 1;
+        if peer.session().said == self.messages {
+            peer.close(1000, "").unwrap();
+        } else {
+            let line = Self::line(peer.session());
+            peer.send(line);
+        }
+    }
+
+    fn on_close(&mut self, _peer: &mut Peer<'_, Talker>, outcome: &Outcome) {
+        self.closed.push(outcome.clone());
+    }
+}
+
+fn run_until_empty(event_loop: &mut EventLoop<Talk>) {
+    while event_loop.connections() > 0 {
+        event_loop.run_once(Some(Duration::from_secs(30))).unwrap();
+    }
+}
+
+// req: W054, W092, W095
+#[test]
+fn one_loop_dials_thousands() {
+    const CLIENTS: u32 = 5000;
+    const MESSAGES: u32 = 100;
+    let echo = Echo::start(Config::new().ping_interval(None));
+    let talk = Talk { messages: MESSAGES, ..Talk::default() };
+    let mut event_loop = Server::none().handler(talk).unwrap();
+    // In portions that the listener's backlog holds.
+    let config = Config::new().ping_interval(None).handshake_timeout(Duration::from_secs(60));
+    for portion in 0..CLIENTS / 500 {
+        for name in portion * 500..(portion + 1) * 500 {
+            let session = Talker { name, said: 0 };
+            event_loop.connect(echo.address, echo.request(), &config, session).unwrap();
+        }
+        while event_loop.handler().opened < ((portion + 1) * 500) as usize {
+            event_loop.run_once(Some(Duration::from_secs(30))).unwrap();
+        }
+    }
+    run_until_empty(&mut event_loop);
+    let talk = event_loop.handler();
+    assert_eq!(talk.opened, CLIENTS as usize);
+    assert_eq!(talk.answered, u64::from(CLIENTS * MESSAGES));
+    assert_eq!(talk.closed.len(), CLIENTS as usize);
+    assert!(talk.closed.iter().all(Outcome::was_clean));
+}
+
+#[test]
+fn compression_is_offered_and_used() {
+    let echo = Echo::start(Config::new().deflate(framewire::deflate::DeflateConfig::new()));
+    let mut event_loop = Server::none().handler(Talk { messages: 3, ..Talk::default() }).unwrap();
+    for name in 0..5 {
+        let session = Talker { name, said: 0 };
+        event_loop.connect(echo.address, echo.request(), &Config::new(), session).unwrap();
+    }
+    run_until_empty(&mut event_loop);
+    assert_eq!(event_loop.handler().answered, 15);
+}
+
+#[test]
+fn an_address_that_refuses_ends_in_on_close() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let mut event_loop = Server::none().handler(Talk::default()).unwrap();
+    let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
+    let session = Talker { name: 0, said: 0 };
+    event_loop.connect(address, request, &Config::new(), session).unwrap();
+    run_until_empty(&mut event_loop);
+    let closed = &event_loop.handler().closed;
+    assert!(matches!(closed[..], [Outcome::Lost { sent: None, received: None }]), "{closed:?}");
+}
+
+#[test]
+fn a_server_that_refuses_ends_in_on_close_with_its_answer() {
+    let echo = Echo::start(Config::new().path("/only"));
+    let mut event_loop = Server::none().handler(Talk::default()).unwrap();
+    let session = Talker { name: 0, said: 0 };
+    event_loop.connect(echo.address, echo.request(), &Config::new(), session).unwrap();
+    run_until_empty(&mut event_loop);
+    let closed = &event_loop.handler().closed;
+    let [Outcome::Rejected(response)] = &closed[..] else { panic!("{closed:?}") };
+    assert_eq!(Arc::as_ref(response).status(), 404);
+}
+
+/// A loop that serves and dials at once: what comes in on one side goes out on the other.
+struct Relay {
+    upstream: SocketAddr,
+    request: ClientRequest,
+}
+
+impl Handler for Relay {
+    type Session = Option<framewire::PeerId>;
+
+    fn on_upgrade(&mut self, _request: &Request) -> Decision<Self::Session> {
+        Decision::accept(None)
+    }
+
+    fn on_open(&mut self, peer: &mut Peer<'_, Self::Session>) {
+        if peer.role() == Role::Server {
+            peer.pause();
+            let (here, request) = (peer.id(), self.request.clone());
+            let there = peer.connect(self.upstream, request, &Config::new(), Some(here)).unwrap();
+            *peer.session() = Some(there);
+        } else {
+            let other = peer.session().unwrap();
+            peer.to(other).unwrap().resume();
+        }
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_, Self::Session>, message: Message<'_>) {
+        let other = peer.session().unwrap();
+        if let Some(mut other) = peer.to(other) {
+            other.send(message);
+        }
+    }
+}
+
+#[test]
+fn a_loop_serves_and_dials_at_once() {
+    let echo = Echo::start(Config::new());
+    let relay = Relay { upstream: echo.address, request: echo.request() };
+    let server = Server::bind("127.0.0.1:0").unwrap();
+    let address = server.local_address().unwrap();
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let thread = thread::spawn(move || {
+        let mut event_loop = server.handler(relay).unwrap();
+        sender.send(event_loop.handle()).unwrap();
+        event_loop.run().unwrap();
+    });
+    let handle = receiver.recv().unwrap();
+    let mut client = framewire::Client::connect(&format!("ws://{address}/")).unwrap();
+    for length in [0, 1, 125, 70_000, 1 << 20] {
+        client.send(vec![7; length]).unwrap();
+        assert_eq!(client.recv().unwrap(), Some(Message::from(vec![7; length])));
+    }
+    assert!(client.close(1000, "").unwrap().was_clean());
+    handle.shutdown(1001, "", Duration::from_secs(10)).unwrap();
+    thread.join().unwrap();
+}
