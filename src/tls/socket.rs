@@ -225,9 +225,13 @@ impl<S: Stream> TlsSocket<S> {
         (total, Stopped::Done)
     }
 
-    /// Reports how much of the claimed output has left with this much ciphertext.
+    /// Reports how much of the claimed output has left with this much ciphertext: not all before the
+    /// last record is whole, since the peer can read nothing of it before.
     fn settle(&mut self, (sent, stopped): (usize, Stopped)) -> (usize, Stopped) {
-        let count = if stopped == Stopped::Done { self.claimed } else { self.claimed.min(sent) };
+        let count = match stopped {
+            Stopped::Done => self.claimed,
+            _ => sent.min(self.claimed.saturating_sub(1)),
+        };
         self.claimed -= count;
         (count, stopped)
     }
