@@ -75,11 +75,7 @@ pub(crate) enum Stopped {
 
 impl Stopped {
     pub(crate) fn by(error: &io::Error) -> Self {
-        match error.kind() {
-            // A blocking stream whose own timeout has passed says either of these.
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Blocked,
-            _ => Self::Broken,
-        }
+        if error.kind() == io::ErrorKind::WouldBlock { Self::Blocked } else { Self::Broken }
     }
 }
 

@@ -225,9 +225,13 @@ impl<S: Stream> TlsSocket<S> {
         (total, Stopped::Done)
     }
 
-    /// Reports how much of the claimed output has left with this much ciphertext.
+    /// Reports how much of the claimed output has left with this much ciphertext: not all before the
+    /// last record is whole, since the peer can read nothing of it before.
     fn settle(&mut self, (sent, stopped): (usize, Stopped)) -> (usize, Stopped) {
-        let count = if stopped == Stopped::Done { self.claimed } else { self.claimed.min(sent) };
+        let count = match stopped {
+            Stopped::Done => self.claimed,
+            _ => sent.min(self.claimed.saturating_sub(1)),
+        };
         self.claimed -= count;
         (count, stopped)
     }
@@ -294,5 +298,197 @@ impl<S: Stream> Transport for TlsSocket<S> {
 
     fn tls_error(&self) -> Option<&TlsError> {
         self.error.as_ref()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::io::Read;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::handshake::{ClientRequest, Url};
+    use crate::protocol::{Accept, Config, Connection, Event, State};
+    use crate::pump::{Bytes, Filled};
+    use crate::tls::{TlsClient, TlsServer};
+
+    /// Two directions, each of which holds so much and no more.
+    #[derive(Debug)]
+    struct Pipe {
+        incoming: Rc<RefCell<Direction>>,
+        outgoing: Rc<RefCell<Direction>>,
+    }
+
+    #[derive(Debug)]
+    struct Direction {
+        bytes: VecDeque<u8>,
+        capacity: usize,
+        ended: bool,
+    }
+
+    impl Pipe {
+        fn pair(capacity: usize) -> (Self, Self) {
+            let direction = || Direction { bytes: VecDeque::new(), capacity, ended: false };
+            let [there, back] = [(); 2].map(|()| Rc::new(RefCell::new(direction())));
+            let end = |incoming: &Rc<_>, outgoing: &Rc<_>| Self {
+                incoming: Rc::clone(incoming),
+                outgoing: Rc::clone(outgoing),
+            };
+            (end(&there, &back), end(&back, &there))
+        }
+    }
+
+    impl Read for Pipe {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let mut incoming = self.incoming.borrow_mut();
+            if incoming.bytes.is_empty() && !incoming.ended {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            incoming.bytes.read(buffer)
+        }
+    }
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut outgoing = self.outgoing.borrow_mut();
+            assert!(!outgoing.ended, "a write behind the end");
+            let count = bytes.len().min(outgoing.capacity - outgoing.bytes.len());
+            if count == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            outgoing.bytes.extend(&bytes[..count]);
+            Ok(count)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Stream for Pipe {
+        fn shutdown(&mut self) -> io::Result<()> {
+            self.outgoing.borrow_mut().ended = true;
+            Ok(())
+        }
+    }
+
+    fn sockets(capacity: usize) -> (TlsSocket<Pipe>, TlsSocket<Pipe>) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (chain, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+        let (near, far) = Pipe::pair(capacity);
+        let client = TlsClient::with_roots_pem(&chain).unwrap();
+        let server = TlsServer::from_pem(&chain, &key).unwrap();
+        (
+            TlsSocket::client(client.into(), "localhost", near).unwrap(),
+            TlsSocket::server(server.into(), far).unwrap(),
+        )
+    }
+
+    /// One end of a connection as a driver has it.
+    struct End {
+        connection: Connection,
+        socket: TlsSocket<Pipe>,
+        messages: Vec<Vec<u8>>,
+        echoes: bool,
+        is_eof: bool,
+    }
+
+    impl End {
+        /// Reads once, and writes what there is.
+        fn turn(&mut self, room: usize) {
+            let mut buffer = vec![0; room];
+            let seen = self.messages.len();
+            let Filled { count, stopped, bytes } =
+                pump::fill(&mut self.connection, &mut self.socket, &mut buffer);
+            assert!(count <= room && stopped != Stopped::Broken, "{:?}", self.socket.error);
+            match bytes {
+                Bytes::Direct(event) => self.messages.extend(event.and_then(payload)),
+                Bytes::Buffered => {
+                    let mut input = &mut buffer[..count];
+                    while let Some(event) = self.connection.receive(&mut input) {
+                        match event {
+                            Event::Request(_) => self.connection.accept(Accept::new()).unwrap(),
+                            event => self.messages.extend(payload(event)),
+                        }
+                    }
+                }
+            }
+            if self.echoes {
+                for message in &self.messages[seen..] {
+                    self.connection.send(&message[..]).unwrap();
+                }
+            }
+            self.is_eof |= stopped == Stopped::Eof;
+            let before = self.connection.buffered_amount();
+            let (sent, stopped) = pump::flush(&mut self.connection, &mut self.socket);
+            assert!(stopped != Stopped::Broken);
+            // What is reported is exactly what is not offered again.
+            assert_eq!(before - self.connection.buffered_amount(), sent);
+            if self.connection.wants_shutdown() || self.is_eof {
+                self.socket.shutdown().unwrap();
+            }
+        }
+    }
+
+    fn payload(event: Event<'_>) -> Option<Vec<u8>> {
+        match event {
+            Event::Message(message) => Some(message.as_bytes().to_vec()),
+            _ => None,
+        }
+    }
+
+    /// Opens a connection, sends messages, has them echoed and closes, through pipes that hold so much,
+    /// read in portions of so much.
+    fn talk(capacity: usize, room: usize, sizes: &[usize]) {
+        let (near, far) = sockets(capacity);
+        let config = Config::new().no_deflate();
+        let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
+        let end = |connection, socket, echoes| {
+            let messages = Vec::new();
+            End { connection, socket, messages, echoes, is_eof: false }
+        };
+        let mask = |bytes: &mut [u8]| bytes.fill(0x5a);
+        let mut client = end(Connection::client(request, &config, mask).unwrap(), near, false);
+        let mut server = end(Connection::server(&config), far, true);
+        let mut to_send = sizes.iter();
+        let mut expected = Vec::new();
+        let mut turns = 0;
+        while !(client.is_eof && server.is_eof) {
+            turns += 1;
+            assert!(turns < 10_000_000, "no progress");
+            client.turn(room);
+            server.turn(room);
+            let is_busy = client.messages.len() < expected.len();
+            if is_busy || client.connection.state() != State::Open {
+                continue;
+            }
+            match to_send.next() {
+                Some(&size) => {
+                    let message: Vec<u8> = (0..size).map(|at| (at * 31 + size) as u8).collect();
+                    client.connection.send(&message[..]).unwrap();
+                    expected.push(message);
+                }
+                None => client.connection.close(1000, "").unwrap(),
+            }
+        }
+        assert!(client.messages == expected && server.messages == expected);
+        for mut end in [client, server] {
+            assert!(end.socket.is_flushed() && end.socket.ending == Ending::Done);
+            assert!(end.connection.receive_eof().was_clean());
+        }
+    }
+
+    #[test]
+    fn any_socket_and_any_buffer_will_do() {
+        for capacity in [1, 2, 61, 1000] {
+            talk(capacity, 64, &[0, 1, 50, 200]);
+        }
+        for capacity in [1000, 16 * 1024, 100_000] {
+            for room in [100, 16_384, 1 << 20] {
+                talk(capacity, room, &[1, 16_384, 70_000, 300_000]);
+            }
+        }
     }
 }
