@@ -38,6 +38,7 @@ fn what_cannot_be_asked_for_is_refused_before_connecting() {
     assert!(matches!(error, ClientError::Request(ClientRequestError::Version(14))));
 }
 
+#[cfg(not(feature = "tls"))]
 #[test]
 fn wss_names_the_feature_that_it_needs() {
     let error = Client::connect("wss://127.0.0.1:9/").unwrap_err();
