@@ -1,6 +1,6 @@
 //! Every requirement of the RFCs has a test that names it, or a reason why it has none.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
