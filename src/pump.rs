@@ -5,6 +5,9 @@ use std::io::{self, IoSlice, Read, Write};
 
 use crate::protocol::{Chunks, Connection, Event};
 
+/// The room for one read straight into the payload of a long message.
+const DIRECT_ROOM: usize = 128 * 1024;
+
 /// The most slices given to one vectored write.
 pub(crate) const SLICES: usize = 64;
 
@@ -148,15 +151,18 @@ pub(crate) fn read_into(
     limit: usize,
 ) -> (usize, Stopped) {
     let before = buffer.len();
-    let result = stream.take(limit as u64).read_to_end(buffer);
-    // What came before an error is in the buffer all the same.
-    let count = buffer.len() - before;
-    let stopped = match result {
-        Ok(_) if count == limit => Stopped::Done,
-        Ok(_) => Stopped::Eof,
-        Err(error) => Stopped::by(&error),
-    };
-    (count, stopped)
+    loop {
+        let (start, count) = (buffer.len(), buffer.len() - before);
+        let room = (limit - count).min(DIRECT_ROOM);
+        // Safe Rust has to fill the room before it can be read into, so it is no larger than what a
+        // socket has at a time; the buffer itself grows as bytes come.
+        buffer.resize(start + room, 0);
+        let (read, stopped) = read(stream, &mut buffer[start..]);
+        buffer.truncate(start + read);
+        if stopped != Stopped::Done || count + read == limit {
+            return (count + read, stopped);
+        }
+    }
 }
 
 /// One write of several slices, vectored where there are more than one.

@@ -3,9 +3,10 @@ use std::mem;
 
 use crate::wire::{Opcode, Utf8Validator};
 
-use super::config::Settings;
 use super::error::ProtocolError;
+use super::frame::Frame;
 use super::message::{Fragment, MessageKind};
+use super::receiver::Context;
 
 /// A data message under way.
 #[derive(Debug)]
@@ -31,15 +32,18 @@ pub(super) enum Payload {
 const FIRST_ROOM: u64 = 16 * 1024;
 
 impl Assembly {
-    pub(super) fn new(opcode: Opcode, compressed: bool, length: u64, settings: &Settings) -> Self {
-        let kind = if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-        let room = if settings.fragments { 0 } else { length.min(FIRST_ROOM) as usize };
+    /// A message that begins with this frame.
+    pub(super) fn new(frame: &Frame, context: &mut Context<'_>) -> Self {
+        let text = frame.opcode == Opcode::Text;
+        let kind = if text { MessageKind::Text } else { MessageKind::Binary };
+        let room = room(frame.length, context);
         let payload = match kind {
-            _ if compressed => Payload::Compressed(Vec::with_capacity(room)),
-            MessageKind::Binary => Payload::Binary(Vec::with_capacity(room)),
+            _ if frame.compressed => Payload::Compressed(room),
+            MessageKind::Binary => Payload::Binary(room),
             MessageKind::Text => {
-                let (text, validator) = (String::with_capacity(room), Utf8Validator::new());
-                Payload::Text { text, validator }
+                // The room is empty, so it is text.
+                let text = String::from_utf8(room).unwrap_or_default();
+                Payload::Text { text, validator: Utf8Validator::new() }
             }
         };
         Self { kind, fragments: 0, announced: 0, delivered: false, payload }
@@ -73,4 +77,14 @@ impl Assembly {
         let first = !mem::replace(&mut self.delivered, true);
         Ok(Some(Fragment { kind: self.kind, payload: Cow::Borrowed(piece), first, last }))
     }
+}
+
+/// An empty buffer for a payload of so many bytes: one that has served before, or one that does not take
+/// the announced length at its word.
+fn room(length: u64, context: &mut Context<'_>) -> Vec<u8> {
+    if context.settings.fragments {
+        return Vec::new();
+    }
+    let spent = context.workspace.as_mut().and_then(|workspace| workspace.take_spent(length));
+    spent.unwrap_or_else(|| Vec::with_capacity(length.min(FIRST_ROOM) as usize))
 }

@@ -287,7 +287,7 @@ impl Partial {
     fn read_header(
         &mut self,
         input: &mut &mut [u8],
-        context: &Context<'_>,
+        context: &mut Context<'_>,
     ) -> Result<Option<Frame>, ProtocolError> {
         let before = self.header_length;
         let count = input.len().min(MAX_HEADER - before);
@@ -303,9 +303,7 @@ impl Partial {
         self.header_length = 0;
         *input = &mut mem::take(input)[header - before..];
         if !frame.opcode.is_control() {
-            let fragment = self.assembly.get_or_insert_with(|| {
-                Assembly::new(frame.opcode, frame.compressed, frame.length, context.settings)
-            });
+            let fragment = self.assembly.get_or_insert_with(|| Assembly::new(&frame, context));
             fragment.fragments += 1;
             fragment.announced += frame.length;
         }
