@@ -89,7 +89,7 @@ fn round_trip(input: &Input<'_>, messages: &[&[u8]]) {
         .collect();
     for (index, message) in messages.iter().enumerate() {
         // Long enough for the window to move on.
-        let text = message.repeat(1 + usize::from(input.limit) % 64);
+        let text = message.repeat(1 + usize::from(input.limit) % 32);
         for (sender, receiver, live) in &mut ends {
             let mut wire = Vec::new();
             if input.flags & 8 != 0 && index % 2 == 1 {
