@@ -21,7 +21,7 @@ enum Call<'a> {
     Path(&'a str),
     Origins(Vec<&'a [u8]>),
     Subprotocols(Vec<&'a str>),
-    Timeouts([Option<Duration>; 7]),
+    Timeouts(Duration, [Option<Duration>; 7]),
     Deflate(u8, u8, u8, usize),
     NoDeflate,
     AcceptHeader(&'a str, &'a [u8]),
@@ -101,7 +101,7 @@ impl World {
             Call::Path(path) => config.path(path),
             Call::Origins(ref origins) => config.origins(origins),
             Call::Subprotocols(ref names) => config.subprotocols(names.iter().copied()),
-            Call::Timeouts([handshake, first, ping, pong, message, write, close]) => config
+            Call::Timeouts(_, [handshake, first, ping, pong, message, write, close]) => config
                 .handshake_timeout(handshake)
                 .first_message_timeout(first)
                 .ping_interval(ping)
@@ -214,6 +214,10 @@ impl World {
         let connection = &mut self.connection;
         let before = connection.state();
         match *call {
+            Call::Timeouts(now, _) => {
+                self.connection = Connection::server(&self.config);
+                self.deadlines = Deadlines::new(now);
+            }
             Call::Server => self.connection = Connection::server(&self.config),
             Call::Client => {
                 let entropy = |bytes: &mut [u8]| bytes.fill(7);
@@ -290,6 +294,13 @@ impl World {
             Call::End(true) => drop(connection.receive_eof()),
             Call::End(false) => drop(connection.terminate()),
             _ => {}
+        }
+        if self.connection.state() == State::Closed {
+            let ended = Turn::default();
+            self.deadlines.observe(&self.connection, Duration::ZERO, ended);
+            assert_eq!(self.deadlines.next(&self.connection), None, "the end has no deadline");
+        } else {
+            let _ = self.deadlines.next(&self.connection);
         }
         let output = self.connection.output().map(<[u8]>::len).sum::<usize>();
         assert_eq!(output, self.connection.buffered_amount());

@@ -40,7 +40,7 @@ pub fn read_frames(
             assert!(fin && !rsv1 && frame.payload.len() <= 125, "a malformed control frame");
         }
         match opcode {
-            0 | 1 | 2 => {
+            0..=2 => {
                 let (text, compressed, mut payload) = match (opcode, unfinished.take()) {
                     (0, Some(message)) => {
                         assert!(!rsv1, "RSV1 on a continuation");

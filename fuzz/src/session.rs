@@ -75,7 +75,7 @@ impl Setup {
                 // The nonce is all sevens, so that a stream can hold the right answer to it.
                 let entropy = move |bytes: &mut [u8]| {
                     for byte in bytes {
-                        *byte = if state < 16 { 7 } else { (state * state >> 3) as u8 };
+                        *byte = if state < 16 { 7 } else { ((state * state) >> 3) as u8 };
                         state = (state + 1) % 10_000;
                     }
                 };
@@ -284,7 +284,7 @@ impl<A: Iterator<Item = u8>> Run<A> {
             }
             Event::Http(request) => {
                 assert!(!request.is_upgrade() && self.role == Role::Server);
-                if self.action() % 2 == 0 {
+                if self.action().is_multiple_of(2) {
                     self.connection.respond(Response::not_found()).unwrap();
                 }
             }
@@ -320,7 +320,7 @@ impl<A: Iterator<Item = u8>> Run<A> {
                     } else {
                         self.expect(Said::Pong(payload.into_owned()));
                     }
-                } else if self.setup.has(Setup::MANUAL_PONG) && self.action() % 2 == 0 {
+                } else if self.setup.has(Setup::MANUAL_PONG) && self.action().is_multiple_of(2) {
                     let result = self.connection.pong(&payload);
                     self.sent(result, Said::Pong(payload.into_owned()));
                 }
