@@ -239,8 +239,9 @@ impl End {
             let (piece, later) =
                 rest.split_at(if last { rest.len() } else { length.min(rest.len()) });
             rest = later;
+            let kind = whole.kind();
             let fragment =
-                if text { Fragment::text(piece, last) } else { Fragment::binary(piece, last) };
+                if last { Fragment::last(kind, piece) } else { Fragment::more(kind, piece) };
             let sent = self.connection.send_fragment(fragment);
             if !self.was_sent(sent) {
                 return;

@@ -416,9 +416,9 @@ impl<A: Iterator<Item = u8>> Run<A> {
     }
 
     fn fragment(&mut self, kind: MessageKind, payload: &[u8], last: bool) {
-        let fragment = match kind {
-            MessageKind::Text => Fragment::text(payload, last),
-            MessageKind::Binary => Fragment::binary(payload, last),
+        let fragment = match last {
+            true => Fragment::last(kind, payload),
+            false => Fragment::more(kind, payload),
         };
         let result = self.connection.send_fragment(fragment);
         let Ok(()) = result else { return self.refused(result.unwrap_err()) };
