@@ -171,7 +171,9 @@ impl Url {
     pub(super) fn root(&self) -> String {
         match &self.socket_path {
             Some(path) => {
-                let mut root = String::from("ws+unix:");
+                // Two slashes at the start would read as those of an authority.
+                let mark = if path.starts_with("//") { "ws+unix://" } else { "ws+unix:" };
+                let mut root = String::from(mark);
                 encode(&mut root, path, |byte| is_unreserved(byte) || byte == b'/');
                 root.push(':');
                 root
@@ -475,6 +477,8 @@ mod tests {
             ("ws+unix:///run/x:/chat", "/run/x", "/chat", "ws+unix:/run/x:/chat"),
             ("ws+unix:run/x:chat", "run/x", "/chat", "ws+unix:run/x:/chat"),
             ("ws+unix:/a%20b%3Ac:", "/a b:c", "/", "ws+unix:/a%20b%3Ac:/"),
+            ("ws+unix:////x", "//x", "/", "ws+unix:////x:/"),
+            ("ws+unix:%2f%2fx:/chat", "//x", "/chat", "ws+unix:////x:/chat"),
         ];
         for (text, path, target, shown) in cases {
             let url = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));

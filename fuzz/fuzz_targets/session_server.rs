@@ -1,0 +1,9 @@
+//! A server's whole connection: any stream of a client, any application.
+
+#![no_main]
+
+use framewire::Role;
+use framewire_fuzz::Session;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|session: Session<'_>| session.check(Role::Server));
