@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The steps of .ci/run that are more than one command. Each runs in a shell of its own under `set -e`.
 
-features=(mio deflate simdutf8 getrandom)
+features=(mio deflate simdutf8 getrandom tls)
 oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
 
 components() {
@@ -34,10 +34,10 @@ clippy() {
 # The import rule of ARCHITECTURE.md, for what clippy.toml cannot see: a layer names no higher one.
 # Comments may. What the layers may take from the standard library is clippy's to check.
 layers() {
-    names_none wire 'handshake|deflate|protocol|pump|client|event_loop'
-    names_none handshake 'protocol|pump|event_loop'  # it has a file named client itself
-    names_none deflate 'protocol|pump|client|event_loop'
-    names_none protocol 'pump|client|event_loop'
+    names_none wire 'handshake|deflate|protocol|pump|client|tls|event_loop'
+    names_none handshake 'protocol|pump|tls|event_loop'  # it has a file named client itself
+    names_none deflate 'protocol|pump|client|tls|event_loop'
+    names_none protocol 'pump|client|tls|event_loop'
     names_none 'wire handshake deflate protocol' 'mio' '(^|[^:[:alnum:]_])'
     # What is re-exported at the root comes from protocol and event_loop, so the root is no way around.
     local root
@@ -224,6 +224,14 @@ faults() {
     there tests/faults/run
     command -v strace || debian strace
     bounded 900 tests/faults/run
+}
+
+interop() {
+    there tests/interop/run
+    command -v chromium || command -v chromium-browser || debian chromium
+    command -v node || debian nodejs
+    command -v npm || debian npm
+    bounded 1200 tests/interop/run
 }
 
 # debian PACKAGE: installs it, or skips the step.
