@@ -21,8 +21,8 @@ impl Handler for Echo {
             Some("!ping") => assert!(!peer.ping(SERVER_PING).is_dropped()),
             Some("!close") => peer.close(SERVER_CLOSE.0, SERVER_CLOSE.1).expect("open"),
             _ if std::mem::take(peer.session()) => {
-                let (kind, payload) = message.into_parts();
-                let [first, middle, last] = pieces(&payload);
+                let kind = message.kind();
+                let [first, middle, last] = pieces(message.as_bytes());
                 peer.send_fragment(Fragment::more(kind, first));
                 peer.send_fragment(Fragment::more(kind, middle));
                 peer.send_fragment(Fragment::last(kind, last));
