@@ -40,30 +40,30 @@ def expect(socket, message):
     assert answer == message, f"{len(answer)} of {type(answer)} came back for {len(message)}"
 
 
-socket = dial()
-for text, in_pieces, payload in lines():
-    if in_pieces:
-        socket.send("!pieces")
-        socket.send(pieces(payload), text=text)
-    else:
-        socket.send(payload, text=text)
-    expect(socket, payload.decode() if text else payload)
-for message in BURST:
-    socket.send(message)
-for message in BURST:
-    expect(socket, message)
-assert socket.ping(CLIENT_PING).wait(PATIENCE), "no pong"
-socket.send("!ping")
-expect(socket, "pong: " + SERVER_PING.decode())
-socket.close(*CLIENT_CLOSE)
+with dial() as socket:
+    for text, in_pieces, payload in lines():
+        if in_pieces:
+            socket.send("!pieces")
+            socket.send(pieces(payload), text=text)
+        else:
+            socket.send(payload, text=text)
+        expect(socket, payload.decode() if text else payload)
+    for message in BURST:
+        socket.send(message)
+    for message in BURST:
+        expect(socket, message)
+    assert socket.ping(CLIENT_PING).wait(PATIENCE), "no pong"
+    socket.send("!ping")
+    expect(socket, "pong: " + SERVER_PING.decode())
+    socket.close(*CLIENT_CLOSE)
 assert socket.close_code == CLIENT_CLOSE[0], socket.close_code
 
-second = dial()
-second.send("!close")
-try:
-    raise AssertionError(f"instead of a close: {second.recv(timeout=PATIENCE)!r}")
-except ConnectionClosed:
-    pass
+with dial() as second:
+    second.send("!close")
+    try:
+        raise AssertionError(f"instead of a close: {second.recv(timeout=PATIENCE)!r}")
+    except ConnectionClosed:
+        pass
 print(
     json.dumps(
         {
