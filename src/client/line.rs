@@ -3,6 +3,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
+use super::inbox::Inbox;
 use crate::protocol::{Chunks, Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
@@ -105,29 +106,34 @@ impl Line {
         Ok(())
     }
 
-    /// Gives the connection bytes that came before the transport was this one's.
-    pub(super) fn receive(&mut self, bytes: &mut [u8], events: &mut VecDeque<Event<'static>>) {
-        let mut input = bytes;
-        while let Some(event) = self.connection.receive(&mut input) {
-            events.push_back(event.into_owned());
-        }
-    }
-
-    /// Reads once and handles what came: whether to read again before waiting.
+    /// Takes the next event from the inbox, reading first if that is empty: whether to try again before
+    /// waiting.
     pub(super) fn read(
         &mut self,
-        buffer: &mut [u8],
+        inbox: &mut Inbox,
         events: &mut VecDeque<Event<'static>>,
     ) -> bool {
         if self.outcome.is_some() {
             return false;
         }
+        if !inbox.is_empty() {
+            inbox.take(&mut self.connection, events);
+            self.settle();
+            return true;
+        }
         let Filled { count, stopped, bytes } =
-            pump::fill(&mut self.connection, &mut *self.transport, buffer);
+            inbox.fill(&mut self.connection, &mut *self.transport);
         self.turn.received |= count > 0;
-        match bytes {
-            Bytes::Direct(event) => events.extend(event),
-            Bytes::Buffered => self.receive(&mut buffer[..count], events),
+        if let Bytes::Direct(event) = bytes {
+            events.extend(event);
+        }
+        // At the end all is taken at once: there will be nobody to answer.
+        let ended = matches!(stopped, Stopped::Eof | Stopped::Broken);
+        while !inbox.is_empty() {
+            inbox.take(&mut self.connection, events);
+            if !ended {
+                break;
+            }
         }
         match stopped {
             Stopped::Done | Stopped::Blocked => {}

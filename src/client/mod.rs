@@ -4,6 +4,7 @@ mod backoff;
 mod builder;
 mod dial;
 mod error;
+mod inbox;
 mod line;
 mod patient;
 mod proxy;
@@ -30,6 +31,7 @@ pub use redirect::RedirectError;
 pub use split::{ClientReader, ClientWriter};
 pub use stream::MessageStream;
 
+use self::inbox::Inbox;
 use self::line::Line;
 use self::socket::Socket;
 use self::stream::Plain;
@@ -40,9 +42,6 @@ use crate::protocol::{
     SystemEntropy,
 };
 use crate::wire::CloseCode;
-
-/// The room that one read gets.
-const READ_ROOM: usize = 64 * 1024;
 
 /// How many messages a blocked [`Client::send`] takes in before it only waits.
 const READ_AHEAD: usize = 64;
@@ -72,7 +71,7 @@ pub struct Client {
     line: Line,
     wait: Waits,
     events: VecDeque<Event<'static>>,
-    buffer: Vec<u8>,
+    inbox: Inbox,
     read_timeout: Option<Duration>,
     response: Option<Arc<Response>>,
 }
@@ -152,7 +151,7 @@ impl Client {
         let connection = Connection::adopted_client(config, SystemEntropy::new());
         let line = Line::new(connection, Box::new(Plain(stream)));
         let mut client = Self::new(line, Waits::Itself(BlocksItself));
-        client.line.receive(&mut leftover.to_vec(), &mut client.events);
+        client.inbox = Inbox::new(leftover);
         client.line.settle();
         Ok(client)
     }
@@ -162,7 +161,7 @@ impl Client {
             line,
             wait,
             events: VecDeque::new(),
-            buffer: vec![0; READ_ROOM],
+            inbox: Inbox::new(&[]),
             read_timeout: None,
             response: None,
         }
@@ -379,7 +378,7 @@ impl Client {
 
     /// Reads once, or sleeps if there is nothing to read.
     fn step(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
-        if self.line.read(&mut self.buffer, &mut self.events) || !self.events.is_empty() {
+        if self.line.read(&mut self.inbox, &mut self.events) || !self.events.is_empty() {
             return Ok(());
         }
         self.sleep(until)?;

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 use mio::Waker;
 
 use super::error::{ClientError, Waiting};
+use super::inbox::Inbox;
 use super::line::Line;
 use super::wait::{PollWait, Wait};
-use super::{Client, READ_ROOM, Waits};
+use super::{Client, Waits};
 use crate::protocol::{Compress, Connection, Event, Fragment, Message, Outcome, SendError};
 use crate::wire::CloseCode;
 
@@ -39,7 +40,7 @@ pub struct ClientReader {
     shared: Arc<Shared>,
     wait: PollWait,
     events: VecDeque<Event<'static>>,
-    buffer: Vec<u8>,
+    inbox: Inbox,
     read_timeout: Option<Duration>,
 }
 
@@ -62,14 +63,13 @@ impl fmt::Debug for ClientWriter {
 }
 
 pub(super) fn split(client: Client) -> Result<(ClientReader, ClientWriter), ClientError> {
-    let Client { line, wait, events: received, read_timeout, .. } = client;
+    let Client { line, wait, events: received, inbox, read_timeout, .. } = client;
     let Waits::Poll(reader, socket) = wait else { return Err(ClientError::NotSplittable) };
     let writer = socket.waiter()?;
     let common = Mutex::new(Common { line, events: VecDeque::new() });
     let shared = Arc::new(Shared { common, reader: reader.waker() });
-    let buffer = vec![0; READ_ROOM];
     let (wait, other) = (reader, Arc::clone(&shared));
-    let reader = ClientReader { shared, wait, events: received, buffer, read_timeout };
+    let reader = ClientReader { shared, wait, events: received, inbox, read_timeout };
     Ok((reader, ClientWriter { shared: other, wait: writer }))
 }
 
@@ -110,7 +110,7 @@ impl ClientReader {
                 if line.outcome().is_some() {
                     return line.error().map_or(Ok(None), Err);
                 }
-                if line.read(&mut self.buffer, &mut self.events) || !self.events.is_empty() {
+                if line.read(&mut self.inbox, &mut self.events) || !self.events.is_empty() {
                     continue;
                 }
                 line.next_deadline()

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Url};
-use framewire::{Client, ClientError, Config, Message, State, Waiting};
+use framewire::{Client, ClientError, Config, Event, Message, State, Waiting};
 
 use super::support::*;
 
@@ -102,12 +102,12 @@ fn adopted_streams_begin_with_what_was_read_already() {
         assert!(client.response().is_none());
         assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("Hello"), "at {split}");
         assert_eq!(client.recv().unwrap().unwrap().as_bytes(), b"abc");
+        let close = client.next_event().unwrap();
+        assert!(matches!(close, Some(Event::Close(_))), "{close:?}");
         // The server waits for our end; the stream has no word for half of one.
         drop(client);
         let sent = server.join();
-        if split == whole.len() {
-            assert_eq!(read_frame(&mut &sent[..]), (0x88, vec![0x03, 0xe8]));
-        }
+        assert_eq!(read_frame(&mut &sent[..]), (0x88, vec![0x03, 0xe8]));
     }
 }
 
@@ -225,4 +225,26 @@ fn what_a_stream_left_unread_comes_back() {
     assert_eq!((&three, &rest[..]), (b"abc", &b"def"[..]));
     client.send("on").unwrap();
     assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("on"));
+}
+
+#[test]
+fn a_message_is_answered_before_the_fault_behind_it_is_looked_at() {
+    let server = Scripted::new(move |listener| {
+        let mut stream = accept(listener);
+        // A message, and in the same segment a frame with a reserved opcode.
+        stream.write_all(b"\x81\x05Hello\x83\x00").unwrap();
+        read_rest(&mut stream)
+    });
+    let stream = TcpStream::connect(server.address).unwrap();
+    let mut client = Client::adopt(stream, &[], &Config::new()).unwrap();
+    let message = client.recv().unwrap().unwrap();
+    client.send(message).unwrap();
+    let failed = client.next_event().unwrap();
+    assert!(matches!(failed, Some(Event::Failed(_))), "{failed:?}");
+    drop(client);
+    let sent = server.join();
+    let mut sent = &sent[..];
+    assert_eq!(read_frame(&mut sent), (0x81, b"Hello".to_vec()));
+    let (first, close) = read_frame(&mut sent);
+    assert_eq!((first, &close[..2]), (0x88, &1002u16.to_be_bytes()[..]));
 }
