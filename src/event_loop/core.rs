@@ -1,5 +1,4 @@
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -202,16 +201,15 @@ impl<S> Core<S> {
         self.workspace = workspace;
     }
 
-    /// Begins to connect to a server.
+    /// Begins to open a connection over a socket that begins to connect.
     pub(super) fn dial(
         &mut self,
-        address: SocketAddr,
+        socket: Socket,
         request: ClientRequest,
         config: &Config,
         session: S,
     ) -> io::Result<PeerId> {
         config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let socket = Socket::connect(address)?;
         let connection =
             Connection::client_in(request, config, &mut self.dialling).map_err(io::Error::other)?;
         let mut slot = Slot::new(connection, socket, Deadlines::new(self.now));

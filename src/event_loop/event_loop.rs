@@ -2,6 +2,8 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::net::SocketAddr;
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token};
@@ -239,7 +241,28 @@ impl<H: Handler> EventLoop<H> {
         config: &Config,
         session: H::Session,
     ) -> io::Result<PeerId> {
-        self.core.dial(address, request, config, session)
+        self.core.dial(Socket::connect(address)?, request, config, session)
+    }
+
+    /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name,
+    /// or the IP address, that the server's certificate must have; `tls` is a
+    /// [`TlsClient`](crate::TlsClient) or a [`rustls::ClientConfig`].
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and for a name that cannot be one of a server.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(
+        &mut self,
+        address: SocketAddr,
+        server_name: &str,
+        tls: impl Into<Arc<rustls::ClientConfig>>,
+        request: ClientRequest,
+        config: &Config,
+        session: H::Session,
+    ) -> io::Result<PeerId> {
+        let socket = Socket::connect_tls(address, server_name, tls.into())?;
+        self.core.dial(socket, request, config, session)
     }
 
     /// Sends a message to all open connections, in the next turn.

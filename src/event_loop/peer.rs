@@ -12,6 +12,7 @@ use crate::wire::CloseCode;
 use super::core::{Core, Slot};
 use super::handle::Handle;
 use super::slots::PeerId;
+use super::transport::Socket;
 
 /// What became of a message that was sent: ignore it, or act on it.
 #[non_exhaustive]
@@ -278,7 +279,28 @@ impl<S> Peer<'_, S> {
         config: &Config,
         session: S,
     ) -> io::Result<PeerId> {
-        self.core.dial(address, request, config, session)
+        self.core.dial(Socket::connect(address)?, request, config, session)
+    }
+
+    /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name,
+    /// or the IP address, that the server's certificate must have; `tls` is a
+    /// [`TlsClient`](crate::TlsClient) or a [`rustls::ClientConfig`].
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect), and for a name that cannot be one of a server.
+    #[cfg(feature = "tls")]
+    pub fn connect_tls(
+        &mut self,
+        address: SocketAddr,
+        server_name: &str,
+        tls: impl Into<Arc<rustls::ClientConfig>>,
+        request: ClientRequest,
+        config: &Config,
+        session: S,
+    ) -> io::Result<PeerId> {
+        let socket = Socket::connect_tls(address, server_name, tls.into())?;
+        self.core.dial(socket, request, config, session)
     }
 
     /// A handle to the loop, for other threads.

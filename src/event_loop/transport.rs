@@ -50,6 +50,20 @@ impl Socket {
         Ok(Self::Plain(Plain::Tcp(stream)))
     }
 
+    /// The same over TLS, with a server of this name.
+    #[cfg(feature = "tls")]
+    pub(super) fn connect_tls(
+        address: SocketAddr,
+        name: &str,
+        config: Arc<rustls::ClientConfig>,
+    ) -> io::Result<Self> {
+        let Self::Plain(plain) = Self::connect(address)? else {
+            return Err(io::ErrorKind::Unsupported.into());
+        };
+        let tls = TlsSocket::client(config, name, plain).map_err(io::Error::other)?;
+        Ok(Self::Tls(Box::new(tls)))
+    }
+
     fn plain(&self) -> &Plain {
         match self {
             Self::Plain(plain) => plain,
