@@ -443,7 +443,9 @@ mod tests {
     /// read in portions of so much.
     fn talk(capacity: usize, room: usize, sizes: &[usize]) {
         let (near, far) = sockets(capacity);
-        let config = Config::new().no_deflate();
+        let config = Config::new();
+        #[cfg(feature = "deflate")]
+        let config = config.no_deflate();
         let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
         let end = |connection, socket, echoes| {
             let messages = Vec::new();
