@@ -6,7 +6,7 @@ use std::io::{self, IoSlice, Read, Write};
 use crate::protocol::{Chunks, Connection, Event};
 
 /// The room for one read straight into the payload of a long message.
-const DIRECT_ROOM: usize = 128 * 1024;
+const DIRECT_ROOM: usize = 256 * 1024;
 
 /// The most slices given to one vectored write.
 pub(crate) const SLICES: usize = 64;
@@ -101,15 +101,16 @@ pub(crate) enum Bytes {
     Direct(Option<Event<'static>>),
 }
 
-/// Reads once, at most as much as fits into `buffer`: straight into the payload of a long message where
-/// one is under way.
+/// Reads as much as fits into `buffer`; or, where a long message is under way, up to `share` bytes
+/// straight into its payload.
 pub(crate) fn fill(
     connection: &mut Connection,
     transport: &mut (impl Transport + ?Sized),
     buffer: &mut [u8],
+    share: usize,
 ) -> Filled {
     let direct = connection
-        .receive_direct(|payload, missing| transport.read_into(payload, missing.min(buffer.len())));
+        .receive_direct(|payload, missing| transport.read_into(payload, missing.min(share)));
     if let Some(((count, stopped), event)) = direct {
         return Filled { count, stopped, bytes: Bytes::Direct(event) };
     }
@@ -144,25 +145,31 @@ pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, Stopped
     }
 }
 
-/// Reads up to `limit` bytes behind those in `buffer`, with as many reads as it takes.
+/// Reads up to `limit` bytes behind those in `buffer`, until nothing is left to read.
+///
+/// A short read is no reason to stop here: the peer is sending, and what it sends meanwhile costs less now
+/// than in a turn of its own.
 pub(crate) fn read_into(
     stream: &mut impl Read,
     buffer: &mut Vec<u8>,
     limit: usize,
 ) -> (usize, Stopped) {
     let before = buffer.len();
-    loop {
-        let (start, count) = (buffer.len(), buffer.len() - before);
-        let room = (limit - count).min(DIRECT_ROOM);
-        // Safe Rust has to fill the room before it can be read into, so it is no larger than what a
-        // socket has at a time; the buffer itself grows as bytes come.
-        buffer.resize(start + room, 0);
-        let (read, stopped) = read(stream, &mut buffer[start..]);
-        buffer.truncate(start + read);
-        if stopped != Stopped::Done || count + read == limit {
-            return (count + read, stopped);
+    let mut filled = before;
+    let stopped = loop {
+        if filled == buffer.len() {
+            // Safe Rust has to fill the room before it can be read into; the buffer grows as bytes come.
+            let room = (limit - (filled - before)).min(DIRECT_ROOM);
+            buffer.resize(filled + room, 0);
         }
-    }
+        let (read, stopped) = read(stream, &mut buffer[filled..]);
+        filled += read;
+        if filled - before == limit || read == 0 {
+            break stopped;
+        }
+    };
+    buffer.truncate(filled);
+    (filled - before, stopped)
 }
 
 /// One write of several slices, vectored where there are more than one.

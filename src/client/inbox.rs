@@ -6,6 +6,9 @@ use crate::pump::{self, Filled, Transport};
 /// The room that one read gets.
 const ROOM: usize = 64 * 1024;
 
+/// How much is read into a long message before the caller gets its turn.
+const SHARE: usize = 512 * 1024;
+
 /// What was read from the transport and waits for the caller to want the next event.
 ///
 /// Taking one event at a time matters: what stands behind a message may be a fault, after which an answer
@@ -35,7 +38,7 @@ impl Inbox {
         transport: &mut (impl Transport + ?Sized),
     ) -> Filled {
         debug_assert!(self.is_empty());
-        let filled = pump::fill(connection, transport, &mut self.bytes);
+        let filled = pump::fill(connection, transport, &mut self.bytes, SHARE);
         (self.start, self.end) = match filled.bytes {
             pump::Bytes::Buffered => (0, filled.count),
             pump::Bytes::Direct(_) => (0, 0),

@@ -67,6 +67,8 @@ pub(super) struct Slot<S> {
     pub(super) blocked: bool,
     /// Events for writing are asked for.
     pub(super) watching: bool,
+    /// The last read went straight into a long message.
+    pub(super) long_messages: bool,
     /// The sending direction was ended.
     pub(super) shut: bool,
     /// In the list of the unsettled.
@@ -103,6 +105,7 @@ impl<S> Slot<S> {
             ended: false,
             blocked: false,
             watching: false,
+            long_messages: false,
             shut: false,
             unsettled: false,
             unfinished: false,

@@ -11,6 +11,13 @@ use super::handler::{Decision, Handler};
 use super::peer::Peer;
 use super::slots::PeerId;
 
+/// How much of a long message is read before the others get their turn: one that is read to its end and
+/// answered at once is still in the processor's cache.
+const LONG_MESSAGE_SHARE: usize = 2 * 1024 * 1024;
+
+/// The room of a read in which a long message probably begins.
+const LONG_MESSAGE_START: usize = 16 * 1024;
+
 /// How many bytes a connection that is being closed may still send before it is cut off.
 const MAX_DRAINED: u32 = 4 * 1024 * 1024;
 
@@ -51,7 +58,11 @@ impl<H: Handler> EventLoop<H> {
             && !slot.is_stopped()
         {
             let Slot { connection, socket, .. } = slot;
-            let Filled { count, stopped, bytes } = pump::fill(connection, socket, &mut buffer);
+            // Who sends long messages most likely begins another: what comes behind its beginning is
+            // then read straight into it, and need not be copied.
+            let room = if slot.long_messages { LONG_MESSAGE_START } else { READ_ROOM };
+            let Filled { count, stopped, bytes } =
+                pump::fill(connection, socket, &mut buffer[..room], LONG_MESSAGE_SHARE);
             slot.turn.received |= count > 0;
             // Where the peer has ended its direction no further event comes: read on to the end.
             slot.readable = stopped == Stopped::Done || slot.read_closed;
@@ -59,6 +70,7 @@ impl<H: Handler> EventLoop<H> {
                 slot.drained = slot.drained.saturating_add(count as u32);
                 slot.doomed |= slot.drained > MAX_DRAINED;
             }
+            slot.long_messages = matches!(bytes, Bytes::Direct(_));
             let share_used = match bytes {
                 Bytes::Buffered => {
                     let left = self.receive(id, &mut buffer[..count]);
@@ -67,12 +79,13 @@ impl<H: Handler> EventLoop<H> {
                     {
                         slot.keep_unread(&buffer[count - left..count]);
                     }
-                    true
-                }
-                Bytes::Direct(None) => true,
-                Bytes::Direct(Some(event)) => {
-                    self.dispatch(id, event);
                     count == READ_ROOM
+                }
+                Bytes::Direct(event) => {
+                    if let Some(event) = event {
+                        self.dispatch(id, event);
+                    }
+                    count == LONG_MESSAGE_SHARE
                 }
             };
             match stopped {

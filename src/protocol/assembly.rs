@@ -33,7 +33,7 @@ const FIRST_ROOM: u64 = 16 * 1024;
 
 impl Assembly {
     /// A message that begins with this frame.
-    pub(super) fn new(frame: &Frame, context: &mut Context<'_>) -> Self {
+    pub(super) fn new(frame: &Frame, context: &Context<'_>) -> Self {
         let text = frame.opcode == Opcode::Text;
         let kind = if text { MessageKind::Text } else { MessageKind::Binary };
         let room = room(frame.length, context);
@@ -79,12 +79,10 @@ impl Assembly {
     }
 }
 
-/// An empty buffer for a payload of so many bytes: one that has served before, or one that does not take
-/// the announced length at its word.
-fn room(length: u64, context: &mut Context<'_>) -> Vec<u8> {
+/// An empty buffer for a payload of so many bytes, which does not take the announced length at its word.
+fn room(length: u64, context: &Context<'_>) -> Vec<u8> {
     if context.settings.fragments {
         return Vec::new();
     }
-    let spent = context.workspace.as_mut().and_then(|workspace| workspace.take_spent(length));
-    spent.unwrap_or_else(|| Vec::with_capacity(length.min(FIRST_ROOM) as usize))
+    Vec::with_capacity(length.min(FIRST_ROOM) as usize)
 }

@@ -17,8 +17,6 @@ pub(crate) struct Output {
     payload_sent: usize,
     /// What remains to be sent of all.
     remaining: usize,
-    /// A large payload that has been sent, for the next one to be received in.
-    spent: Option<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -99,9 +97,6 @@ impl Output {
         let mut count = count.min(self.remaining);
         self.remaining -= count;
         if self.remaining == 0 {
-            if let Some(payload) = self.payloads.pop_back() {
-                self.spend(payload.data);
-            }
             self.clear();
             return;
         }
@@ -121,9 +116,7 @@ impl Output {
             }
             count -= left;
             self.payload_sent = 0;
-            if let Some(payload) = self.payloads.pop_front() {
-                self.spend(payload.data);
-            }
+            self.payloads.pop_front();
         }
         // A peer that reads slowly but for ever must not make the buffer grow for ever: once the
         // sent part is the larger one, moving the rest costs less than was sent since the last time.
@@ -134,18 +127,6 @@ impl Output {
                 payload.at -= sent;
             }
         }
-    }
-
-    fn spend(&mut self, data: Data) {
-        if let Data::Owned(bytes) = data {
-            self.spent = Some(bytes);
-        }
-    }
-
-    /// A large payload that has been sent, if one has since the last time.
-    #[inline]
-    pub(crate) fn take_spent(&mut self) -> Option<Vec<u8>> {
-        self.spent.take()
     }
 
     /// Forgets everything unsent and keeps the buffer.
@@ -195,7 +176,6 @@ impl Chunks<'_> {
             payloads: VecDeque::new(),
             payload_sent: 0,
             remaining: 0,
-            spent: None,
         };
         NOTHING.chunks()
     }

@@ -22,18 +22,11 @@ pub struct Workspace {
     #[cfg(feature = "deflate")]
     pub(super) codec: Codec,
     pub(super) entropy: Option<Box<dyn Entropy + Send>>,
-    /// Buffers of long messages that were sent, for the next long ones to be received in: fresh memory
-    /// of that size costs more than the copying that it saves.
-    spent: Vec<Vec<u8>>,
 }
 
 impl Workspace {
     /// How large an output buffer is kept from one connection to the next.
     pub(super) const OUTPUT_KEPT: usize = 1 << 20;
-    /// How many buffers of long messages are kept, and of which capacities.
-    const SPENT_KEPT: usize = 4;
-    const SHORTEST_SPENT: usize = 64 << 10;
-    const LONGEST_SPENT: usize = 2 << 20;
 
     /// A workspace for servers, who mask nothing and need no entropy.
     pub fn new() -> Self {
@@ -43,24 +36,6 @@ impl Workspace {
     /// A workspace for clients, whose masking keys come from `entropy`.
     pub fn with_entropy(entropy: impl Entropy + Send + 'static) -> Self {
         Self { entropy: Some(Box::new(entropy)), ..Self::default() }
-    }
-
-    /// Keeps the buffer of a long message that was sent, if there is room for one more.
-    pub(super) fn keep_spent(&mut self, mut buffer: Vec<u8>) {
-        let kept = Self::SHORTEST_SPENT..=Self::LONGEST_SPENT;
-        if self.spent.len() < Self::SPENT_KEPT && kept.contains(&buffer.capacity()) {
-            buffer.clear();
-            self.spent.push(buffer);
-        }
-    }
-
-    /// A kept buffer that a payload of so many bytes fits in without wasting more than it uses.
-    pub(super) fn take_spent(&mut self, length: u64) -> Option<Vec<u8>> {
-        let fits = |buffer: &Vec<u8>| {
-            (length..=length.saturating_mul(2)).contains(&(buffer.capacity() as u64))
-        };
-        let index = self.spent.iter().position(fits)?;
-        Some(self.spent.swap_remove(index))
     }
 
     /// Fills `bytes` from the source of entropy, the system's if no other was given.

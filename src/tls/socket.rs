@@ -401,7 +401,7 @@ mod tests {
             let mut buffer = vec![0; room];
             let seen = self.messages.len();
             let Filled { count, stopped, bytes } =
-                pump::fill(&mut self.connection, &mut self.socket, &mut buffer);
+                pump::fill(&mut self.connection, &mut self.socket, &mut buffer, room);
             assert!(count <= room && stopped != Stopped::Broken, "{:?}", self.socket.error);
             match bytes {
                 Bytes::Direct(event) => self.messages.extend(event.and_then(payload)),

@@ -150,11 +150,6 @@ impl Connection {
     pub fn consume_output(&mut self, count: usize) {
         let Some(output) = &mut self.output else { return };
         output.consume(count);
-        if let Some(spent) = output.take_spent()
-            && let Some(workspace) = &mut self.workspace
-        {
-            workspace.keep_spent(spent);
-        }
         if !self.is_congested()
             && let Some(payload) = self.sender.take_held_pong()
         {
