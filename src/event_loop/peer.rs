@@ -271,7 +271,7 @@ impl<S> Peer<'_, S> {
     /// # Errors
     ///
     /// The system's, if connecting cannot even begin; [`io::ErrorKind::InvalidInput`] for a
-    /// [`Config`](crate::Config) that cannot work.
+    /// [`Config`] that cannot work.
     pub fn connect(
         &mut self,
         address: SocketAddr,
