@@ -376,7 +376,7 @@ impl Client {
         }
     }
 
-    /// Reads once, or sleeps if there is nothing to read.
+    /// Takes the next event in, reading if need be, or sleeps if there is nothing to read.
     fn step(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
         if self.line.read(&mut self.inbox, &mut self.events) || !self.events.is_empty() {
             return Ok(());
