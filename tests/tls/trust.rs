@@ -201,7 +201,6 @@ fn what_cannot_be_a_certificate_or_a_key_is_said_so() {
     assert!(matches!(error, ClientError::Tls(TlsError::ServerName(_))), "{error:?}");
 }
 
-#[cfg(feature = "native-roots")]
 #[test]
 fn the_roots_of_the_platform_do_not_include_ours() {
     let authority = Authority::new();
