@@ -6,14 +6,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Poll, Token};
 
-use crate::handshake::{ClientRequest, Response};
-use crate::protocol::{Config, Connection, Deadlines, Prepared};
-use crate::wire::CloseFrame;
+use crate::handshake::ClientRequest;
+use crate::protocol::{Config, Prepared};
 
-use super::core::{Core, Slot, token};
-use super::handle::{Command, Commands, Handle, handle};
+use super::core::Core;
+use super::handle::{Commands, Handle, handle};
 use super::handler::Handler;
 use super::peer::Peer;
 use super::server::Server;
@@ -23,15 +22,6 @@ use super::transport::{Listener, Socket};
 
 /// The room that one read of a socket gets; shared by all connections.
 pub(super) const READ_ROOM: usize = 512 * 1024;
-
-/// How many connections are accepted before those that are there get their turn.
-const ACCEPTS_A_TURN: usize = 256;
-
-/// How many orders of other threads are carried out before the connections get their turn.
-const COMMANDS_A_TURN: usize = 4096;
-
-/// How long accepting pauses when the system has no more sockets to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const WAKE: Token = Token(usize::MAX);
 /// The listeners have the tokens below this one.
@@ -49,7 +39,7 @@ pub struct EventLoop<H: Handler> {
     pub(super) commands: Commands,
     /// Orders may wait that nobody wakes the loop for again.
     pub(super) more_commands: bool,
-    listeners: Vec<Listening>,
+    pub(super) listeners: Vec<Listening>,
     pub(super) max_connections: usize,
     pub(super) buffer: Vec<u8>,
     /// Connections that have more to read than their share of one turn.
@@ -62,10 +52,10 @@ pub struct EventLoop<H: Handler> {
     pub(super) shutdown: Option<Duration>,
 }
 
-struct Listening {
-    listener: Listener,
+pub(super) struct Listening {
+    pub(super) listener: Listener,
     /// Connections may wait that no readiness event will tell of.
-    ready: bool,
+    pub(super) ready: bool,
 }
 
 impl<H: Handler> fmt::Debug for EventLoop<H> {
@@ -282,124 +272,6 @@ impl<H: Handler> EventLoop<H> {
         let next = [self.core.timers.next(), self.accept_again, self.shutdown];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_sub(self.core.now))
-    }
-}
-
-/// Accepting.
-impl<H: Handler> EventLoop<H> {
-    fn accept(&mut self) {
-        if self.accept_again.is_some_and(|again| again > self.core.now) {
-            return;
-        }
-        self.accept_again = None;
-        for index in 0..self.listeners.len() {
-            let mut budget = ACCEPTS_A_TURN;
-            while self.listeners[index].ready && budget > 0 {
-                budget -= 1;
-                match self.listeners[index].listener.accept() {
-                    Ok(socket) => self.add(socket),
-                    Err(error) => match error.kind() {
-                        io::ErrorKind::WouldBlock => self.listeners[index].ready = false,
-                        // This one went away while it waited; the next one may be well.
-                        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
-                        // Out of descriptors or memory: that passes when others leave, and no event
-                        // will tell, so the clock has to.
-                        _ => {
-                            self.accept_again = Some(self.core.now + ACCEPT_PAUSE);
-                            return;
-                        }
-                    },
-                }
-            }
-        }
-    }
-
-    fn add(&mut self, socket: Socket) {
-        if self.core.slots.len() >= self.max_connections {
-            let mut refusal = Vec::new();
-            Response::service_unavailable().encode(&mut refusal);
-            return socket.refuse(&refusal, &mut self.buffer);
-        }
-        let connection = Connection::server(&self.core.config);
-        let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
-        let Some(id) = self.core.slots.insert(slot) else { return };
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        let source = slot.socket.source();
-        if self.core.registry.register(source, token(id), Interest::READABLE).is_err() {
-            self.core.slots.remove(id);
-            return;
-        }
-        self.set_timer(id);
-    }
-}
-
-/// What is done between the turns.
-impl<H: Handler> EventLoop<H> {
-    fn continue_unfinished(&mut self) {
-        for id in mem::take(&mut self.unfinished) {
-            if let Some(slot) = self.core.slots.get_mut(id) {
-                slot.unfinished = false;
-                self.turn(id);
-            }
-        }
-    }
-
-    pub(super) fn settle_turn(&mut self, id: PeerId) {
-        self.begin(id);
-        self.finish(id);
-    }
-
-    fn settle_all(&mut self) {
-        // Settling calls the handler, which may change further connections. Those wait for the next
-        // turn, which comes at once: two that send to each other in `on_drain` would never end.
-        for id in mem::take(&mut self.core.unsettled) {
-            self.settle_turn(id);
-        }
-    }
-
-    fn carry_out_commands(&mut self) {
-        self.commands.look();
-        self.more_commands = true;
-        for _ in 0..COMMANDS_A_TURN {
-            let Some(command) = self.commands.take() else {
-                self.more_commands = false;
-                break;
-            };
-            match command {
-                Command::Send(id, prepared) => {
-                    if let Some(mut peer) = self.core.peer(id) {
-                        peer.send_prepared(&prepared);
-                    }
-                }
-                Command::Broadcast(prepared, except) => self.core.broadcast(&prepared, except),
-                Command::Close(id, close) => self.close(id, &close),
-                Command::Terminate(id) => {
-                    if let Some(slot) = self.core.slots.get_mut(id) {
-                        slot.doomed = true;
-                        self.core.settle_later(id);
-                    }
-                }
-                Command::Shutdown(close, deadline) => self.begin_shutdown(close, deadline),
-            }
-        }
-    }
-
-    fn close(&mut self, id: PeerId, close: &CloseFrame) {
-        if let Some(slot) = self.core.slots.get_mut(id) {
-            // A connection that is closing already needs no second Close.
-            let _ = slot.connection.close(close.code(), close.reason());
-            self.core.settle_later(id);
-        }
-    }
-
-    fn begin_shutdown(&mut self, close: CloseFrame, deadline: Duration) {
-        self.listeners.clear();
-        self.accept_again = None;
-        let ids: Vec<_> = self.core.slots.ids().collect();
-        for id in ids {
-            self.close(id, &close);
-        }
-        self.shutdown = Some(self.core.now.saturating_add(deadline));
     }
 }
 

@@ -16,11 +16,13 @@
 //! **Invariant.** No rule of the RFC is here: the engine knows them all. What one connection does ends no
 //! other and not the loop, and nothing blocks but the wait for events.
 
+mod accepting;
 mod core;
 #[allow(clippy::module_inception, reason = "the loop is what the module is about")]
 mod event_loop;
 mod handle;
 mod handler;
+mod orders;
 mod peer;
 mod server;
 mod settle;

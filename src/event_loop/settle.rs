@@ -11,6 +11,21 @@ use super::timers::Tick;
 
 /// The end of a turn, and the end of a connection.
 impl<H: Handler> EventLoop<H> {
+    /// Settles one connection outside its turn.
+    pub(super) fn settle_turn(&mut self, id: PeerId) {
+        self.begin(id);
+        self.finish(id);
+    }
+
+    /// Settles those that were changed outside their turn.
+    pub(super) fn settle_all(&mut self) {
+        // Settling calls the handler, which may change further connections. Those wait for the next
+        // turn, which comes at once: two that send to each other in `on_drain` would never end.
+        for id in mem::take(&mut self.core.unsettled) {
+            self.settle_turn(id);
+        }
+    }
+
     /// Writes what there is, and draws the consequences of all that happened in the turn.
     pub(super) fn settle(&mut self, id: PeerId) {
         let mut drained = false;

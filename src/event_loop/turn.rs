@@ -30,6 +30,16 @@ impl<H: Handler> EventLoop<H> {
         self.finish(id);
     }
 
+    /// Gives those who had more than their share of the last turn another.
+    pub(super) fn continue_unfinished(&mut self) {
+        for id in mem::take(&mut self.unfinished) {
+            if let Some(slot) = self.core.slots.get_mut(id) {
+                slot.unfinished = false;
+                self.turn(id);
+            }
+        }
+    }
+
     pub(super) fn begin(&mut self, id: PeerId) {
         self.core.current = Some(id);
         if let Some(slot) = self.core.slots.get_mut(id) {

@@ -1,0 +1,66 @@
+use std::io;
+use std::time::Duration;
+
+use mio::Interest;
+
+use crate::handshake::Response;
+use crate::protocol::{Connection, Deadlines};
+
+use super::core::{Slot, token};
+use super::event_loop::EventLoop;
+use super::handler::Handler;
+use super::transport::Socket;
+
+/// How many connections are accepted before those that are there get their turn.
+const ACCEPTS_A_TURN: usize = 256;
+
+/// How long accepting pauses when the system has no more sockets to give.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How connections come in.
+impl<H: Handler> EventLoop<H> {
+    pub(super) fn accept(&mut self) {
+        if self.accept_again.is_some_and(|again| again > self.core.now) {
+            return;
+        }
+        self.accept_again = None;
+        for index in 0..self.listeners.len() {
+            let mut budget = ACCEPTS_A_TURN;
+            while self.listeners[index].ready && budget > 0 {
+                budget -= 1;
+                match self.listeners[index].listener.accept() {
+                    Ok(socket) => self.add(socket),
+                    Err(error) => match error.kind() {
+                        io::ErrorKind::WouldBlock => self.listeners[index].ready = false,
+                        // This one went away while it waited; the next one may be well.
+                        io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset => {}
+                        // Out of descriptors or memory: that passes when others leave, and no event
+                        // will tell, so the clock has to.
+                        _ => {
+                            self.accept_again = Some(self.core.now + ACCEPT_PAUSE);
+                            return;
+                        }
+                    },
+                }
+            }
+        }
+    }
+
+    fn add(&mut self, socket: Socket) {
+        if self.core.slots.len() >= self.max_connections {
+            let mut refusal = Vec::new();
+            Response::service_unavailable().encode(&mut refusal);
+            return socket.refuse(&refusal, &mut self.buffer);
+        }
+        let connection = Connection::server(&self.core.config);
+        let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
+        let Some(id) = self.core.slots.insert(slot) else { return };
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        let source = slot.socket.source();
+        if self.core.registry.register(source, token(id), Interest::READABLE).is_err() {
+            self.core.slots.remove(id);
+            return;
+        }
+        self.set_timer(id);
+    }
+}

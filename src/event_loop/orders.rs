@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use crate::wire::CloseFrame;
+
+use super::event_loop::EventLoop;
+use super::handle::Command;
+use super::handler::Handler;
+use super::slots::PeerId;
+
+/// How many orders of other threads are carried out before the connections get their turn.
+const COMMANDS_A_TURN: usize = 4096;
+
+/// What handles ask for.
+impl<H: Handler> EventLoop<H> {
+    pub(super) fn carry_out_commands(&mut self) {
+        self.commands.look();
+        self.more_commands = true;
+        for _ in 0..COMMANDS_A_TURN {
+            let Some(command) = self.commands.take() else {
+                self.more_commands = false;
+                break;
+            };
+            match command {
+                Command::Send(id, prepared) => {
+                    if let Some(mut peer) = self.core.peer(id) {
+                        peer.send_prepared(&prepared);
+                    }
+                }
+                Command::Broadcast(prepared, except) => self.core.broadcast(&prepared, except),
+                Command::Close(id, close) => self.close(id, &close),
+                Command::Terminate(id) => {
+                    if let Some(slot) = self.core.slots.get_mut(id) {
+                        slot.doomed = true;
+                        self.core.settle_later(id);
+                    }
+                }
+                Command::Shutdown(close, deadline) => self.begin_shutdown(close, deadline),
+            }
+        }
+    }
+
+    fn close(&mut self, id: PeerId, close: &CloseFrame) {
+        if let Some(slot) = self.core.slots.get_mut(id) {
+            // A connection that is closing already needs no second Close.
+            let _ = slot.connection.close(close.code(), close.reason());
+            self.core.settle_later(id);
+        }
+    }
+
+    fn begin_shutdown(&mut self, close: CloseFrame, deadline: Duration) {
+        self.listeners.clear();
+        self.accept_again = None;
+        let ids: Vec<_> = self.core.slots.ids().collect();
+        for id in ids {
+            self.close(id, &close);
+        }
+        self.shutdown = Some(self.core.now.saturating_add(deadline));
+    }
+}
