@@ -197,7 +197,9 @@ pub use client::{
     ProxyError, Reconnecting, RedirectError, Waiting,
 };
 #[cfg(feature = "mio")]
-pub use event_loop::{Decision, EventLoop, Handle, Handler, Peer, PeerId, Sent, Server, serve};
+pub use event_loop::{
+    Decision, EventLoop, Handle, Handler, Peer, PeerId, Sent, Server, Subscribed, TopicError, serve,
+};
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]
 pub use protocol::SystemEntropy;

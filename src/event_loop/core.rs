@@ -12,6 +12,7 @@ use super::handle::Handle;
 use super::peer::{Peer, Sent};
 use super::slots::{PeerId, Slots};
 use super::timers::{Tick, Timers};
+use super::topics::Topics;
 use super::transport::Socket;
 
 /// All connections of a loop and what they share: everything but the handler, so that the handler can
@@ -23,6 +24,7 @@ pub(super) struct Core<S> {
     pub(super) keep_requests: bool,
     pub(super) handle: Handle,
     pub(super) timers: Timers,
+    pub(super) topics: Topics,
     /// Lent to the connection whose turn it is.
     pub(super) workspace: Option<Box<Workspace>>,
     /// The connection whose turn it is; it is settled when the turn is over.
@@ -143,6 +145,26 @@ impl<S> Slot<S> {
         }
     }
 
+    /// Queues what others get too, with the workspace that all of them share.
+    pub(super) fn queue_shared(
+        &mut self,
+        prepared: &Prepared,
+        workspace: &mut Option<Box<Workspace>>,
+    ) -> Sent {
+        self.connection.swap_workspace(workspace);
+        let sent = self.queue(|connection| connection.send_prepared(prepared));
+        self.connection.swap_workspace(workspace);
+        sent
+    }
+
+    /// Puts the connection into the list of those to settle, unless it is there.
+    #[inline]
+    pub(super) fn unsettle(&mut self, id: PeerId, unsettled: &mut Vec<PeerId>) {
+        if !std::mem::replace(&mut self.unsettled, true) {
+            unsettled.push(id);
+        }
+    }
+
     /// Asks for events for writing while output waits, and only then.
     #[inline]
     pub(super) fn watch_writing(&mut self, registry: &Registry, id: PeerId) {
@@ -163,10 +185,8 @@ impl<S> Slot<S> {
 impl<S> Core<S> {
     /// Sees to it that this connection is settled when the current turn is over.
     pub(super) fn settle_later(&mut self, id: PeerId) {
-        if let Some(slot) = self.slots.get_mut(id)
-            && !std::mem::replace(&mut slot.unsettled, true)
-        {
-            self.unsettled.push(id);
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.unsettle(id, &mut self.unsettled);
         }
     }
 
@@ -197,7 +217,7 @@ impl<S> Core<S> {
         workspace
     }
 
-    fn put_workspace(&mut self, mut workspace: Option<Box<Workspace>>) {
+    pub(super) fn put_workspace(&mut self, mut workspace: Option<Box<Workspace>>) {
         if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
             slot.connection.swap_workspace(&mut workspace);
         }
@@ -235,12 +255,8 @@ impl<S> Core<S> {
         let mut workspace = self.take_workspace();
         for (id, slot) in self.slots.iter_mut() {
             if slot.connection.state() == State::Open && Some(id) != except {
-                slot.connection.swap_workspace(&mut workspace);
-                slot.queue(|connection| connection.send_prepared(prepared));
-                slot.connection.swap_workspace(&mut workspace);
-                if !std::mem::replace(&mut slot.unsettled, true) {
-                    self.unsettled.push(id);
-                }
+                slot.queue_shared(prepared, &mut workspace);
+                slot.unsettle(id, &mut self.unsettled);
             }
         }
         self.put_workspace(workspace);

@@ -18,6 +18,7 @@ use super::peer::Peer;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
 use super::timers::Timers;
+use super::topics::Topics;
 use super::transport::{Listener, Socket};
 
 /// The room that one read of a socket gets; shared by all connections.
@@ -69,7 +70,7 @@ impl<H: Handler> fmt::Debug for EventLoop<H> {
 /// The outside.
 impl<H: Handler> EventLoop<H> {
     pub(super) fn new(server: Server, handler: H) -> io::Result<Self> {
-        let Server { listeners, config, max_connections, keep_requests } = server;
+        let Server { listeners, config, max_connections, keep_requests, topics } = server;
         config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
@@ -88,6 +89,7 @@ impl<H: Handler> EventLoop<H> {
                 keep_requests,
                 handle,
                 timers: Timers::default(),
+                topics: Topics::new(topics),
                 workspace: None,
                 current: None,
                 unsettled: Vec::new(),
@@ -157,6 +159,7 @@ impl<H: Handler> EventLoop<H> {
         self.accept();
         self.look_at_timers();
         self.settle_all();
+        self.tell_of_topics();
         Ok(())
     }
 
@@ -265,6 +268,7 @@ impl<H: Handler> EventLoop<H> {
         if self.more_commands
             || !self.unfinished.is_empty()
             || !self.core.unsettled.is_empty()
+            || self.core.topics.have_turned()
             || (self.accept_again.is_none() && self.listeners.iter().any(|l| l.ready))
         {
             return Some(Duration::ZERO);

@@ -44,6 +44,9 @@ struct Wakeup {
 pub(super) enum Command {
     Send(PeerId, Prepared),
     Broadcast(Prepared, Option<PeerId>),
+    Publish(Box<str>, Prepared, Option<PeerId>),
+    Subscribe(PeerId, Box<str>),
+    Unsubscribe(PeerId, Box<str>),
     Close(PeerId, CloseFrame),
     Terminate(PeerId),
     Shutdown(CloseFrame, Duration),
@@ -128,7 +131,7 @@ impl Handle {
         Ok(())
     }
 
-    fn order(&self, command: Command) {
+    pub(super) fn order(&self, command: Command) {
         // Neither can fail while the loop is there, and after it there is nobody to tell.
         if self.commands.send(command).is_ok() && !self.wakeup.woken.swap(true, Ordering::SeqCst) {
             let _ = self.wakeup.waker.wake();

@@ -68,6 +68,13 @@ pub trait Handler {
     /// A Pong came.
     fn on_pong(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Cow<'_, [u8]>) {}
 
+    /// A [topic](Peer::subscribe) of this loop has its first subscriber, or none any more: `subscribers`
+    /// is 0 then. Who brings messages from elsewhere asks for those of this topic now, or no longer.
+    ///
+    /// Called at the end of a turn, for what has changed by then: a topic that was left and entered in
+    /// one turn is not told of.
+    fn on_subscription(&mut self, topic: &str, subscribers: usize) {}
+
     /// The connection is gone, and this is how: called exactly once, last, for each that was open and
     /// each that was [dialled](Peer::connect).
     /// Nothing can be sent to this peer any more.

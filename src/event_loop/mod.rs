@@ -24,10 +24,12 @@ mod handle;
 mod handler;
 mod orders;
 mod peer;
+mod publishing;
 mod server;
 mod settle;
 mod slots;
 mod timers;
+mod topics;
 mod transport;
 mod turn;
 
@@ -37,3 +39,4 @@ pub use handler::{Decision, Handler};
 pub use peer::{Peer, Sent};
 pub use server::{Server, serve};
 pub use slots::PeerId;
+pub use topics::{Subscribed, TopicError};

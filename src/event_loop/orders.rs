@@ -27,6 +27,15 @@ impl<H: Handler> EventLoop<H> {
                     }
                 }
                 Command::Broadcast(prepared, except) => self.core.broadcast(&prepared, except),
+                Command::Publish(topic, prepared, except) => {
+                    self.core.publish(&topic, except, prepared);
+                }
+                Command::Subscribe(id, topic) => {
+                    let _ = self.core.subscribe(id, &topic);
+                }
+                Command::Unsubscribe(id, topic) => {
+                    self.core.topics.unsubscribe(id, &topic);
+                }
                 Command::Close(id, close) => self.close(id, &close),
                 Command::Terminate(id) => {
                     if let Some(slot) = self.core.slots.get_mut(id) {

@@ -38,8 +38,8 @@ impl Sent {
 ///
 /// Everything sent is queued and goes out in one write when the calls of this turn are over.
 pub struct Peer<'l, S = ()> {
-    core: &'l mut Core<S>,
-    id: PeerId,
+    pub(super) core: &'l mut Core<S>,
+    pub(super) id: PeerId,
 }
 
 impl<S> fmt::Debug for Peer<'_, S> {

@@ -10,6 +10,7 @@ use crate::protocol::{Config, Message};
 use super::event_loop::EventLoop;
 use super::handler::{Handler, OnMessage};
 use super::peer::Peer;
+use super::topics::TopicLimits;
 use super::transport::Listener;
 
 /// Listening sockets and the settings they share, from which an [`EventLoop`] is made.
@@ -33,6 +34,7 @@ pub struct Server {
     pub(super) config: Config,
     pub(super) max_connections: usize,
     pub(super) keep_requests: bool,
+    pub(super) topics: TopicLimits,
 }
 
 impl Server {
@@ -96,7 +98,13 @@ impl Server {
     }
 
     fn with(listeners: Vec<Listener>) -> Self {
-        Self { listeners, config: Config::new(), max_connections: usize::MAX, keep_requests: false }
+        Self {
+            listeners,
+            config: Config::new(),
+            max_connections: usize::MAX,
+            keep_requests: false,
+            topics: TopicLimits::default(),
+        }
     }
 
     /// Serves the sockets of another server too, with the settings of this one.
@@ -140,6 +148,19 @@ impl Server {
     /// is a few hundred bytes, which an idle connection can do without.
     pub fn keep_requests(mut self, keep: bool) -> Self {
         self.keep_requests = keep;
+        self
+    }
+
+    /// The most topics that one connection may [subscribe](Peer::subscribe) to, default 1,024.
+    pub fn max_topics(mut self, topics: usize) -> Self {
+        self.topics.topics = topics;
+        self
+    }
+
+    /// The longest name of a topic in bytes, default 1,024. Names are often chosen by clients, and take
+    /// memory.
+    pub fn max_topic_length(mut self, bytes: usize) -> Self {
+        self.topics.length = bytes;
         self
     }
 

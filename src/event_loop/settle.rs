@@ -159,6 +159,7 @@ impl<H: Handler> EventLoop<H> {
         if slot.session.is_some() {
             self.handler.on_close(&mut Peer::new(&mut self.core, id), outcome);
         }
+        self.core.topics.leave(id);
         self.core.slots.remove(id);
     }
 }

@@ -11,3 +11,4 @@ mod flow;
 mod handles;
 mod house;
 mod opening;
+mod topics;

@@ -1,0 +1,185 @@
+use crate::protocol::{Prepared, State};
+
+use super::core::Core;
+use super::event_loop::EventLoop;
+use super::handle::{Command, Handle};
+use super::handler::Handler;
+use super::peer::Peer;
+use super::slots::PeerId;
+use super::topics::{Subscribed, TopicError};
+
+impl<S> Core<S> {
+    pub(super) fn subscribe(&mut self, id: PeerId, topic: &str) -> Subscribed {
+        let slot = self.slots.get(id);
+        if slot.is_none_or(|slot| slot.connection.state() != State::Open) {
+            return Subscribed::Refused(TopicError::NotOpen);
+        }
+        self.topics.subscribe(id, topic)
+    }
+
+    /// Sends to the open subscribers of a topic what `message` makes, if there are any; to how many.
+    pub(super) fn publish(
+        &mut self,
+        topic: &str,
+        except: Option<PeerId>,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        let subscribers = self.topics.subscribers(topic);
+        if subscribers.iter().all(|&id| Some(id) == except) {
+            return 0;
+        }
+        let prepared = message.into();
+        let mut count = 0;
+        let mut workspace = self.workspace.take();
+        if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
+            slot.connection.swap_workspace(&mut workspace);
+        }
+        for &id in subscribers {
+            if Some(id) != except
+                && let Some(slot) = self.slots.get_mut(id)
+                && slot.connection.state() == State::Open
+            {
+                let sent = slot.queue_shared(&prepared, &mut workspace);
+                count += usize::from(!sent.is_dropped());
+                slot.unsettle(id, &mut self.unsettled);
+            }
+        }
+        self.put_workspace(workspace);
+        count
+    }
+}
+
+/// Topics: names under which connections gather; what is published to one reaches all who have
+/// subscribed to it. Rooms and channels are topics, too. One is there while it has a subscriber, and needs
+/// no making. A connection leaves all of its topics at its end, when
+/// [`on_close`](crate::Handler::on_close) is over.
+///
+/// A name is compared byte by byte, and nothing in it is a wildcard: matching patterns would cost every
+/// publish a search (uWebSockets has given it up for that). Where topics form a tree, subscribe to each
+/// name on the way, and publish to the one that is meant: `news` and `news/sport`.
+impl<S> Peer<'_, S> {
+    /// Has this connection get what is published to a topic from now on.
+    ///
+    /// ```
+    /// use framewire::{Peer, Subscribed};
+    ///
+    /// /// `+room` enters a room, `-room` leaves it, and all else is said in all rooms one is in.
+    /// fn on_line(peer: &mut Peer<'_>, line: &str) {
+    ///     if let Some(room) = line.strip_prefix('+') {
+    ///         if let Subscribed::Refused(error) = peer.subscribe(room) {
+    ///             peer.send(error.to_string());
+    ///         }
+    ///     } else if let Some(room) = line.strip_prefix('-') {
+    ///         peer.unsubscribe(room);
+    ///     } else {
+    ///         let rooms: Vec<String> = peer.topics().map(str::to_owned).collect();
+    ///         for room in rooms {
+    ///             peer.publish(&room, line);
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = framewire::Server::bind("127.0.0.1:0")?;
+    /// let mut event_loop = server.on_message(|peer, message| {
+    ///     if let Some(line) = message.as_text() {
+    ///         on_line(peer, line);
+    ///     }
+    /// })?;
+    /// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+    /// event_loop.run()
+    /// # }
+    /// ```
+    pub fn subscribe(&mut self, topic: &str) -> Subscribed {
+        self.core.subscribe(self.id, topic)
+    }
+
+    /// Ends that again; whether this connection had subscribed.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.core.topics.unsubscribe(self.id, topic)
+    }
+
+    /// Whether this connection has subscribed to a topic.
+    pub fn is_subscribed(&self, topic: &str) -> bool {
+        self.core.topics.is_subscribed(self.id, topic)
+    }
+
+    /// The topics that this connection has subscribed to, in no particular order.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.core.topics.of(self.id)
+    }
+
+    /// Sends a message to all subscribers of a topic but this connection, which need not be one; to how
+    /// many. It is encoded, and compressed, once, and not at all if there is nobody.
+    ///
+    /// Each of them gets it behind what it was sent before, and before what it is sent later. What is
+    /// dropped for one, as `send` would answer [`Sent::Dropped`](crate::Sent::Dropped), is not counted.
+    pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
+        self.core.publish(topic, Some(self.id), message)
+    }
+
+    /// The same, and to this connection too if it is a subscriber.
+    pub fn publish_all(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
+        self.core.publish(topic, None, message)
+    }
+
+    /// How many connections have subscribed to a topic, those included that are closing.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.core.topics.subscribers(topic).len()
+    }
+
+    /// All topics that have subscribers, with their number, in no particular order.
+    pub fn all_topics(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.core.topics.iter()
+    }
+}
+
+/// Topics; see [`Peer::subscribe`].
+impl<H: Handler> EventLoop<H> {
+    /// Sends a message to all subscribers of a topic, in the next turn; to how many.
+    pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
+        self.core.publish(topic, None, message)
+    }
+
+    /// How many connections have subscribed to a topic, those included that are closing.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.core.topics.subscribers(topic).len()
+    }
+
+    /// All topics that have subscribers, with their number, in no particular order.
+    pub fn all_topics(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.core.topics.iter()
+    }
+
+    /// Tells the handler of topics that have their first subscriber, or none any more.
+    pub(super) fn tell_of_topics(&mut self) {
+        if self.core.topics.have_turned() {
+            let handler = &mut self.handler;
+            self.core.topics.tell(|topic, count| handler.on_subscription(topic, count));
+        }
+    }
+}
+
+/// Topics; see [`Peer::subscribe`](crate::Peer::subscribe).
+impl Handle {
+    /// Sends a message to all subscribers of a topic. It is encoded in this thread.
+    pub fn publish(&self, topic: &str, message: impl Into<Prepared>) {
+        self.order(Command::Publish(topic.into(), message.into(), None));
+    }
+
+    /// Sends a message to all subscribers of a topic but one.
+    pub fn publish_except(&self, id: PeerId, topic: &str, message: impl Into<Prepared>) {
+        self.order(Command::Publish(topic.into(), message.into(), Some(id)));
+    }
+
+    /// Has a connection get what is published to a topic from now on: also what this handle publishes
+    /// right behind it. Nobody is told if it is refused, as [`Peer::subscribe`](crate::Peer::subscribe)
+    /// would be.
+    pub fn subscribe(&self, id: PeerId, topic: &str) {
+        self.order(Command::Subscribe(id, topic.into()));
+    }
+
+    /// Ends that again.
+    pub fn unsubscribe(&self, id: PeerId, topic: &str) {
+        self.order(Command::Unsubscribe(id, topic.into()));
+    }
+}
