@@ -198,7 +198,8 @@ pub use client::{
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{
-    Decision, EventLoop, Handle, Handler, Peer, PeerId, Sent, Server, Subscribed, TopicError, serve,
+    Decision, Deferral, EventLoop, Handle, Handler, Peer, PeerId, Pending, Sent, Server,
+    Subscribed, TopicError, serve,
 };
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]

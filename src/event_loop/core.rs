@@ -10,6 +10,7 @@ use crate::pump::Transport;
 
 use super::handle::Handle;
 use super::peer::{Peer, Sent};
+use super::pending::Undecided;
 use super::slots::{PeerId, Slots};
 use super::timers::{Tick, Timers};
 use super::topics::Topics;
@@ -25,6 +26,7 @@ pub(super) struct Core<S> {
     pub(super) handle: Handle,
     pub(super) timers: Timers,
     pub(super) topics: Topics,
+    pub(super) undecided: Undecided<S>,
     /// Lent to the connection whose turn it is.
     pub(super) workspace: Option<Box<Workspace>>,
     /// The connection whose turn it is; it is settled when the turn is over.

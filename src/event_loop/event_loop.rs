@@ -15,6 +15,7 @@ use super::core::Core;
 use super::handle::{Commands, Handle, handle};
 use super::handler::Handler;
 use super::peer::Peer;
+use super::pending::Undecided;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
 use super::timers::Timers;
@@ -87,6 +88,7 @@ impl<H: Handler> EventLoop<H> {
                 registry,
                 config,
                 keep_requests,
+                undecided: Undecided::new(handle.clone()),
                 handle,
                 timers: Timers::default(),
                 topics: Topics::new(topics),
@@ -148,6 +150,8 @@ impl<H: Handler> EventLoop<H> {
                         slot.readable |= event.is_readable() || event.is_read_closed();
                         slot.read_closed |= event.is_read_closed();
                         slot.blocked &= !event.is_writable();
+                        // Who ends its direction before it has an answer does not wait for one.
+                        slot.doomed |= slot.read_closed && slot.connection.awaits_decision();
                         self.turn(id);
                     }
                 }

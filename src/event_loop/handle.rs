@@ -50,6 +50,8 @@ pub(super) enum Command {
     Close(PeerId, CloseFrame),
     Terminate(PeerId),
     Shutdown(CloseFrame, Duration),
+    /// Decisions wait in the channel of their own, which has the type of the sessions.
+    Decided,
 }
 
 /// The loop's end of its handles.

@@ -4,6 +4,7 @@ use crate::handshake::{Request, Response};
 use crate::protocol::{Accept, Fragment, Message, Outcome};
 
 use super::peer::Peer;
+use super::pending::{Deferral, Pending};
 
 /// What a server does with its connections: one value for all of them, called on the loop's thread.
 ///
@@ -38,7 +39,8 @@ pub trait Handler {
     /// What the handler keeps for each connection, from the upgrade to the close.
     type Session;
 
-    /// A client asks for a WebSocket: accept with a session, or reject with an HTTP answer.
+    /// A client asks for a WebSocket: accept with a session, reject with an HTTP answer, or
+    /// [defer](Decision::defer) the decision.
     fn on_upgrade(&mut self, request: &Request) -> Decision<Self::Session>;
 
     /// A plain HTTP request came; by default 426 Upgrade Required is answered. The request is a GET
@@ -89,6 +91,8 @@ pub enum Decision<S> {
     Accept(Accept, S),
     /// Answer with this status, these headers and this body instead.
     Reject(Response),
+    /// Let the client wait; made by [`defer`](Self::defer).
+    Defer(Deferral<S>),
 }
 
 impl<S> Decision<S> {
@@ -106,6 +110,55 @@ impl<S> Decision<S> {
     /// Answers with an HTTP response, such as [`Response::forbidden`].
     pub fn reject(response: Response) -> Self {
         Self::Reject(response)
+    }
+
+    /// Puts the decision off: `begin` is called at once with what takes the answer, to be kept or given to
+    /// another thread. So a slow question, to a database perhaps, holds up nobody else.
+    ///
+    /// The client waits for [`Config::decision_timeout`](crate::Config::decision_timeout), 10 s by
+    /// default, at the most, and nothing is read from it meanwhile. See [`Pending`] for what else may
+    /// happen. What bounds the number of those who wait is
+    /// [`Server::max_connections`](crate::Server::max_connections).
+    ///
+    /// ```
+    /// use framewire::{Decision, Handler, Message, Peer, Pending, Request, Response};
+    /// use std::sync::mpsc::Sender;
+    ///
+    /// struct Chat {
+    ///     /// To the thread that knows who may come in.
+    ///     doorkeeper: Sender<Pending<String>>,
+    /// }
+    ///
+    /// impl Handler for Chat {
+    ///     type Session = String;
+    ///
+    ///     fn on_upgrade(&mut self, _request: &Request) -> Decision<String> {
+    ///         let doorkeeper = self.doorkeeper.clone();
+    ///         Decision::defer(move |pending| {
+    ///             // A thread that has gone drops it: the client is answered 500.
+    ///             let _ = doorkeeper.send(pending);
+    ///         })
+    ///     }
+    ///
+    ///     fn on_message(&mut self, peer: &mut Peer<'_, String>, _message: Message<'_>) {
+    ///         let name = peer.session().clone();
+    ///         peer.send(name);
+    ///     }
+    /// }
+    ///
+    /// /// Runs in that thread.
+    /// fn decide(pending: Pending<String>) {
+    ///     match pending.request().headers().get_str("Authorization") {
+    ///         Some(name) => {
+    ///             let name = name.to_owned();
+    ///             pending.accept(name);
+    ///         }
+    ///         None => pending.reject(Response::new(401)),
+    ///     }
+    /// }
+    /// ```
+    pub fn defer(begin: impl FnOnce(Pending<S>) + 'static) -> Self {
+        Self::Defer(Deferral::new(begin))
     }
 }
 

@@ -44,6 +44,7 @@ impl<H: Handler> EventLoop<H> {
                     }
                 }
                 Command::Shutdown(close, deadline) => self.begin_shutdown(close, deadline),
+                Command::Decided => self.take_decisions(),
             }
         }
     }
@@ -62,6 +63,7 @@ impl<H: Handler> EventLoop<H> {
         let ids: Vec<_> = self.core.slots.ids().collect();
         for id in ids {
             self.close(id, &close);
+            self.refuse_undecided(id);
         }
         self.shutdown = Some(self.core.now.saturating_add(deadline));
     }

@@ -120,6 +120,9 @@ impl<H: Handler> EventLoop<H> {
                     break;
                 }
             }
+            if expired && !slot.connection.awaits_decision() {
+                self.core.undecided.remove(id);
+            }
             if expired { self.settle_turn(id) } else { self.set_timer(id) }
         }
         if self.shutdown.is_some_and(|deadline| deadline <= self.core.now) {
@@ -160,6 +163,7 @@ impl<H: Handler> EventLoop<H> {
             self.handler.on_close(&mut Peer::new(&mut self.core, id), outcome);
         }
         self.core.topics.leave(id);
+        self.core.undecided.remove(id);
         self.core.slots.remove(id);
     }
 }

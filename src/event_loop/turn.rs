@@ -1,13 +1,12 @@
 use std::mem;
-use std::sync::Arc;
 
-use crate::handshake::{Request, Response};
+use crate::handshake::Response;
 use crate::protocol::Event;
 use crate::pump::{self, Bytes, Filled, Stopped};
 
 use super::core::{Slot, Unread};
 use super::event_loop::{EventLoop, READ_ROOM};
-use super::handler::{Decision, Handler};
+use super::handler::Handler;
 use super::peer::Peer;
 use super::slots::PeerId;
 
@@ -186,39 +185,6 @@ impl<H: Handler> EventLoop<H> {
             }
             // What follows from these is in the output already, and in the outcome at the end.
             _ => {}
-        }
-    }
-
-    pub(super) fn upgrade(&mut self, id: PeerId, request: Arc<Request>) {
-        if self.shutdown.is_some() {
-            return self.respond(id, Response::service_unavailable());
-        }
-        match self.handler.on_upgrade(&request) {
-            Decision::Reject(response) => self.respond(id, response),
-            Decision::Accept(accept, session) => {
-                let Some(slot) = self.core.slots.get_mut(id) else { return };
-                if slot.connection.accept(accept).is_err() {
-                    // The handler chose a subprotocol that was not offered: its fault, not the peer's.
-                    return self.respond(id, Response::new(500));
-                }
-                slot.session = Some(session);
-                slot.request = Some(request);
-                self.handler.on_open(&mut Peer::new(&mut self.core, id));
-                if !self.core.keep_requests
-                    && let Some(slot) = self.core.slots.get_mut(id)
-                {
-                    slot.request = None;
-                }
-            }
-        }
-    }
-
-    pub(super) fn respond(&mut self, id: PeerId, response: Response) {
-        if let Some(slot) = self.core.slots.get_mut(id)
-            && slot.connection.respond(response).is_err()
-        {
-            // The handler's answer is no final one.
-            let _ = slot.connection.respond(Response::new(500));
         }
     }
 }

@@ -58,6 +58,8 @@ pub enum HandshakeError {
     OriginRefused,
     /// The handshake took longer than it may; nobody waits for an answer, so none is given.
     Timeout,
+    /// The server's application did not decide about the request in time. 503.
+    DecisionTimeout,
 
     /// The response breaks the syntax of HTTP or a limit (RFC 9112 sections 2 to 5).
     ResponseHead(HeadFault),
@@ -109,6 +111,7 @@ impl HandshakeError {
             Self::PathNotServed => 404,
             Self::MethodNotAllowed => 405,
             Self::UnsupportedVersion(_) => 426,
+            Self::DecisionTimeout => 503,
             Self::HttpVersionNotSupported => 505,
             Self::TlsHello
             | Self::Http2Preface
@@ -146,6 +149,7 @@ impl fmt::Display for HandshakeError {
             Self::PathNotServed => f.write_str("nothing is served at this path"),
             Self::OriginRefused => f.write_str("pages of this origin are not served"),
             Self::Timeout => f.write_str("the opening handshake took too long"),
+            Self::DecisionTimeout => f.write_str("it was not decided in time; try again later"),
             Self::ResponseHead(fault) => write!(f, "malformed response: {fault}"),
             Self::ResponseTruncated => f.write_str("the response ended inside its head"),
             Self::ResponseHttpVersion => {
@@ -290,7 +294,8 @@ mod tests {
 
     #[test]
     fn status_by_fault() {
-        let cases: [(HandshakeError, Option<u16>); 8] = [
+        let cases: [(HandshakeError, Option<u16>); 9] = [
+            (HandshakeError::DecisionTimeout, Some(503)),
             (HandshakeError::RequestHead(HeadFault::BareLineFeed), Some(400)),
             (HandshakeError::RequestHead(HeadFault::StartLineTooLong), Some(414)),
             (HandshakeError::RequestHead(HeadFault::TooLarge), Some(431)),

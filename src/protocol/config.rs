@@ -192,6 +192,12 @@ impl Config {
         self.with(|settings| settings.timeouts.handshake = timeout.into())
     }
 
+    /// Server: how long the application may take to decide about a request, from the moment at which the
+    /// request was whole, default 10 s; 503 is then answered. The handshake timeout does not run meanwhile.
+    pub fn decision_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.decision = timeout.into())
+    }
+
     /// How long an open connection may wait for its first message, by default for ever; it then fails
     /// with 1008.
     pub fn first_message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {

@@ -408,7 +408,7 @@ impl Connection {
 
 /// Time.
 impl Connection {
-    /// Does what a passed deadline demands: a Ping, a Close with 1008, or the end of the connection.
+    /// Does what a passed deadline demands: a Ping, a Close with 1008, an answer of 503, or the end of the connection.
     ///
     /// An event comes back where the connection failed. If the [`state`](Self::state) is then
     /// [`State::Closed`], drop the transport.
@@ -431,6 +431,10 @@ impl Connection {
                 self.finish(Outcome::HandshakeFailed(HandshakeError::Timeout));
                 self.terminate();
                 Some(Event::HandshakeFailed(HandshakeError::Timeout))
+            }
+            (Due::Decision, _) => {
+                // Decided meanwhile means that nobody waits any more.
+                self.awaits_decision().then(|| self.refuse(HandshakeError::DecisionTimeout))
             }
             _ => {
                 self.terminate();

@@ -9,6 +9,7 @@ use super::event::State;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Timeouts {
     pub(crate) handshake: Option<Duration>,
+    pub(crate) decision: Option<Duration>,
     pub(crate) first_message: Option<Duration>,
     pub(crate) ping: Option<Duration>,
     pub(crate) pong: Option<Duration>,
@@ -21,6 +22,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake: Some(Duration::from_secs(10)),
+            decision: Some(Duration::from_secs(10)),
             first_message: None,
             ping: Some(Duration::from_secs(20)),
             pong: Some(Duration::from_secs(20)),
@@ -59,8 +61,8 @@ pub struct Deadlines {
     received: Moment,
     /// When the Ping was sent that nothing has followed yet.
     pinged: Option<Moment>,
-    /// When the first byte of the unfinished message came.
-    message: Option<Moment>,
+    /// When the first byte of the unfinished message came; or the request that awaits a decision.
+    begun: Option<Moment>,
     /// Since when output waits without progress.
     waiting: Option<Moment>,
     /// How many whole messages had come then.
@@ -106,6 +108,8 @@ pub struct Turn {
 pub enum Due {
     /// The opening handshake takes too long.
     Handshake,
+    /// The application has not decided about a request for too long.
+    Decision,
     /// No message has come since the connection opened.
     FirstMessage,
     /// Nothing has come for long: ask with a Ping.
@@ -124,6 +128,7 @@ impl fmt::Display for Due {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Handshake => "opening handshake",
+            Self::Decision => "decision",
             Self::FirstMessage => "first message",
             Self::Ping => "ping",
             Self::Pong => "pong",
@@ -143,7 +148,7 @@ impl Deadlines {
             entered: now,
             received: now,
             pinged: None,
-            message: None,
+            begun: None,
             waiting: None,
             messages: 0,
         }
@@ -155,14 +160,15 @@ impl Deadlines {
         let now = Moment::of(now);
         let state = connection.state();
         if state != self.state {
-            (self.state, self.entered) = (state, now);
+            (self.state, self.entered, self.begun) = (state, now, None);
         }
         if turn.received {
             self.received = now;
             self.pinged = None;
         }
         let messages = connection.messages_received();
-        self.message = match (connection.is_inside_message(), self.message) {
+        let begun = connection.is_inside_message() || connection.awaits_decision();
+        self.begun = match (begun, self.begun) {
             (true, Some(since)) if messages == self.messages => Some(since),
             (true, _) => Some(now),
             (false, _) => None,
@@ -203,7 +209,11 @@ impl Deadlines {
         let mut candidates = [const { None }; 4];
         match self.state {
             State::Connecting => {
-                candidates[0] = after(entered, timeouts.handshake, Due::Handshake);
+                // Once the request is whole it is not the client who takes long.
+                candidates[0] = match connection.awaits_decision() {
+                    true => after(self.begun, timeouts.decision, Due::Decision),
+                    false => after(entered, timeouts.handshake, Due::Handshake),
+                };
             }
             State::Open => {
                 if self.messages == 0 {
@@ -213,7 +223,7 @@ impl Deadlines {
                     Some(_) => after(self.pinged, timeouts.pong, Due::Pong),
                     None => after(Some(self.received), timeouts.ping, Due::Ping),
                 };
-                candidates[2] = after(self.message, timeouts.message, Due::Message);
+                candidates[2] = after(self.begun, timeouts.message, Due::Message);
                 candidates[3] = after(self.waiting, timeouts.write, Due::Write);
             }
             State::Closing => candidates[0] = after(entered, timeouts.close, Due::Close),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use framewire::handshake::HandshakeError;
 use framewire::{
-    Config, Connection, Deadlines, Due, Event, Outcome, ProtocolError, Role, State, Turn,
+    Accept, Config, Connection, Deadlines, Due, Event, Outcome, ProtocolError, Role, State, Turn,
 };
 
 use super::support::frames::*;
@@ -73,6 +73,38 @@ fn progress_does_not_extend_the_handshake() {
         deadlines.observe(&connection, at(110), NOTHING);
         assert_eq!(deadlines.next(&connection), None);
     }
+}
+
+#[test]
+fn a_decision_has_a_time_of_its_own() {
+    let mut connection = Connection::server(&Config::new());
+    let mut deadlines = Deadlines::new(at(100));
+    feed(&mut connection, request("").as_bytes());
+    assert!(connection.awaits_decision());
+    deadlines.observe(&connection, at(107), RECEIVED);
+    // The client has done its part.
+    assert_eq!(deadlines.next(&connection), Some(at(117)));
+    deadlines.observe(&connection, at(112), NOTHING);
+    assert_eq!(deadlines.due(&connection, at(116)), None);
+    assert_eq!(deadlines.due(&connection, at(117)), Some(Due::Decision));
+    let event = connection.expire(Due::Decision);
+    assert_eq!(event, Some(Event::HandshakeFailed(HandshakeError::DecisionTimeout)));
+    assert!(drain(&mut connection).starts_with(b"HTTP/1.1 503 "));
+    assert!(connection.wants_shutdown());
+    let outcome = Outcome::HandshakeFailed(HandshakeError::DecisionTimeout);
+    assert_eq!(connection.receive_eof(), outcome);
+    // A decision in time leaves nothing behind: a message begins to count from its own first byte.
+    let config = Config::new().message_timeout(Duration::from_secs(3)).ping_interval(None);
+    let mut connection = Connection::server(&config);
+    let mut deadlines = Deadlines::new(at(0));
+    feed(&mut connection, request("").as_bytes());
+    deadlines.observe(&connection, at(0), RECEIVED);
+    connection.accept(Accept::new()).unwrap();
+    assert_eq!(connection.expire(Due::Decision), None);
+    feed(&mut connection, &[0x81]);
+    drain(&mut connection);
+    deadlines.observe(&connection, at(9), RECEIVED);
+    assert_eq!(deadlines.next(&connection), Some(at(12)));
 }
 
 // attack: FL07

@@ -3,6 +3,7 @@
 mod client;
 mod closing;
 mod deadlines;
+mod deferred;
 mod deflate;
 mod dial;
 mod echo;

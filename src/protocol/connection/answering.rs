@@ -1,7 +1,7 @@
 use std::mem;
 use std::sync::Arc;
 
-use crate::handshake::{Request, Response};
+use crate::handshake::{HandshakeError, Request, Response};
 
 use super::{Connection, Phase};
 use crate::protocol::error::SendError;
@@ -32,14 +32,18 @@ impl Connection {
             }
             Step::Failed(error) => {
                 if self.role == Role::Server {
-                    let response = Response::from(&error);
-                    self.answer(response, Some(Outcome::HandshakeFailed(error.clone())));
-                } else {
-                    self.finish(Outcome::HandshakeFailed(error.clone()));
+                    return Some(self.refuse(error));
                 }
+                self.finish(Outcome::HandshakeFailed(error.clone()));
                 Some(Event::HandshakeFailed(error))
             }
         }
+    }
+
+    /// Answers as the fault demands.
+    pub(super) fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
+        self.answer(Response::from(&error), Some(Outcome::HandshakeFailed(error.clone())));
+        Event::HandshakeFailed(error)
     }
 
     fn open(&mut self, opened: Opened) {

@@ -1,0 +1,79 @@
+use std::sync::Arc;
+
+use crate::handshake::{Request, Response};
+use crate::protocol::Accept;
+
+use super::event_loop::EventLoop;
+use super::handler::{Decision, Handler};
+use super::peer::Peer;
+use super::pending::Answer;
+use super::slots::PeerId;
+
+/// How a request is decided.
+impl<H: Handler> EventLoop<H> {
+    pub(super) fn upgrade(&mut self, id: PeerId, request: Arc<Request>) {
+        if self.shutdown.is_some() {
+            return self.respond(id, Response::service_unavailable());
+        }
+        match self.handler.on_upgrade(&request) {
+            Decision::Defer(deferral) => {
+                deferral.begin(self.core.undecided.add(id, request));
+                // No event will tell a second time that the client is gone already.
+                if let Some(slot) = self.core.slots.get_mut(id) {
+                    slot.doomed |= slot.read_closed;
+                }
+            }
+            Decision::Accept(accept, session) => self.open(id, accept, session),
+            Decision::Reject(response) => self.respond(id, response),
+        }
+    }
+
+    /// Carries out what was decided elsewhere.
+    pub(super) fn take_decisions(&mut self) {
+        while let Some((id, answer)) = self.core.undecided.take() {
+            // Nobody waits for the others any more.
+            if self.core.undecided.remove(id) {
+                self.begin(id);
+                match answer {
+                    Answer::Accept(accept, session) => self.open(id, accept, session),
+                    Answer::Reject(response) => self.respond(id, response),
+                }
+                self.finish(id);
+            }
+        }
+    }
+
+    fn open(&mut self, id: PeerId, accept: Accept, session: H::Session) {
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        let request = slot.connection.request().cloned();
+        if slot.connection.accept(accept).is_err() {
+            // The handler chose a subprotocol that was not offered: its fault, not the peer's.
+            return self.respond(id, Response::new(500));
+        }
+        slot.session = Some(session);
+        slot.request = request;
+        self.handler.on_open(&mut Peer::new(&mut self.core, id));
+        if !self.core.keep_requests
+            && let Some(slot) = self.core.slots.get_mut(id)
+        {
+            slot.request = None;
+        }
+    }
+
+    pub(super) fn respond(&mut self, id: PeerId, response: Response) {
+        if let Some(slot) = self.core.slots.get_mut(id)
+            && slot.connection.respond(response).is_err()
+        {
+            // The handler's answer is no final one.
+            let _ = slot.connection.respond(Response::new(500));
+        }
+    }
+
+    /// Does not let a request wait for a decision while everything ends.
+    pub(super) fn refuse_undecided(&mut self, id: PeerId) {
+        if self.core.undecided.remove(id) {
+            self.respond(id, Response::service_unavailable());
+            self.core.settle_later(id);
+        }
+    }
+}
