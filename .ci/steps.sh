@@ -134,6 +134,18 @@ benches() {
     run cargo bench --locked --no-run
 }
 
+budget() {
+    there benches/budget/run
+    command -v valgrind || debian valgrind
+    bounded 600 benches/budget/run
+}
+
+system_calls() {
+    there tests/system_calls/run
+    command -v strace || debian strace
+    bounded 300 tests/system_calls/run
+}
+
 oldest_rust() {
     toolchain "$oldest"
     run cargo "+$oldest" check --locked --all-features
