@@ -198,8 +198,8 @@ pub use client::{
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{
-    Decision, Deferral, EventLoop, Handle, Handler, Peer, PeerId, Pending, Sent, Server,
-    Subscribed, TopicError, serve,
+    AdoptedStream, Decision, Deferral, EventLoop, Handle, Handler, Peer, PeerId, Pending, Sent,
+    Server, Subscribed, TopicError, serve,
 };
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]
@@ -207,7 +207,7 @@ pub use protocol::SystemEntropy;
 pub use protocol::{
     Accept, Chunks, Compress, Config, Connection, Deadlines, Due, Entropy, EntropyError, Event,
     Fragment, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared, ProtocolError,
-    ReservedBit, Role, SendError, State, Turn, Workspace,
+    ReservedBit, Role, SendError, State, Turn, Upgraded, Workspace,
 };
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -9,6 +9,7 @@ use crate::protocol::{Connection, Deadlines};
 use super::core::{Slot, token};
 use super::event_loop::EventLoop;
 use super::handler::Handler;
+use super::slots::PeerId;
 use super::transport::Socket;
 
 /// How many connections are accepted before those that are there get their turn.
@@ -29,7 +30,10 @@ impl<H: Handler> EventLoop<H> {
             while self.listeners[index].ready && budget > 0 {
                 budget -= 1;
                 match self.listeners[index].listener.accept() {
-                    Ok(socket) => self.add(socket),
+                    Ok(socket) => {
+                        let connection = Connection::server(&self.core.config);
+                        self.add(socket, connection);
+                    }
                     Err(error) => match error.kind() {
                         io::ErrorKind::WouldBlock => self.listeners[index].ready = false,
                         // This one went away while it waited; the next one may be well.
@@ -46,21 +50,23 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    fn add(&mut self, socket: Socket) {
+    /// Lets a connection in, or turns it away where there is no room.
+    pub(super) fn add(&mut self, socket: Socket, connection: Connection) -> Option<PeerId> {
         if self.core.slots.len() >= self.max_connections {
             let mut refusal = Vec::new();
             Response::service_unavailable().encode(&mut refusal);
-            return socket.refuse(&refusal, &mut self.buffer);
+            socket.refuse(&refusal, &mut self.buffer);
+            return None;
         }
-        let connection = Connection::server(&self.core.config);
         let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
-        let Some(id) = self.core.slots.insert(slot) else { return };
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        let id = self.core.slots.insert(slot)?;
+        let slot = self.core.slots.get_mut(id)?;
         let source = slot.socket.source();
         if self.core.registry.register(source, token(id), Interest::READABLE).is_err() {
             self.core.slots.remove(id);
-            return;
+            return None;
         }
         self.set_timer(id);
+        Some(id)
     }
 }

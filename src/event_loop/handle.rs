@@ -10,6 +10,7 @@ use mio::{Registry, Token, Waker};
 use crate::protocol::Prepared;
 use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 
+use super::adopting::Adoption;
 use super::slots::PeerId;
 
 /// A way to an event loop from any thread: send, broadcast, close, shut down.
@@ -52,6 +53,7 @@ pub(super) enum Command {
     Shutdown(CloseFrame, Duration),
     /// Decisions wait in the channel of their own, which has the type of the sessions.
     Decided,
+    Adopt(Box<Adoption>),
 }
 
 /// The loop's end of its handles.
@@ -133,11 +135,14 @@ impl Handle {
         Ok(())
     }
 
-    pub(super) fn order(&self, command: Command) {
-        // Neither can fail while the loop is there, and after it there is nobody to tell.
-        if self.commands.send(command).is_ok() && !self.wakeup.woken.swap(true, Ordering::SeqCst) {
+    /// Whether the loop is there to hear it: most have nobody to tell otherwise.
+    pub(super) fn order(&self, command: Command) -> bool {
+        let heard = self.commands.send(command).is_ok();
+        if heard && !self.wakeup.woken.swap(true, Ordering::SeqCst) {
+            // It cannot fail while the loop is there.
             let _ = self.wakeup.waker.wake();
         }
+        heard
     }
 }
 

@@ -17,6 +17,7 @@
 //! other and not the loop, and nothing blocks but the wait for events.
 
 mod accepting;
+mod adopting;
 mod core;
 #[allow(clippy::module_inception, reason = "the loop is what the module is about")]
 mod event_loop;
@@ -35,6 +36,7 @@ mod topics;
 mod transport;
 mod turn;
 
+pub use adopting::AdoptedStream;
 pub use event_loop::EventLoop;
 pub use handle::Handle;
 pub use handler::{Decision, Handler};

@@ -45,6 +45,10 @@ impl<H: Handler> EventLoop<H> {
                 }
                 Command::Shutdown(close, deadline) => self.begin_shutdown(close, deadline),
                 Command::Decided => self.take_decisions(),
+                Command::Adopt(adoption) => {
+                    // Who asked is told of what can be told on the stream itself.
+                    let _ = self.add_adopted(*adoption);
+                }
             }
         }
     }

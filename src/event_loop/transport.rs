@@ -64,6 +64,33 @@ impl Socket {
         Ok(Self::Tls(Box::new(tls)))
     }
 
+    /// A stream that somebody else has accepted.
+    pub(super) fn from_tcp(stream: std::net::TcpStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        let stream = TcpStream::from_std(stream);
+        // As for one that was accepted here.
+        let _ = stream.set_nodelay(true);
+        Ok(Self::Plain(Plain::Tcp(stream)))
+    }
+
+    #[cfg(unix)]
+    pub(super) fn from_unix(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        Ok(Self::Plain(Plain::Unix(UnixStream::from_std(stream))))
+    }
+
+    /// The same with the TLS that is spoken on it.
+    #[cfg(feature = "tls")]
+    pub(super) fn with_tls(self, session: rustls::ServerConnection) -> io::Result<Self> {
+        match self {
+            Self::Plain(plain) => {
+                Ok(Self::Tls(Box::new(TlsSocket::adopted(session.into(), plain))))
+            }
+            // TLS within TLS.
+            Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+
     fn plain(&self) -> &Plain {
         match self {
             Self::Plain(plain) => plain,

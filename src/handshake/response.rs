@@ -269,6 +269,27 @@ pub fn encode_switching_protocols(
     Ok(())
 }
 
+/// The header fields of that response as a list, for a server that writes heads of its own.
+pub(crate) fn accept_headers(
+    key: &[u8],
+    subprotocol: Option<&str>,
+    extensions: Option<&str>,
+    extra: &Headers,
+) -> Result<Headers, InvalidHeader> {
+    let mut headers = Headers::new();
+    headers.append(UPGRADE, "websocket")?;
+    headers.append(CONNECTION, "Upgrade")?;
+    headers.append(ACCEPT, accept_key(key))?;
+    let agreed = [(PROTOCOL, subprotocol), (EXTENSIONS, extensions)];
+    for (name, value) in agreed.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+        headers.append(name, value)?;
+    }
+    for (name, value) in extra.iter() {
+        headers.append(name, value)?;
+    }
+    Ok(headers)
+}
+
 /// Whether the handshake writes this header itself, or it would announce a body.
 pub(crate) fn is_of_handshake(name: &str) -> bool {
     const PREFIX: &str = "Sec-WebSocket-";

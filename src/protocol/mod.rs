@@ -37,6 +37,7 @@ mod output;
 mod prepared;
 mod receiver;
 mod sender;
+mod upgraded;
 mod workspace;
 
 pub use config::{Config, InvalidConfig};
@@ -52,4 +53,5 @@ pub use opening::Accept;
 pub use output::Chunks;
 pub use prepared::Prepared;
 pub use sender::Compress;
+pub use upgraded::Upgraded;
 pub use workspace::Workspace;

@@ -11,6 +11,7 @@ use super::error::SendError;
 #[cfg(feature = "deflate")]
 use super::event::Role;
 use super::output::Output;
+use super::upgraded::Upgraded;
 
 /// The opening handshake of one connection (RFC 6455 section 4).
 #[derive(Debug)]
@@ -19,10 +20,19 @@ pub(super) enum Opening {
     Reading(RequestReader),
     /// Server: the application decides about an upgrade.
     Deciding(Arc<Request>),
+    /// Server: the same for a request that somebody else has accepted.
+    Upgraded(Box<Upgraded>, Announced),
     /// Server: the application may answer a plain request.
     Answering(Arc<Request>),
     /// Client: the answer has not come whole.
     Waiting(Box<Waiting>),
+}
+
+/// Whether the application was told of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Announced {
+    No,
+    Yes,
 }
 
 #[derive(Debug)]
@@ -53,6 +63,15 @@ pub(super) struct Opened {
 }
 
 impl Opening {
+    pub(super) fn upgraded(upgraded: Upgraded) -> Self {
+        Self::Upgraded(Box::new(upgraded), Announced::No)
+    }
+
+    /// Whether the answer to the request has been sent by somebody else.
+    pub(super) fn is_upgraded(&self) -> bool {
+        matches!(self, Self::Upgraded(..))
+    }
+
     pub(super) fn server(settings: &Settings) -> Self {
         Self::Reading(RequestReader::new(settings.head))
     }
@@ -75,7 +94,7 @@ impl Opening {
 
     /// Whether a server has a request that nobody decided on; nothing more is read until then.
     pub(super) fn awaits_decision(&self) -> bool {
-        matches!(self, Self::Deciding(_))
+        matches!(self, Self::Deciding(_) | Self::Upgraded(_, Announced::Yes))
     }
 
     /// Whether a server has a request of any kind to answer.
@@ -86,6 +105,7 @@ impl Opening {
     pub(super) fn request(&self) -> Option<&Arc<Request>> {
         match self {
             Self::Deciding(request) | Self::Answering(request) => Some(request),
+            Self::Upgraded(upgraded, Announced::Yes) => Some(&upgraded.request),
             _ => None,
         }
     }
@@ -98,7 +118,11 @@ impl Opening {
                 Ok(Some((request, used))) => (used, self.request_read(request, settings)),
                 Err(error) => (input.len(), Step::Failed(error)),
             },
-            Self::Deciding(_) => (0, Step::Nothing),
+            Self::Upgraded(upgraded, announced @ Announced::No) => {
+                *announced = Announced::Yes;
+                (0, Step::Request(Arc::clone(&upgraded.request)))
+            }
+            Self::Deciding(_) | Self::Upgraded(..) => (0, Step::Nothing),
             Self::Answering(_) => (0, Step::Unanswered),
             Self::Waiting(waiting) => match waiting.reader.read(input) {
                 Ok(None) => (input.len(), Step::Nothing),
@@ -141,20 +165,12 @@ impl Opening {
         settings: &Settings,
         output: &mut Output,
     ) -> Result<Opened, SendError> {
-        let Self::Deciding(request) = &*self else { return Err(SendError::NothingToAnswer) };
-        let subprotocol = accept.choose_subprotocol(request, settings)?;
-        #[cfg_attr(not(feature = "deflate"), allow(unused_mut, reason = "nothing to negotiate"))]
-        let (mut opened, mut extensions) =
-            (Opened { subprotocol, compression: None }, None::<String>);
-        #[cfg(feature = "deflate")]
-        if !accept.no_deflate
-            && let Some(config) = settings.deflate_config(Role::Server)
-            && let Some((params, answer)) =
-                crate::deflate::accept_offer(&request.extensions(), &config)
-        {
-            opened.compression = Some(Box::new(Compression::new(params, Role::Server, &config)));
-            extensions = Some(answer);
-        }
+        let request = match &*self {
+            Self::Deciding(request) => request,
+            Self::Upgraded(upgraded, Announced::Yes) => return Ok(upgraded.opened(settings)),
+            _ => return Err(SendError::NothingToAnswer),
+        };
+        let Agreed { opened, extensions } = negotiate(request, &accept, settings)?;
         let subprotocol = opened.subprotocol.as_deref();
         output.push_with(|bytes| {
             encode_switching_protocols(
@@ -166,6 +182,46 @@ impl Opening {
             )
         })?;
         Ok(opened)
+    }
+}
+
+/// What was agreed on, with the header that says so.
+pub(super) struct Agreed {
+    pub(super) opened: Opened,
+    pub(super) extensions: Option<String>,
+}
+
+/// Chooses from what a client offers.
+pub(super) fn negotiate(
+    request: &Request,
+    accept: &Accept,
+    settings: &Settings,
+) -> Result<Agreed, SendError> {
+    let subprotocol = accept.choose_subprotocol(request, settings)?;
+    #[cfg_attr(not(feature = "deflate"), allow(unused_mut, reason = "nothing to negotiate"))]
+    let mut agreed = Agreed { opened: Opened { subprotocol, compression: None }, extensions: None };
+    #[cfg(feature = "deflate")]
+    if !accept.no_deflate
+        && let Some(config) = settings.deflate_config(Role::Server)
+        && let Some((params, answer)) = crate::deflate::accept_offer(&request.extensions(), &config)
+    {
+        let compression = Compression::new(params, Role::Server, &config);
+        agreed.opened.compression = Some(Box::new(compression));
+        agreed.extensions = Some(answer);
+    }
+    Ok(agreed)
+}
+
+impl Upgraded {
+    fn opened(&self, settings: &Settings) -> Opened {
+        #[cfg(not(feature = "deflate"))]
+        let (compression, _) = (None, settings);
+        #[cfg(feature = "deflate")]
+        let compression = self.deflate.map(|params| {
+            let config = settings.deflate_config(Role::Server).unwrap_or_default();
+            Box::new(Compression::new(params, Role::Server, &config))
+        });
+        Opened { subprotocol: self.subprotocol.clone(), compression }
     }
 }
 
@@ -264,6 +320,10 @@ impl Accept {
         }
         self.headers.append(name, value)?;
         Ok(self)
+    }
+
+    pub(super) fn headers(&self) -> &Headers {
+        &self.headers
     }
 
     fn choose_subprotocol(

@@ -63,6 +63,15 @@ impl<S: Stream> TlsSocket<S> {
         Ok(Self::new(ServerConnection::new(config)?.into(), socket))
     }
 
+    /// A session that somebody else has begun.
+    pub(crate) fn adopted(session: rustls::Connection, socket: S) -> Self {
+        let mut adopted = Self::new(session, socket);
+        if !adopted.session.is_handshaking() {
+            adopted.session.set_buffer_limit(Some(WRITE_ROOM));
+        }
+        adopted
+    }
+
     fn new(mut session: rustls::Connection, socket: S) -> Self {
         // What is written before the handshake is over waits in rustls. It is one request at the most:
         // an engine has nothing else to say before it has heard something.

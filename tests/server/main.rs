@@ -1,5 +1,6 @@
 //! The mio server over real sockets: every test runs a loop of its own and talks to it as a client.
 
+mod adopt;
 mod client;
 mod closing;
 mod deadlines;

@@ -1,5 +1,6 @@
 //! TLS on both sides over real sockets. Certificates are made anew for each test.
 
+mod adopt;
 mod dial;
 mod echo;
 mod openssl;

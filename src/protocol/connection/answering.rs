@@ -2,6 +2,7 @@ use std::mem;
 use std::sync::Arc;
 
 use crate::handshake::{HandshakeError, Request, Response};
+use crate::wire::{CloseCode, CloseFrame};
 
 use super::{Connection, Phase};
 use crate::protocol::error::SendError;
@@ -68,7 +69,9 @@ impl Connection {
         Ok(())
     }
 
-    /// Server: answers the request of [`Event::Request`] with this response in place of the 101.
+    /// Server: answers the request of [`Event::Request`] with this response in place of the 101. Where
+    /// somebody else has sent the 101 already ([`upgraded`](Self::upgraded)), a Close is sent: with 1008,
+    /// 1011 for a status from 500 up, or 1013 for 503.
     ///
     /// # Errors
     ///
@@ -97,8 +100,26 @@ impl Connection {
     }
 
     fn answer(&mut self, response: Response, verdict: Option<Outcome>) {
-        self.output.get_or_insert_default().push_with(|bytes| response.encode(bytes));
+        if matches!(&self.phase, Phase::Connecting(opening) if opening.is_upgraded()) {
+            self.close_upgraded(&response);
+        } else {
+            self.output.get_or_insert_default().push_with(|bytes| response.encode(bytes));
+        }
         self.finish(verdict.unwrap_or_else(|| Outcome::Rejected(Arc::new(response))));
+    }
+
+    /// Says by a Close what cannot be said by an HTTP answer any more.
+    fn close_upgraded(&mut self, response: &Response) {
+        let code = match response.status() {
+            503 => CloseCode::TRY_AGAIN_LATER,
+            500..=599 => CloseCode::INTERNAL_ERROR,
+            _ => CloseCode::POLICY_VIOLATION,
+        };
+        let reason = format!("{} {}", response.status(), response.reason_phrase());
+        let close = CloseFrame::new(code, &reason).or_else(|_| CloseFrame::new(code, ""));
+        self.enter(Phase::Open);
+        // A server needs no entropy, and a code from this list may be sent: it cannot fail.
+        let _ = self.queue_close(&close.unwrap_or_else(|_| CloseFrame::empty()));
     }
 
     /// The request that waits for an answer, or `None`.

@@ -8,6 +8,7 @@ use crate::protocol::opening::Opening;
 use crate::protocol::output::Output;
 use crate::protocol::receiver::Receiver;
 use crate::protocol::sender::Sender;
+use crate::protocol::upgraded::Upgraded;
 use crate::protocol::workspace::Workspace;
 
 /// Creation.
@@ -65,6 +66,14 @@ impl Connection {
         let mut connection = Self::new(Role::Client, phase, config);
         connection.output = Some(Box::new(output));
         Ok(connection)
+    }
+
+    /// The server's end of a connection that another HTTP server accepts with a 101 of its own. The
+    /// request comes as [`Event::Request`](crate::Event::Request) all the same, before anything is read:
+    /// [`accept`](Self::accept) then sends nothing, and what it says of subprotocol, header fields and
+    /// compression is void; [`reject`](Self::reject) sends a Close.
+    pub fn upgraded(upgraded: Upgraded, config: &Config) -> Self {
+        Self::new(Role::Server, Phase::Connecting(Box::new(Opening::upgraded(upgraded))), config)
     }
 
     /// The client's end of a connection that somebody else opened, without subprotocol or compression.
