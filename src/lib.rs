@@ -199,7 +199,7 @@ pub use client::{
 #[cfg(feature = "mio")]
 pub use event_loop::{
     AdoptedStream, Decision, Deferral, EventLoop, Handle, Handler, Peer, PeerId, Pending, Sent,
-    Server, Subscribed, TopicError, serve,
+    Server, SlowConsumer, Subscribed, TopicError, serve,
 };
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]

@@ -8,6 +8,7 @@ use crate::handshake::{ClientRequest, Request};
 use crate::protocol::{Config, Connection, Deadlines, Prepared, SendError, State, Turn, Workspace};
 use crate::pump::Transport;
 
+use super::backlogs::{Backlogs, Key, SlowConsumer};
 use super::handle::Handle;
 use super::peer::{Peer, Sent};
 use super::pending::Undecided;
@@ -26,6 +27,7 @@ pub(super) struct Core<S> {
     pub(super) handle: Handle,
     pub(super) timers: Timers,
     pub(super) topics: Topics,
+    pub(super) backlogs: Backlogs,
     pub(super) undecided: Undecided<S>,
     /// Lent to the connection whose turn it is.
     pub(super) workspace: Option<Box<Workspace>>,
@@ -79,6 +81,13 @@ pub(super) struct Slot<S> {
     pub(super) unsettled: bool,
     /// In the list of those with something left to read.
     pub(super) unfinished: bool,
+    pub(super) slow: SlowConsumer,
+    /// Messages to it are sent by way of the backlogs.
+    pub(super) governed: bool,
+    /// Messages are kept for it, each until a newer one replaces it.
+    pub(super) kept: bool,
+    /// It has lost messages of which the handler was not told.
+    pub(super) dropped: bool,
 }
 
 /// Bytes that were read and wait; there are some. Who takes one message at a time, pausing behind each, must not move
@@ -113,6 +122,10 @@ impl<S> Slot<S> {
             shut: false,
             unsettled: false,
             unfinished: false,
+            slow: SlowConsumer::default(),
+            governed: false,
+            kept: false,
+            dropped: false,
         }
     }
 
@@ -145,18 +158,6 @@ impl<S> Slot<S> {
             }
             Ok(()) => Sent::Accepted,
         }
-    }
-
-    /// Queues what others get too, with the workspace that all of them share.
-    pub(super) fn queue_shared(
-        &mut self,
-        prepared: &Prepared,
-        workspace: &mut Option<Box<Workspace>>,
-    ) -> Sent {
-        self.connection.swap_workspace(workspace);
-        let sent = self.queue(|connection| connection.send_prepared(prepared));
-        self.connection.swap_workspace(workspace);
-        sent
     }
 
     /// Puts the connection into the list of those to settle, unless it is there.
@@ -211,7 +212,7 @@ impl<S> Core<S> {
     }
 
     /// The workspace, taken from the connection whose turn it is if that has it.
-    fn take_workspace(&mut self) -> Option<Box<Workspace>> {
+    pub(super) fn take_workspace(&mut self) -> Option<Box<Workspace>> {
         let mut workspace = self.workspace.take();
         if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
             slot.connection.swap_workspace(&mut workspace);
@@ -241,6 +242,7 @@ impl<S> Core<S> {
         slot.session = Some(session);
         // An event for writing tells that the connection stands.
         (slot.blocked, slot.watching) = (true, true);
+        self.backlogs.adopt(&mut slot);
         let id = self.slots.insert(slot).ok_or(io::ErrorKind::QuotaExceeded)?;
         if let Some(slot) = self.slots.get_mut(id) {
             let interest = Interest::READABLE | Interest::WRITABLE;
@@ -257,7 +259,7 @@ impl<S> Core<S> {
         let mut workspace = self.take_workspace();
         for (id, slot) in self.slots.iter_mut() {
             if slot.connection.state() == State::Open && Some(id) != except {
-                slot.queue_shared(prepared, &mut workspace);
+                self.backlogs.send_shared(id, slot, Key::default(), prepared, &mut workspace);
                 slot.unsettle(id, &mut self.unsettled);
             }
         }

@@ -11,6 +11,7 @@ use mio::{Events, Poll, Token};
 use crate::handshake::ClientRequest;
 use crate::protocol::{Config, Prepared};
 
+use super::backlogs::Backlogs;
 use super::core::Core;
 use super::handle::{Commands, Handle, handle};
 use super::handler::Handler;
@@ -71,7 +72,7 @@ impl<H: Handler> fmt::Debug for EventLoop<H> {
 /// The outside.
 impl<H: Handler> EventLoop<H> {
     pub(super) fn new(server: Server, handler: H) -> io::Result<Self> {
-        let Server { listeners, config, max_connections, keep_requests, topics } = server;
+        let Server { listeners, config, max_connections, keep_requests, topics, backlogs } = server;
         config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
@@ -92,6 +93,7 @@ impl<H: Handler> EventLoop<H> {
                 handle,
                 timers: Timers::default(),
                 topics: Topics::new(topics),
+                backlogs: Backlogs::new(backlogs),
                 workspace: None,
                 current: None,
                 unsettled: Vec::new(),
@@ -163,6 +165,7 @@ impl<H: Handler> EventLoop<H> {
         self.accept();
         self.look_at_timers();
         self.settle_all();
+        self.evict();
         self.tell_of_topics();
         Ok(())
     }

@@ -44,8 +44,10 @@ struct Wakeup {
 #[derive(Debug)]
 pub(super) enum Command {
     Send(PeerId, Prepared),
+    SendLatest(PeerId, Box<str>, Prepared),
     Broadcast(Prepared, Option<PeerId>),
-    Publish(Box<str>, Prepared, Option<PeerId>),
+    /// The topic, and the key if only the latest counts.
+    Publish(Box<str>, Option<Box<str>>, Prepared, Option<PeerId>),
     Subscribe(PeerId, Box<str>),
     Unsubscribe(PeerId, Box<str>),
     Close(PeerId, CloseFrame),

@@ -63,6 +63,12 @@ pub trait Handler {
     /// a send was answered [`Sent::Backpressure`](crate::Sent::Backpressure).
     fn on_drain(&mut self, peer: &mut Peer<'_, Self::Session>) {}
 
+    /// So many messages to this connection were dropped since the last time, since too much waits for it
+    /// already: see [`SlowConsumer`](crate::SlowConsumer). Who sent them, this peer, others by
+    /// [`publish`](Peer::publish) or a [`Handle`](crate::Handle), does not matter. Called at the end of a
+    /// turn. A message that a newer one of the same [key](Peer::send_latest) has replaced does not count.
+    fn on_dropped(&mut self, peer: &mut Peer<'_, Self::Session>, messages: u64) {}
+
     /// A Ping came; it is answered already, unless [`Config::auto_pong`](crate::Config::auto_pong) says
     /// otherwise.
     fn on_ping(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Cow<'_, [u8]>) {}

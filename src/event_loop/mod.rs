@@ -18,11 +18,13 @@
 
 mod accepting;
 mod adopting;
+mod backlogs;
 mod core;
 #[allow(clippy::module_inception, reason = "the loop is what the module is about")]
 mod event_loop;
 mod handle;
 mod handler;
+mod latest;
 mod opening;
 mod orders;
 mod peer;
@@ -37,6 +39,7 @@ mod transport;
 mod turn;
 
 pub use adopting::AdoptedStream;
+pub use backlogs::SlowConsumer;
 pub use event_loop::EventLoop;
 pub use handle::Handle;
 pub use handler::{Decision, Handler};

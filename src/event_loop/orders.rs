@@ -27,8 +27,13 @@ impl<H: Handler> EventLoop<H> {
                     }
                 }
                 Command::Broadcast(prepared, except) => self.core.broadcast(&prepared, except),
-                Command::Publish(topic, prepared, except) => {
-                    self.core.publish(&topic, except, prepared);
+                Command::SendLatest(id, key, prepared) => {
+                    if let Some(mut peer) = self.core.peer(id) {
+                        peer.send_latest_prepared(&key, &prepared);
+                    }
+                }
+                Command::Publish(topic, key, prepared, except) => {
+                    self.core.publish(&topic, key.as_deref(), except, prepared);
                 }
                 Command::Subscribe(id, topic) => {
                     let _ = self.core.subscribe(id, &topic);
@@ -54,6 +59,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     fn close(&mut self, id: PeerId, close: &CloseFrame) {
+        self.core.release_all(id);
         if let Some(slot) = self.core.slots.get_mut(id) {
             // A connection that is closing already needs no second Close.
             let _ = slot.connection.close(close.code(), close.reason());

@@ -9,6 +9,7 @@ use crate::protocol::{
 };
 use crate::wire::CloseCode;
 
+use super::backlogs::{Key, Outgoing};
 use super::core::{Core, Slot};
 use super::handle::Handle;
 use super::slots::PeerId;
@@ -23,6 +24,9 @@ pub enum Sent {
     /// The same, but the output has reached its high water mark: wait for
     /// [`on_drain`](crate::Handler::on_drain) before sending much more.
     Backpressure,
+    /// It goes out when the output has come down to its low water mark, unless a newer one with its key
+    /// replaces it; see [`Peer::send_latest`].
+    Kept,
     /// It was not sent, and this is why.
     Dropped(SendError),
 }
@@ -74,18 +78,25 @@ impl<S> Peer<'_, S> {
     /// Queues a message.
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
-        let message = message.into();
-        self.queue(|connection| connection.send(message))
+        self.send_with(message, Compress::Threshold)
     }
 
     /// Queues a message, and says whether to compress it.
+    #[inline]
     pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
         let message = message.into();
+        if self.slot().governed {
+            let message = Outgoing::Own(message, compress);
+            return self.core.send_governed(self.id, Key::default(), message);
+        }
         self.queue(|connection| connection.send_with(message, compress))
     }
 
     /// Queues a message that was encoded beforehand.
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Sent {
+        if self.slot().governed {
+            return self.core.send_governed(self.id, Key::default(), Outgoing::Shared(prepared));
+        }
         self.queue(|connection| connection.send_prepared(prepared))
     }
 
@@ -113,6 +124,7 @@ impl<S> Peer<'_, S> {
     /// bytes) may not be sent.
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
+        self.core.release_all(self.id);
         self.change(|slot| slot.connection.close(code, reason))
     }
 
@@ -122,6 +134,7 @@ impl<S> Peer<'_, S> {
     ///
     /// [`SendError`] if the connection is closing already.
     pub fn close_without_code(&mut self) -> Result<(), SendError> {
+        self.core.release_all(self.id);
         self.change(|slot| slot.connection.close_without_code())
     }
 
@@ -213,7 +226,18 @@ impl<S> Peer<'_, S> {
 
     #[inline]
     fn queue(&mut self, write: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Sent {
-        self.change(|slot| slot.queue(write))
+        let sent = self.change(|slot| slot.queue(write));
+        if matches!(sent, Sent::Dropped(SendError::Full)) {
+            self.note_dropped();
+        }
+        sent
+    }
+
+    #[cold]
+    fn note_dropped(&mut self) {
+        if let Some(slot) = self.core.slots.get_mut(self.id) {
+            self.core.backlogs.note_dropped(self.id, slot);
+        }
     }
 
     /// Changes the connection, and sees to it that what follows is done at the end of the turn.

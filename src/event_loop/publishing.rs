@@ -1,5 +1,6 @@
 use crate::protocol::{Prepared, State};
 
+use super::backlogs::Key;
 use super::core::Core;
 use super::event_loop::EventLoop;
 use super::handle::{Command, Handle};
@@ -21,9 +22,11 @@ impl<S> Core<S> {
     pub(super) fn publish(
         &mut self,
         topic: &str,
+        key: Option<&str>,
         except: Option<PeerId>,
         message: impl Into<Prepared>,
     ) -> usize {
+        let key = Key { topic: Some(topic), name: key };
         let subscribers = self.topics.subscribers(topic);
         if subscribers.iter().all(|&id| Some(id) == except) {
             return 0;
@@ -39,7 +42,7 @@ impl<S> Core<S> {
                 && let Some(slot) = self.slots.get_mut(id)
                 && slot.connection.state() == State::Open
             {
-                let sent = slot.queue_shared(&prepared, &mut workspace);
+                let sent = self.backlogs.send_shared(id, slot, key, &prepared, &mut workspace);
                 count += usize::from(!sent.is_dropped());
                 slot.unsettle(id, &mut self.unsettled);
             }
@@ -114,12 +117,12 @@ impl<S> Peer<'_, S> {
     /// Each of them gets it behind what it was sent before, and before what it is sent later. What is
     /// dropped for one, as `send` would answer [`Sent::Dropped`](crate::Sent::Dropped), is not counted.
     pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
-        self.core.publish(topic, Some(self.id), message)
+        self.core.publish(topic, None, Some(self.id), message)
     }
 
     /// The same, and to this connection too if it is a subscriber.
     pub fn publish_all(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
-        self.core.publish(topic, None, message)
+        self.core.publish(topic, None, None, message)
     }
 
     /// How many connections have subscribed to a topic, those included that are closing.
@@ -137,7 +140,7 @@ impl<S> Peer<'_, S> {
 impl<H: Handler> EventLoop<H> {
     /// Sends a message to all subscribers of a topic, in the next turn; to how many.
     pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
-        self.core.publish(topic, None, message)
+        self.core.publish(topic, None, None, message)
     }
 
     /// How many connections have subscribed to a topic, those included that are closing.
@@ -163,12 +166,12 @@ impl<H: Handler> EventLoop<H> {
 impl Handle {
     /// Sends a message to all subscribers of a topic. It is encoded in this thread.
     pub fn publish(&self, topic: &str, message: impl Into<Prepared>) {
-        self.order(Command::Publish(topic.into(), message.into(), None));
+        self.order(Command::Publish(topic.into(), None, message.into(), None));
     }
 
     /// Sends a message to all subscribers of a topic but one.
     pub fn publish_except(&self, id: PeerId, topic: &str, message: impl Into<Prepared>) {
-        self.order(Command::Publish(topic.into(), message.into(), Some(id)));
+        self.order(Command::Publish(topic.into(), None, message.into(), Some(id)));
     }
 
     /// Has a connection get what is published to a topic from now on: also what this handle publishes

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::protocol::{Config, Message};
 
+use super::backlogs::{BacklogLimits, SlowConsumer};
 use super::event_loop::EventLoop;
 use super::handler::{Handler, OnMessage};
 use super::peer::Peer;
@@ -35,6 +36,7 @@ pub struct Server {
     pub(super) max_connections: usize,
     pub(super) keep_requests: bool,
     pub(super) topics: TopicLimits,
+    pub(super) backlogs: BacklogLimits,
 }
 
 impl Server {
@@ -104,6 +106,7 @@ impl Server {
             max_connections: usize::MAX,
             keep_requests: false,
             topics: TopicLimits::default(),
+            backlogs: BacklogLimits::default(),
         }
     }
 
@@ -161,6 +164,33 @@ impl Server {
     /// memory.
     pub fn max_topic_length(mut self, bytes: usize) -> Self {
         self.topics.length = bytes;
+        self
+    }
+
+    /// What is done about connections whose peers do not take what is sent to them, by default
+    /// [`SlowConsumer::DropNew`]; [`Peer::set_slow_consumer`] says it for one of them.
+    pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
+        self.backlogs.policy = policy;
+        self
+    }
+
+    /// How many unsent bytes may wait for all connections of a loop together, by default any number;
+    /// a message that is shared counts for each connection that it waits for.
+    ///
+    /// Above it, a message is refused to a connection that has more than its share, which is this number
+    /// divided by the number of connections for which anything waits; [`SlowConsumer`] says how. So who
+    /// reads is not made to suffer for who does not. Where what waits still comes to more at the end of a
+    /// turn, the connections for which most waits are dropped, without a Close (none would get through),
+    /// until it does not.
+    pub fn max_buffered_total(mut self, bytes: usize) -> Self {
+        self.backlogs.total = bytes;
+        self
+    }
+
+    /// The most messages that [`Peer::send_latest`] keeps for one connection, which is the number of
+    /// keys, default 1,024; those of further keys are dropped.
+    pub fn max_latest_keys(mut self, keys: usize) -> Self {
+        self.backlogs.keys = keys;
         self
     }
 

@@ -28,6 +28,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// Writes what there is, and draws the consequences of all that happened in the turn.
     pub(super) fn settle(&mut self, id: PeerId) {
+        self.tell_of_dropped(id);
         let mut drained = false;
         loop {
             self.write(id);
@@ -36,6 +37,12 @@ impl<H: Handler> EventLoop<H> {
             if slot.doomed || slot.connection.state() == State::Closed {
                 let outcome = slot.connection.terminate();
                 return self.remove(id, &outcome);
+            }
+            if slot.kept
+                && slot.connection.is_drained()
+                && self.core.backlogs.release(id, slot, |connection| !connection.is_congested())
+            {
+                continue;
             }
             if slot.ended && slot.connection.buffered_amount() == 0 {
                 let outcome = slot.connection.receive_eof();
@@ -55,6 +62,11 @@ impl<H: Handler> EventLoop<H> {
             }
             drained = true;
             self.handler.on_drain(&mut Peer::new(&mut self.core, id));
+        }
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        self.core.backlogs.count(id, slot);
+        if slot.dropped {
+            self.core.settle_later(id);
         }
         let Some(slot) = self.core.slots.get_mut(id) else { return };
         if !slot.shut && slot.connection.wants_shutdown() {
@@ -163,6 +175,7 @@ impl<H: Handler> EventLoop<H> {
             self.handler.on_close(&mut Peer::new(&mut self.core, id), outcome);
         }
         self.core.topics.leave(id);
+        self.core.backlogs.forget(id);
         self.core.undecided.remove(id);
         self.core.slots.remove(id);
     }

@@ -162,6 +162,18 @@ impl Connection {
         self.buffered_amount() <= settings.output_low_water.min(settings.output_high_water)
     }
 
+    /// Whether so much waits in the output that messages are refused.
+    #[inline]
+    pub(crate) fn is_full(&self) -> bool {
+        self.buffered_amount() > self.max_buffered_amount()
+    }
+
+    /// [`Config::max_buffered_amount`].
+    #[inline]
+    pub(crate) fn max_buffered_amount(&self) -> usize {
+        self.settings().max_buffered_amount
+    }
+
     /// Whether a message or a frame has begun and not ended.
     pub fn is_inside_message(&self) -> bool {
         self.receiver.is_inside_message()

@@ -21,6 +21,8 @@ pub(crate) enum Call {
     /// Kind, payload, whether it is the first and whether it is the last of its message.
     Fragment(PeerId, MessageKind, Vec<u8>, bool, bool),
     Drain(PeerId),
+    /// How many messages were dropped.
+    Dropped(PeerId, u64),
     Ping(PeerId, Vec<u8>),
     Pong(PeerId, Vec<u8>),
     Close(PeerId, Outcome),
@@ -33,6 +35,7 @@ impl Call {
             | Self::Message(id, _)
             | Self::Fragment(id, ..)
             | Self::Drain(id)
+            | Self::Dropped(id, _)
             | Self::Ping(id, _)
             | Self::Pong(id, _)
             | Self::Close(id, _) => id,
@@ -131,6 +134,10 @@ impl Handler for Spy {
         self.call(peer, Call::Drain(peer.id()));
     }
 
+    fn on_dropped(&mut self, peer: &mut Peer<'_, u64>, messages: u64) {
+        self.call(peer, Call::Dropped(peer.id(), messages));
+    }
+
     fn on_ping(&mut self, peer: &mut Peer<'_, u64>, payload: std::borrow::Cow<'_, [u8]>) {
         self.call(peer, Call::Ping(peer.id(), payload.into_owned()));
     }
@@ -161,7 +168,9 @@ impl Log {
 
     /// The next call, if there has been one.
     pub(crate) fn try_next(&mut self) -> Option<Call> {
-        self.calls.try_recv().ok()
+        let call = self.calls.try_recv().ok()?;
+        self.seen.push(call.clone());
+        Some(call)
     }
 
     pub(crate) fn next_open(&mut self) -> PeerId {

@@ -13,4 +13,5 @@ mod flow;
 mod handles;
 mod house;
 mod opening;
+mod slow;
 mod topics;

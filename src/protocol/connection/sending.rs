@@ -113,7 +113,7 @@ impl Connection {
     /// Where messages go, unless too much waits there already.
     #[inline]
     fn message_sink(&mut self) -> Result<(&mut Sender, Sink<'_>), SendError> {
-        if self.buffered_amount() > self.settings().max_buffered_amount {
+        if self.is_full() && matches!(self.phase, Phase::Open) {
             return Err(SendError::Full);
         }
         self.sink()
