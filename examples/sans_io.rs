@@ -42,7 +42,8 @@ fn echo(mut stream: TcpStream) -> io::Result<Outcome> {
         if connection.wants_shutdown() && stream.shutdown(Shutdown::Write).is_err() {
             break; // otherwise read on: to close with bytes unread would destroy our Close
         }
-        deadlines.observe(&connection, start.elapsed(), Turn { received: count > 0, sent: true });
+        let turn = Turn { received: count > 0, sent: true, ..Turn::default() };
+        deadlines.observe(&connection, start.elapsed(), turn);
         count = 0;
         if let Some(due) = deadlines.due(&connection, start.elapsed()) {
             connection.expire(due);

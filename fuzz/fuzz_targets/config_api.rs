@@ -301,7 +301,7 @@ impl World {
                 drop(connection.expire(dues[usize::from(due) % dues.len()]));
             }
             Call::Observe(now, received, sent) => {
-                self.deadlines.observe(connection, now, Turn { received, sent });
+                self.deadlines.observe(connection, now, Turn { received, sent, ..Turn::default() });
             }
             Call::Due(now) => {
                 let next = self.deadlines.next(connection);

@@ -58,9 +58,8 @@ impl<H: Handler> EventLoop<H> {
             socket.refuse(&refusal, &mut self.buffer);
             return None;
         }
-        let mut slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
-        self.core.backlogs.adopt(&mut slot);
-        let id = self.core.slots.insert(slot)?;
+        let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
+        let id = self.core.insert(slot)?;
         let slot = self.core.slots.get_mut(id)?;
         let source = slot.socket.source();
         if self.core.registry.register(source, token(id), Interest::READABLE).is_err() {

@@ -227,6 +227,16 @@ impl<S> Core<S> {
         self.workspace = workspace;
     }
 
+    /// Puts a connection in; `None` if there is no id left to give.
+    pub(super) fn insert(&mut self, mut slot: Slot<S>) -> Option<PeerId> {
+        self.backlogs.adopt(&mut slot);
+        let id = self.slots.insert(slot)?;
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.deadlines = slot.deadlines.clone().seed(id.as_u64());
+        }
+        Some(id)
+    }
+
     /// Begins to open a connection over a socket that begins to connect.
     pub(super) fn dial(
         &mut self,
@@ -242,8 +252,7 @@ impl<S> Core<S> {
         slot.session = Some(session);
         // An event for writing tells that the connection stands.
         (slot.blocked, slot.watching) = (true, true);
-        self.backlogs.adopt(&mut slot);
-        let id = self.slots.insert(slot).ok_or(io::ErrorKind::QuotaExceeded)?;
+        let id = self.insert(slot).ok_or(io::ErrorKind::QuotaExceeded)?;
         if let Some(slot) = self.slots.get_mut(id) {
             let interest = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.registry.register(slot.socket.source(), token(id), interest) {

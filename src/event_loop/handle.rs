@@ -52,6 +52,7 @@ pub(super) enum Command {
     Unsubscribe(PeerId, Box<str>),
     Close(PeerId, CloseFrame),
     Terminate(PeerId),
+    Pause(PeerId, bool),
     Shutdown(CloseFrame, Duration),
     /// Decisions wait in the channel of their own, which has the type of the sessions.
     Decided,
@@ -113,6 +114,17 @@ impl Handle {
     ) -> Result<(), CloseFrameError> {
         self.order(Command::Close(id, CloseFrame::new(code.into(), reason)?));
         Ok(())
+    }
+
+    /// Stops reading from one connection until [`resume`](Self::resume); see
+    /// [`Peer::pause`](crate::Peer::pause).
+    pub fn pause(&self, id: PeerId) {
+        self.order(Command::Pause(id, true));
+    }
+
+    /// Reads from one connection again.
+    pub fn resume(&self, id: PeerId) {
+        self.order(Command::Pause(id, false));
     }
 
     /// Drops one connection without a Close.

@@ -48,6 +48,12 @@ impl<H: Handler> EventLoop<H> {
                         self.core.settle_later(id);
                     }
                 }
+                Command::Pause(id, paused) => {
+                    if let Some(slot) = self.core.slots.get_mut(id) {
+                        slot.paused = paused;
+                        self.core.settle_later(id);
+                    }
+                }
                 Command::Shutdown(close, deadline) => self.begin_shutdown(close, deadline),
                 Command::Decided => self.take_decisions(),
                 Command::Adopt(adoption) => {

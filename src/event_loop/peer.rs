@@ -2,6 +2,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::handshake::{ClientRequest, Request};
 use crate::protocol::{
@@ -149,8 +150,9 @@ impl<S> Peer<'_, S> {
     }
 
     /// Stops reading from this connection: messages wait in the network until [`resume`](Self::resume).
+    /// Until then nothing is asked of the peer by a deadline, but that it takes what is sent.
     pub fn pause(&mut self) {
-        self.slot_mut().paused = true;
+        self.change(|slot| slot.paused = true);
     }
 
     /// Reads from this connection again.
@@ -161,6 +163,13 @@ impl<S> Peer<'_, S> {
     /// Whether reading is [paused](Self::pause).
     pub fn is_paused(&self) -> bool {
         self.slot().paused
+    }
+
+    /// How long the last automatic Ping that was answered took to come back, the turns of both loops
+    /// included; `None` before the first one. [`Config::ping_interval`] says when they are sent, which
+    /// is only in silence.
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        self.slot().deadlines.round_trip_time()
     }
 
     /// Open, closing or closed.

@@ -80,7 +80,7 @@ impl<H: Handler> EventLoop<H> {
             slot.blocked |= !slot.socket.is_flushed();
             slot.watch_writing(&self.core.registry, id);
         }
-        let turn = mem::take(&mut slot.turn);
+        let turn = Turn { paused: slot.is_stopped(), ..mem::take(&mut slot.turn) };
         slot.deadlines.observe(&slot.connection, self.core.now, turn);
         let more = (slot.readable || slot.unread.is_some()) && !slot.is_stopped();
         if more {
@@ -119,11 +119,6 @@ impl<H: Handler> EventLoop<H> {
                 continue;
             }
             slot.timer = None;
-            if slot.is_stopped() {
-                // It is not the peer's silence if nobody listens.
-                let turn = Turn { received: true, ..Turn::default() };
-                slot.deadlines.observe(&slot.connection, self.core.now, turn);
-            }
             let mut expired = false;
             while let Some(due) = slot.deadlines.due(&slot.connection, self.core.now) {
                 slot.connection.expire(due);

@@ -199,12 +199,15 @@ impl Config {
     }
 
     /// How long an open connection may wait for its first message, by default for ever; it then fails
-    /// with 1008.
+    /// with 1008. Time in which the application has [paused](crate::Peer::pause) the connection does not
+    /// count.
     pub fn first_message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.first_message = timeout.into())
     }
 
-    /// After how long without a byte from the peer a Ping is sent, default 20 s.
+    /// After how long without a byte from the peer a Ping is sent, default 20 s. In the event loop each
+    /// connection takes up to a quarter less; see [`jitter`](Self::jitter). The answers tell the
+    /// [round-trip time](crate::Deadlines::round_trip_time).
     pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.ping = interval.into())
     }
@@ -215,9 +218,49 @@ impl Config {
     }
 
     /// How long a message may take from its first byte to its last, by default for ever; the connection
-    /// then fails with 1008.
+    /// then fails with 1008. This is the guard against those who send a message byte by byte: their
+    /// bytes keep every other deadline from passing. Time in which the application has
+    /// [paused](crate::Peer::pause) the connection does not count.
     pub fn message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.message = timeout.into())
+    }
+
+    /// For how long no part of a message may come, by default for ever; the connection is then closed
+    /// with 1001 and the reason `idle timeout`. Only messages count, and only those of the peer: a peer
+    /// that answers Pings is alive and may be idle all the same. Time in which the application has
+    /// [paused](crate::Peer::pause) the connection does not count.
+    ///
+    /// ```
+    /// use framewire::{Config, Connection, Deadlines, Due};
+    /// use std::time::Duration;
+    ///
+    /// let config = Config::new().idle_timeout(Duration::from_secs(15));
+    /// let mut connection = Connection::adopted_server(&config);
+    /// let mut deadlines = Deadlines::new(Duration::ZERO);
+    /// deadlines.observe(&connection, Duration::ZERO, Default::default());
+    /// assert_eq!(deadlines.due(&connection, Duration::from_secs(15)), Some(Due::Idle));
+    /// connection.expire(Due::Idle);
+    /// assert_eq!(connection.output().flatten().copied().collect::<Vec<_>>(), b"\x88\x0e\x03\xe9idle timeout");
+    /// ```
+    pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.idle = timeout.into())
+    }
+
+    /// How long a connection may be open, whatever is said on it, by default for ever; it is then closed
+    /// with 1001 and the reason `maximum lifetime reached`. It makes clients come back now and then,
+    /// to another server or with a fresh token. In the event loop each connection takes up to a quarter
+    /// less, so that they do not all come back at once; see [`jitter`](Self::jitter).
+    pub fn max_lifetime(self, lifetime: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.lifetime = lifetime.into())
+    }
+
+    /// By how many per cent at the most [`ping_interval`](Self::ping_interval) and
+    /// [`max_lifetime`](Self::max_lifetime) are shortened, by a part of it that differs from connection
+    /// to connection; default 25, and 0 for not at all. It needs a seed for each connection: the event
+    /// loop gives one, the blocking client none, and a driver of yours by
+    /// [`Deadlines::seed`](crate::Deadlines::seed).
+    pub fn jitter(self, percent: u8) -> Self {
+        self.with(|settings| settings.timeouts.jitter = percent)
     }
 
     /// How long unsent output may wait without the peer taking a byte, default 30 s; the connection is
@@ -254,6 +297,9 @@ impl Config {
         }
         if settings.output_low_water > settings.output_high_water {
             return Err(InvalidConfig::LowWater);
+        }
+        if settings.timeouts.jitter > 100 {
+            return Err(InvalidConfig::Jitter(settings.timeouts.jitter));
         }
         if let Some(path) = settings.path.as_deref().filter(|path| !path.starts_with('/')) {
             return Err(InvalidConfig::Path(path.into()));
@@ -302,6 +348,8 @@ pub enum InvalidConfig {
     Fragments,
     /// A low water mark above the high one.
     LowWater,
+    /// A jitter of more than all there is.
+    Jitter(u8),
     /// A path that does not begin with `/`.
     Path(String),
     /// A subprotocol that is not a token or stands twice (RFC 6455 section 4.1).
@@ -318,6 +366,7 @@ impl fmt::Display for InvalidConfig {
             }
             Self::Fragments => f.write_str("max_fragments: 0 allows no message"),
             Self::LowWater => f.write_str("output_low_water is above output_high_water"),
+            Self::Jitter(percent) => write!(f, "jitter: {percent} per cent are more than all"),
             Self::Path(path) => write!(f, "path: {path:?} does not begin with '/'"),
             Self::Subprotocol(name) => {
                 write!(f, "subprotocols: {name:?} is not a token or stands twice")
@@ -341,6 +390,7 @@ mod tests {
             (Config::new().max_request_line(0), InvalidConfig::RequestLine(0)),
             (Config::new().max_fragments(0), InvalidConfig::Fragments),
             (Config::new().output_low_water(usize::MAX), InvalidConfig::LowWater),
+            (Config::new().jitter(101), InvalidConfig::Jitter(101)),
             (Config::new().path("chat"), InvalidConfig::Path("chat".into())),
             (Config::new().subprotocols(["a", "a"]), InvalidConfig::Subprotocol("a".into())),
             (Config::new().subprotocols(["a b"]), InvalidConfig::Subprotocol("a b".into())),

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::handshake::HandshakeError;
-use crate::wire::{CloseFrame, validate_utf8};
+use crate::wire::{CloseCode, CloseFrame, validate_utf8};
 
 use super::compression::Compression;
 use super::config::{Config, Settings};
@@ -62,6 +62,10 @@ use super::workspace::Workspace;
 #[derive(Debug)]
 pub struct Connection {
     role: Role,
+    /// The Pong of the latest automatic Ping has come.
+    ping_answered: bool,
+    /// How many Pings were sent by themselves: the latest one's number is its payload.
+    pings: u32,
     phase: Phase,
     config: Config,
     receiver: Receiver,
@@ -188,6 +192,12 @@ impl Connection {
     /// [`receive`](Self::receive) takes nothing.
     pub fn awaits_decision(&self) -> bool {
         matches!(&self.phase, Phase::Connecting(opening) if opening.awaits_decision())
+    }
+
+    /// Whether the Pong of the latest automatic Ping has come.
+    #[inline]
+    pub(crate) fn is_ping_answered(&self) -> bool {
+        self.ping_answered
     }
 
     pub(crate) fn timeouts(&self) -> &Timeouts {
@@ -351,7 +361,10 @@ impl Connection {
                 }
                 Event::Ping(payload)
             }
-            Received::Pong(payload) => Event::Pong(payload),
+            Received::Pong(payload) => {
+                self.ping_answered |= self.pings > 0 && *payload == self.pings.to_be_bytes();
+                Event::Pong(payload)
+            }
             Received::Close(close) => {
                 self.receive_close(close.clone());
                 Event::Close(close)
@@ -420,7 +433,8 @@ impl Connection {
 
 /// Time.
 impl Connection {
-    /// Does what a passed deadline demands: a Ping, a Close with 1008, an answer of 503, or the end of the connection.
+    /// Does what a passed deadline demands: a Ping, a Close with 1001 or 1008, an answer of 503, or the
+    /// end of the connection.
     ///
     /// An event comes back where the connection failed. If the [`state`](Self::state) is then
     /// [`State::Closed`], drop the transport.
@@ -428,10 +442,13 @@ impl Connection {
         match (due, self.state()) {
             (_, State::Closed) => None,
             (Due::Ping, _) => {
+                (self.pings, self.ping_answered) = (self.pings.wrapping_add(1).max(1), false);
                 // Not open any more means that another deadline watches the connection.
-                let _ = self.ping(&[]);
+                let _ = self.ping(&self.pings.to_be_bytes());
                 None
             }
+            (Due::Idle, State::Open) => self.go_away("idle timeout"),
+            (Due::Lifetime, State::Open) => self.go_away("maximum lifetime reached"),
             (Due::FirstMessage | Due::Message, State::Open) => {
                 Some(self.fail(ProtocolError::Deadline(due)))
             }
@@ -453,5 +470,13 @@ impl Connection {
                 None
             }
         }
+    }
+
+    fn go_away(&mut self, reason: &str) -> Option<Event<'static>> {
+        if self.close(CloseCode::GOING_AWAY, reason).is_err() {
+            // There is no entropy for a Close.
+            self.terminate();
+        }
+        None
     }
 }

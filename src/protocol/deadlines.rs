@@ -1,5 +1,5 @@
 use std::fmt;
-use std::num::NonZeroU64;
+use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
 use super::connection::Connection;
@@ -16,6 +16,10 @@ pub(crate) struct Timeouts {
     pub(crate) message: Option<Duration>,
     pub(crate) write: Option<Duration>,
     pub(crate) close: Option<Duration>,
+    pub(crate) idle: Option<Duration>,
+    pub(crate) lifetime: Option<Duration>,
+    /// By how much of itself, in per cent, a deadline that may be spread is shortened at the most.
+    pub(crate) jitter: u8,
 }
 
 impl Default for Timeouts {
@@ -29,6 +33,9 @@ impl Default for Timeouts {
             message: None,
             write: Some(Duration::from_secs(30)),
             close: Some(Duration::from_secs(5)),
+            idle: None,
+            lifetime: None,
+            jitter: 25,
         }
     }
 }
@@ -54,52 +61,82 @@ impl Default for Timeouts {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Deadlines {
-    state: State,
     /// When the state was entered.
     entered: Moment,
     /// When the last byte was received.
     received: Moment,
-    /// When the Ping was sent that nothing has followed yet.
-    pinged: Option<Moment>,
-    /// When the first byte of the unfinished message came; or the request that awaits a decision.
-    begun: Option<Moment>,
+    /// Since when an answer is awaited: the application's to the request, while connecting; then the Pong
+    /// of the latest automatic Ping.
+    asked: Option<Moment>,
     /// Since when output waits without progress.
     waiting: Option<Moment>,
-    /// How many whole messages had come then.
-    messages: u64,
+    /// There from the opening on, where a deadline needs it: who sets none has no use for the room.
+    messages: Option<Box<Messages>>,
+    /// The last measured round trip, in microseconds.
+    round_trip: Option<NonZeroU32>,
+    state: State,
+    jitter: u8,
+    /// Nothing has come since the automatic Ping.
+    silent: bool,
+    /// The driver does not read.
+    paused: bool,
 }
 
-/// Milliseconds since the caller's fixed point, and one: never zero, so that an optional one is as small
+/// What is known of the messages that come. Pauses do not count: all is as much later as they were long.
+#[derive(Clone, Debug)]
+struct Messages {
+    /// When the connection opened.
+    opened: Moment,
+    /// When a part of a message came last; at first, when the connection opened.
+    last: Moment,
+    /// When the first byte of the unfinished message came.
+    begun: Option<Moment>,
+    /// How many whole messages had come at the last look.
+    count: u64,
+    /// Since when the driver does not read.
+    paused: Option<Moment>,
+}
+
+/// Microseconds since the caller's fixed point, and one: never zero, so that an optional one is as small
 /// as a certain one. Every connection holds several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Moment(NonZeroU64);
 
 impl Moment {
     fn of(now: Duration) -> Self {
-        Self(NonZeroU64::MIN.saturating_add(milliseconds(now)))
+        Self(NonZeroU64::MIN.saturating_add(microseconds(now)))
     }
 
-    fn after(self, timeout: Duration) -> Self {
-        Self(self.0.saturating_add(milliseconds(timeout)))
+    fn after(self, microseconds: u64) -> Self {
+        Self(self.0.saturating_add(microseconds))
+    }
+
+    /// How many microseconds later this is; 0 if it is earlier.
+    fn since(self, earlier: Self) -> u64 {
+        self.0.get().saturating_sub(earlier.0.get())
     }
 
     fn since_start(self) -> Duration {
-        Duration::from_millis(self.0.get() - 1)
+        Duration::from_micros(self.0.get() - 1)
     }
 }
 
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+fn microseconds(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(duration.subsec_micros().into())
 }
 
 /// What happened in a turn at a connection, for [`Deadlines::observe`].
-#[allow(clippy::exhaustive_structs, reason = "a transport can do exactly these two")]
+#[allow(clippy::exhaustive_structs, reason = "a driver can tell exactly these")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Turn {
     /// Bytes came from the peer.
     pub received: bool,
     /// The peer took bytes.
     pub sent: bool,
+    /// Nothing is read from the peer for now, by the driver's or the application's choice: until a turn
+    /// says otherwise, no deadline runs that asks something of what the peer sends.
+    pub paused: bool,
 }
 
 /// A deadline that has passed.
@@ -116,6 +153,10 @@ pub enum Due {
     Ping,
     /// Nothing has followed the Ping.
     Pong,
+    /// No message has come for too long.
+    Idle,
+    /// The connection has lived for as long as it may.
+    Lifetime,
     /// A message takes too long from its first byte to its last.
     Message,
     /// The peer does not take the output.
@@ -132,6 +173,8 @@ impl fmt::Display for Due {
             Self::FirstMessage => "first message",
             Self::Ping => "ping",
             Self::Pong => "pong",
+            Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
             Self::Message => "message",
             Self::Write => "write",
             Self::Close => "closing handshake",
@@ -144,14 +187,48 @@ impl Deadlines {
     pub fn new(now: Duration) -> Self {
         let now = Moment::of(now);
         Self {
-            state: State::Connecting,
             entered: now,
             received: now,
-            pinged: None,
-            begun: None,
+            asked: None,
             waiting: None,
-            messages: 0,
+            messages: None,
+            round_trip: None,
+            state: State::Connecting,
+            jitter: 0,
+            silent: false,
+            paused: false,
         }
+    }
+
+    /// Shortens the Ping interval and the maximum lifetime by a part that differs with the seed, such as
+    /// the connection's number: at the most by [`Config::jitter`](crate::Config::jitter). Connections
+    /// that were opened together are then neither pinged nor closed together. Seeds that count up are
+    /// spread evenly; without one nothing is shortened.
+    ///
+    /// ```
+    /// use framewire::{Config, Connection, Deadlines};
+    /// use std::time::Duration;
+    ///
+    /// let config = Config::new().ping_interval(Duration::from_secs(20)).jitter(25);
+    /// let connection = Connection::adopted_server(&config);
+    /// for seed in 0..1000 {
+    ///     let mut deadlines = Deadlines::new(Duration::ZERO).seed(seed);
+    ///     deadlines.observe(&connection, Duration::ZERO, Default::default());
+    ///     let ping = deadlines.next(&connection).unwrap();
+    ///     assert!(ping > Duration::from_secs(15) && ping <= Duration::from_secs(20));
+    /// }
+    /// ```
+    pub fn seed(mut self, seed: u64) -> Self {
+        // Multiples of the golden ratio lie as far from each other as can be.
+        self.jitter = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+        self
+    }
+
+    /// How long the last automatic Ping that was answered took to come back, from being queued to its
+    /// Pong being received, to the precision of the caller's `now`; `None` before the first one.
+    #[inline]
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        self.round_trip.map(|micros| Duration::from_micros(micros.get().into()))
     }
 
     /// Takes note of a turn at the connection: what the transport did, and the state it left.
@@ -160,25 +237,46 @@ impl Deadlines {
         let now = Moment::of(now);
         let state = connection.state();
         if state != self.state {
-            (self.state, self.entered, self.begun) = (state, now, None);
+            self.enter(connection, now, state);
         }
-        if turn.received {
+        if turn.received || turn.paused != self.paused {
+            // It is not the peer's silence if nobody listens.
             self.received = now;
-            self.pinged = None;
+            self.silent = false;
         }
-        let messages = connection.messages_received();
-        let begun = connection.is_inside_message() || connection.awaits_decision();
-        self.begun = match (begun, self.begun) {
-            (true, Some(since)) if messages == self.messages => Some(since),
-            (true, _) => Some(now),
-            (false, _) => None,
-        };
-        self.messages = messages;
+        if self.asked.is_some() && connection.is_ping_answered() {
+            self.ping_answered(now);
+        }
+        if state == State::Connecting {
+            self.asked = connection.awaits_decision().then_some(self.asked.unwrap_or(now));
+        }
+        self.paused = turn.paused;
+        if let Some(messages) = &mut self.messages {
+            messages.observe(connection, now, turn);
+        }
         self.waiting = match (connection.buffered_amount() > 0, self.waiting) {
             (true, Some(since)) if !turn.sent => Some(since),
             (true, _) => Some(now),
             (false, _) => None,
         };
+    }
+
+    #[cold]
+    fn enter(&mut self, connection: &Connection, now: Moment, state: State) {
+        (self.state, self.entered, self.asked) = (state, now, None);
+        let Timeouts { first_message, message, idle, .. } = connection.timeouts();
+        let watched = [first_message, message, idle].into_iter().any(Option::is_some);
+        self.messages = (state == State::Open && watched).then(|| {
+            let count = connection.messages_received();
+            Box::new(Messages { opened: now, last: now, begun: None, count, paused: None })
+        });
+    }
+
+    #[cold]
+    fn ping_answered(&mut self, now: Moment) {
+        let Some(pinged) = self.asked.take() else { return };
+        let micros = u32::try_from(now.since(pinged)).unwrap_or(u32::MAX);
+        self.round_trip = NonZeroU32::new(micros.max(1));
     }
 
     /// When [`due`](Self::due) should be asked next, if nothing else happens; `None` for never.
@@ -195,40 +293,79 @@ impl Deadlines {
             return None;
         }
         if due == Due::Ping {
-            self.pinged = Some(now);
+            (self.asked, self.silent) = (Some(now), true);
         }
         Some(due)
     }
 
     fn earliest(&self, connection: &Connection) -> Option<(Moment, Due)> {
         let timeouts = connection.timeouts();
-        let after = |since: Option<Moment>, timeout: Option<Duration>, due| {
-            Some((since?.after(timeout?), due))
+        let mut earliest: Option<(Moment, Due)> = None;
+        let mut consider = |since: Option<Moment>, timeout: Option<Duration>, jitter, due| {
+            if let (Some(since), Some(timeout)) = (since, timeout) {
+                let moment = since.after(shortened(microseconds(timeout), timeouts.jitter, jitter));
+                if earliest.is_none_or(|(first, _)| moment < first) {
+                    earliest = Some((moment, due));
+                }
+            }
         };
         let entered = Some(self.entered);
-        let mut candidates = [const { None }; 4];
         match self.state {
-            State::Connecting => {
-                // Once the request is whole it is not the client who takes long.
-                candidates[0] = match connection.awaits_decision() {
-                    true => after(self.begun, timeouts.decision, Due::Decision),
-                    false => after(entered, timeouts.handshake, Due::Handshake),
-                };
+            // Once the request is whole it is not the client who takes long.
+            State::Connecting if connection.awaits_decision() => {
+                consider(self.asked, timeouts.decision, 0, Due::Decision);
             }
+            State::Connecting => consider(entered, timeouts.handshake, 0, Due::Handshake),
             State::Open => {
-                if self.messages == 0 {
-                    candidates[0] = after(entered, timeouts.first_message, Due::FirstMessage);
+                if !self.paused {
+                    if let Some(messages) = self.messages.as_deref() {
+                        if messages.count == 0 {
+                            let opened = Some(messages.opened);
+                            consider(opened, timeouts.first_message, 0, Due::FirstMessage);
+                        }
+                        consider(messages.begun, timeouts.message, 0, Due::Message);
+                        consider(Some(messages.last), timeouts.idle, 0, Due::Idle);
+                    }
+                    if self.silent {
+                        consider(self.asked, timeouts.pong, 0, Due::Pong);
+                    } else {
+                        consider(Some(self.received), timeouts.ping, self.jitter, Due::Ping);
+                    }
                 }
-                candidates[1] = match self.pinged {
-                    Some(_) => after(self.pinged, timeouts.pong, Due::Pong),
-                    None => after(Some(self.received), timeouts.ping, Due::Ping),
-                };
-                candidates[2] = after(self.begun, timeouts.message, Due::Message);
-                candidates[3] = after(self.waiting, timeouts.write, Due::Write);
+                consider(self.waiting, timeouts.write, 0, Due::Write);
+                consider(entered, timeouts.lifetime, self.jitter, Due::Lifetime);
             }
-            State::Closing => candidates[0] = after(entered, timeouts.close, Due::Close),
+            State::Closing => consider(entered, timeouts.close, 0, Due::Close),
             State::Closed => {}
         }
-        candidates.into_iter().flatten().min_by_key(|(moment, _)| *moment)
+        earliest
     }
+}
+
+impl Messages {
+    fn observe(&mut self, connection: &Connection, now: Moment, turn: Turn) {
+        if let Some(since) = self.paused {
+            let length = now.since(since);
+            self.opened = self.opened.after(length);
+            self.last = self.last.after(length);
+            self.begun = self.begun.map(|begun| begun.after(length));
+        }
+        self.paused = turn.paused.then_some(now);
+        let (count, inside) = (connection.messages_received(), connection.is_inside_message());
+        self.begun = match self.begun {
+            Some(since) if inside && count == self.count => Some(since),
+            _ => inside.then_some(now),
+        };
+        if count != self.count || (inside && turn.received) {
+            self.last = now;
+        }
+        self.count = count;
+    }
+}
+
+/// `micros` less `jitter` 256ths of `percent` per cent of it.
+fn shortened(micros: u64, percent: u8, jitter: u8) -> u64 {
+    // In 65536ths, and the two halves apart: nothing overflows.
+    let part = u64::from(percent.min(100)) * u64::from(jitter) * 64 / 25;
+    micros - (micros >> 16) * part - (((micros & 0xffff) * part) >> 16)
 }

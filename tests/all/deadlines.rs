@@ -10,9 +10,10 @@ use framewire::{
 use super::support::frames::*;
 use super::support::script::*;
 
-const RECEIVED: Turn = Turn { received: true, sent: false };
-const SENT: Turn = Turn { received: false, sent: true };
-const NOTHING: Turn = Turn { received: false, sent: false };
+const NOTHING: Turn = Turn { received: false, sent: false, paused: false };
+const RECEIVED: Turn = Turn { received: true, ..NOTHING };
+const SENT: Turn = Turn { sent: true, ..NOTHING };
+const PAUSED: Turn = Turn { paused: true, ..NOTHING };
 
 fn at(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -115,7 +116,7 @@ fn silence_is_asked_and_then_given_up() {
         assert_eq!(deadlines.next(&connection), Some(at(20)));
         assert_eq!(expire(&mut connection, &mut deadlines, at(19)), []);
         assert_eq!(expire(&mut connection, &mut deadlines, at(20)), [Due::Ping]);
-        assert_eq!(drain_frames(&mut connection), [ping("")]);
+        assert_eq!(drain_frames(&mut connection), [ping([0, 0, 0, 1])]);
         deadlines.observe(&connection, at(20), SENT);
         assert_eq!(deadlines.next(&connection), Some(at(40)));
         // Any byte is a sign of life.
@@ -280,13 +281,15 @@ fn odd_clocks_do_no_harm() {
             .ping_interval(timeout)
             .pong_timeout(timeout)
             .message_timeout(timeout)
+            .idle_timeout(timeout)
+            .max_lifetime(timeout)
             .write_timeout(timeout)
             .close_timeout(timeout);
         for now in moments {
             for later in moments {
                 for role in ROLES {
                     let mut connection = open(role, &config, None);
-                    let mut deadlines = Deadlines::new(now);
+                    let mut deadlines = Deadlines::new(now).seed(u64::MAX);
                     connection.send("unsent").unwrap();
                     feed(&mut connection, &text("begun").more().by(peer_of(role)));
                     deadlines.observe(&connection, now, RECEIVED);
@@ -321,4 +324,165 @@ fn deadlines_can_be_switched_off() {
         assert_eq!(deadlines.next(&connection), None);
         assert_eq!(deadlines.due(&connection, Duration::MAX), None);
     }
+}
+
+// attack: FL07
+#[test]
+fn a_message_must_come_now_and_then() {
+    for role in ROLES {
+        let config = Config::new().idle_timeout(at(60)).ping_interval(None);
+        let peer = peer_of(role);
+        let (mut connection, mut deadlines) = opened(role, &config, 0);
+        assert_eq!(deadlines.next(&connection), Some(at(60)));
+        // Control frames show that somebody is there, not that there is anything to say.
+        feed(&mut connection, &[ping("").by(peer), pong("").by(peer)].concat());
+        drain(&mut connection);
+        deadlines.observe(&connection, at(50), RECEIVED);
+        assert_eq!(deadlines.next(&connection), Some(at(60)));
+        // Nor does what is sent.
+        connection.send("a").unwrap();
+        drain(&mut connection);
+        deadlines.observe(&connection, at(55), SENT);
+        assert_eq!(deadlines.next(&connection), Some(at(60)));
+        // A message does, and every part of a long one.
+        feed(&mut connection, &text("b").by(peer));
+        deadlines.observe(&connection, at(59), RECEIVED);
+        assert_eq!(deadlines.next(&connection), Some(at(119)));
+        feed(&mut connection, &text("c").more().by(peer));
+        for second in [118, 170, 220] {
+            feed(&mut connection, &continuation("d").more().by(peer));
+            deadlines.observe(&connection, at(second), RECEIVED);
+            assert_eq!(deadlines.next(&connection), Some(at(second + 60)));
+        }
+        assert_eq!(expire(&mut connection, &mut deadlines, at(280)), [Due::Idle]);
+        assert_eq!(drain_frames(&mut connection), [close(1001, "idle timeout")]);
+        feed(&mut connection, &close(1001, "").by(peer));
+        assert!(connection.receive_eof().was_clean());
+    }
+}
+
+#[test]
+fn a_connection_lives_for_so_long_and_no_longer() {
+    for role in ROLES {
+        let config = Config::new().max_lifetime(at(3600)).ping_interval(None);
+        let (mut connection, mut deadlines) = opened(role, &config, 100);
+        for second in [1000, 2000, 3699] {
+            feed(&mut connection, &text("busy").by(peer_of(role)));
+            deadlines.observe(&connection, at(second), RECEIVED);
+            assert_eq!(deadlines.next(&connection), Some(at(3700)));
+        }
+        assert_eq!(expire(&mut connection, &mut deadlines, at(3700)), [Due::Lifetime]);
+        assert_eq!(drain_frames(&mut connection), [close(1001, "maximum lifetime reached")]);
+        // Who does not answer is dropped like at any other close.
+        assert_eq!(expire(&mut connection, &mut deadlines, at(3705)), [Due::Close]);
+    }
+}
+
+#[test]
+fn what_a_pause_holds_up_is_not_held_against_the_peer() {
+    for role in ROLES {
+        let config = Config::new()
+            .first_message_timeout(at(10))
+            .message_timeout(at(10))
+            .idle_timeout(at(30))
+            .max_lifetime(at(1000));
+        let peer = peer_of(role);
+        let (mut connection, mut deadlines) = opened(role, &config, 0);
+        deadlines.observe(&connection, at(4), PAUSED);
+        // The lifetime goes on, and nothing else: no Ping whose Pong nobody would read.
+        assert_eq!(deadlines.next(&connection), Some(at(1000)));
+        assert_eq!(expire(&mut connection, &mut deadlines, at(500)), []);
+        deadlines.observe(&connection, at(104), NOTHING);
+        assert_eq!(deadlines.next(&connection), Some(at(110)), "the first message has 6 s left");
+        feed(&mut connection, &text("begun").more().by(peer));
+        deadlines.observe(&connection, at(105), RECEIVED);
+        deadlines.observe(&connection, at(107), PAUSED);
+        deadlines.observe(&connection, at(150), PAUSED);
+        deadlines.observe(&connection, at(207), NOTHING);
+        feed(&mut connection, &continuation("ended").by(peer));
+        deadlines.observe(&connection, at(208), RECEIVED);
+        assert_eq!(deadlines.next(&connection), Some(at(228)), "the Ping");
+        feed(&mut connection, &text("begun").more().by(peer));
+        deadlines.observe(&connection, at(210), RECEIVED);
+        deadlines.observe(&connection, at(212), PAUSED);
+        deadlines.observe(&connection, at(312), NOTHING);
+        assert_eq!(deadlines.next(&connection), Some(at(320)), "8 s are left for the message");
+        assert_eq!(expire(&mut connection, &mut deadlines, at(320)), [Due::Message]);
+
+        // Output that nobody takes is another matter.
+        let (mut connection, mut deadlines) = opened(role, &config, 0);
+        connection.send("a").unwrap();
+        deadlines.observe(&connection, at(1), PAUSED);
+        assert_eq!(expire(&mut connection, &mut deadlines, at(31)), [Due::Write]);
+        // A Ping that was sent before the pause is not missed after it.
+        let (mut connection, mut deadlines) = opened(role, &Config::new(), 0);
+        assert_eq!(expire(&mut connection, &mut deadlines, at(20)), [Due::Ping]);
+        drain(&mut connection);
+        deadlines.observe(&connection, at(21), PAUSED);
+        deadlines.observe(&connection, at(321), NOTHING);
+        assert_eq!(deadlines.next(&connection), Some(at(341)));
+    }
+}
+
+#[test]
+fn a_round_trip_is_measured_by_the_pong_that_belongs_to_the_ping() {
+    for role in ROLES {
+        let peer = peer_of(role);
+        let (mut connection, mut deadlines) = opened(role, &Config::new(), 0);
+        assert_eq!(deadlines.round_trip_time(), None);
+        let millis = Duration::from_millis;
+        // A Pong before any Ping, even one with the number of the next, tells nothing.
+        feed(&mut connection, &[pong([0; 4]).by(peer), pong([0, 0, 0, 1]).by(peer)].concat());
+        deadlines.observe(&connection, at(0), RECEIVED);
+        for (number, trip) in [(1, millis(7)), (2, Duration::from_micros(13)), (3, millis(0))] {
+            let sent = at(100 * u64::from(number));
+            assert_eq!(expire(&mut connection, &mut deadlines, sent), [Due::Ping]);
+            let asked = drain_frames(&mut connection);
+            assert_eq!(asked, [ping(u32::to_be_bytes(number))]);
+            let before = deadlines.round_trip_time();
+            // The application's own, an answer to an older one, and a message.
+            let others =
+                [pong("mine").by(peer), pong([0; 4]).by(peer), text("a").by(peer)].concat();
+            feed(&mut connection, &others);
+            deadlines.observe(&connection, sent, RECEIVED);
+            assert_eq!(deadlines.round_trip_time(), before);
+            feed(&mut connection, &pong(&asked[0].payload).by(peer));
+            deadlines.observe(&connection, sent + trip, RECEIVED);
+            let measured = trip.max(Duration::from_micros(1));
+            assert_eq!(deadlines.round_trip_time(), Some(measured));
+            // The same again is no news.
+            feed(&mut connection, &pong(&asked[0].payload).by(peer));
+            deadlines.observe(&connection, sent + at(9), RECEIVED);
+            assert_eq!(deadlines.round_trip_time(), Some(measured));
+        }
+    }
+}
+
+#[test]
+fn connections_that_were_opened_together_are_not_pinged_together() {
+    let config = Config::new().max_lifetime(at(100)).jitter(50);
+    let mut pings = std::collections::HashMap::new();
+    for seed in 0..10_000 {
+        let connection = open(Role::Server, &config, None);
+        let mut deadlines = Deadlines::new(at(0)).seed(seed);
+        deadlines.observe(&connection, at(0), NOTHING);
+        let ping = deadlines.next(&connection).unwrap();
+        assert!(ping > at(10) && ping <= at(20), "{ping:?}");
+        *pings.entry(ping).or_insert(0) += 1;
+        // The lifetime is spread alike.
+        let mut deadlines = Deadlines::new(at(0)).seed(seed);
+        let config = config.clone().ping_interval(None);
+        let connection = open(Role::Server, &config, None);
+        deadlines.observe(&connection, at(0), NOTHING);
+        let end = deadlines.next(&connection).unwrap();
+        assert!(end > at(50) && end <= at(100), "{end:?}");
+    }
+    assert_eq!(pings.len(), 256);
+    assert!(pings.values().all(|&count| count < 50), "{pings:?}");
+    // Without a jitter all is as it was set.
+    let config = Config::new().jitter(0);
+    let connection = open(Role::Server, &config, None);
+    let mut deadlines = Deadlines::new(at(0)).seed(77);
+    deadlines.observe(&connection, at(0), NOTHING);
+    assert_eq!(deadlines.next(&connection), Some(at(20)));
 }

@@ -12,6 +12,7 @@ mod faults;
 mod flow;
 mod handles;
 mod house;
+mod liveness;
 mod opening;
 mod slow;
 mod topics;

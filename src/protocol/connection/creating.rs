@@ -91,6 +91,8 @@ impl Connection {
     fn new(role: Role, phase: Phase, config: &Config) -> Self {
         Self {
             role,
+            ping_answered: false,
+            pings: 0,
             phase,
             config: config.clone(),
             receiver: Receiver::default(),
