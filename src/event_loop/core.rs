@@ -12,6 +12,7 @@ use super::backlogs::{Backlogs, Key, SlowConsumer};
 use super::handle::Handle;
 use super::peer::{Peer, Sent};
 use super::pending::Undecided;
+use super::routes::{RouteId, Scope};
 use super::slots::{PeerId, Slots};
 use super::timers::{Tick, Timers};
 use super::topics::Topics;
@@ -55,6 +56,8 @@ pub(super) struct Slot<S> {
     pub(super) unread: Option<Box<Unread>>,
     /// What the transport did in this turn.
     pub(super) turn: Turn,
+    /// Of [`Routes`](super::Routes), if it is for one of them.
+    pub(super) route: Option<RouteId>,
     /// How many bytes were read and thrown away since the sending direction was ended.
     pub(super) drained: u32,
     pub(super) paused: bool,
@@ -109,6 +112,7 @@ impl<S> Slot<S> {
             timer: None,
             unread: None,
             turn: Turn::default(),
+            route: None,
             drained: 0,
             paused: false,
             backpressure: false,
@@ -244,12 +248,13 @@ impl<S> Core<S> {
         request: ClientRequest,
         config: &Config,
         session: S,
+        route: Option<RouteId>,
     ) -> io::Result<PeerId> {
         config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let connection =
             Connection::client_in(request, config, &mut self.dialling).map_err(io::Error::other)?;
         let mut slot = Slot::new(connection, socket, Deadlines::new(self.now));
-        slot.session = Some(session);
+        (slot.session, slot.route) = (Some(session), route);
         // An event for writing tells that the connection stands.
         (slot.blocked, slot.watching) = (true, true);
         let id = self.insert(slot).ok_or(io::ErrorKind::QuotaExceeded)?;
@@ -264,10 +269,14 @@ impl<S> Core<S> {
         Ok(id)
     }
 
-    pub(super) fn broadcast(&mut self, prepared: &Prepared, except: Option<PeerId>) {
+    /// Sends to all open connections within a scope, but perhaps to one.
+    pub(super) fn broadcast(&mut self, scope: Scope, prepared: &Prepared, except: Option<PeerId>) {
         let mut workspace = self.take_workspace();
         for (id, slot) in self.slots.iter_mut() {
-            if slot.connection.state() == State::Open && Some(id) != except {
+            if slot.connection.state() == State::Open
+                && Some(id) != except
+                && scope.holds(slot.route)
+            {
                 self.backlogs.send_shared(id, slot, Key::default(), prepared, &mut workspace);
                 slot.unsettle(id, &mut self.unsettled);
             }
@@ -282,8 +291,9 @@ impl<S> Core<S> {
         open.then(|| Peer::new(self, id))
     }
 
-    pub(super) fn open_peers(&self) -> impl Iterator<Item = PeerId> {
-        let open = |slot: &Slot<S>| slot.connection.state() == State::Open;
+    pub(super) fn open_peers(&self, scope: Scope) -> impl Iterator<Item = PeerId> {
+        let open =
+            move |slot: &Slot<S>| slot.connection.state() == State::Open && scope.holds(slot.route);
         self.slots.iter().filter(move |(_, slot)| open(slot)).map(|(id, _)| id)
     }
 }

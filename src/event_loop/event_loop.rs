@@ -17,6 +17,7 @@ use super::handle::{Commands, Handle, handle};
 use super::handler::Handler;
 use super::peer::Peer;
 use super::pending::Undecided;
+use super::routes::Scope;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
 use super::timers::Timers;
@@ -204,7 +205,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// The open connections.
     pub fn peers(&self) -> impl Iterator<Item = PeerId> {
-        self.core.open_peers()
+        self.core.open_peers(Scope::All)
     }
 
     /// An open connection, to act on it between two turns; what is sent goes out in the next.
@@ -241,7 +242,7 @@ impl<H: Handler> EventLoop<H> {
         config: &Config,
         session: H::Session,
     ) -> io::Result<PeerId> {
-        self.core.dial(Socket::connect(address)?, request, config, session)
+        self.core.dial(Socket::connect(address)?, request, config, session, None)
     }
 
     /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name,
@@ -262,12 +263,12 @@ impl<H: Handler> EventLoop<H> {
         session: H::Session,
     ) -> io::Result<PeerId> {
         let socket = Socket::connect_tls(address, server_name, tls.into())?;
-        self.core.dial(socket, request, config, session)
+        self.core.dial(socket, request, config, session, None)
     }
 
     /// Sends a message to all open connections, in the next turn.
     pub fn broadcast(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(&message.into(), None);
+        self.core.broadcast(Scope::All, &message.into(), None);
     }
 
     /// How long the loop may sleep; `None` for until something happens.

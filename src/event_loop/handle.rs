@@ -11,6 +11,7 @@ use crate::protocol::Prepared;
 use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 
 use super::adopting::Adoption;
+use super::routes::{RouteId, Scope};
 use super::slots::PeerId;
 
 /// A way to an event loop from any thread: send, broadcast, close, shut down.
@@ -45,7 +46,7 @@ struct Wakeup {
 pub(super) enum Command {
     Send(PeerId, Prepared),
     SendLatest(PeerId, Box<str>, Prepared),
-    Broadcast(Prepared, Option<PeerId>),
+    Broadcast(Scope, Prepared, Option<PeerId>),
     /// The topic, and the key if only the latest counts.
     Publish(Box<str>, Option<Box<str>>, Prepared, Option<PeerId>),
     Subscribe(PeerId, Box<str>),
@@ -93,12 +94,17 @@ impl Handle {
 
     /// Sends a message to all open connections.
     pub fn broadcast(&self, message: impl Into<Prepared>) {
-        self.order(Command::Broadcast(message.into(), None));
+        self.order(Command::Broadcast(Scope::All, message.into(), None));
     }
 
     /// Sends a message to all open connections but one.
     pub fn broadcast_except(&self, id: PeerId, message: impl Into<Prepared>) {
-        self.order(Command::Broadcast(message.into(), Some(id)));
+        self.order(Command::Broadcast(Scope::All, message.into(), Some(id)));
+    }
+
+    /// Sends a message to all open connections of a route, which [`Routes::id`](crate::Routes::id) names.
+    pub fn broadcast_route(&self, route: RouteId, message: impl Into<Prepared>) {
+        self.order(Command::Broadcast(Scope::Route(Some(route)), message.into(), None));
     }
 
     /// Begins the closing handshake of one connection.

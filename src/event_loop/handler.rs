@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 
 use crate::handshake::{Request, Response};
-use crate::protocol::{Accept, Fragment, Message, Outcome};
+use crate::protocol::{Accept, Config, Fragment, Message, Outcome};
 
 use super::peer::Peer;
 use super::pending::{Deferral, Pending};
@@ -116,6 +116,15 @@ impl<S> Decision<S> {
     /// Answers with an HTTP response, such as [`Response::forbidden`].
     pub fn reject(response: Response) -> Self {
         Self::Reject(response)
+    }
+
+    /// The same with other settings for the connection, where the handler has not chosen any.
+    pub(super) fn with_config(self, config: &Config) -> Self {
+        match self {
+            Self::Accept(accept, session) => Self::Accept(accept.or_config(config), session),
+            Self::Reject(response) => Self::Reject(response),
+            Self::Defer(deferral) => Self::Defer(deferral.with_config(config)),
+        }
     }
 
     /// Puts the decision off: `begin` is called at once with what takes the answer, to be kept or given to

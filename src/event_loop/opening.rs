@@ -7,6 +7,7 @@ use super::event_loop::EventLoop;
 use super::handler::{Decision, Handler};
 use super::peer::Peer;
 use super::pending::Answer;
+use super::routes::RouteId;
 use super::slots::PeerId;
 
 /// How a request is decided.
@@ -16,7 +17,12 @@ impl<H: Handler> EventLoop<H> {
             return self.respond(id, Response::service_unavailable());
         }
         match self.handler.on_upgrade(&request) {
-            Decision::Defer(deferral) => {
+            Decision::Defer(mut deferral) => {
+                if let Some(config) = deferral.take_config()
+                    && let Some(slot) = self.core.slots.get_mut(id)
+                {
+                    slot.connection.set_config(config);
+                }
                 deferral.begin(self.core.undecided.add(id, request));
                 // No event will tell a second time that the client is gone already.
                 if let Some(slot) = self.core.slots.get_mut(id) {
@@ -51,6 +57,8 @@ impl<H: Handler> EventLoop<H> {
             return self.respond(id, Response::new(500));
         }
         slot.session = Some(session);
+        let number = request.as_ref().and_then(|request| request.route_number());
+        slot.route = number.and_then(RouteId::from_number);
         slot.request = request;
         self.handler.on_open(&mut Peer::new(&mut self.core, id));
         if !self.core.keep_requests

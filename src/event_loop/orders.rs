@@ -26,7 +26,9 @@ impl<H: Handler> EventLoop<H> {
                         peer.send_prepared(&prepared);
                     }
                 }
-                Command::Broadcast(prepared, except) => self.core.broadcast(&prepared, except),
+                Command::Broadcast(scope, prepared, except) => {
+                    self.core.broadcast(scope, &prepared, except);
+                }
                 Command::SendLatest(id, key, prepared) => {
                     if let Some(mut peer) = self.core.peer(id) {
                         peer.send_latest_prepared(&key, &prepared);

@@ -13,6 +13,7 @@ use crate::wire::CloseCode;
 use super::backlogs::{Key, Outgoing};
 use super::core::{Core, Slot};
 use super::handle::Handle;
+use super::routes::{RouteId, Scope};
 use super::slots::PeerId;
 use super::transport::Socket;
 
@@ -183,6 +184,13 @@ impl<S> Peer<'_, S> {
         self.slot().connection.role()
     }
 
+    /// Which of the [`Routes`](crate::Routes) the connection is for; `None` without routes, or if none
+    /// is for it.
+    #[inline]
+    pub fn route(&self) -> Option<RouteId> {
+        self.slot().route
+    }
+
     /// The subprotocol agreed on.
     pub fn subprotocol(&self) -> Option<&str> {
         self.slot().connection.subprotocol()
@@ -272,13 +280,19 @@ impl<S> Peer<'_, S> {
 /// The others.
 impl<S> Peer<'_, S> {
     /// Sends a message to all open connections, this one included; it is encoded, and compressed, once.
+    /// Where there are [`Routes`](crate::Routes), all of the same route are meant.
     pub fn broadcast(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(&message.into(), None);
+        self.core.broadcast(Scope::Route(self.route()), &message.into(), None);
     }
 
-    /// Sends a message to all open connections but this one.
+    /// Sends a message to all open connections, whatever their route.
+    pub fn broadcast_everywhere(&mut self, message: impl Into<Prepared>) {
+        self.core.broadcast(Scope::All, &message.into(), None);
+    }
+
+    /// Sends a message to all open connections but this one; of the same route, where there are routes.
     pub fn broadcast_others(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(&message.into(), Some(self.id));
+        self.core.broadcast(Scope::Route(self.route()), &message.into(), Some(self.id));
     }
 
     /// Another open connection, by its id; `None` if it is not open any more.
@@ -286,9 +300,10 @@ impl<S> Peer<'_, S> {
         self.core.peer(id)
     }
 
-    /// The open connections, this one included; ws's `clients`.
+    /// The open connections, this one included; ws's `clients`. Of the same route, where there are
+    /// routes.
     pub fn peers(&self) -> impl Iterator<Item = PeerId> {
-        self.core.open_peers()
+        self.core.open_peers(Scope::Route(self.route()))
     }
 
     /// How many connections there are, those that are still opening or closing included.
@@ -296,7 +311,7 @@ impl<S> Peer<'_, S> {
         self.core.slots.len()
     }
 
-    /// Opens a connection to a server from within the loop. [`on_open`](crate::Handler::on_open) is
+    /// Opens a connection to a server from within the loop; it belongs to the route of this one. [`on_open`](crate::Handler::on_open) is
     /// called when it has accepted, and [`on_close`](crate::Handler::on_close) in any case at the end.
     ///
     /// Resolve names elsewhere: that may take long, and all connections would wait for it.
@@ -312,7 +327,8 @@ impl<S> Peer<'_, S> {
         config: &Config,
         session: S,
     ) -> io::Result<PeerId> {
-        self.core.dial(Socket::connect(address)?, request, config, session)
+        let route = self.route();
+        self.core.dial(Socket::connect(address)?, request, config, session, route)
     }
 
     /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name,
@@ -333,7 +349,8 @@ impl<S> Peer<'_, S> {
         session: S,
     ) -> io::Result<PeerId> {
         let socket = Socket::connect_tls(address, server_name, tls.into())?;
-        self.core.dial(socket, request, config, session)
+        let route = self.route();
+        self.core.dial(socket, request, config, session, route)
     }
 
     /// A handle to the loop, for other threads.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::handshake::{Request, Response};
-use crate::protocol::Accept;
+use crate::protocol::{Accept, Config};
 
 use super::handle::{Command, Handle};
 use super::slots::PeerId;
@@ -102,15 +102,27 @@ impl<S> fmt::Debug for Pending<S> {
 
 /// What is done with a request that waits; made by
 /// [`Decision::defer`](crate::Decision::defer).
-pub struct Deferral<S>(Box<dyn FnOnce(Pending<S>)>);
+pub struct Deferral<S> {
+    begin: Box<dyn FnOnce(Pending<S>)>,
+    config: Option<Config>,
+}
 
 impl<S> Deferral<S> {
     pub(super) fn new(begin: impl FnOnce(Pending<S>) + 'static) -> Self {
-        Self(Box::new(begin))
+        Self { begin: Box::new(begin), config: None }
+    }
+
+    pub(super) fn with_config(self, config: &Config) -> Self {
+        Self { config: Some(config.clone()), ..self }
+    }
+
+    /// The settings that the connection is to have, if not those that it has.
+    pub(super) fn take_config(&mut self) -> Option<Config> {
+        self.config.take()
     }
 
     pub(super) fn begin(self, pending: Pending<S>) {
-        (self.0)(pending);
+        (self.begin)(pending);
     }
 }
 
@@ -162,16 +174,15 @@ impl<S> Undecided<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Peer;
     use crate::event_loop::EventLoop;
     use crate::event_loop::handler::OnMessage;
     use crate::protocol::Message;
-    use crate::{Config, Peer};
 
     #[test]
     fn a_decision_can_be_made_in_another_thread() {
         fn is_send<T: Send>() {}
         is_send::<Pending<String>>();
         is_send::<EventLoop<OnMessage<fn(&mut Peer<'_>, Message<'_>)>>>();
-        is_send::<Config>();
     }
 }

@@ -25,6 +25,7 @@ mod headers;
 mod key;
 mod names;
 mod parts;
+mod pattern;
 mod reference;
 mod request;
 mod response;
@@ -40,6 +41,7 @@ pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subpro
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub use key::{accept_key, encode_key, is_valid_key};
 pub use parts::RequestParts;
+pub use pattern::{PathPattern, PatternError};
 pub use request::{Request, RequestReader};
 pub use response::{Response, encode_switching_protocols};
 pub(crate) use response::{accept_headers, is_of_handshake};

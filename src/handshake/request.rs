@@ -1,9 +1,12 @@
 //! The request of a client as a server reads it (RFC 6455 section 4.2.1).
 
+use std::sync::OnceLock;
+
 use super::head::{Head, HeadKind, HeadLimits, HeadReader};
 use super::header_list::{append_subprotocols, check_distinct};
 use super::headers::{has_token, is_token, trim};
 use super::names::*;
+use super::pattern::Matched;
 use super::{Extension, HandshakeError, HeadFault, Headers};
 use super::{is_valid_key, parse_extensions, url};
 
@@ -17,6 +20,8 @@ pub struct Request {
     headers: Headers,
     /// `None`: a plain `GET`.
     version: Option<u8>,
+    /// Where a router was asked.
+    pub(super) matched: OnceLock<Matched>,
 }
 
 impl Request {
@@ -259,7 +264,7 @@ impl Request {
             true => Some(check_upgrade(&headers)?),
             false => None,
         };
-        Ok(Self { target: target.into(), headers, version })
+        Ok(Self { target: target.into(), headers, version, matched: OnceLock::new() })
     }
 }
 

@@ -400,7 +400,7 @@ fn decode_userinfo(text: &str, start: usize) -> Result<(String, String), UrlErro
 }
 
 /// `None` if it is not UTF-8 then.
-fn decode_percent(text: &str) -> Option<String> {
+pub(super) fn decode_percent(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     loop {
@@ -420,7 +420,7 @@ fn decode_percent(text: &str) -> Option<String> {
 }
 
 /// The place of the first `%` that two hexadecimal digits do not follow.
-fn bad_percent(text: &str) -> Option<usize> {
+pub(super) fn bad_percent(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let is_escape = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
     (0..bytes.len())

@@ -204,6 +204,12 @@ impl Connection {
         &self.settings().timeouts
     }
 
+    /// Goes on with other settings.
+    #[cfg(feature = "mio")]
+    pub(crate) fn set_config(&mut self, config: Config) {
+        self.config = config;
+    }
+
     fn settings(&self) -> &Settings {
         self.config.settings()
     }

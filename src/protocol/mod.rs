@@ -34,6 +34,7 @@ mod frame;
 mod message;
 mod opening;
 mod output;
+mod policy;
 mod prepared;
 mod receiver;
 mod sender;

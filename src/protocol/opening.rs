@@ -6,7 +6,7 @@ use crate::handshake::{
 };
 
 use super::compression::Compression;
-use super::config::Settings;
+use super::config::{Config, Settings};
 use super::error::SendError;
 #[cfg(feature = "deflate")]
 use super::event::Role;
@@ -146,13 +146,8 @@ impl Opening {
             *self = Self::Answering(Arc::clone(&request));
             return Step::Http(request);
         }
-        if settings.path.as_deref().is_some_and(|path| path != request.path()) {
-            return Step::Failed(HandshakeError::PathNotServed);
-        }
-        if let (Some(origins), Some(origin)) = (&settings.origins, request.origin())
-            && !origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(origin))
-        {
-            return Step::Failed(HandshakeError::OriginRefused);
+        if let Err(error) = settings.check(&request) {
+            return Step::Failed(error);
         }
         *self = Self::Deciding(Arc::clone(&request));
         Step::Request(request)
@@ -260,7 +255,7 @@ impl Waiting {
     }
 }
 
-/// How to accept a request; [`Accept::new`] does what [`Config`](crate::Config) says.
+/// How to accept a request; [`Accept::new`] does what [`Config`] says.
 ///
 /// ```
 /// use framewire::Accept;
@@ -273,6 +268,7 @@ pub struct Accept {
     subprotocol: SubprotocolChoice,
     headers: Headers,
     no_deflate: bool,
+    config: Option<Config>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -284,7 +280,7 @@ enum SubprotocolChoice {
 }
 
 impl Accept {
-    /// Accepts with the first of [`Config::subprotocols`](crate::Config::subprotocols) that the client
+    /// Accepts with the first of [`Config::subprotocols`] that the client
     /// offers, and compression as configured.
     pub fn new() -> Self {
         Self::default()
@@ -306,6 +302,24 @@ impl Accept {
     pub fn no_deflate(mut self) -> Self {
         self.no_deflate = true;
         self
+    }
+
+    /// Serves the connection with these settings from now on: limits, subprotocols, compression,
+    /// deadlines. Without it they stay those that the connection was made with.
+    pub fn config(mut self, config: Config) -> Self {
+        self.config = Some(config);
+        self
+    }
+
+    /// The same, unless other settings are chosen already.
+    #[cfg(feature = "mio")]
+    pub(crate) fn or_config(mut self, config: &Config) -> Self {
+        self.config.get_or_insert_with(|| config.clone());
+        self
+    }
+
+    pub(super) fn take_config(&mut self) -> Option<Config> {
+        self.config.take()
     }
 
     /// Adds a header field to the 101, such as `Set-Cookie`.

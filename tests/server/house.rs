@@ -223,12 +223,20 @@ impl House {
     }
 
     pub(crate) fn of(server: Server, handler: impl Handler + Send + 'static) -> Self {
+        Self::made_by(server, move || handler)
+    }
+
+    /// With a handler that is made in the thread of the loop, and so need not be sent there.
+    pub(crate) fn made_by<H: Handler>(
+        server: Server,
+        make: impl FnOnce() -> H + Send + 'static,
+    ) -> Self {
         // A Unix-domain socket has no such address, and no test asks for it then.
         let address =
             server.local_address().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let (sender, handles) = channel();
         let thread = std::thread::spawn(move || {
-            let mut event_loop = server.handler(handler).unwrap();
+            let mut event_loop = server.handler(make()).unwrap();
             sender.send(event_loop.handle()).unwrap();
             event_loop.run().unwrap();
             assert_eq!(event_loop.connections(), 0);

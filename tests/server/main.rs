@@ -14,5 +14,6 @@ mod handles;
 mod house;
 mod liveness;
 mod opening;
+mod routes;
 mod slow;
 mod topics;

@@ -59,12 +59,14 @@ impl Connection {
     ///
     /// [`SendError::NothingToAnswer`], [`SendError::SubprotocolNotOffered`]; the request then still
     /// waits for its answer.
-    pub fn accept(&mut self, accept: Accept) -> Result<(), SendError> {
+    pub fn accept(&mut self, mut accept: Accept) -> Result<(), SendError> {
         let Phase::Connecting(opening) = &mut self.phase else {
             return Err(SendError::NothingToAnswer);
         };
         let output = self.output.get_or_insert_default();
-        let opened = opening.accept(accept, self.config.settings(), output)?;
+        let config = accept.take_config().unwrap_or_else(|| self.config.clone());
+        let opened = opening.accept(accept, config.settings(), output)?;
+        self.config = config;
         self.open(opened);
         Ok(())
     }

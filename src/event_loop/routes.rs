@@ -1,0 +1,395 @@
+use std::borrow::Cow;
+use std::fmt;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+
+use crate::handshake::{HandshakeError, PathPattern, PatternError, Request, Response};
+use crate::protocol::{Config, Fragment, InvalidConfig, Message, Outcome};
+use crate::wire::CloseCode;
+
+use super::handler::{Decision, Handler};
+use super::peer::Peer;
+
+/// Several endpoints on one port: a [`Handler`] that gives each request to the handler of its path.
+///
+/// A route is chosen before the connection is opened: where there is none, 404 is answered, and what the
+/// route's handler refuses is refused by HTTP. From then on the connection has the route's [`Config`]:
+/// its origins, limits, subprotocols, compression and deadlines. What holds before, for the head of the
+/// request, is the server's. [`Peer::broadcast`] reaches the connections of the same route, and
+/// [`Peer::broadcast_everywhere`] all.
+///
+/// Paths are matched as [`PathPattern`] says. Where several match, the most specific one counts: the first
+/// segment in which they differ decides, a literal before a parameter before a `*`. A path that cannot
+/// be percent-decoded, or is not UTF-8 then, is answered 400.
+///
+/// All routes share a type of sessions. They cannot be nested: `Routes` as the handler of a route answers
+/// 500.
+///
+/// ```
+/// use framewire::{Config, Decision, Handler, Message, Peer, Request, Response, Routes, Server};
+///
+/// struct Chat;
+///
+/// impl Handler for Chat {
+///     type Session = String;
+///
+///     fn on_upgrade(&mut self, request: &Request) -> Decision<String> {
+///         match request.parameter("room").as_deref() {
+///             Some("secret") => Decision::reject(Response::new(401).body("who are you?\n")),
+///             room => Decision::accept(room.unwrap_or("lobby").to_owned()),
+///         }
+///     }
+///
+///     fn on_message(&mut self, peer: &mut Peer<'_, String>, message: Message<'_>) {
+///         peer.broadcast(message);
+///     }
+/// }
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let routes = Routes::new()
+///     .route("/chat", Config::new(), Chat)?
+///     .route("/chat/:room", Config::new().max_message_size(4096).subprotocols(["chat"]), Chat)?
+///     .get("/data", |_| Response::new(200).body("{}"))?;
+/// let mut event_loop = Server::bind("127.0.0.1:0")?.handler(routes)?;
+/// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO)?;
+/// event_loop.run()?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Routes<S = ()> {
+    routes: Vec<Route<S>>,
+    /// The places of `routes`, the most specific one first.
+    order: Vec<usize>,
+    /// Routes of plain requests, the most specific one first.
+    pages: Vec<Page>,
+    otherwise: Option<Box<dyn Handler<Session = S>>>,
+}
+
+struct Route<S> {
+    pattern: Arc<PathPattern>,
+    config: Config,
+    handler: Box<dyn Handler<Session = S>>,
+}
+
+struct Page {
+    pattern: Arc<PathPattern>,
+    answer: Box<dyn FnMut(&Request) -> Response>,
+}
+
+/// Names a route of one [`Routes`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RouteId(NonZeroU16);
+
+impl RouteId {
+    pub(super) fn from_number(number: u16) -> Option<Self> {
+        NonZeroU16::new(number).map(Self)
+    }
+
+    fn of(index: usize) -> Option<Self> {
+        Self::from_number(u16::try_from(index).ok()?.checked_add(1)?)
+    }
+
+    fn index(self) -> usize {
+        usize::from(self.0.get()) - 1
+    }
+}
+
+/// Which connections something is for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Scope {
+    All,
+    /// Those of one route, or those of none.
+    Route(Option<RouteId>),
+}
+
+impl Scope {
+    #[inline]
+    pub(super) fn holds(self, route: Option<RouteId>) -> bool {
+        match self {
+            Self::All => true,
+            Self::Route(own) => own == route,
+        }
+    }
+}
+
+/// Why a route cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RouteError {
+    /// The pattern is none.
+    Pattern(PatternError),
+    /// The first pattern matches the same paths as the second one, which is there already.
+    Ambiguous(String, String),
+    /// The settings of the route with this pattern cannot work.
+    Config(String, InvalidConfig),
+    /// This is the route after the 65,535th.
+    TooMany(String),
+}
+
+impl fmt::Display for RouteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pattern(error) => error.fmt(f),
+            Self::Ambiguous(new, old) => {
+                write!(f, "the pattern {new:?} matches the same paths as {old:?}")
+            }
+            Self::Config(pattern, error) => write!(f, "the route {pattern:?}: {error}"),
+            Self::TooMany(pattern) => write!(f, "{pattern:?} is one route too many"),
+        }
+    }
+}
+
+impl std::error::Error for RouteError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Pattern(error) => Some(error),
+            Self::Config(_, error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<PatternError> for RouteError {
+    fn from(error: PatternError) -> Self {
+        Self::Pattern(error)
+    }
+}
+
+impl<S> Default for Routes<S> {
+    fn default() -> Self {
+        Self { routes: Vec::new(), order: Vec::new(), pages: Vec::new(), otherwise: None }
+    }
+}
+
+impl<S> fmt::Debug for Routes<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let patterns = self.routes.iter().map(|route| route.pattern.as_str());
+        f.debug_struct("Routes")
+            .field("routes", &patterns.collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Building.
+impl<S> Routes<S> {
+    /// No routes: everything is answered 404.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Serves WebSockets at the paths of this pattern with these settings and this handler. Plain requests
+    /// for them go to its [`on_http`](Handler::on_http), which answers 426, unless
+    /// [`get`](Self::get) serves them.
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] for a pattern that is malformed or matches the same paths as an earlier one, and
+    /// for settings that cannot work.
+    pub fn route(
+        mut self,
+        pattern: &str,
+        config: Config,
+        handler: impl Handler<Session = S> + 'static,
+    ) -> Result<Self, RouteError> {
+        let new = parse(pattern, self.routes.iter().map(|route| &route.pattern))?;
+        config.validate().map_err(|error| RouteError::Config(pattern.to_owned(), error))?;
+        if RouteId::of(self.routes.len()).is_none() {
+            return Err(RouteError::TooMany(pattern.to_owned()));
+        }
+        let rank = new.rank();
+        let at = self.order.partition_point(|&at| self.routes[at].pattern.rank() <= rank);
+        self.order.insert(at, self.routes.len());
+        self.routes.push(Route { pattern: new, config, handler: Box::new(handler) });
+        Ok(self)
+    }
+
+    /// Answers plain requests for the paths of this pattern. An upgrade is none: it needs a
+    /// [`route`](Self::route).
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] for a pattern that is malformed or matches the same paths as an earlier one of
+    /// `get`.
+    pub fn get(
+        mut self,
+        pattern: &str,
+        answer: impl FnMut(&Request) -> Response + 'static,
+    ) -> Result<Self, RouteError> {
+        let new = parse(pattern, self.pages.iter().map(|page| &page.pattern))?;
+        let rank = new.rank();
+        let at = self.pages.partition_point(|page| page.pattern.rank() <= rank);
+        self.pages.insert(at, Page { pattern: new, answer: Box::new(answer) });
+        Ok(self)
+    }
+
+    /// Serves what no route is for, with the settings of the server, in place of a 404: requests of both
+    /// kinds; and connections that [`EventLoop::connect`](crate::EventLoop::connect) has dialled, which
+    /// are otherwise closed when they open.
+    #[must_use]
+    pub fn otherwise(mut self, handler: impl Handler<Session = S> + 'static) -> Self {
+        self.otherwise = Some(Box::new(handler));
+        self
+    }
+
+    /// The name of the route with exactly this pattern, for
+    /// [`Handle::broadcast_route`](crate::Handle::broadcast_route).
+    #[must_use]
+    pub fn id(&self, pattern: &str) -> Option<RouteId> {
+        let index = self.routes.iter().position(|route| route.pattern.as_str() == pattern)?;
+        RouteId::of(index)
+    }
+
+    fn find(&self, request: &Request) -> Option<usize> {
+        let path = request.path();
+        self.order.iter().copied().find(|&index| self.routes[index].pattern.matches(path))
+    }
+
+    /// The handler of a route, or of what has none.
+    #[inline]
+    fn handler(&mut self, route: Option<RouteId>) -> Option<&mut dyn Handler<Session = S>> {
+        match route {
+            Some(route) => {
+                let route = self.routes.get_mut(route.index())?;
+                Some(&mut *route.handler)
+            }
+            None => Some(&mut **self.otherwise.as_mut()?),
+        }
+    }
+}
+
+fn parse<'p>(
+    pattern: &str,
+    mut others: impl Iterator<Item = &'p Arc<PathPattern>>,
+) -> Result<Arc<PathPattern>, RouteError> {
+    let new = PathPattern::new(pattern)?;
+    match others.find(|other| other.is_same(&new)) {
+        Some(other) => Err(RouteError::Ambiguous(pattern.to_owned(), other.to_string())),
+        None => Ok(Arc::new(new)),
+    }
+}
+
+/// Choosing, and handing on.
+impl<S> Handler for Routes<S> {
+    type Session = S;
+
+    fn on_upgrade(&mut self, request: &Request) -> Decision<S> {
+        if !request.has_plain_path() {
+            return Decision::Reject(Response::from(&HandshakeError::InvalidTarget));
+        }
+        let Some(index) = self.find(request) else {
+            return match &mut self.otherwise {
+                Some(handler) => handler.on_upgrade(request),
+                None => Decision::Reject(Response::from(&HandshakeError::PathNotServed)),
+            };
+        };
+        let Route { pattern, config, handler } = &mut self.routes[index];
+        let number = RouteId::of(index).map(|id| id.0.get());
+        if !request.set_match(pattern, number) {
+            // Routes within routes: a fault of the application.
+            return Decision::Reject(Response::new(500));
+        }
+        if let Err(error) = config.check(request) {
+            return Decision::Reject(Response::from(&error));
+        }
+        handler.on_upgrade(request).with_config(config)
+    }
+
+    fn on_http(&mut self, request: &Request) -> Response {
+        if !request.has_plain_path() {
+            return Response::from(&HandshakeError::InvalidTarget);
+        }
+        let path = request.path();
+        if let Some(page) = self.pages.iter_mut().find(|page| page.pattern.matches(path)) {
+            request.set_match(&page.pattern, None);
+            return (page.answer)(request);
+        }
+        match (self.find(request), &mut self.otherwise) {
+            (Some(index), _) => {
+                let Route { pattern, handler, .. } = &mut self.routes[index];
+                request.set_match(pattern, None);
+                handler.on_http(request)
+            }
+            (None, Some(handler)) => handler.on_http(request),
+            (None, None) => Response::not_found(),
+        }
+    }
+
+    fn on_open(&mut self, peer: &mut Peer<'_, S>) {
+        match self.handler(peer.route()) {
+            Some(handler) => handler.on_open(peer),
+            // Dialled, and nobody is there to serve it.
+            None => {
+                let _ = peer.close(CloseCode::GOING_AWAY, "");
+            }
+        }
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_, S>, message: Message<'_>) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_message(peer, message);
+        }
+    }
+
+    fn on_fragment(&mut self, peer: &mut Peer<'_, S>, fragment: Fragment<'_>) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_fragment(peer, fragment);
+        }
+    }
+
+    fn on_drain(&mut self, peer: &mut Peer<'_, S>) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_drain(peer);
+        }
+    }
+
+    fn on_dropped(&mut self, peer: &mut Peer<'_, S>, messages: u64) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_dropped(peer, messages);
+        }
+    }
+
+    fn on_ping(&mut self, peer: &mut Peer<'_, S>, payload: Cow<'_, [u8]>) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_ping(peer, payload);
+        }
+    }
+
+    fn on_pong(&mut self, peer: &mut Peer<'_, S>, payload: Cow<'_, [u8]>) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_pong(peer, payload);
+        }
+    }
+
+    /// Topics are the loop's, so all handlers hear of them.
+    fn on_subscription(&mut self, topic: &str, subscribers: usize) {
+        let handlers = self.routes.iter_mut().map(|route| &mut route.handler);
+        for handler in handlers.chain(&mut self.otherwise) {
+            handler.on_subscription(topic, subscribers);
+        }
+    }
+
+    fn on_close(&mut self, peer: &mut Peer<'_, S>, outcome: &Outcome) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_close(peer, outcome);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    /// What a handler may hear, it must hear behind a route too.
+    #[test]
+    fn every_call_is_handed_on() {
+        let of = |source: &str| -> Vec<String> {
+            let names = source.split("    fn on_").skip(1);
+            names.map(|rest| rest.split(['(', '<']).next().unwrap().to_owned()).collect()
+        };
+        let (defined, _) = include_str!("handler.rs").split_once("pub enum Decision").unwrap();
+        let handed_on = of(include_str!("routes.rs").split_once("/// Choosing").unwrap().1);
+        let defined = of(defined);
+        assert!(defined.len() > 9);
+        for name in defined {
+            assert!(handed_on.contains(&name), "Routes does not hand on on_{name}");
+        }
+    }
+}
