@@ -139,7 +139,7 @@ fn a_silent_peer_is_asked_and_then_given_up() {
     let config = Config::new().ping_interval(short).pong_timeout(short);
     let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
     assert!(matches!(client.recv(), Err(ClientError::Lost(_))));
-    assert_eq!(server.join(), ((0x89, vec![]), vec![]));
+    assert_eq!(server.join(), ((0x89, vec![0, 0, 0, 1]), vec![]));
 }
 
 #[test]
