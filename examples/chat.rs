@@ -4,6 +4,9 @@
 //! a `text`; it hears `welcome`, `joined`, `renamed`, `left`, `said` and `refused`. A binary message is
 //! a file: the length of its head in two bytes, the head in JSON, the content.
 
+#[path = "support/signals.rs"]
+mod signals;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -37,7 +40,13 @@ fn main() -> io::Result<()> {
     let server = Server::bind(address)?.config(config);
     println!("listening on http://{}", server.local_address()?);
     io::stdout().flush()?;
-    server.run(Chat::default())
+    let mut event_loop = server.handler(Chat::default())?;
+    signals::shut_down_on_signals(event_loop.handle())?;
+    event_loop.run()?;
+    if let Some(report) = event_loop.shutdown_report() {
+        println!("{report}");
+    }
+    Ok(())
 }
 
 #[derive(Default)]

@@ -199,7 +199,8 @@ pub use client::{
 #[cfg(feature = "mio")]
 pub use event_loop::{
     AdoptedStream, Decision, Deferral, EventLoop, Handle, Handler, Peer, PeerId, Pending,
-    RouteError, RouteId, Routes, Sent, Server, SlowConsumer, Subscribed, TopicError, serve,
+    RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer, Subscribed,
+    TopicError, serve,
 };
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]

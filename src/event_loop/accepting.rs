@@ -56,6 +56,9 @@ impl<H: Handler> EventLoop<H> {
             let mut refusal = Vec::new();
             Response::service_unavailable().encode(&mut refusal);
             socket.refuse(&refusal, &mut self.buffer);
+            if let Some(draining) = &mut self.shutdown {
+                draining.note_refused();
+            }
             return None;
         }
         let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
@@ -65,6 +68,9 @@ impl<H: Handler> EventLoop<H> {
         if self.core.registry.register(source, token(id), Interest::READABLE).is_err() {
             self.core.slots.remove(id);
             return None;
+        }
+        if let Some(draining) = &mut self.shutdown {
+            draining.note_late(slot);
         }
         self.set_timer(id);
         Some(id)

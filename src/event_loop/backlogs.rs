@@ -436,7 +436,7 @@ impl<H: Handler> EventLoop<H> {
         if self.core.backlogs.total > self.core.backlogs.limits.total {
             for id in self.core.to_evict() {
                 if let Some(slot) = self.core.slots.get_mut(id) {
-                    slot.doomed = true;
+                    (slot.doomed, slot.cut) = (true, true);
                     self.settle_turn(id);
                 }
             }

@@ -65,6 +65,10 @@ pub(super) struct Slot<S> {
     pub(super) backpressure: bool,
     /// To be dropped without ado at the end of the turn.
     pub(super) doomed: bool,
+    /// This side has dropped it, or is about to.
+    pub(super) cut: bool,
+    /// It was accepted while the loop is being shut down.
+    pub(super) late: bool,
     /// The socket may have bytes that no readiness event will tell of.
     pub(super) readable: bool,
     /// The peer has ended its direction, so that no event will tell of what is still to be read.
@@ -117,6 +121,8 @@ impl<S> Slot<S> {
             paused: false,
             backpressure: false,
             doomed: false,
+            cut: false,
+            late: false,
             readable: false,
             read_closed: false,
             ended: false,

@@ -13,6 +13,7 @@ use crate::protocol::{Config, Prepared};
 
 use super::backlogs::Backlogs;
 use super::core::Core;
+use super::draining::Draining;
 use super::handle::{Commands, Handle, handle};
 use super::handler::Handler;
 use super::peer::Peer;
@@ -52,8 +53,8 @@ pub struct EventLoop<H: Handler> {
     pub(super) start: Instant,
     /// When to try to accept again, after the system had no more sockets to give.
     pub(super) accept_again: Option<Duration>,
-    /// By when all connections must be gone, once a shutdown has begun.
-    pub(super) shutdown: Option<Duration>,
+    /// Once a shutdown has begun.
+    pub(super) shutdown: Option<Box<Draining>>,
 }
 
 pub(super) struct Listening {
@@ -164,16 +165,13 @@ impl<H: Handler> EventLoop<H> {
         self.continue_unfinished();
         self.carry_out_commands();
         self.accept();
+        self.drain();
         self.look_at_timers();
         self.settle_all();
         self.evict();
         self.tell_of_topics();
+        self.finish_draining();
         Ok(())
-    }
-
-    /// Whether a shutdown was carried out: nothing listens and nobody is connected any more.
-    pub fn is_finished(&self) -> bool {
-        self.shutdown.is_some() && self.core.slots.len() == 0
     }
 
     /// A way to this loop from other threads.
@@ -281,7 +279,8 @@ impl<H: Handler> EventLoop<H> {
         {
             return Some(Duration::ZERO);
         }
-        let next = [self.core.timers.next(), self.accept_again, self.shutdown];
+        let draining = self.shutdown.as_deref().and_then(Draining::next);
+        let next = [self.core.timers.next(), self.accept_again, draining];
         let next = next.into_iter().flatten().min()?;
         Some(next.saturating_sub(self.core.now))
     }

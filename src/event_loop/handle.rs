@@ -11,7 +11,9 @@ use crate::protocol::Prepared;
 use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 
 use super::adopting::Adoption;
+use super::draining::ShutdownOrder;
 use super::routes::{RouteId, Scope};
+use super::shutdown::Shutdown;
 use super::slots::PeerId;
 
 /// A way to an event loop from any thread: send, broadcast, close, shut down.
@@ -54,7 +56,7 @@ pub(super) enum Command {
     Close(PeerId, CloseFrame),
     Terminate(PeerId),
     Pause(PeerId, bool),
-    Shutdown(CloseFrame, Duration),
+    Shutdown(ShutdownOrder),
     /// Decisions wait in the channel of their own, which has the type of the sessions.
     Decided,
     Adopt(Box<Adoption>),
@@ -138,9 +140,13 @@ impl Handle {
         self.order(Command::Terminate(id));
     }
 
-    /// Ends the loop in good order: no more connections are accepted, requests under way are answered
-    /// 503, every open connection gets a Close with this code and reason, and what is not closed within
-    /// `deadline` is dropped. [`EventLoop::run`](crate::EventLoop::run) then returns.
+    /// Ends the loop in good order: every open connection gets a Close with this code and reason, such as
+    /// 1001 or 1012, and what is not closed within `deadline` is dropped. Until all these are gone, who
+    /// still comes, or waits for an answer, is answered 503; then the loop listens no more, and
+    /// [`EventLoop::run`](crate::EventLoop::run) returns.
+    ///
+    /// What comes back can be waited for. The same order once more changes the deadline, and sends the
+    /// Closes that were not yet sent: a second one with a deadline of zero ends at once.
     ///
     /// # Errors
     ///
@@ -150,12 +156,30 @@ impl Handle {
         code: impl Into<CloseCode>,
         reason: &str,
         deadline: Duration,
-    ) -> Result<(), CloseFrameError> {
-        self.order(Command::Shutdown(CloseFrame::new(code.into(), reason)?, deadline));
-        Ok(())
+    ) -> Result<Shutdown, CloseFrameError> {
+        self.shutdown_spread(code, reason, Duration::ZERO, deadline)
     }
 
-    /// Whether the loop is there to hear it: most have nobody to tell otherwise.
+    /// The same, but the Closes go out one after the other over a time of `spread`, which is no longer
+    /// than the deadline: thousands of clients do not all connect again in the same second. Who has not
+    /// got its Close yet is served as before.
+    ///
+    /// # Errors
+    ///
+    /// As [`shutdown`](Self::shutdown).
+    pub fn shutdown_spread(
+        &self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+        spread: Duration,
+        deadline: Duration,
+    ) -> Result<Shutdown, CloseFrameError> {
+        let close = CloseFrame::new(code.into(), reason)?;
+        let (report, reports) = channel();
+        self.order(Command::Shutdown(ShutdownOrder { close, spread, deadline, report }));
+        Ok(Shutdown(reports))
+    }
+
     pub(super) fn order(&self, command: Command) -> bool {
         let heard = self.commands.send(command).is_ok();
         if heard && !self.wakeup.woken.swap(true, Ordering::SeqCst) {

@@ -1,5 +1,3 @@
-use std::time::Duration;
-
 use crate::wire::CloseFrame;
 
 use super::event_loop::EventLoop;
@@ -46,7 +44,7 @@ impl<H: Handler> EventLoop<H> {
                 Command::Close(id, close) => self.close(id, &close),
                 Command::Terminate(id) => {
                     if let Some(slot) = self.core.slots.get_mut(id) {
-                        slot.doomed = true;
+                        (slot.doomed, slot.cut) = (true, true);
                         self.core.settle_later(id);
                     }
                 }
@@ -56,7 +54,7 @@ impl<H: Handler> EventLoop<H> {
                         self.core.settle_later(id);
                     }
                 }
-                Command::Shutdown(close, deadline) => self.begin_shutdown(close, deadline),
+                Command::Shutdown(order) => self.begin_shutdown(order),
                 Command::Decided => self.take_decisions(),
                 Command::Adopt(adoption) => {
                     // Who asked is told of what can be told on the stream itself.
@@ -66,23 +64,12 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    fn close(&mut self, id: PeerId, close: &CloseFrame) {
+    pub(super) fn close(&mut self, id: PeerId, close: &CloseFrame) {
         self.core.release_all(id);
         if let Some(slot) = self.core.slots.get_mut(id) {
             // A connection that is closing already needs no second Close.
             let _ = slot.connection.close(close.code(), close.reason());
             self.core.settle_later(id);
         }
-    }
-
-    fn begin_shutdown(&mut self, close: CloseFrame, deadline: Duration) {
-        self.listeners.clear();
-        self.accept_again = None;
-        let ids: Vec<_> = self.core.slots.ids().collect();
-        for id in ids {
-            self.close(id, &close);
-            self.refuse_undecided(id);
-        }
-        self.shutdown = Some(self.core.now.saturating_add(deadline));
     }
 }

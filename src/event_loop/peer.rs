@@ -142,7 +142,7 @@ impl<S> Peer<'_, S> {
 
     /// Drops the connection without a Close; the peer sees 1006.
     pub fn terminate(&mut self) {
-        self.change(|slot| slot.doomed = true);
+        self.change(|slot| (slot.doomed, slot.cut) = (true, true));
     }
 
     /// How many bytes wait to be written, framing included.

@@ -35,8 +35,7 @@ impl<H: Handler> EventLoop<H> {
             let Some(slot) = self.core.slots.get_mut(id) else { return };
             slot.unsettled = false;
             if slot.doomed || slot.connection.state() == State::Closed {
-                let outcome = slot.connection.terminate();
-                return self.remove(id, &outcome);
+                return self.drop_connection(id);
             }
             if slot.kept
                 && slot.connection.is_drained()
@@ -73,8 +72,7 @@ impl<H: Handler> EventLoop<H> {
             slot.shut = true;
             if slot.socket.shutdown().is_err() {
                 // The peer is gone already.
-                let outcome = slot.connection.terminate();
-                return self.remove(id, &outcome);
+                return self.drop_connection(id);
             }
             // What the transport itself has to say last may have to wait.
             slot.blocked |= !slot.socket.is_flushed();
@@ -121,8 +119,17 @@ impl<H: Handler> EventLoop<H> {
             slot.timer = None;
             let mut expired = false;
             while let Some(due) = slot.deadlines.due(&slot.connection, self.core.now) {
+                let unsent = slot.connection.buffered_amount();
                 slot.connection.expire(due);
                 expired = true;
+                if slot.connection.state() == State::Closed {
+                    slot.cut = true;
+                    if let Some(draining) = &mut self.shutdown
+                        && slot.session.is_some()
+                    {
+                        draining.note_unsent(unsent);
+                    }
+                }
                 if slot.connection.state() != State::Open {
                     break;
                 }
@@ -131,14 +138,6 @@ impl<H: Handler> EventLoop<H> {
                 self.core.undecided.remove(id);
             }
             if expired { self.settle_turn(id) } else { self.set_timer(id) }
-        }
-        if self.shutdown.is_some_and(|deadline| deadline <= self.core.now) {
-            for id in self.core.slots.ids().collect::<Vec<_>>() {
-                if let Some(slot) = self.core.slots.get_mut(id) {
-                    slot.doomed = true;
-                }
-                self.settle_turn(id);
-            }
         }
     }
 
@@ -151,10 +150,19 @@ impl<H: Handler> EventLoop<H> {
 
     /// The transport is broken.
     pub(super) fn broken(&mut self, id: PeerId) {
-        if let Some(slot) = self.core.slots.get_mut(id) {
-            let outcome = slot.connection.terminate();
-            self.remove(id, &outcome);
+        self.drop_connection(id);
+    }
+
+    /// Ends the connection as it stands.
+    fn drop_connection(&mut self, id: PeerId) {
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        if let Some(draining) = &mut self.shutdown
+            && slot.session.is_some()
+        {
+            draining.note_unsent(slot.connection.buffered_amount());
         }
+        let outcome = slot.connection.terminate();
+        self.remove(id, &outcome);
     }
 
     /// Tells the handler how the connection ended, and forgets it.
@@ -166,6 +174,9 @@ impl<H: Handler> EventLoop<H> {
         }
         // The socket goes when the slot is dropped; an error here would change nothing.
         let _ = self.core.registry.deregister(slot.socket.source());
+        if let Some(draining) = &mut self.shutdown {
+            draining.note_end(slot, outcome);
+        }
         if slot.session.is_some() {
             self.handler.on_close(&mut Peer::new(&mut self.core, id), outcome);
         }

@@ -166,9 +166,12 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn dispatch_rare(&mut self, id: PeerId, event: Event<'_>) {
         match event {
             Event::Request(request) => self.upgrade(id, request),
-            Event::Open(_) => self.handler.on_open(&mut Peer::new(&mut self.core, id)),
+            Event::Open(_) => {
+                self.handler.on_open(&mut Peer::new(&mut self.core, id));
+                self.close_if_draining(id);
+            }
             Event::Http(request) => {
-                let response = match self.shutdown {
+                let response = match &self.shutdown {
                     None => self.handler.on_http(&request),
                     Some(_) => Response::service_unavailable(),
                 };

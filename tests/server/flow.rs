@@ -144,7 +144,8 @@ fn a_stream_driven_by_on_drain_leaves_the_others_their_turn() {
     });
     // Every message is above the mark, and every write brings the output below it.
     let config = Config::new().output_high_water(500).output_low_water(100);
-    let house = House::new(config, spy);
+    // Pings wake the reader when the stream has stopped.
+    let house = House::new(config.ping_interval(Duration::from_millis(100)), spy);
     let mut reader = Client::open(house.address);
     let over = Arc::clone(&stop);
     reader.send_frame(TEXT, "stream");

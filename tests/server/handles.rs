@@ -252,7 +252,8 @@ fn a_shutdown_closes_every_connection_in_good_order() {
     let head = asking.read_head();
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     assert!(head.contains("\r\nConnection: close\r\n"));
-    assert!(std::net::TcpStream::connect(house.address).is_err(), "nothing listens any more");
+    let late = Client::ask(house.address, REQUEST);
+    assert!(late.starts_with("HTTP/1.1 503 "), "{late}");
     for (_, client) in &mut clients {
         assert_eq!(client.read_close(), (1001, "restart".to_owned()));
         client.send_close(1001, "");
@@ -263,6 +264,7 @@ fn a_shutdown_closes_every_connection_in_good_order() {
     }
     drop((clients, asking, last));
     house.join();
+    assert!(std::net::TcpStream::connect(house.address).is_err(), "nothing listens any more");
     let closes: Vec<_> = (0..=COUNT).map(|_| log.wait_for_close()).collect();
     assert!(closes.iter().all(Outcome::was_clean));
 }

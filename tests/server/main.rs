@@ -7,6 +7,7 @@ mod deadlines;
 mod deferred;
 mod deflate;
 mod dial;
+mod drain;
 mod echo;
 mod faults;
 mod flow;

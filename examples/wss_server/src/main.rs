@@ -1,5 +1,8 @@
 //! Sends every message back, over TLS: `wss_server [ADDR] [--cert FILE --key FILE]`.
 
+#[path = "../../support/signals.rs"]
+mod signals;
+
 use std::error::Error;
 use std::io::Write;
 
@@ -37,11 +40,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let server = Server::bind(address)?.tls(tls);
     println!("listening on wss://{}", server.local_address()?);
     std::io::stdout().flush()?;
-    server
-        .on_message(|peer, message| {
-            peer.send(message);
-        })?
-        .run()?;
+    let mut event_loop = server.on_message(|peer, message| {
+        peer.send(message);
+    })?;
+    signals::shut_down_on_signals(event_loop.handle())?;
+    event_loop.run()?;
+    if let Some(report) = event_loop.shutdown_report() {
+        println!("{report}");
+    }
     Ok(())
 }
 
