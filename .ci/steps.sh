@@ -16,6 +16,7 @@ components() {
 format() {
     run cargo fmt --all --check
     run cargo fmt --manifest-path fuzz/Cargo.toml --check
+    run cargo fmt --manifest-path benches/e2e/Cargo.toml --check -- --config-path rustfmt.toml
     run cargo fmt --manifest-path tests/interop/rust/Cargo.toml --check -- --config-path rustfmt.toml
 }
 
@@ -133,6 +134,11 @@ target_directory() {
 benches() {
     export CARGO_PROFILE_BENCH_LTO=false CARGO_PROFILE_BENCH_CODEGEN_UNITS=16
     run cargo bench --locked -p framewire-benches -- --test
+    run cargo check --locked --manifest-path benches/e2e/Cargo.toml
+    local script
+    for script in benches/e2e/run benches/report; do
+        there "$script"
+    done
 }
 
 budget() {
