@@ -9,6 +9,8 @@ use crate::protocol::{Connection, Deadlines};
 use super::core::{Slot, token};
 use super::event_loop::EventLoop;
 use super::handler::Handler;
+use super::quota::Neighbourhood;
+use super::refusing::OpeningError;
 use super::slots::PeerId;
 use super::transport::Socket;
 
@@ -52,13 +54,18 @@ impl<H: Handler> EventLoop<H> {
 
     /// Lets a connection in, or turns it away where there is no room.
     pub(super) fn add(&mut self, socket: Socket, connection: Connection) -> Option<PeerId> {
+        let home = self.quota.as_ref().and_then(|_| socket.peer_address().ok());
+        let home = home.map(|address| Neighbourhood::of(address.ip()));
         if self.core.slots.len() >= self.max_connections {
-            let mut refusal = Vec::new();
-            Response::service_unavailable().encode(&mut refusal);
-            socket.refuse(&refusal, &mut self.buffer);
-            if let Some(draining) = &mut self.shutdown {
-                draining.note_refused();
-            }
+            let response = Response::service_unavailable();
+            self.turn_away(socket, &OpeningError::TooManyConnections, response);
+            return None;
+        }
+        if let (Some(quota), Some(home)) = (&self.quota, home)
+            && !quota.has_room(home)
+        {
+            let response = Response::too_many_requests();
+            self.turn_away(socket, &OpeningError::TooManyFromAddress, response);
             return None;
         }
         let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
@@ -72,7 +79,21 @@ impl<H: Handler> EventLoop<H> {
         if let Some(draining) = &mut self.shutdown {
             draining.note_late(slot);
         }
+        if let (Some(quota), Some(home)) = (&mut self.quota, home) {
+            quota.enter(id, home);
+        }
         self.set_timer(id);
         Some(id)
+    }
+
+    #[cold]
+    fn turn_away(&mut self, socket: Socket, error: &OpeningError, response: Response) {
+        let response = self.tell_refusal(error, socket.peer_address().ok(), response);
+        let mut refusal = Vec::new();
+        response.encode(&mut refusal);
+        socket.refuse(&refusal, &mut self.buffer);
+        if let Some(draining) = &mut self.shutdown {
+            draining.note_refused();
+        }
     }
 }

@@ -18,6 +18,7 @@ use super::handle::{Commands, Handle, handle};
 use super::handler::Handler;
 use super::peer::Peer;
 use super::pending::Undecided;
+use super::quota::Quota;
 use super::routes::Scope;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
@@ -46,6 +47,8 @@ pub struct EventLoop<H: Handler> {
     pub(super) more_commands: bool,
     pub(super) listeners: Vec<Listening>,
     pub(super) max_connections: usize,
+    /// Where the connections of one address are counted.
+    pub(super) quota: Option<Quota>,
     pub(super) buffer: Vec<u8>,
     /// Connections that have more to read than their share of one turn.
     pub(super) unfinished: Vec<PeerId>,
@@ -74,7 +77,15 @@ impl<H: Handler> fmt::Debug for EventLoop<H> {
 /// The outside.
 impl<H: Handler> EventLoop<H> {
     pub(super) fn new(server: Server, handler: H) -> io::Result<Self> {
-        let Server { listeners, config, max_connections, keep_requests, topics, backlogs } = server;
+        let Server {
+            listeners,
+            config,
+            max_connections,
+            max_connections_per_ip,
+            keep_requests,
+            topics,
+            backlogs,
+        } = server;
         config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
@@ -108,6 +119,7 @@ impl<H: Handler> EventLoop<H> {
             more_commands: false,
             listeners: listening,
             max_connections,
+            quota: max_connections_per_ip.map(Quota::new),
             buffer: vec![0; READ_ROOM],
             unfinished: Vec::new(),
             start: Instant::now(),

@@ -1,10 +1,12 @@
 use std::borrow::Cow;
+use std::net::SocketAddr;
 
 use crate::handshake::{Request, Response};
 use crate::protocol::{Accept, Config, Fragment, Message, Outcome};
 
 use super::peer::Peer;
 use super::pending::{Deferral, Pending};
+use super::refusing::OpeningError;
 
 /// What a server does with its connections: one value for all of them, called on the loop's thread.
 ///
@@ -47,6 +49,37 @@ pub trait Handler {
     /// without a body, and the connection ends after the answer.
     fn on_http(&mut self, request: &Request) -> Response {
         Response::upgrade_required()
+    }
+
+    /// A connection that came in has not become a WebSocket, and this is why: called once for each, whoever
+    /// is at fault, but not for plain requests. What is returned is answered in place of the usual
+    /// response, where there is still somebody to answer: after [`OpeningError::Lost`], a failure of TLS
+    /// and [`HandshakeError::Timeout`](crate::handshake::HandshakeError::Timeout) there is nobody.
+    ///
+    /// ```
+    /// # use framewire::{Decision, Handler, Message, OpeningError, Peer, Request, Response};
+    /// # use std::net::SocketAddr;
+    /// # struct Chat;
+    /// # impl Handler for Chat {
+    /// #     type Session = ();
+    /// #     fn on_upgrade(&mut self, _: &Request) -> Decision<()> { Decision::accept(()) }
+    /// #     fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+    /// fn on_handshake_error(
+    ///     &mut self,
+    ///     error: &OpeningError,
+    ///     address: Option<SocketAddr>,
+    /// ) -> Option<Response> {
+    ///     eprintln!("refused {address:?}: {error}");
+    ///     None
+    /// }
+    /// # }
+    /// ```
+    fn on_handshake_error(
+        &mut self,
+        error: &OpeningError,
+        address: Option<SocketAddr>,
+    ) -> Option<Response> {
+        None
     }
 
     /// The connection is open. What is sent here goes out right behind the 101.

@@ -7,6 +7,7 @@ use super::event_loop::EventLoop;
 use super::handler::{Decision, Handler};
 use super::peer::Peer;
 use super::pending::Answer;
+use super::refusing::OpeningError;
 use super::routes::RouteId;
 use super::slots::PeerId;
 
@@ -14,7 +15,8 @@ use super::slots::PeerId;
 impl<H: Handler> EventLoop<H> {
     pub(super) fn upgrade(&mut self, id: PeerId, request: Arc<Request>) {
         if self.shutdown.is_some() {
-            return self.respond(id, Response::service_unavailable());
+            let error = OpeningError::ShuttingDown;
+            return self.reject(id, Some(error), Response::service_unavailable());
         }
         match self.handler.on_upgrade(&request) {
             Decision::Defer(mut deferral) => {
@@ -30,7 +32,7 @@ impl<H: Handler> EventLoop<H> {
                 }
             }
             Decision::Accept(accept, session) => self.open(id, accept, session),
-            Decision::Reject(response) => self.respond(id, response),
+            Decision::Reject(response) => self.reject(id, None, response),
         }
     }
 
@@ -42,7 +44,7 @@ impl<H: Handler> EventLoop<H> {
                 self.begin(id);
                 match answer {
                     Answer::Accept(accept, session) => self.open(id, accept, session),
-                    Answer::Reject(response) => self.respond(id, response),
+                    Answer::Reject(response) => self.reject(id, None, response),
                 }
                 self.finish(id);
             }
@@ -54,7 +56,7 @@ impl<H: Handler> EventLoop<H> {
         let request = slot.connection.request().cloned();
         if slot.connection.accept(accept).is_err() {
             // The handler chose a subprotocol that was not offered: its fault, not the peer's.
-            return self.respond(id, Response::new(500));
+            return self.reject(id, None, Response::new(500));
         }
         slot.session = Some(session);
         let number = request.as_ref().and_then(|request| request.route_number());
@@ -80,7 +82,8 @@ impl<H: Handler> EventLoop<H> {
     /// Does not let a request wait for a decision while everything ends.
     pub(super) fn refuse_undecided(&mut self, id: PeerId) {
         if self.core.undecided.remove(id) {
-            self.respond(id, Response::service_unavailable());
+            let error = OpeningError::ShuttingDown;
+            self.reject(id, Some(error), Response::service_unavailable());
             self.core.settle_later(id);
         }
     }

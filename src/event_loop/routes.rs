@@ -1,5 +1,6 @@
 use std::borrow::Cow;
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
@@ -9,6 +10,7 @@ use crate::wire::CloseCode;
 
 use super::handler::{Decision, Handler};
 use super::peer::Peer;
+use super::refusing::OpeningError;
 
 /// Several endpoints on one port: a [`Handler`] that gives each request to the handler of its path.
 ///
@@ -305,13 +307,25 @@ impl<S> Handler for Routes<S> {
         }
         match (self.find(request), &mut self.otherwise) {
             (Some(index), _) => {
-                let Route { pattern, handler, .. } = &mut self.routes[index];
+                let Route { pattern, config, handler } = &mut self.routes[index];
                 request.set_match(pattern, None);
+                if let Err(error) = config.check_host(request) {
+                    return Response::from(&error);
+                }
                 handler.on_http(request)
             }
             (None, Some(handler)) => handler.on_http(request),
             (None, None) => Response::not_found(),
         }
+    }
+
+    /// Goes to the handler of [`otherwise`](Self::otherwise): most of these have no route yet.
+    fn on_handshake_error(
+        &mut self,
+        error: &OpeningError,
+        address: Option<SocketAddr>,
+    ) -> Option<Response> {
+        self.otherwise.as_mut()?.on_handshake_error(error, address)
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_, S>) {

@@ -34,6 +34,7 @@ pub struct Server {
     pub(super) listeners: Vec<Listener>,
     pub(super) config: Config,
     pub(super) max_connections: usize,
+    pub(super) max_connections_per_ip: Option<usize>,
     pub(super) keep_requests: bool,
     pub(super) topics: TopicLimits,
     pub(super) backlogs: BacklogLimits,
@@ -104,6 +105,7 @@ impl Server {
             listeners,
             config: Config::new(),
             max_connections: usize::MAX,
+            max_connections_per_ip: None,
             keep_requests: false,
             topics: TopicLimits::default(),
             backlogs: BacklogLimits::default(),
@@ -144,6 +146,14 @@ impl Server {
     /// answered 503.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.max_connections = connections;
+        self
+    }
+
+    /// The most connections at a time from one IPv4 address, or from one /64 of IPv6 addresses, by default
+    /// as many as come; further ones are answered 429. Unix-domain sockets do not count, nor what is
+    /// [dialled](EventLoop::connect). Behind a proxy all come from its address: let the proxy count.
+    pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
+        self.max_connections_per_ip = Some(connections);
         self
     }
 

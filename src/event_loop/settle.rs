@@ -117,10 +117,10 @@ impl<H: Handler> EventLoop<H> {
                 continue;
             }
             slot.timer = None;
-            let mut expired = false;
+            let (mut expired, mut failed) = (false, None);
             while let Some(due) = slot.deadlines.due(&slot.connection, self.core.now) {
                 let unsent = slot.connection.buffered_amount();
-                slot.connection.expire(due);
+                failed = slot.connection.expire(due);
                 expired = true;
                 if slot.connection.state() == State::Closed {
                     slot.cut = true;
@@ -134,6 +134,10 @@ impl<H: Handler> EventLoop<H> {
                     break;
                 }
             }
+            if let Some(event) = failed {
+                self.refused(id, &event);
+            }
+            let Some(slot) = self.core.slots.get(id) else { continue };
             if expired && !slot.connection.awaits_decision() {
                 self.core.undecided.remove(id);
             }
@@ -179,6 +183,11 @@ impl<H: Handler> EventLoop<H> {
         }
         if slot.session.is_some() {
             self.handler.on_close(&mut Peer::new(&mut self.core, id), outcome);
+        } else {
+            self.never_opened(id, outcome);
+        }
+        if let Some(quota) = &mut self.quota {
+            quota.leave(id);
         }
         self.core.topics.leave(id);
         self.core.backlogs.forget(id);

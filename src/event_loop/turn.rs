@@ -186,6 +186,7 @@ impl<H: Handler> EventLoop<H> {
             Event::Pong(payload) => {
                 self.handler.on_pong(&mut Peer::new(&mut self.core, id), payload);
             }
+            event @ Event::HandshakeFailed(_) => self.refused(id, &event),
             // What follows from these is in the output already, and in the outcome at the end.
             _ => {}
         }

@@ -56,6 +56,8 @@ pub enum HandshakeError {
     PathNotServed,
     /// The origin is not one that pages may come from (RFC 6455 section 10.2). 403.
     OriginRefused,
+    /// The name in `Host` is not one that is served. 403.
+    HostRefused,
     /// The handshake took longer than it may; nobody waits for an answer, so none is given.
     Timeout,
     /// The server's application did not decide about the request in time. 503.
@@ -107,7 +109,7 @@ impl HandshakeError {
     pub fn status(&self) -> Option<u16> {
         Some(match self {
             Self::RequestHead(fault) => fault.status(),
-            Self::OriginRefused => 403,
+            Self::OriginRefused | Self::HostRefused => 403,
             Self::PathNotServed => 404,
             Self::MethodNotAllowed => 405,
             Self::UnsupportedVersion(_) => 426,
@@ -148,6 +150,7 @@ impl fmt::Display for HandshakeError {
             }
             Self::PathNotServed => f.write_str("nothing is served at this path"),
             Self::OriginRefused => f.write_str("pages of this origin are not served"),
+            Self::HostRefused => f.write_str("this host is not served here"),
             Self::Timeout => f.write_str("the opening handshake took too long"),
             Self::DecisionTimeout => f.write_str("it was not decided in time; try again later"),
             Self::ResponseHead(fault) => write!(f, "malformed response: {fault}"),

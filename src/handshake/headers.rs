@@ -193,6 +193,8 @@ pub enum InvalidHeader {
     Subprotocol(String),
     /// The reason phrase holds a control byte (RFC 9112 section 4).
     Reason(String),
+    /// This cannot stand in a cookie (RFC 6265 section 4.1.1).
+    Cookie(String),
     /// All headers together reach 4 GiB.
     TooLarge,
 }
@@ -207,6 +209,7 @@ impl fmt::Display for InvalidHeader {
             }
             Self::Subprotocol(name) => write!(f, "{name:?} is not a subprotocol name"),
             Self::Reason(reason) => write!(f, "{reason:?} is not a reason phrase"),
+            Self::Cookie(text) => write!(f, "{text:?} cannot stand in a cookie"),
             Self::TooLarge => f.write_str("the headers are too large"),
         }
     }

@@ -18,10 +18,12 @@
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
 mod client;
+mod cookie;
 mod error;
 mod head;
 mod header_list;
 mod headers;
+mod host;
 mod key;
 mod names;
 mod parts;
@@ -35,10 +37,12 @@ mod url;
 #[cfg(feature = "mio")]
 pub(crate) use client::basic_credentials;
 pub use client::{Accepted, ClientRequest, ClientRequestError};
+pub use cookie::{Cookie, SameSite};
 pub use error::{HandshakeError, HeadFault};
 pub use head::HeadLimits;
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
+pub(crate) use host::is_host_name;
 pub use key::{accept_key, encode_key, is_valid_key};
 pub use parts::RequestParts;
 pub use pattern::{PathPattern, PatternError};

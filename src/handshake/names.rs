@@ -11,6 +11,7 @@ pub(super) const KEY: &str = "Sec-WebSocket-Key";
 pub(super) const ORIGIN: &str = "Origin";
 pub(super) const PROTOCOL: &str = "Sec-WebSocket-Protocol";
 pub(super) const SEC_ORIGIN: &str = "Sec-WebSocket-Origin";
+pub(super) const SET_COOKIE: &str = "Set-Cookie";
 pub(super) const TRANSFER_ENCODING: &str = "Transfer-Encoding";
 pub(super) const UPGRADE: &str = "Upgrade";
 pub(super) const VERSION: &str = "Sec-WebSocket-Version";

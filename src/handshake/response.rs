@@ -2,7 +2,7 @@
 
 use super::headers::{check_field, encode_field, is_value_byte};
 use super::names::*;
-use super::{HandshakeError, Headers, InvalidHeader, accept_key, is_token};
+use super::{Cookie, HandshakeError, Headers, InvalidHeader, accept_key, is_token};
 use std::borrow::Cow;
 
 /// An HTTP response that is not followed by a WebSocket; or, as a client reads it, any response.
@@ -75,6 +75,12 @@ impl Response {
             .body("only WebSocket connections are served here\n")
     }
 
+    /// 429: for a client, or its network, that asks too often (RFC 6585 section 4).
+    #[must_use]
+    pub fn too_many_requests() -> Self {
+        Self::new(429).body("too many requests\n")
+    }
+
     /// 503: for a server that takes no more connections.
     #[must_use]
     pub fn service_unavailable() -> Self {
@@ -93,6 +99,14 @@ impl Response {
         }
         self.headers.append(name, value)?;
         Ok(self)
+    }
+
+    /// Sets a cookie.
+    #[must_use]
+    pub fn cookie(mut self, cookie: &Cookie) -> Self {
+        let appended = self.headers.append(SET_COOKIE, cookie.to_string());
+        debug_assert_eq!(appended, Ok(()), "a cookie has no byte that a header may not have");
+        self
     }
 
     /// With another reason phrase.

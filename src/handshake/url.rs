@@ -318,7 +318,7 @@ fn is_registered_name(host: &str) -> bool {
 }
 
 /// Splits off `:port`. An IPv6 address keeps its brackets.
-fn split_port(text: &str) -> Result<(&str, Option<&str>), UrlError> {
+pub(super) fn split_port(text: &str) -> Result<(&str, Option<&str>), UrlError> {
     let host_end = if text.starts_with('[') {
         text.find(']').ok_or_else(|| UrlError::Ipv6(text.to_owned()))? + 1
     } else {

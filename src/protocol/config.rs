@@ -4,7 +4,7 @@ use std::time::Duration;
 
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateConfig;
-use crate::handshake::{HeadLimits, is_token};
+use crate::handshake::{HeadLimits, is_host_name, is_token};
 
 use super::deadlines::Timeouts;
 #[cfg(feature = "deflate")]
@@ -41,6 +41,9 @@ pub(crate) struct Settings {
     pub(crate) timeouts: Timeouts,
     pub(crate) path: Option<Box<str>>,
     pub(crate) origins: Option<Vec<Box<[u8]>>>,
+    pub(crate) same_origin: bool,
+    pub(crate) hosts: Option<Vec<Box<str>>>,
+    pub(crate) local_hosts: bool,
     pub(crate) subprotocols: Vec<String>,
     #[cfg(feature = "deflate")]
     pub(crate) deflate: DeflateSetting,
@@ -72,6 +75,9 @@ impl Default for Settings {
             timeouts: Timeouts::default(),
             path: None,
             origins: None,
+            same_origin: false,
+            hosts: None,
+            local_hosts: false,
             subprotocols: Vec::new(),
             #[cfg(feature = "deflate")]
             deflate: DeflateSetting::default(),
@@ -304,6 +310,9 @@ impl Config {
         if let Some(path) = settings.path.as_deref().filter(|path| !path.starts_with('/')) {
             return Err(InvalidConfig::Path(path.into()));
         }
+        if let Some(name) = settings.hosts.iter().flatten().find(|name| !is_host_name(name)) {
+            return Err(InvalidConfig::Host(name.to_string()));
+        }
         for (index, name) in settings.subprotocols.iter().enumerate() {
             if !is_token(name.as_bytes()) || settings.subprotocols[..index].contains(name) {
                 return Err(InvalidConfig::Subprotocol(name.clone()));
@@ -316,7 +325,7 @@ impl Config {
         &self.0
     }
 
-    fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
+    pub(super) fn with(mut self, change: impl FnOnce(&mut Settings)) -> Self {
         change(Arc::make_mut(&mut self.0));
         self
     }
@@ -352,6 +361,8 @@ pub enum InvalidConfig {
     Jitter(u8),
     /// A path that does not begin with `/`.
     Path(String),
+    /// A host that cannot be the name of one, or has a port.
+    Host(String),
     /// A subprotocol that is not a token or stands twice (RFC 6455 section 4.1).
     Subprotocol(String),
 }
@@ -368,6 +379,7 @@ impl fmt::Display for InvalidConfig {
             Self::LowWater => f.write_str("output_low_water is above output_high_water"),
             Self::Jitter(percent) => write!(f, "jitter: {percent} per cent are more than all"),
             Self::Path(path) => write!(f, "path: {path:?} does not begin with '/'"),
+            Self::Host(name) => write!(f, "hosts: {name:?} is not the name of a host"),
             Self::Subprotocol(name) => {
                 write!(f, "subprotocols: {name:?} is not a token or stands twice")
             }
@@ -392,6 +404,7 @@ mod tests {
             (Config::new().output_low_water(usize::MAX), InvalidConfig::LowWater),
             (Config::new().jitter(101), InvalidConfig::Jitter(101)),
             (Config::new().path("chat"), InvalidConfig::Path("chat".into())),
+            (Config::new().hosts(["a:80"]), InvalidConfig::Host("a:80".into())),
             (Config::new().subprotocols(["a", "a"]), InvalidConfig::Subprotocol("a".into())),
             (Config::new().subprotocols(["a b"]), InvalidConfig::Subprotocol("a b".into())),
         ] {

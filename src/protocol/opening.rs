@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::handshake::{
-    ClientRequest, HandshakeError, Headers, InvalidHeader, Request, RequestReader, Response,
-    ResponseReader, encode_key, encode_switching_protocols, is_of_handshake,
+    ClientRequest, Cookie, HandshakeError, Headers, InvalidHeader, Request, RequestReader,
+    Response, ResponseReader, encode_key, encode_switching_protocols, is_of_handshake,
 };
 
 use super::compression::Compression;
@@ -142,6 +142,9 @@ impl Opening {
 
     fn request_read(&mut self, request: Request, settings: &Settings) -> Step {
         let request = Arc::new(request);
+        if let Err(error) = settings.check_host(&request) {
+            return Step::Failed(error);
+        }
         if !request.is_upgrade() {
             *self = Self::Answering(Arc::clone(&request));
             return Step::Http(request);
@@ -334,6 +337,13 @@ impl Accept {
         }
         self.headers.append(name, value)?;
         Ok(self)
+    }
+
+    /// Sets a cookie with the 101.
+    pub fn cookie(mut self, cookie: &Cookie) -> Self {
+        let appended = self.headers.append("Set-Cookie", cookie.to_string());
+        debug_assert_eq!(appended, Ok(()), "a cookie has no byte that a header may not have");
+        self
     }
 
     pub(super) fn headers(&self) -> &Headers {

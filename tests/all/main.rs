@@ -3,6 +3,7 @@
 //! Most tests are scripts: see `support::script`. A line `req: …` above a test names what it shows of
 //! `tests/requirements.txt`, a line `attack: …` what it withstands.
 
+mod behaviour;
 mod client;
 mod close;
 mod control;

@@ -51,7 +51,7 @@ fn say_the_path() -> (Spy, Log) {
 }
 
 #[test]
-fn a2_handle_upgrade_keeps_what_came_with_the_head() {
+fn a2_7_handle_upgrade_keeps_what_came_with_the_head() {
     let (spy, log) = say_the_path();
     let (house, listener, address) = house(Config::new(), spy);
     let all = [REQUEST.as_bytes(), &frame(TEXT, "first"), &frame(TEXT, "second")].concat();

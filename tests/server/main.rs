@@ -1,6 +1,7 @@
 //! The mio server over real sockets: every test runs a loop of its own and talks to it as a client.
 
 mod adopt;
+mod checks;
 mod client;
 mod closing;
 mod deadlines;
@@ -15,6 +16,7 @@ mod handles;
 mod house;
 mod liveness;
 mod opening;
+mod policies;
 mod routes;
 mod slow;
 mod topics;

@@ -75,7 +75,7 @@ fn open(house: &House, path: &str) -> (Client, String) {
 
 // behaviour: c
 #[test]
-fn c_a_route_is_chosen_before_the_101() {
+fn c7_a_route_is_chosen_before_the_101() {
     let house = routes(|| {
         Routes::new()
             .route("/", Config::new(), Place("root"))
@@ -122,7 +122,7 @@ fn c_a_route_is_chosen_before_the_101() {
 
 // behaviour: c
 #[test]
-fn c_plain_requests_have_routes_of_their_own() {
+fn c4_plain_requests_have_routes_of_their_own() {
     let house = routes(|| {
         let mut asked = 0;
         Routes::new()
@@ -160,7 +160,7 @@ fn c_plain_requests_have_routes_of_their_own() {
 
 // behaviour: c
 #[test]
-fn c_a_broadcast_stays_in_its_route() {
+fn c6_a_broadcast_stays_in_its_route() {
     let (sender, ids) = channel();
     let house = routes(move || {
         let routes = Routes::new()

@@ -101,6 +101,29 @@ impl Connection {
         Ok(())
     }
 
+    /// Server: says this in place of the answer that was queued for a request at fault, right after
+    /// [`Event::HandshakeFailed`] told of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NothingToAnswer`] if nothing was queued, or some of it was written;
+    /// [`SendError::Status`] for a status that is not final.
+    pub fn answer_instead(&mut self, response: &Response) -> Result<(), SendError> {
+        if !(200..600).contains(&response.status()) {
+            return Err(SendError::Status(response.status()));
+        }
+        let refused = matches!(&self.phase, Phase::Closing(closing)
+            if matches!(closing.verdict, Some(Outcome::HandshakeFailed(_))));
+        match &mut self.output {
+            Some(output) if refused && output.chunks().next().is_some_and(begins_answer) => {
+                output.clear();
+                output.push_with(|bytes| response.encode(bytes));
+                Ok(())
+            }
+            _ => Err(SendError::NothingToAnswer),
+        }
+    }
+
     fn answer(&mut self, response: Response, verdict: Option<Outcome>) {
         if matches!(&self.phase, Phase::Connecting(opening) if opening.is_upgraded()) {
             self.close_upgraded(&response);
@@ -131,4 +154,9 @@ impl Connection {
             _ => None,
         }
     }
+}
+
+/// Whether this is the whole or the front part of an answer, and not a Close.
+fn begins_answer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.1 ")
 }

@@ -1,0 +1,236 @@
+//! Cookies (RFC 6265): the ones a request brings, and the ones an answer sets.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::headers::trim;
+use super::{InvalidHeader, Request, is_token};
+
+/// A cookie to be set by [`Accept::cookie`](crate::Accept::cookie) or
+/// [`Response::cookie`](crate::Response::cookie).
+///
+/// ```
+/// use framewire::Accept;
+/// use framewire::handshake::{Cookie, SameSite};
+///
+/// let cookie = Cookie::new("session", "31d4d96e")?.path("/chat")?.http_only().secure();
+/// let cookie = cookie.same_site(SameSite::Strict);
+/// assert_eq!(
+///     cookie.to_string(),
+///     "session=31d4d96e; Path=/chat; Secure; HttpOnly; SameSite=Strict",
+/// );
+/// let accept = Accept::new().cookie(&cookie);
+/// // What a user has typed cannot end the value, or the line.
+/// assert!(Cookie::new("name", "ann; Domain=example.com").is_err());
+/// assert!(Cookie::new("name", "ann\r\nSet-Cookie: admin=1").is_err());
+/// # Ok::<(), framewire::handshake::InvalidHeader>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cookie {
+    /// Name and value.
+    pair: String,
+    path: Option<String>,
+    domain: Option<String>,
+    max_age: Option<Duration>,
+    secure: bool,
+    http_only: bool,
+    same_site: Option<SameSite>,
+}
+
+/// With which requests of other sites a cookie is sent along.
+#[allow(clippy::exhaustive_enums, reason = "browsers know these three")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameSite {
+    /// With none: then a WebSocket that a page of another site opens does not bring it.
+    Strict,
+    /// With links that are followed, and so with no WebSocket either.
+    Lax,
+    /// With all; browsers want [`secure`](Cookie::secure) beside it.
+    None,
+}
+
+impl Cookie {
+    /// A cookie for as long as the browser runs, for this host.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader::Cookie`] for a name that is not a token, and a value with control characters, white
+    /// space, quotation marks, commas, semicolons, backslashes or anything outside of ASCII (RFC 6265
+    /// section 4.1.1): encode such a value first.
+    pub fn new(name: &str, value: &str) -> Result<Self, InvalidHeader> {
+        if !is_token(name.as_bytes()) {
+            return Err(InvalidHeader::Cookie(name.to_owned()));
+        }
+        let is_octet = |byte: u8| byte.is_ascii_graphic() && !b"\",;\\".contains(&byte);
+        if !value.bytes().all(is_octet) {
+            return Err(InvalidHeader::Cookie(value.to_owned()));
+        }
+        Ok(Self {
+            pair: format!("{name}={value}"),
+            path: None,
+            domain: None,
+            max_age: None,
+            secure: false,
+            http_only: false,
+            same_site: None,
+        })
+    }
+
+    /// For paths that are this one or under it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader::Cookie`] for a path that does not begin with `/`, or has a semicolon, a control
+    /// character or anything outside of ASCII in it.
+    pub fn path(mut self, path: &str) -> Result<Self, InvalidHeader> {
+        self.path = Some(attribute(path, path.starts_with('/'))?);
+        Ok(self)
+    }
+
+    /// For this domain and the names under it.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidHeader::Cookie`] for an empty domain, and as [`path`](Self::path).
+    pub fn domain(mut self, domain: &str) -> Result<Self, InvalidHeader> {
+        self.domain = Some(attribute(domain, !domain.is_empty())?);
+        Ok(self)
+    }
+
+    /// For so long, in whole seconds; 0 has it forgotten at once.
+    #[must_use]
+    pub fn max_age(self, age: Duration) -> Self {
+        Self { max_age: Some(age), ..self }
+    }
+
+    /// Only over TLS.
+    #[must_use]
+    pub fn secure(self) -> Self {
+        Self { secure: true, ..self }
+    }
+
+    /// Out of the reach of scripts.
+    #[must_use]
+    pub fn http_only(self) -> Self {
+        Self { http_only: true, ..self }
+    }
+
+    /// With which requests of other sites it is sent along.
+    #[must_use]
+    pub fn same_site(self, same_site: SameSite) -> Self {
+        Self { same_site: Some(same_site), ..self }
+    }
+}
+
+/// The value of `Set-Cookie`.
+impl fmt::Display for Cookie {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pair)?;
+        for (name, value) in [("Domain", &self.domain), ("Path", &self.path)] {
+            if let Some(value) = value {
+                write!(f, "; {name}={value}")?;
+            }
+        }
+        if let Some(age) = self.max_age {
+            write!(f, "; Max-Age={}", age.as_secs())?;
+        }
+        if self.secure {
+            f.write_str("; Secure")?;
+        }
+        if self.http_only {
+            f.write_str("; HttpOnly")?;
+        }
+        match self.same_site {
+            Some(same_site) => write!(f, "; SameSite={same_site:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn attribute(value: &str, is_right: bool) -> Result<String, InvalidHeader> {
+    let is_octet = |byte: u8| matches!(byte, b' '..=b'~') && byte != b';';
+    if !is_right || !value.bytes().all(is_octet) || value.trim() != value {
+        return Err(InvalidHeader::Cookie(value.to_owned()));
+    }
+    Ok(value.to_owned())
+}
+
+/// The cookies that came.
+impl Request {
+    /// The value of the first cookie of this name, as it stands there but for quotation marks around it;
+    /// names are compared exactly. `None` too if it is not UTF-8.
+    ///
+    /// A cookie may have been set by any page of the same domain: believe only what you can verify.
+    ///
+    /// ```
+    /// # use framewire::handshake::{HeadLimits, RequestParts};
+    /// # let request = RequestParts::new("GET", "/")?.header("Host", "example.com")?
+    /// #     .header("Cookie", "theme=dark; session=31d4d96e")?.read(HeadLimits::default())?;
+    /// assert_eq!(request.cookie("session"), Some("31d4d96e"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        self.cookies().find(|(own, _)| *own == name).map(|(_, value)| value)
+    }
+
+    /// All cookies, in their order, with name and value. What is not UTF-8 or has no name is left out.
+    pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
+        let pairs = self.headers().get_all("Cookie").flat_map(|line| line.split(|&b| b == b';'));
+        pairs.filter_map(|pair| {
+            let (name, value) = std::str::from_utf8(trim(pair)).ok()?.split_once('=')?;
+            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+            (!name.is_empty()).then_some((name, unquoted.unwrap_or(value)))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{HeadLimits, RequestParts};
+    use super::*;
+
+    #[test]
+    fn a_cookie_with_all_it_can_have() {
+        let cookie = Cookie::new("a", "").unwrap();
+        assert_eq!(cookie.to_string(), "a=");
+        let cookie = Cookie::new("__Host-a", "b=c/d+e==").unwrap();
+        let cookie = cookie.domain("example.com").unwrap().path("/").unwrap();
+        let cookie = cookie.max_age(Duration::from_millis(90_500)).secure().http_only();
+        assert_eq!(
+            cookie.same_site(SameSite::None).to_string(),
+            "__Host-a=b=c/d+e==; Domain=example.com; Path=/; Max-Age=90; Secure; HttpOnly; \
+             SameSite=None"
+        );
+    }
+
+    // HS33
+    #[test]
+    fn a_cookie_cannot_be_split() {
+        for name in ["", "a b", "a=b", "a;b", "a\r\nb", "ä"] {
+            assert_eq!(Cookie::new(name, ""), Err(InvalidHeader::Cookie(name.into())));
+        }
+        for value in ["a b", "a;b", "a,b", "\"a\"", "a\\b", "a\r\nSet-Cookie: b=c", "ä", "\0"] {
+            assert_eq!(Cookie::new("a", value), Err(InvalidHeader::Cookie(value.into())));
+        }
+        let cookie = Cookie::new("a", "b").unwrap();
+        for path in ["", "a", "/;Secure", "/\r\n", "/ä", "/ "] {
+            assert_eq!(cookie.clone().path(path), Err(InvalidHeader::Cookie(path.into())));
+        }
+        for domain in ["", "a;b", "a\nb", " a"] {
+            assert!(cookie.clone().domain(domain).is_err());
+        }
+    }
+
+    #[test]
+    fn cookies_of_a_request() {
+        let parts = RequestParts::new("GET", "/").unwrap().header("Host", "h").unwrap();
+        let parts = parts.header("Cookie", "a=1; b=\"2\";c=x=y; ; d; =e; a=2;  f = g").unwrap();
+        let parts = parts.header("Cookie", b"h=\xff; i=3").unwrap();
+        let request = parts.read(HeadLimits::default()).unwrap();
+        let all: Vec<_> = request.cookies().collect();
+        let expected = [("a", "1"), ("b", "2"), ("c", "x=y"), ("a", "2"), ("f ", " g"), ("i", "3")];
+        assert_eq!(all, expected);
+        assert_eq!((request.cookie("a"), request.cookie("A")), (Some("1"), None));
+    }
+}
