@@ -198,9 +198,9 @@ pub use client::{
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{
-    AdoptedStream, Decision, Deferral, EventLoop, Handle, Handler, OpeningError, Peer, PeerId,
-    Pending, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer,
-    Subscribed, TopicError, serve,
+    AdoptedStream, Decision, Deferral, EventLoop, EventLoops, Handle, Handler, OpeningError, Peer,
+    PeerId, Pending, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport,
+    SlowConsumer, Subscribed, TopicError, serve,
 };
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]

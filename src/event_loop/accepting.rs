@@ -1,4 +1,5 @@
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use mio::Interest;
@@ -8,6 +9,7 @@ use crate::protocol::{Connection, Deadlines};
 
 use super::core::{Slot, token};
 use super::event_loop::EventLoop;
+use super::handle::{Command, Handle};
 use super::handler::Handler;
 use super::quota::Neighbourhood;
 use super::refusing::OpeningError;
@@ -32,10 +34,7 @@ impl<H: Handler> EventLoop<H> {
             while self.listeners[index].ready && budget > 0 {
                 budget -= 1;
                 match self.listeners[index].listener.accept() {
-                    Ok(socket) => {
-                        let connection = Connection::server(&self.core.config);
-                        self.add(socket, connection);
-                    }
+                    Ok(socket) => self.place(socket),
                     Err(error) => match error.kind() {
                         io::ErrorKind::WouldBlock => self.listeners[index].ready = false,
                         // This one went away while it waited; the next one may be well.
@@ -54,20 +53,86 @@ impl<H: Handler> EventLoop<H> {
 
     /// Lets a connection in, or turns it away where there is no room.
     pub(super) fn add(&mut self, socket: Socket, connection: Connection) -> Option<PeerId> {
-        let home = self.quota.as_ref().and_then(|_| socket.peer_address().ok());
-        let home = home.map(|address| Neighbourhood::of(address.ip()));
-        if self.core.slots.len() >= self.max_connections {
-            let response = Response::service_unavailable();
-            self.turn_away(socket, &OpeningError::TooManyConnections, response);
+        if self.lightest_loop().is_none() {
+            self.turn_away_for_all(socket);
             return None;
         }
-        if let (Some(quota), Some(home)) = (&self.quota, home)
-            && !quota.has_room(home)
+        self.let_in(socket, connection)
+    }
+
+    /// Turns away who comes when there are as many connections as there may be.
+    fn turn_away_for_all(&mut self, socket: Socket) {
+        let response = Response::service_unavailable();
+        self.turn_away(socket, &OpeningError::TooManyConnections, response);
+    }
+
+    /// The loop that has the fewest connections; `None` if all together have as many as they may.
+    fn lightest_loop(&self) -> Option<usize> {
+        let Handle { loops, home } = &self.core.handle;
+        let connections = self.core.slots.len();
+        let (number, total) = if loops.are_many() {
+            loops.set_connections(*home, connections);
+            loops.lightest()
+        } else {
+            (*home, connections)
+        };
+        (total < self.max_connections).then_some(number)
+    }
+
+    /// Gives a connection that was accepted to the loop that has the fewest.
+    fn place(&mut self, mut socket: Socket) {
+        let Some(number) = self.lightest_loop() else { return self.turn_away_for_all(socket) };
+        // Who comes when all is about to end is answered here, by the loop that listens.
+        if number != self.core.handle.home && self.shutdown.is_none() {
+            self.core.handle.loops.departs(number);
+            match self.core.outbox.order(number, Command::Serve(socket)) {
+                // It has come to its end: so will this one, and says so.
+                Some(Command::Serve(back)) => {
+                    self.core.handle.loops.arrives(number);
+                    socket = back;
+                }
+                _ => return,
+            }
+        }
+        let connection = Connection::server(&self.core.config);
+        self.let_in(socket, connection);
+    }
+
+    /// Serves a connection that another loop has accepted.
+    pub(super) fn serve(&mut self, socket: Socket) {
+        let connection = Connection::server(&self.core.config);
+        self.let_in(socket, connection);
+        let Handle { loops, home } = &self.core.handle;
+        loops.set_connections(*home, self.core.slots.len());
+        loops.arrives(*home);
+    }
+
+    /// Lets a connection in, unless there are as many from its address as there may be, in all loops.
+    fn let_in(&mut self, socket: Socket, connection: Connection) -> Option<PeerId> {
+        if !self.core.handle.loops.has_quota() {
+            return self.register(socket, connection);
+        }
+        let loops = Arc::clone(&self.core.handle.loops);
+        let home = socket.peer_address().ok().map(|address| Neighbourhood::of(address.ip()));
+        // Held until it is counted, so that no other loop lets one in on the same place.
+        let quota = loops.quota();
+        if let (Some(counted), Some(home)) = (&quota, home)
+            && !counted.has_room(home)
         {
+            // The handler is told, and must not hold up the others.
+            drop(quota);
             let response = Response::too_many_requests();
             self.turn_away(socket, &OpeningError::TooManyFromAddress, response);
             return None;
         }
+        let id = self.register(socket, connection)?;
+        if let (Some(mut quota), Some(home)) = (quota, home) {
+            quota.enter(id, home);
+        }
+        Some(id)
+    }
+
+    fn register(&mut self, socket: Socket, connection: Connection) -> Option<PeerId> {
         let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
         let id = self.core.insert(slot)?;
         let slot = self.core.slots.get_mut(id)?;
@@ -78,9 +143,6 @@ impl<H: Handler> EventLoop<H> {
         }
         if let Some(draining) = &mut self.shutdown {
             draining.note_late(slot);
-        }
-        if let (Some(quota), Some(home)) = (&mut self.quota, home) {
-            quota.enter(id, home);
         }
         self.set_timer(id);
         Some(id)

@@ -247,9 +247,12 @@ impl Handle {
     }
 
     fn adoption(&self, adoption: Box<Adoption>) -> io::Result<()> {
-        if self.order(Command::Adopt(adoption)) {
+        let (lightest, _) = self.loops.lightest();
+        self.loops.departs(lightest);
+        if self.loops.order(lightest, Command::Adopt(adoption)) {
             return Ok(());
         }
+        self.loops.arrives(lightest);
         Err(io::Error::new(io::ErrorKind::NotConnected, "the event loop is gone"))
     }
 }

@@ -10,6 +10,7 @@ use crate::pump::Transport;
 
 use super::backlogs::{Backlogs, Key, SlowConsumer};
 use super::handle::Handle;
+use super::loops::Outbox;
 use super::peer::{Peer, Sent};
 use super::pending::Undecided;
 use super::routes::{RouteId, Scope};
@@ -26,6 +27,7 @@ pub(super) struct Core<S> {
     pub(super) config: Config,
     pub(super) keep_requests: bool,
     pub(super) handle: Handle,
+    pub(super) outbox: Outbox,
     pub(super) timers: Timers,
     pub(super) topics: Topics,
     pub(super) backlogs: Backlogs,
@@ -275,8 +277,13 @@ impl<S> Core<S> {
         Ok(id)
     }
 
-    /// Sends to all open connections within a scope, but perhaps to one.
-    pub(super) fn broadcast(&mut self, scope: Scope, prepared: &Prepared, except: Option<PeerId>) {
+    /// Sends to all open connections of this loop within a scope, but perhaps to one.
+    pub(super) fn broadcast_here(
+        &mut self,
+        scope: Scope,
+        prepared: &Prepared,
+        except: Option<PeerId>,
+    ) {
         let mut workspace = self.take_workspace();
         for (id, slot) in self.slots.iter_mut() {
             if slot.connection.state() == State::Open

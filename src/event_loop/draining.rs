@@ -1,4 +1,3 @@
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::protocol::Outcome;
@@ -7,7 +6,7 @@ use crate::wire::CloseFrame;
 use super::core::Slot;
 use super::event_loop::EventLoop;
 use super::handler::Handler;
-use super::shutdown::ShutdownReport;
+use super::shutdown::{Reporter, ShutdownReport};
 use super::slots::PeerId;
 
 /// What a handle asks for.
@@ -17,7 +16,7 @@ pub(super) struct ShutdownOrder {
     /// Over how long the Closes are spread.
     pub(super) spread: Duration,
     pub(super) deadline: Duration,
-    pub(super) report: Sender<ShutdownReport>,
+    pub(super) report: Reporter,
 }
 
 /// A shutdown under way.
@@ -37,7 +36,7 @@ pub(super) struct Draining {
     report: ShutdownReport,
     ordered_at: Duration,
     is_over: bool,
-    waiting: Vec<Sender<ShutdownReport>>,
+    waiting: Vec<Reporter>,
 }
 
 impl Draining {
@@ -124,7 +123,7 @@ impl<H: Handler> EventLoop<H> {
             self.shutdown.get_or_insert_with(|| Box::new(Draining::new(now, close.clone())));
         if draining.is_over {
             // Who asks twice is told twice.
-            let _ = report.send(draining.report.clone());
+            report.send(&draining.report);
             return;
         }
         draining.waiting.push(report);
@@ -173,7 +172,7 @@ impl<H: Handler> EventLoop<H> {
         draining.report.duration = self.core.now.saturating_sub(draining.ordered_at);
         for waiting in draining.waiting.drain(..) {
             // Who does not wait any more need not be told.
-            let _ = waiting.send(draining.report.clone());
+            waiting.send(&draining.report);
         }
     }
 

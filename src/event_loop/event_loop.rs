@@ -14,11 +14,11 @@ use crate::protocol::{Config, Prepared};
 use super::backlogs::Backlogs;
 use super::core::Core;
 use super::draining::Draining;
-use super::handle::{Commands, Handle, handle};
+use super::handle::Handle;
 use super::handler::Handler;
+use super::loops::{Commands, Outbox, Seat, seats};
 use super::peer::Peer;
 use super::pending::Undecided;
-use super::quota::Quota;
 use super::routes::Scope;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
@@ -29,7 +29,7 @@ use super::transport::{Listener, Socket};
 /// The room that one read of a socket gets; shared by all connections.
 pub(super) const READ_ROOM: usize = 512 * 1024;
 
-const WAKE: Token = Token(usize::MAX);
+pub(super) const WAKE: Token = Token(usize::MAX);
 /// The listeners have the tokens below this one.
 const FIRST_LISTENER: usize = usize::MAX - 1;
 
@@ -48,7 +48,6 @@ pub struct EventLoop<H: Handler> {
     pub(super) listeners: Vec<Listening>,
     pub(super) max_connections: usize,
     /// Where the connections of one address are counted.
-    pub(super) quota: Option<Quota>,
     pub(super) buffer: Vec<u8>,
     /// Connections that have more to read than their share of one turn.
     pub(super) unfinished: Vec<PeerId>,
@@ -77,6 +76,17 @@ impl<H: Handler> fmt::Debug for EventLoop<H> {
 /// The outside.
 impl<H: Handler> EventLoop<H> {
     pub(super) fn new(server: Server, handler: H) -> io::Result<Self> {
+        let seat = seats(1, WAKE)?.swap_remove(0);
+        Self::seated(server, || handler, seat)
+    }
+
+    /// Makes the loop of this seat, and then its handler.
+    pub(super) fn seated(
+        server: Server,
+        handler: impl FnOnce() -> H,
+        seat: Seat,
+    ) -> io::Result<Self> {
+        let Seat { poll, commands, handle } = seat;
         let Server {
             listeners,
             config,
@@ -87,25 +97,27 @@ impl<H: Handler> EventLoop<H> {
             backlogs,
         } = server;
         config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let poll = Poll::new()?;
         let registry = poll.registry().try_clone()?;
-        let (handle, commands) = handle(&registry, WAKE)?;
+        if let Some(limit) = max_connections_per_ip {
+            handle.loops.set_quota(limit);
+        }
         let mut listening = Vec::new();
         for (index, mut listener) in listeners.into_iter().enumerate() {
             listener.register(&registry, Token(FIRST_LISTENER - index))?;
             listening.push(Listening { listener, ready: false });
         }
         Ok(Self {
-            handler,
+            handler: handler(),
             core: Core {
-                slots: Slots::new(),
+                slots: Slots::new(handle.home),
                 registry,
                 config,
                 keep_requests,
                 undecided: Undecided::new(handle.clone()),
+                outbox: Outbox::new(handle.clone()),
+                topics: Topics::new(topics, &handle),
                 handle,
                 timers: Timers::default(),
-                topics: Topics::new(topics),
                 backlogs: Backlogs::new(backlogs),
                 workspace: None,
                 current: None,
@@ -119,7 +131,6 @@ impl<H: Handler> EventLoop<H> {
             more_commands: false,
             listeners: listening,
             max_connections,
-            quota: max_connections_per_ip.map(Quota::new),
             buffer: vec![0; READ_ROOM],
             unfinished: Vec::new(),
             start: Instant::now(),
@@ -179,10 +190,13 @@ impl<H: Handler> EventLoop<H> {
         self.accept();
         self.drain();
         self.look_at_timers();
+        self.core.outbox.wake();
         self.settle_all();
         self.evict();
         self.tell_of_topics();
         self.finish_draining();
+        self.core.outbox.wake();
+        self.core.handle.loops.set_connections(self.core.handle.home, self.core.slots.len());
         Ok(())
     }
 

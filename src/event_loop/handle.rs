@@ -1,22 +1,20 @@
 use std::fmt;
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
-
-use mio::{Registry, Token, Waker};
 
 use crate::protocol::Prepared;
 use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 
 use super::adopting::Adoption;
 use super::draining::ShutdownOrder;
+use super::loops::Loops;
 use super::routes::{RouteId, Scope};
-use super::shutdown::Shutdown;
+use super::shutdown::{Reporter, Shutdown};
 use super::slots::PeerId;
+use super::transport::Socket;
 
-/// A way to an event loop from any thread: send, broadcast, close, shut down.
+/// A way to an event loop, or to all that [work together](crate::EventLoops), from any thread: send,
+/// broadcast, close, shut down.
 ///
 /// Calls are carried out by the loop in the order in which one handle made them, in its next turn. They
 /// do not wait and do not fail if the connection is gone meanwhile. Cheap to clone.
@@ -32,15 +30,9 @@ use super::slots::PeerId;
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    commands: Sender<Command>,
-    wakeup: Arc<Wakeup>,
-}
-
-#[derive(Debug)]
-struct Wakeup {
-    waker: Waker,
-    /// Whether the loop was woken and has not looked yet: one system call then does for many commands.
-    woken: AtomicBool,
+    pub(super) loops: Arc<Loops>,
+    /// The loop that it is of.
+    pub(super) home: usize,
 }
 
 /// What a handle asks of the loop.
@@ -50,8 +42,8 @@ pub(super) enum Command {
     SendLatest(PeerId, Box<str>, Prepared),
     Broadcast(Scope, Prepared, Option<PeerId>),
     /// The topic, and the key if only the latest counts.
-    Publish(Box<str>, Option<Box<str>>, Prepared, Option<PeerId>),
-    Subscribe(PeerId, Box<str>),
+    Publish(Arc<str>, Option<Box<str>>, Prepared, Option<PeerId>),
+    Subscribe(PeerId, Arc<str>),
     Unsubscribe(PeerId, Box<str>),
     Close(PeerId, CloseFrame),
     Terminate(PeerId),
@@ -60,53 +52,33 @@ pub(super) enum Command {
     /// Decisions wait in the channel of their own, which has the type of the sessions.
     Decided,
     Adopt(Box<Adoption>),
-}
-
-/// The loop's end of its handles.
-#[derive(Debug)]
-pub(super) struct Commands {
-    receiver: Receiver<Command>,
-    wakeup: Arc<Wakeup>,
-}
-
-pub(super) fn handle(registry: &Registry, token: Token) -> io::Result<(Handle, Commands)> {
-    let (commands, receiver) = channel();
-    let waker = Waker::new(registry, token)?;
-    let wakeup = Arc::new(Wakeup { waker, woken: AtomicBool::new(false) });
-    Ok((Handle { commands, wakeup: Arc::clone(&wakeup) }, Commands { receiver, wakeup }))
-}
-
-impl Commands {
-    /// Tells the handles that the loop is looking; call it before taking commands.
-    pub(super) fn look(&self) {
-        self.wakeup.woken.store(false, Ordering::SeqCst);
-    }
-
-    /// The next command, if there is one.
-    pub(super) fn take(&self) -> Option<Command> {
-        self.receiver.try_recv().ok()
-    }
+    /// A connection that another loop has accepted.
+    Serve(Socket),
 }
 
 impl Handle {
     /// Sends a message to one connection.
     pub fn send(&self, id: PeerId, message: impl Into<Prepared>) {
-        self.order(Command::Send(id, message.into()));
+        self.order_of(id, Command::Send(id, message.into()));
     }
 
     /// Sends a message to all open connections.
     pub fn broadcast(&self, message: impl Into<Prepared>) {
-        self.order(Command::Broadcast(Scope::All, message.into(), None));
+        self.broadcast_in(Scope::All, message.into(), None);
     }
 
     /// Sends a message to all open connections but one.
     pub fn broadcast_except(&self, id: PeerId, message: impl Into<Prepared>) {
-        self.order(Command::Broadcast(Scope::All, message.into(), Some(id)));
+        self.broadcast_in(Scope::All, message.into(), Some(id));
     }
 
     /// Sends a message to all open connections of a route, which [`Routes::id`](crate::Routes::id) names.
     pub fn broadcast_route(&self, route: RouteId, message: impl Into<Prepared>) {
-        self.order(Command::Broadcast(Scope::Route(Some(route)), message.into(), None));
+        self.broadcast_in(Scope::Route(Some(route)), message.into(), None);
+    }
+
+    fn broadcast_in(&self, scope: Scope, prepared: Prepared, except: Option<PeerId>) {
+        self.loops.order_all(|| Command::Broadcast(scope, prepared.clone(), except));
     }
 
     /// Begins the closing handshake of one connection.
@@ -120,7 +92,7 @@ impl Handle {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<(), CloseFrameError> {
-        self.order(Command::Close(id, CloseFrame::new(code.into(), reason)?));
+        self.order_of(id, Command::Close(id, CloseFrame::new(code.into(), reason)?));
         Ok(())
     }
 
@@ -137,7 +109,7 @@ impl Handle {
 
     /// Drops one connection without a Close.
     pub fn terminate(&self, id: PeerId) {
-        self.order(Command::Terminate(id));
+        self.order_of(id, Command::Terminate(id));
     }
 
     /// Ends the loop in good order: every open connection gets a Close with this code and reason, such as
@@ -175,18 +147,17 @@ impl Handle {
         deadline: Duration,
     ) -> Result<Shutdown, CloseFrameError> {
         let close = CloseFrame::new(code.into(), reason)?;
-        let (report, reports) = channel();
-        self.order(Command::Shutdown(ShutdownOrder { close, spread, deadline, report }));
+        let (report, reports) = Reporter::new(self.loops.len());
+        self.loops.order_all(|| {
+            let (close, report) = (close.clone(), report.clone());
+            Command::Shutdown(ShutdownOrder { close, spread, deadline, report })
+        });
         Ok(Shutdown(reports))
     }
 
-    pub(super) fn order(&self, command: Command) -> bool {
-        let heard = self.commands.send(command).is_ok();
-        if heard && !self.wakeup.woken.swap(true, Ordering::SeqCst) {
-            // It cannot fail while the loop is there.
-            let _ = self.wakeup.waker.wake();
-        }
-        heard
+    /// Orders something of the loop that the handle is of.
+    pub(super) fn order(&self, command: Command) {
+        self.loops.order(self.home, command);
     }
 }
 

@@ -102,12 +102,12 @@ impl<H: Handler> EventLoop<H> {
 impl Handle {
     /// Sends a message to one connection, which gets only the newest with this key if it does not keep up.
     pub fn send_latest(&self, id: PeerId, key: &str, message: impl Into<Prepared>) {
-        self.order(Command::SendLatest(id, key.into(), message.into()));
+        self.order_of(id, Command::SendLatest(id, key.into(), message.into()));
     }
 
     /// Publishes a message of which each subscriber that does not keep up gets only the newest with this
     /// key.
     pub fn publish_latest(&self, topic: &str, key: &str, message: impl Into<Prepared>) {
-        self.order(Command::Publish(topic.into(), Some(key.into()), message.into(), None));
+        self.publish_by_handle(topic, Some(key), message.into(), None);
     }
 }

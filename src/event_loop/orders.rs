@@ -25,7 +25,7 @@ impl<H: Handler> EventLoop<H> {
                     }
                 }
                 Command::Broadcast(scope, prepared, except) => {
-                    self.core.broadcast(scope, &prepared, except);
+                    self.core.broadcast_here(scope, &prepared, except);
                 }
                 Command::SendLatest(id, key, prepared) => {
                     if let Some(mut peer) = self.core.peer(id) {
@@ -33,10 +33,10 @@ impl<H: Handler> EventLoop<H> {
                     }
                 }
                 Command::Publish(topic, key, prepared, except) => {
-                    self.core.publish(&topic, key.as_deref(), except, prepared);
+                    self.core.publish_here(&topic, key.as_deref(), except, &prepared);
                 }
                 Command::Subscribe(id, topic) => {
-                    let _ = self.core.subscribe(id, &topic);
+                    self.core.subscribe_as_ordered(id, &topic);
                 }
                 Command::Unsubscribe(id, topic) => {
                     self.core.topics.unsubscribe(id, &topic);
@@ -56,7 +56,9 @@ impl<H: Handler> EventLoop<H> {
                 }
                 Command::Shutdown(order) => self.begin_shutdown(order),
                 Command::Decided => self.take_decisions(),
+                Command::Serve(socket) => self.serve(socket),
                 Command::Adopt(adoption) => {
+                    self.core.handle.loops.arrives(self.core.handle.home);
                     // Who asked is told of what can be told on the stream itself.
                     let _ = self.add_adopted(*adoption);
                 }

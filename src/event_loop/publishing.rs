@@ -1,3 +1,5 @@
+use std::sync::atomic::Ordering;
+
 use crate::protocol::{Prepared, State};
 
 use super::backlogs::Key;
@@ -6,6 +8,7 @@ use super::event_loop::EventLoop;
 use super::handle::{Command, Handle};
 use super::handler::Handler;
 use super::peer::Peer;
+use super::routes::Scope;
 use super::slots::PeerId;
 use super::topics::{Subscribed, TopicError};
 
@@ -18,7 +21,32 @@ impl<S> Core<S> {
         self.topics.subscribe(id, topic)
     }
 
-    /// Sends to the open subscribers of a topic what `message` makes, if there are any; to how many.
+    /// The same for a handle, which has had it counted already.
+    pub(super) fn subscribe_as_ordered(&mut self, id: PeerId, topic: &str) {
+        let _ = self.subscribe(id, topic);
+        let Handle { loops, home } = &self.handle;
+        if loops.are_many() {
+            loops.discount_subscriber(topic, *home);
+        }
+    }
+
+    /// How many connections have subscribed to a topic, in all loops.
+    pub(super) fn subscribers(&self, topic: &str) -> usize {
+        let loops = &self.handle.loops;
+        if loops.are_many() {
+            return loops.subscribers(topic);
+        }
+        self.topics.subscribers(topic).len()
+    }
+
+    /// Sends to all open connections of all loops within a scope, but perhaps to one.
+    pub(super) fn broadcast(&mut self, scope: Scope, prepared: &Prepared, except: Option<PeerId>) {
+        self.outbox.order_others(|| Command::Broadcast(scope, prepared.clone(), except));
+        self.broadcast_here(scope, prepared, except);
+    }
+
+    /// Sends to the open subscribers of a topic, in all loops, what `message` makes, if there are any; to
+    /// how many.
     pub(super) fn publish(
         &mut self,
         topic: &str,
@@ -26,12 +54,38 @@ impl<S> Core<S> {
         except: Option<PeerId>,
         message: impl Into<Prepared>,
     ) -> usize {
-        let key = Key { topic: Some(topic), name: key };
+        let Handle { loops, home } = &self.handle;
+        let others = if loops.are_many() { loops.others(topic, *home) } else { None };
         let subscribers = self.topics.subscribers(topic);
-        if subscribers.iter().all(|&id| Some(id) == except) {
+        if others.is_none() && subscribers.iter().all(|&id| Some(id) == except) {
             return 0;
         }
         let prepared = message.into();
+        let mut count = 0;
+        if let Some((name, counts)) = others {
+            for (number, subscribers) in counts.iter().enumerate() {
+                let subscribers = subscribers.load(Ordering::SeqCst);
+                if number != *home && subscribers > 0 {
+                    let (name, key) = (name.clone(), key.map(Box::from));
+                    self.outbox
+                        .order(number, Command::Publish(name, key, prepared.clone(), except));
+                    count += subscribers;
+                }
+            }
+        }
+        count + self.publish_here(topic, key, except, &prepared)
+    }
+
+    /// Sends to the open subscribers of a topic in this loop; to how many.
+    pub(super) fn publish_here(
+        &mut self,
+        topic: &str,
+        key: Option<&str>,
+        except: Option<PeerId>,
+        prepared: &Prepared,
+    ) -> usize {
+        let key = Key { topic: Some(topic), name: key };
+        let subscribers = self.topics.subscribers(topic);
         let mut count = 0;
         let mut workspace = self.workspace.take();
         if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
@@ -42,7 +96,7 @@ impl<S> Core<S> {
                 && let Some(slot) = self.slots.get_mut(id)
                 && slot.connection.state() == State::Open
             {
-                let sent = self.backlogs.send_shared(id, slot, key, &prepared, &mut workspace);
+                let sent = self.backlogs.send_shared(id, slot, key, prepared, &mut workspace);
                 count += usize::from(!sent.is_dropped());
                 slot.unsettle(id, &mut self.unsettled);
             }
@@ -127,10 +181,10 @@ impl<S> Peer<'_, S> {
 
     /// How many connections have subscribed to a topic, those included that are closing.
     pub fn subscribers(&self, topic: &str) -> usize {
-        self.core.topics.subscribers(topic).len()
+        self.core.subscribers(topic)
     }
 
-    /// All topics that have subscribers, with their number, in no particular order.
+    /// All topics that have subscribers in this loop, with their number, in no particular order.
     pub fn all_topics(&self) -> impl Iterator<Item = (&str, usize)> {
         self.core.topics.iter()
     }
@@ -145,7 +199,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// How many connections have subscribed to a topic, those included that are closing.
     pub fn subscribers(&self, topic: &str) -> usize {
-        self.core.topics.subscribers(topic).len()
+        self.core.subscribers(topic)
     }
 
     /// All topics that have subscribers, with their number, in no particular order.
@@ -166,23 +220,56 @@ impl<H: Handler> EventLoop<H> {
 impl Handle {
     /// Sends a message to all subscribers of a topic. It is encoded in this thread.
     pub fn publish(&self, topic: &str, message: impl Into<Prepared>) {
-        self.order(Command::Publish(topic.into(), None, message.into(), None));
+        self.publish_by_handle(topic, None, message.into(), None);
     }
 
     /// Sends a message to all subscribers of a topic but one.
     pub fn publish_except(&self, id: PeerId, topic: &str, message: impl Into<Prepared>) {
-        self.order(Command::Publish(topic.into(), None, message.into(), Some(id)));
+        self.publish_by_handle(topic, None, message.into(), Some(id));
     }
 
     /// Has a connection get what is published to a topic from now on: also what this handle publishes
     /// right behind it. Nobody is told if it is refused, as [`Peer::subscribe`](crate::Peer::subscribe)
     /// would be.
     pub fn subscribe(&self, id: PeerId, topic: &str) {
-        self.order(Command::Subscribe(id, topic.into()));
+        let number = id.loop_number();
+        if self.loops.are_many() {
+            // So that what is published before the loop has come to it is sent there.
+            self.loops.count_subscriber(topic, number);
+        }
+        self.loops.order(number, Command::Subscribe(id, topic.into()));
     }
 
     /// Ends that again.
     pub fn unsubscribe(&self, id: PeerId, topic: &str) {
-        self.order(Command::Unsubscribe(id, topic.into()));
+        self.order_of(id, Command::Unsubscribe(id, topic.into()));
+    }
+
+    /// Orders it of all loops that have subscribers.
+    pub(super) fn publish_by_handle(
+        &self,
+        topic: &str,
+        key: Option<&str>,
+        prepared: Prepared,
+        except: Option<PeerId>,
+    ) {
+        if !self.loops.are_many() {
+            return self.order(Command::Publish(
+                topic.into(),
+                key.map(Box::from),
+                prepared,
+                except,
+            ));
+        }
+        // There is no loop with this number: all are others.
+        if let Some((name, counts)) = self.loops.others(topic, usize::MAX) {
+            for (number, subscribers) in counts.iter().enumerate() {
+                if subscribers.load(Ordering::SeqCst) > 0 {
+                    let (name, key) = (name.clone(), key.map(Box::from));
+                    let order = Command::Publish(name, key, prepared.clone(), except);
+                    self.loops.order(number, order);
+                }
+            }
+        }
     }
 }

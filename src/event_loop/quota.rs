@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn who_has_gone_makes_room_and_leaves_nothing() {
-        let (mut slots, mut quota) = (Slots::new(), Quota::new(2));
+        let (mut slots, mut quota) = (Slots::new(0), Quota::new(2));
         let ids: Vec<_> = (0..3).map(|n| slots.insert(n).unwrap()).collect();
         let (one, other) = (home("192.0.2.1"), home("2001:db8::1"));
         quota.enter(ids[0], one);

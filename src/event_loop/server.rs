@@ -9,6 +9,7 @@ use crate::protocol::{Config, Message};
 
 use super::backlogs::{BacklogLimits, SlowConsumer};
 use super::event_loop::EventLoop;
+use super::event_loops::EventLoops;
 use super::handler::{Handler, OnMessage};
 use super::peer::Peer;
 use super::topics::TopicLimits;
@@ -110,6 +111,11 @@ impl Server {
             topics: TopicLimits::default(),
             backlogs: BacklogLimits::default(),
         }
+    }
+
+    /// The settings, for a loop that does not listen.
+    pub(super) fn without_listeners(&self) -> Self {
+        Self { listeners: Vec::new(), config: self.config.clone(), ..*self }
     }
 
     /// Serves the sockets of another server too, with the settings of this one.
@@ -235,6 +241,17 @@ impl Server {
         function: impl FnMut(&mut Peer<'_>, Message<'_>),
     ) -> io::Result<EventLoop<impl Handler<Session = ()>>> {
         self.handler(OnMessage(function))
+    }
+
+    /// So many loops, a thread each, that serve these sockets together; at most 255. For work that one
+    /// processor cannot do: one loop serves tens of thousands of connections.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] for no thread or too many, and for a [`Config`] that cannot work; the
+    /// system's.
+    pub fn threads(self, threads: usize) -> io::Result<EventLoops> {
+        EventLoops::new(self, threads)
     }
 
     /// Serves with a handler until a [`Handle`](crate::Handle) shuts the loop down.

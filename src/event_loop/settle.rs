@@ -186,7 +186,7 @@ impl<H: Handler> EventLoop<H> {
         } else {
             self.never_opened(id, outcome);
         }
-        if let Some(quota) = &mut self.quota {
+        if let Some(mut quota) = self.core.handle.loops.quota() {
             quota.leave(id);
         }
         self.core.topics.leave(id);

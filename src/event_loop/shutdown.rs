@@ -1,5 +1,6 @@
 use std::fmt;
-use std::sync::mpsc::Receiver;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// A shutdown that was ordered: wait for its end, or drop this and let it go on.
@@ -37,6 +38,34 @@ impl Shutdown {
     }
 }
 
+/// Tells of the end, when each of the loops has told of its own.
+#[derive(Clone, Debug)]
+pub(super) struct Reporter {
+    sender: Sender<ShutdownReport>,
+    /// How many are still to tell, and what the others have told.
+    sum: Arc<Mutex<(usize, ShutdownReport)>>,
+}
+
+impl Reporter {
+    pub(super) fn new(loops: usize) -> (Self, Receiver<ShutdownReport>) {
+        let (sender, reports) = channel();
+        let sum = Arc::new(Mutex::new((loops, ShutdownReport::default())));
+        (Self { sender, sum }, reports)
+    }
+
+    /// Takes the report of one loop.
+    pub(super) fn send(&self, report: &ShutdownReport) {
+        let mut sum = self.sum.lock().unwrap_or_else(PoisonError::into_inner);
+        let (left, all) = &mut *sum;
+        *left = left.saturating_sub(1);
+        all.add(report);
+        if *left == 0 {
+            // Who does not wait any more need not be told.
+            let _ = self.sender.send(all.clone());
+        }
+    }
+}
+
 /// What became of the connections when a loop was shut down. Those that closed by themselves while it
 /// lasted are counted, too.
 #[non_exhaustive]
@@ -58,6 +87,15 @@ pub struct ShutdownReport {
 }
 
 impl ShutdownReport {
+    fn add(&mut self, other: &Self) {
+        self.clean += other.clean;
+        self.terminated += other.terminated;
+        self.lost += other.lost;
+        self.refused += other.refused;
+        self.unsent_bytes += other.unsent_bytes;
+        self.duration = self.duration.max(other.duration);
+    }
+
     /// Whether every connection closed in good order, with nothing left unsent.
     pub fn was_clean(&self) -> bool {
         self.terminated == 0 && self.lost == 0 && self.unsent_bytes == 0

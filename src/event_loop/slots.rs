@@ -1,14 +1,24 @@
 use std::fmt;
 
-/// Names one connection of one event loop, for as long as the loop lives: an id is never given again.
+/// Names one connection of one event loop, or of several that [work together](crate::EventLoops), for as
+/// long as they live: an id is never given again.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId {
     generation: u32,
+    /// The number of the loop in the upper 8 bits, the place in its slots in the others.
     index: u32,
 }
 
+/// How many bits of an index are the place.
+const PLACE_BITS: u32 = 24;
+
+/// How many loops can work together. One number is never given, so that no token of a connection is one
+/// of those that the loop keeps for itself.
+pub(super) const MAX_LOOPS: usize = 255;
+
 impl PeerId {
-    /// The id as one number, for a log or a key. Ids of one loop differ.
+    /// The id as one number, for a log or a key. Ids of one loop differ, and so do those of loops that work
+    /// together.
     pub fn as_u64(self) -> u64 {
         u64::from(self.generation) << 32 | u64::from(self.index)
     }
@@ -17,8 +27,14 @@ impl PeerId {
         Self { generation: (number >> 32) as u32, index: number as u32 }
     }
 
+    /// The number of the loop that has the connection.
+    pub(super) fn loop_number(self) -> usize {
+        (self.index >> PLACE_BITS) as usize
+    }
+
+    /// The place among the connections of the loop.
     pub(super) fn index(self) -> usize {
-        self.index as usize
+        (self.index & ((1 << PLACE_BITS) - 1)) as usize
     }
 }
 
@@ -30,13 +46,19 @@ impl fmt::Debug for PeerId {
 
 impl fmt::Display for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.index, self.generation)
+        if self.loop_number() > 0 {
+            write!(f, "{}/", self.loop_number())?;
+        }
+        write!(f, "{}.{}", self.index(), self.generation)
     }
 }
 
 /// Values under ids: a freed place is used again, under another id.
 #[derive(Debug)]
 pub(super) struct Slots<T> {
+    /// The number of the loop, where an index has it: an id of another loop, less this, is a place beyond
+    /// all that there are.
+    base: u32,
     places: Vec<Place<T>>,
     /// The places that are free and whose generation is not used up.
     free: Vec<u32>,
@@ -50,8 +72,15 @@ struct Place<T> {
 }
 
 impl<T> Slots<T> {
-    pub(super) fn new() -> Self {
-        Self { places: Vec::new(), free: Vec::new(), count: 0 }
+    /// The connections of the loop with this number, below [`MAX_LOOPS`].
+    pub(super) fn new(loop_number: usize) -> Self {
+        debug_assert!(loop_number < MAX_LOOPS);
+        Self {
+            base: (loop_number as u32) << PLACE_BITS,
+            places: Vec::new(),
+            free: Vec::new(),
+            count: 0,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -63,7 +92,8 @@ impl<T> Slots<T> {
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                let index = u32::try_from(self.places.len()).ok().filter(|&i| i < u32::MAX)?;
+                let index =
+                    u32::try_from(self.places.len()).ok().filter(|&i| i < 1 << PLACE_BITS)?;
                 self.places.push(Place { generation: 0, value: None });
                 index
             }
@@ -71,30 +101,33 @@ impl<T> Slots<T> {
         let place = &mut self.places[index as usize];
         place.value = Some(value);
         self.count += 1;
-        Some(PeerId { generation: place.generation, index })
+        Some(PeerId { generation: place.generation, index: self.base | index })
     }
 
     pub(super) fn remove(&mut self, id: PeerId) -> Option<T> {
-        let place = self.places.get_mut(id.index()).filter(|p| p.generation == id.generation)?;
+        let place = self
+            .places
+            .get_mut((id.index ^ self.base) as usize)
+            .filter(|p| p.generation == id.generation)?;
         let value = place.value.take()?;
         self.count -= 1;
         // A place whose generations are used up is left empty, so that no id comes back.
         if let Some(next) = place.generation.checked_add(1) {
             place.generation = next;
-            self.free.push(id.index);
+            self.free.push(id.index ^ self.base);
         }
         Some(value)
     }
 
     #[inline]
     pub(super) fn get(&self, id: PeerId) -> Option<&T> {
-        let place = self.places.get(id.index())?;
+        let place = self.places.get((id.index ^ self.base) as usize)?;
         place.value.as_ref().filter(|_| place.generation == id.generation)
     }
 
     #[inline]
     pub(super) fn get_mut(&mut self, id: PeerId) -> Option<&mut T> {
-        let place = self.places.get_mut(id.index())?;
+        let place = self.places.get_mut((id.index ^ self.base) as usize)?;
         if place.generation == id.generation { place.value.as_mut() } else { None }
     }
 
@@ -104,15 +137,17 @@ impl<T> Slots<T> {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &T)> {
-        self.places.iter().enumerate().filter_map(|(index, place)| {
-            let id = PeerId { generation: place.generation, index: index as u32 };
+        let base = self.base;
+        self.places.iter().enumerate().filter_map(move |(index, place)| {
+            let id = PeerId { generation: place.generation, index: base | index as u32 };
             place.value.as_ref().map(|value| (id, value))
         })
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut T)> {
-        self.places.iter_mut().enumerate().filter_map(|(index, place)| {
-            let id = PeerId { generation: place.generation, index: index as u32 };
+        let base = self.base;
+        self.places.iter_mut().enumerate().filter_map(move |(index, place)| {
+            let id = PeerId { generation: place.generation, index: base | index as u32 };
             place.value.as_mut().map(|value| (id, value))
         })
     }
@@ -126,7 +161,7 @@ mod tests {
 
     #[test]
     fn an_id_is_never_given_again() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(0);
         let mut seen = HashSet::new();
         let first = slots.insert(0).unwrap();
         for value in 1..1000 {
@@ -143,8 +178,31 @@ mod tests {
     }
 
     #[test]
+    fn an_id_of_another_loop_names_nothing_here() {
+        let mut all: Vec<_> = [0, 1, 2, MAX_LOOPS - 1].map(Slots::new).into();
+        let ids: Vec<_> = all.iter_mut().map(|slots| slots.insert(()).unwrap()).collect();
+        for (slots, own) in all.iter_mut().zip(&ids) {
+            for id in &ids {
+                let here = (id == own).then_some(());
+                assert_eq!(slots.get(*id).copied(), here);
+                assert_eq!(slots.get_mut(*id).copied(), here);
+            }
+            assert_eq!(slots.ids().collect::<Vec<_>>(), [*own]);
+            assert_eq!(slots.iter_mut().next().map(|(id, ())| id), Some(*own));
+            assert_eq!((own.index(), PeerId::from_u64(own.as_u64())), (0, *own));
+            assert_eq!(slots.remove(*own), Some(()));
+            assert_eq!(slots.insert(()).unwrap().loop_number(), own.loop_number());
+        }
+        assert_eq!(
+            ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["0.0", "1/0.0", "2/0.0", "254/0.0"]
+        );
+        assert_eq!(ids[3].loop_number(), 254);
+    }
+
+    #[test]
     fn a_place_whose_generations_are_used_up_is_left_empty() {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(0);
         let id = slots.insert(1).unwrap();
         slots.places[0].generation = u32::MAX;
         let last = PeerId { generation: u32::MAX, ..id };

@@ -58,7 +58,7 @@ mod tests {
 
     #[test]
     fn ticks_come_in_order_and_never_early() {
-        let id = Slots::new().insert(()).unwrap();
+        let id = Slots::new(0).insert(()).unwrap();
         let mut timers = Timers::default();
         for micros in [5_000_001, 3_000, 7_000, 0] {
             timers.set(Tick::at(Duration::from_micros(micros)), id);

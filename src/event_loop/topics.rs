@@ -3,6 +3,7 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
+use super::handle::Handle;
 use super::slots::PeerId;
 
 /// What became of a [`subscribe`](crate::Peer::subscribe): ignore it, or act on it.
@@ -76,6 +77,8 @@ impl Default for TopicLimits {
 #[derive(Debug, Default)]
 pub(super) struct Topics {
     limits: TopicLimits,
+    /// Where other loops must know of what is in this one.
+    census: Option<Handle>,
     numbers: HashMap<Arc<str>, u32>,
     /// By number; a number whose topic is forgotten is given to another.
     topics: Vec<Topic>,
@@ -98,8 +101,10 @@ struct Topic {
 }
 
 impl Topics {
-    pub(super) fn new(limits: TopicLimits) -> Self {
-        Self { limits, ..Self::default() }
+    /// The topics of the loop that this handle is of.
+    pub(super) fn new(limits: TopicLimits, handle: &Handle) -> Self {
+        let census = handle.loops.are_many().then(|| handle.clone());
+        Self { limits, census, ..Self::default() }
     }
 
     pub(super) fn subscribe(&mut self, id: PeerId, name: &str) -> Subscribed {
@@ -121,6 +126,9 @@ impl Topics {
         let place = topic.subscribers.len() as u32;
         topic.subscribers.push(id);
         self.places.entry(id).or_default().insert(number, place);
+        if let Some(Handle { loops, home }) = &self.census {
+            loops.count_subscriber(name, *home);
+        }
         self.has_turned(number);
         Subscribed::New
     }
@@ -215,7 +223,10 @@ impl Topics {
 
     /// Gives the place of a subscriber that has left to the last one.
     fn vacate(&mut self, number: u32, place: u32) {
-        let subscribers = &mut self.topics[number as usize].subscribers;
+        let Topic { subscribers, name, .. } = &mut self.topics[number as usize];
+        if let Some(Handle { loops, home }) = &self.census {
+            loops.discount_subscriber(name, *home);
+        }
         subscribers.swap_remove(place as usize);
         if let Some(moved) = subscribers.get(place as usize)
             && let Some(places) = self.places.get_mut(moved)
@@ -246,8 +257,12 @@ mod tests {
     use crate::event_loop::slots::Slots;
 
     fn ids(count: usize) -> Vec<PeerId> {
-        let mut slots = Slots::new();
+        let mut slots = Slots::new(0);
         (0..count).map(|_| slots.insert(()).unwrap()).collect()
+    }
+
+    fn topics_of(limits: TopicLimits) -> Topics {
+        Topics { limits, ..Topics::default() }
     }
 
     fn told(topics: &mut Topics) -> Vec<(String, usize)> {
@@ -261,7 +276,7 @@ mod tests {
     fn the_table_agrees_with_plain_sets() {
         const NAMES: [&str; 5] = ["", "a", "b", "a/b", "ä"];
         let ids = ids(7);
-        let mut topics = Topics::new(TopicLimits { topics: 4, length: 3 });
+        let mut topics = topics_of(TopicLimits { topics: 4, length: 3 });
         let mut model: BTreeSet<(PeerId, &str)> = BTreeSet::new();
         let mut known: BTreeSet<&str> = BTreeSet::new();
         let mut random = 1_u64;
@@ -336,7 +351,7 @@ mod tests {
     #[test]
     fn what_is_refused_leaves_nothing_behind() {
         let id = ids(1)[0];
-        let mut topics = Topics::new(TopicLimits { topics: 0, length: 3 });
+        let mut topics = topics_of(TopicLimits { topics: 0, length: 3 });
         let refused = topics.subscribe(id, "long");
         assert_eq!(refused, Subscribed::Refused(TopicError::TooLong(4)));
         assert_eq!(topics.subscribe(id, "abc"), Subscribed::Refused(TopicError::TooMany(0)));

@@ -19,4 +19,5 @@ mod opening;
 mod policies;
 mod routes;
 mod slow;
+mod threads;
 mod topics;

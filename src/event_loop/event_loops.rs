@@ -1,0 +1,182 @@
+use std::any::Any;
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+use crate::protocol::Message;
+use crate::wire::CloseCode;
+
+use super::event_loop::{EventLoop, WAKE};
+use super::handle::Handle;
+use super::handler::{Handler, OnMessage};
+use super::loops::{Seat, seats};
+use super::peer::Peer;
+use super::server::Server;
+use super::slots::MAX_LOOPS;
+
+/// How long the connections of the other loops have to close when one loop has failed.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Several event loops that serve one port together, a thread each; made by [`Server::threads`].
+///
+/// The first loop accepts, and gives each connection to the loop that has the fewest; there it stays. Each
+/// loop has a [`Handler`] of its own, so that handlers share nothing unless you have them share it.
+///
+/// What goes to all, or to a topic, goes over all loops: [`broadcast`](Peer::broadcast),
+/// [`publish`](Peer::publish) and the like are carried out in the own loop at once, and in the others in
+/// their next turn, encoded once for all; a loop without subscribers of the topic is not bothered. Each
+/// receiver gets what one peer, or one thread, publishes in its order. A [`Handle`] reaches every
+/// connection, wherever it is. What a [`Peer`] can list or touch is of its own loop: [`Peer::peers`],
+/// [`Peer::to`], [`Peer::connections`], [`Peer::all_topics`], and what
+/// [`Handler::on_subscription`] tells.
+///
+/// A handler that panics ends its loop, whose connections are lost. The others then close theirs with 1001,
+/// within 5 s, and [`run`](Self::run) answers with an error: half a server is not left behind.
+///
+/// ```
+/// use framewire::{Decision, Handler, Message, Peer, Request, Server};
+///
+/// /// Tells everybody, and says from which thread.
+/// struct Room(usize);
+///
+/// impl Handler for Room {
+///     type Session = ();
+///
+///     fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+///         Decision::accept(())
+///     }
+///
+///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+///         if let Some(text) = message.as_text() {
+///             peer.broadcast(format!("{text} (by thread {})", self.0));
+///         }
+///     }
+/// }
+///
+/// # fn main() -> std::io::Result<()> {
+/// let loops = Server::bind("127.0.0.1:0")?.threads(2)?;
+/// println!("listening on ws://{}", loops.local_address()?);
+/// # loops.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+/// loops.run(Room)
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct EventLoops {
+    servers: Vec<Server>,
+    seats: Vec<Seat>,
+}
+
+impl EventLoops {
+    pub(super) fn new(server: Server, threads: usize) -> io::Result<Self> {
+        if !(1..=MAX_LOOPS).contains(&threads) {
+            let message = format!("{threads} threads: 1 to {MAX_LOOPS} can work together");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
+        server.config.validate().map_err(invalid)?;
+        let mut servers = vec![server];
+        for _ in 1..threads {
+            servers.push(servers[0].without_listeners());
+        }
+        Ok(Self { servers, seats: seats(threads, WAKE)? })
+    }
+
+    /// A way to all loops from any thread.
+    pub fn handle(&self) -> Handle {
+        self.seats[0].handle.clone()
+    }
+
+    /// The address of the first listening socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::local_address`].
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.servers[0].local_address()
+    }
+
+    /// Serves until a [`Handle::shutdown`] was carried out in all loops. `handler` makes the handler of
+    /// each, in its thread, and is told its number, from 0.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if a thread cannot be made, or a loop cannot be or fails; [`io::ErrorKind::Other`] if
+    /// a handler panicked, with its words. In any case all loops have come to their end.
+    pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Sync) -> io::Result<()> {
+        let handler = &handler;
+        thread::scope(|scope| {
+            let mut threads = Vec::new();
+            let mut result = Ok(());
+            for (number, (server, seat)) in self.servers.into_iter().zip(self.seats).enumerate() {
+                let mut alarm = Alarm(Some(seat.handle.clone()));
+                let thread = move || {
+                    let result = EventLoop::seated(server, || handler(number), seat)
+                        .and_then(|mut event_loop| event_loop.run());
+                    if result.is_ok() {
+                        alarm.disarm();
+                    }
+                    result
+                };
+                let name = format!("framewire-{number}");
+                match thread::Builder::new().name(name).spawn_scoped(scope, thread) {
+                    Ok(thread) => threads.push(thread),
+                    // The alarm went with the closure: those that run already are told.
+                    Err(error) => {
+                        result = Err(error);
+                        break;
+                    }
+                }
+            }
+            for (number, thread) in threads.into_iter().enumerate() {
+                let ended = thread.join().unwrap_or_else(|panic| Err(panicked(number, &*panic)));
+                result = result.and(ended);
+            }
+            result
+        })
+    }
+
+    /// Serves like [`run`](Self::run), and gives every message to a function, which all threads share.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = framewire::Server::bind("127.0.0.1:9001")?;
+    /// server.threads(4)?.serve(|peer, message| { peer.send(message); })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn serve(self, function: impl Fn(&mut Peer<'_>, Message<'_>) + Sync) -> io::Result<()> {
+        let function = &function;
+        self.run(|_| OnMessage(|peer: &mut Peer<'_>, message: Message<'_>| function(peer, message)))
+    }
+}
+
+/// Ends the other loops when it is dropped with a handle: on an error, and on a panic.
+struct Alarm(Option<Handle>);
+
+impl Alarm {
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if let Some(handle) = &self.0 {
+            // The code is one that may be sent.
+            let _ = handle.shutdown(CloseCode::GOING_AWAY, "", GRACE);
+        }
+    }
+}
+
+fn panicked(number: usize, panic: &(dyn Any + Send)) -> io::Error {
+    let words = match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(words), _) => words,
+        (None, Some(words)) => words.as_str(),
+        (None, None) => "without a word",
+    };
+    io::Error::other(format!("the handler of loop {number} panicked: {words}"))
+}
