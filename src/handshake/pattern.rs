@@ -115,6 +115,7 @@ impl PathPattern {
     /// A pattern with a smaller rank goes before one with a greater, where a path matches both: the
     /// first segment in which they differ decides, a literal before a parameter before a `*`. Equal
     /// ranks do not make patterns equal, but [`is_same`](Self::is_same) does.
+    #[cfg(any(feature = "mio", test))]
     pub(crate) fn rank(&self) -> Vec<u8> {
         let rank = |segment: &Segment| match segment {
             Segment::Literal(_) => 0,
@@ -125,6 +126,7 @@ impl PathPattern {
     }
 
     /// Whether both match the same paths.
+    #[cfg(any(feature = "mio", test))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         let same = |pair: (&Segment, &Segment)| match pair {
             (Segment::Parameter(_), Segment::Parameter(_)) => true,
