@@ -1,4 +1,7 @@
 //! The example servers as programs: started, talked to, told to end.
 
+mod broadcast;
+mod house;
 #[cfg(unix)]
 mod signals;
+mod upgrade_by_protocol;

@@ -1,82 +1,10 @@
 //! SIGTERM and SIGINT end an example server in good order, a second one at once.
 
-use std::io::{BufRead, BufReader, Lines};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use framewire::{Client, ClientError, CloseCode, Outcome};
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// An example as a process; it ends with this value.
-struct Program {
-    process: Child,
-    lines: Lines<BufReader<ChildStdout>>,
-    url: String,
-}
-
-impl Program {
-    fn start(name: &str) -> Self {
-        let mut process = Command::new(built(name))
-            .arg("127.0.0.1:0")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("an example can be started");
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let line = lines.next().expect("a first line").unwrap();
-        let url = line.strip_prefix("listening on ").expect("its address").to_owned();
-        Self { process, lines, url }
-    }
-
-    fn signal(&self, name: &str) {
-        let id = self.process.id().to_string();
-        let status = Command::new("kill").args([name, &id]).status().expect("there is a kill");
-        assert!(status.success());
-    }
-
-    /// What it says last, and how it ends.
-    fn end(mut self) -> (String, ExitStatus) {
-        let until = Instant::now() + PATIENCE;
-        let status = loop {
-            match self.process.try_wait().unwrap() {
-                Some(status) => break status,
-                None => assert!(Instant::now() < until, "it does not end"),
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        let last = self.lines.by_ref().map(Result::unwrap).last().expect("a report");
-        (last, status)
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // It has mostly ended by then.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
-/// The program of an example, which `cargo test --test examples` alone would not build.
-fn built(name: &str) -> PathBuf {
-    static BUILT: OnceLock<()> = OnceLock::new();
-    let test = std::env::current_exe().unwrap();
-    let profile = test.parent().and_then(Path::parent).expect("target/PROFILE/deps");
-    BUILT.get_or_init(|| {
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--locked"]);
-        cargo.args(["--example", "echo_server", "--example", "chat"]);
-        cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
-        cargo.arg("--target-dir").arg(profile.parent().unwrap());
-        if profile.ends_with("release") {
-            cargo.arg("--release");
-        }
-        assert!(cargo.status().expect("there is a cargo").success());
-    });
-    profile.join("examples").join(name)
-}
+use crate::house::{PATIENCE, Program, SERVERS};
 
 #[test]
 fn an_echo_server_says_goodbye_and_reports() {
@@ -139,4 +67,15 @@ fn a_chat_ends_for_everybody() {
     let (report, status) = server.end();
     assert!(report.contains("3 closed, 0 terminated"), "{report}");
     assert!(status.success());
+}
+
+#[test]
+fn every_other_server_ends_in_good_order() {
+    for name in SERVERS {
+        let server = Program::start(name);
+        server.signal("-TERM");
+        let (report, status) = server.end();
+        assert!(report.contains("0 closed, 0 terminated"), "{name}: {report}");
+        assert!(status.success(), "{name}");
+    }
 }
