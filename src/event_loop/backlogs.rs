@@ -185,16 +185,26 @@ impl Backlogs {
         workspace: &mut Option<Box<Workspace>>,
     ) -> Sent {
         slot.connection.swap_workspace(workspace);
-        let sent = if slot.governed || key.name.is_some() {
-            self.send(id, slot, key, Outgoing::Shared(prepared))
-        } else {
-            let sent = slot.queue(|connection| connection.send_prepared(prepared));
-            if matches!(sent, Sent::Dropped(SendError::Full)) {
-                self.note_dropped(id, slot);
-            }
-            sent
-        };
+        let sent = self.send_prepared(id, slot, key, prepared);
         slot.connection.swap_workspace(workspace);
+        sent
+    }
+
+    /// The same with the workspace that the connection has.
+    pub(super) fn send_prepared<S>(
+        &mut self,
+        id: PeerId,
+        slot: &mut Slot<S>,
+        key: Key<'_>,
+        prepared: &Prepared,
+    ) -> Sent {
+        if slot.governed || key.name.is_some() {
+            return self.send(id, slot, key, Outgoing::Shared(prepared));
+        }
+        let sent = slot.queue(|connection| connection.send_prepared(prepared));
+        if matches!(sent, Sent::Dropped(SendError::Full)) {
+            self.note_dropped(id, slot);
+        }
         sent
     }
 

@@ -5,10 +5,11 @@ use std::time::Duration;
 use mio::{Interest, Registry, Token};
 
 use crate::handshake::{ClientRequest, Request};
-use crate::protocol::{Config, Connection, Deadlines, Prepared, SendError, State, Turn, Workspace};
+use crate::protocol::{Config, Connection, Deadlines, SendError, State, Turn, Workspace};
 use crate::pump::Transport;
 
-use super::backlogs::{Backlogs, Key, SlowConsumer};
+use super::backlogs::{Backlogs, SlowConsumer};
+use super::broadcasts::Broadcasts;
 use super::handle::Handle;
 use super::loops::Outbox;
 use super::peer::{Peer, Sent};
@@ -31,6 +32,7 @@ pub(super) struct Core<S> {
     pub(super) timers: Timers,
     pub(super) topics: Topics,
     pub(super) backlogs: Backlogs,
+    pub(super) broadcasts: Broadcasts,
     pub(super) undecided: Undecided<S>,
     /// Lent to the connection whose turn it is.
     pub(super) workspace: Option<Box<Workspace>>,
@@ -211,6 +213,7 @@ impl<S> Core<S> {
         id: PeerId,
         change: impl FnOnce(&mut Slot<S>) -> T,
     ) -> Option<T> {
+        self.spread();
         let mut workspace = self.take_workspace();
         let result = self.slots.get_mut(id).map(|slot| {
             slot.connection.swap_workspace(&mut workspace);
@@ -277,28 +280,9 @@ impl<S> Core<S> {
         Ok(id)
     }
 
-    /// Sends to all open connections of this loop within a scope, but perhaps to one.
-    pub(super) fn broadcast_here(
-        &mut self,
-        scope: Scope,
-        prepared: &Prepared,
-        except: Option<PeerId>,
-    ) {
-        let mut workspace = self.take_workspace();
-        for (id, slot) in self.slots.iter_mut() {
-            if slot.connection.state() == State::Open
-                && Some(id) != except
-                && scope.holds(slot.route)
-            {
-                self.backlogs.send_shared(id, slot, Key::default(), prepared, &mut workspace);
-                slot.unsettle(id, &mut self.unsettled);
-            }
-        }
-        self.put_workspace(workspace);
-    }
-
     /// An open connection, as handlers see it.
     pub(super) fn peer(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
+        self.spread();
         let slot = self.slots.get(id)?;
         let open = slot.session.is_some() && slot.connection.state() == State::Open;
         open.then(|| Peer::new(self, id))

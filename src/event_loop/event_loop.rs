@@ -12,6 +12,7 @@ use crate::handshake::ClientRequest;
 use crate::protocol::{Config, Prepared};
 
 use super::backlogs::Backlogs;
+use super::broadcasts::Broadcasts;
 use super::core::Core;
 use super::draining::Draining;
 use super::handle::Handle;
@@ -119,6 +120,7 @@ impl<H: Handler> EventLoop<H> {
                 handle,
                 timers: Timers::default(),
                 backlogs: Backlogs::new(backlogs),
+                broadcasts: Broadcasts::default(),
                 workspace: None,
                 current: None,
                 unsettled: Vec::new(),
@@ -292,7 +294,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// Sends a message to all open connections, in the next turn.
     pub fn broadcast(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(Scope::All, &message.into(), None);
+        self.core.broadcast(Scope::All, message.into(), None);
     }
 
     /// How long the loop may sleep; `None` for until something happens.
@@ -300,6 +302,7 @@ impl<H: Handler> EventLoop<H> {
         if self.more_commands
             || !self.unfinished.is_empty()
             || !self.core.unsettled.is_empty()
+            || !self.core.broadcasts.is_empty()
             || self.core.topics.have_turned()
             || (self.accept_again.is_none() && self.listeners.iter().any(|l| l.ready))
         {

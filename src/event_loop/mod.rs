@@ -19,6 +19,7 @@
 mod accepting;
 mod adopting;
 mod backlogs;
+mod broadcasts;
 mod core;
 mod draining;
 #[allow(clippy::module_inception, reason = "the loop is what the module is about")]

@@ -18,6 +18,9 @@ impl<H: Handler> EventLoop<H> {
                 self.more_commands = false;
                 break;
             };
+            if !matches!(command, Command::Broadcast(..)) {
+                self.core.spread();
+            }
             match command {
                 Command::Send(id, prepared) => {
                     if let Some(mut peer) = self.core.peer(id) {
@@ -25,7 +28,7 @@ impl<H: Handler> EventLoop<H> {
                     }
                 }
                 Command::Broadcast(scope, prepared, except) => {
-                    self.core.broadcast_here(scope, &prepared, except);
+                    self.core.broadcast_here(scope, prepared, except);
                 }
                 Command::SendLatest(id, key, prepared) => {
                     if let Some(mut peer) = self.core.peer(id) {

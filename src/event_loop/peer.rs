@@ -282,17 +282,17 @@ impl<S> Peer<'_, S> {
     /// Sends a message to all open connections, this one included; it is encoded, and compressed, once.
     /// Where there are [`Routes`](crate::Routes), all of the same route are meant.
     pub fn broadcast(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(Scope::Route(self.route()), &message.into(), None);
+        self.core.broadcast(Scope::Route(self.route()), message.into(), None);
     }
 
     /// Sends a message to all open connections, whatever their route.
     pub fn broadcast_everywhere(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(Scope::All, &message.into(), None);
+        self.core.broadcast(Scope::All, message.into(), None);
     }
 
     /// Sends a message to all open connections but this one; of the same route, where there are routes.
     pub fn broadcast_others(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(Scope::Route(self.route()), &message.into(), Some(self.id));
+        self.core.broadcast(Scope::Route(self.route()), message.into(), Some(self.id));
     }
 
     /// Another open connection, by its id; `None` if it is not open any more.

@@ -40,7 +40,7 @@ impl<S> Core<S> {
     }
 
     /// Sends to all open connections of all loops within a scope, but perhaps to one.
-    pub(super) fn broadcast(&mut self, scope: Scope, prepared: &Prepared, except: Option<PeerId>) {
+    pub(super) fn broadcast(&mut self, scope: Scope, prepared: Prepared, except: Option<PeerId>) {
         self.outbox.order_others(|| Command::Broadcast(scope, prepared.clone(), except));
         self.broadcast_here(scope, prepared, except);
     }
@@ -84,6 +84,7 @@ impl<S> Core<S> {
         except: Option<PeerId>,
         prepared: &Prepared,
     ) -> usize {
+        self.spread();
         let key = Key { topic: Some(topic), name: key };
         let subscribers = self.topics.subscribers(topic);
         let mut count = 0;

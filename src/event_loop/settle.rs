@@ -21,8 +21,11 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn settle_all(&mut self) {
         // Settling calls the handler, which may change further connections. Those wait for the next
         // turn, which comes at once: two that send to each other in `on_drain` would never end.
+        self.send_broadcasts();
         for id in mem::take(&mut self.core.unsettled) {
-            self.settle_turn(id);
+            if self.core.slots.get(id).is_some_and(|slot| slot.unsettled) {
+                self.settle_turn(id);
+            }
         }
     }
 
@@ -112,6 +115,7 @@ impl<H: Handler> EventLoop<H> {
 
     pub(super) fn look_at_timers(&mut self) {
         while let Some((at, id)) = self.core.timers.pop(self.core.now) {
+            self.core.spread();
             let Some(slot) = self.core.slots.get_mut(id) else { continue };
             if slot.timer != Some(at) {
                 continue;

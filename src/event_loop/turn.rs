@@ -1,7 +1,7 @@
 use std::mem;
 
 use crate::handshake::Response;
-use crate::protocol::Event;
+use crate::protocol::{Event, State};
 use crate::pump::{self, Bytes, Filled, Stopped};
 
 use super::core::{Slot, Unread};
@@ -40,6 +40,12 @@ impl<H: Handler> EventLoop<H> {
     }
 
     pub(super) fn begin(&mut self, id: PeerId) {
+        if !self.core.broadcasts.is_empty()
+            && self.core.slots.get(id).is_some_and(|s| s.connection.state() == State::Connecting)
+        {
+            // What was sent to all before a connection is open is not for it.
+            self.core.spread();
+        }
         self.core.current = Some(id);
         if let Some(slot) = self.core.slots.get_mut(id) {
             let workspace = self.core.workspace.take().unwrap_or_default();
