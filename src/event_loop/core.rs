@@ -7,6 +7,7 @@ use mio::{Interest, Registry, Token};
 use crate::handshake::{ClientRequest, Request};
 use crate::protocol::{Config, Connection, Deadlines, SendError, State, Turn, Workspace};
 use crate::pump::Transport;
+use crate::wire::append;
 
 use super::backlogs::{Backlogs, SlowConsumer};
 use super::broadcasts::Broadcasts;
@@ -155,7 +156,7 @@ impl<S> Slot<S> {
     /// Keeps bytes that were read behind those that wait.
     pub(super) fn keep_unread(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.unread.get_or_insert_default().bytes.extend_from_slice(bytes);
+            append(&mut self.unread.get_or_insert_default().bytes, bytes);
         }
     }
 

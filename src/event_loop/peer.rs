@@ -87,6 +87,22 @@ impl<S> Peer<'_, S> {
     #[inline]
     pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
         let message = message.into();
+        // The common case: a reply, to a connection that nothing is kept for.
+        if self.core.current == Some(self.id) {
+            let slot = self.slot_mut();
+            if !slot.governed {
+                let sent = slot.queue(|connection| connection.send_with(message, compress));
+                if matches!(sent, Sent::Dropped(SendError::Full)) {
+                    self.note_dropped();
+                }
+                return sent;
+            }
+        }
+        self.send_rarely(message, compress)
+    }
+
+    #[cold]
+    fn send_rarely(&mut self, message: Message<'_>, compress: Compress) -> Sent {
         if self.slot().governed {
             let message = Outgoing::Own(message, compress);
             return self.core.send_governed(self.id, Key::default(), message);

@@ -1,7 +1,7 @@
 use std::borrow::Cow;
 use std::mem;
 
-use crate::wire::{Opcode, Utf8Validator};
+use crate::wire::{Opcode, Utf8Validator, append};
 
 use super::error::ProtocolError;
 use super::frame::Frame;
@@ -54,7 +54,7 @@ impl Assembly {
             Payload::Text { text, validator } => {
                 validator.push_into(piece, text).map_err(|_| ProtocolError::InvalidUtf8)?;
             }
-            Payload::Binary(bytes) | Payload::Compressed(bytes) => bytes.extend_from_slice(piece),
+            Payload::Binary(bytes) | Payload::Compressed(bytes) => append(bytes, piece),
         }
         Ok(())
     }

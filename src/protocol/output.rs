@@ -1,6 +1,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::wire::append;
+
 /// Payloads from this size up are kept where they are and go out beside the small frames, uncopied.
 pub(crate) const UNCOPIED: usize = 8 * 1024;
 
@@ -50,8 +52,19 @@ impl Output {
     /// Appends bytes, copying them.
     #[inline]
     pub(crate) fn push(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        append(&mut self.bytes, bytes);
         self.remaining += bytes.len();
+    }
+
+    /// Appends an unmasked frame whose payload is shorter than 126 bytes.
+    #[inline]
+    pub(crate) fn push_small(&mut self, first_byte: u8, payload: &[u8]) {
+        debug_assert!(payload.len() < 126);
+        let length = payload.len();
+        self.bytes.reserve(2 + length);
+        self.bytes.extend_from_slice(&[first_byte, length as u8]);
+        self.bytes.extend_from_slice(payload);
+        self.remaining += 2 + length;
     }
 
     /// Appends whatever `write` appends to the buffer it is given, and must not otherwise change.

@@ -1,7 +1,8 @@
 use std::borrow::Cow;
 
 use crate::wire::{
-    CloseFrame, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, Utf8Validator, apply_mask,
+    CloseFrame, FrameHeader, MAX_CONTROL_PAYLOAD, MAX_HEADER, Opcode, Utf8Validator, append,
+    apply_mask,
 };
 
 use super::compression::Compression;
@@ -185,6 +186,11 @@ impl Sink<'_> {
 
     #[inline]
     fn frame(&mut self, header: FrameHeader, payload: Cow<'_, [u8]>) -> Result<(), SendError> {
+        // The commonest frame of all: its header is two bytes.
+        if self.role == Role::Server && payload.len() < 126 {
+            self.output.push_small(header.first_byte(), &payload);
+            return Ok(());
+        }
         let header = FrameHeader { mask: self.mask_key()?, ..header };
         push_frame(header, payload, self.output);
         Ok(())
@@ -218,7 +224,7 @@ fn push_frame(header: FrameHeader, payload: Cow<'_, [u8]>, output: &mut Output) 
             bytes.reserve(encoded.len() + payload.len());
             bytes.extend_from_slice(encoded);
             let start = bytes.len();
-            bytes.extend_from_slice(&payload);
+            append(bytes, &payload);
             if let Some(key) = mask {
                 apply_mask(&mut bytes[start..], key, 0);
             }

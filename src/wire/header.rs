@@ -83,11 +83,7 @@ impl FrameHeader {
     /// 2^63 - 1, which the wire cannot carry, is written as it is and will be refused by the peer.
     #[inline]
     pub fn encode<'a>(&self, out: &'a mut [u8; MAX_HEADER]) -> &'a [u8] {
-        out[0] = u8::from(self.fin) << 7
-            | u8::from(self.rsv1) << 6
-            | u8::from(self.rsv2) << 5
-            | u8::from(self.rsv3) << 4
-            | self.opcode.as_u8();
+        out[0] = self.first_byte();
         let mask_bit = u8::from(self.mask.is_some()) << 7;
         let mut end = 2;
         if let Ok(length) = u16::try_from(self.payload_len) {
@@ -108,6 +104,16 @@ impl FrameHeader {
             end += 4;
         }
         &out[..end]
+    }
+
+    /// FIN, the reserved bits and the opcode.
+    #[inline]
+    pub(crate) fn first_byte(&self) -> u8 {
+        u8::from(self.fin) << 7
+            | u8::from(self.rsv1) << 6
+            | u8::from(self.rsv2) << 5
+            | u8::from(self.rsv3) << 4
+            | self.opcode.as_u8()
     }
 }
 

@@ -13,12 +13,14 @@
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod append;
 mod close;
 mod header;
 mod mask;
 mod opcode;
 mod utf8;
 
+pub(crate) use append::append;
 pub use close::{CloseCode, CloseFrame, CloseFrameError, MAX_CLOSE_REASON};
 pub use header::{
     FirstByte, FrameHeader, HeaderError, MAX_CONTROL_PAYLOAD, MAX_HEADER, PayloadLength, SecondByte,

@@ -334,3 +334,85 @@ fn a_loop_turned_by_hand_can_be_used_between_two_turns() {
     assert_eq!(calls[1], Call::Message(id, "there".into()));
     check_lives(&calls);
 }
+
+/// Broadcasts are sent at the end of the turn, all at once; what else is sent keeps its place among them.
+#[test]
+fn broadcasts_and_all_else_keep_their_order_for_each_receiver() {
+    let (spy, mut log) = Spy::new(|peer, call| {
+        let Call::Message(_, message) = call else { return };
+        let own = peer.id();
+        let other = peer.peers().find(|&id| id != own).unwrap();
+        peer.subscribe("topic");
+        peer.to(other).unwrap().subscribe("topic");
+        peer.broadcast("1");
+        peer.broadcast_others("2");
+        peer.to(other).unwrap().send("3");
+        peer.send("4");
+        peer.broadcast("5");
+        peer.publish_all("topic", "6");
+        for _ in 0..100 {
+            peer.broadcast("7");
+        }
+        peer.broadcast(vec![8; 300_000]);
+        peer.broadcast("9");
+        if message.as_text() == Some("bye") {
+            peer.to(other).unwrap().close(1000, "").unwrap();
+            peer.broadcast("10");
+            peer.close(1000, "").unwrap();
+        }
+    });
+    let house = House::new(Config::new(), spy);
+    let mut clients = open_many(&house, &mut log, 2);
+    clients[0].1.send_raw([frame(TEXT, "hello"), frame(TEXT, "bye")].concat());
+    for (index, (_, client)) in clients.iter_mut().enumerate() {
+        let early = [&["1", "4", "5", "6"][..], &["1", "2", "3", "5", "6"]][index];
+        for _ in 0..2 {
+            early.iter().for_each(|text| assert_eq!(client.read_text(), *text));
+            (0..100).for_each(|_| assert_eq!(client.read_text(), "7"));
+            assert_eq!(client.read_message(BINARY), vec![8; 300_000]);
+            assert_eq!(client.read_text(), "9");
+        }
+        if index == 0 {
+            assert_eq!(client.read_text(), "10");
+        }
+        client.send_close(1000, "");
+        assert_eq!(client.read_close().0, 1000);
+    }
+    drop(clients);
+    house.stop(log);
+}
+
+#[test]
+fn who_opens_behind_a_broadcast_of_the_same_turn_does_not_get_it() {
+    let (spy, log) = Spy::new(|peer, call| match call {
+        Call::Open(_) => assert!(!peer.send("welcome").is_dropped()),
+        Call::Message(..) => peer.broadcast("to those who are here"),
+        _ => {}
+    });
+    let mut event_loop = Server::bind("127.0.0.1:0").unwrap().handler(spy).unwrap();
+    let address = event_loop.local_address().unwrap();
+    let (mut early, mut late) = (Client::connect(address), Client::connect(address));
+    early.send_raw(REQUEST);
+    let step = Some(Duration::from_millis(1));
+    eventually("one is open, both are accepted", || {
+        event_loop.run_once(step).unwrap();
+        event_loop.peers().count() == 1 && event_loop.connections() == 2
+    });
+    // Both are ready, in this order, before the loop looks again.
+    early.send_frame(TEXT, "hello");
+    late.send_raw(REQUEST);
+    eventually("both are open", || {
+        event_loop.run_once(step).unwrap();
+        event_loop.peers().count() == 2
+    });
+    event_loop.handle().shutdown(1001, "", Duration::ZERO).unwrap();
+    event_loop.run().unwrap();
+    assert!(early.read_head().starts_with("HTTP/1.1 101 "));
+    assert_eq!(early.read_text(), "welcome");
+    assert_eq!(early.read_text(), "to those who are here");
+    assert!(late.read_head().starts_with("HTTP/1.1 101 "));
+    assert_eq!(late.read_text(), "welcome");
+    let next = late.read_frame().map(|frame| frame.payload);
+    assert_ne!(next, Some(b"to those who are here".to_vec()));
+    drop(log);
+}
