@@ -103,15 +103,20 @@ impl<S> Core<S> {
 impl<H: Handler> EventLoop<H> {
     /// Sends what waits for all, each connection in a turn of its own.
     pub(super) fn send_broadcasts(&mut self) {
-        let waiting = self.core.broadcasts.take();
-        if waiting.is_empty() {
+        if self.core.broadcasts.is_empty() {
             return;
         }
-        for id in self.core.open_peers(Scope::All).collect::<Vec<_>>() {
-            self.begin(id);
-            if let Some(slot) = self.core.slots.get_mut(id)
-                && slot.connection.state() == State::Open
+        let mut waiting = self.core.broadcasts.take();
+        for index in 0..self.core.slots.places() {
+            let Some(id) = self.core.slots.id_at(index) else { continue };
+            let Some(slot) = self.core.slots.get(id) else { continue };
+            if slot.connection.state() != State::Open
+                || !waiting.iter().any(|broadcast| broadcast.is_for(id, slot))
             {
+                continue;
+            }
+            self.begin(id);
+            if let Some(slot) = self.core.slots.get_mut(id) {
                 for broadcast in &waiting {
                     if broadcast.is_for(id, slot) {
                         let prepared = &broadcast.prepared;
@@ -120,6 +125,11 @@ impl<H: Handler> EventLoop<H> {
                 }
             }
             self.finish(id);
+        }
+        // What handlers have added meanwhile waits for the next turn; otherwise the list is used again.
+        if self.core.broadcasts.is_empty() {
+            waiting.clear();
+            self.core.broadcasts.waiting = waiting;
         }
     }
 }

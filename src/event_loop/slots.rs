@@ -131,6 +131,17 @@ impl<T> Slots<T> {
         if place.generation == id.generation { place.value.as_mut() } else { None }
     }
 
+    /// How many places there are, empty ones included.
+    pub(super) fn places(&self) -> usize {
+        self.places.len()
+    }
+
+    /// The id at a place, if it is in use: a way through all of them that may change them meanwhile.
+    pub(super) fn id_at(&self, index: usize) -> Option<PeerId> {
+        let place = self.places.get(index).filter(|place| place.value.is_some())?;
+        Some(PeerId { generation: place.generation, index: self.base | index as u32 })
+    }
+
     /// All ids in use, in no particular order that is promised.
     pub(super) fn ids(&self) -> impl Iterator<Item = PeerId> {
         self.iter().map(|(id, _)| id)
