@@ -38,10 +38,12 @@ fn main() -> io::Result<()> {
         .max_message_size(MAX_FILE + MAX_HEAD)
         .first_message_timeout(Duration::from_secs(10));
     let server = Server::bind(address)?.config(config);
-    println!("listening on http://{}", server.local_address()?);
-    io::stdout().flush()?;
+    let address = server.local_address()?;
     let mut event_loop = server.handler(Chat::default())?;
     signals::shut_down_on_signals(event_loop.handle())?;
+    // Whoever reads this may send the signal at once.
+    println!("listening on http://{address}");
+    io::stdout().flush()?;
     event_loop.run()?;
     if let Some(report) = event_loop.shutdown_report() {
         println!("{report}");

@@ -5,6 +5,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { check, connected, runChecks, until } from "./harness.mjs";
+import "./rooms.mjs";
 
 const screenshot = (name) => fileURLToPath(new URL(`${name}.png`, import.meta.url));
 

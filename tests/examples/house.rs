@@ -15,7 +15,7 @@ use framewire::{Client, ClientError, Message, Response};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Those of which SIGTERM must be the end in good order, besides the ones of the tests about signals.
-pub(crate) const SERVERS: &[&str] = &["broadcast", "upgrade_by_protocol"];
+pub(crate) const SERVERS: &[&str] = &["broadcast", "rooms_with_acks", "upgrade_by_protocol"];
 
 /// An example as a process; it ends with this value.
 pub(crate) struct Program {

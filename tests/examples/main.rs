@@ -2,6 +2,7 @@
 
 mod broadcast;
 mod house;
+mod rooms;
 #[cfg(unix)]
 mod signals;
 mod upgrade_by_protocol;
