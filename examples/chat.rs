@@ -4,6 +4,8 @@
 //! a `text`; it hears `welcome`, `joined`, `renamed`, `left`, `said` and `refused`. A binary message is
 //! a file: the length of its head in two bytes, the head in JSON, the content.
 
+#[path = "support/page.rs"]
+mod page;
 #[path = "support/signals.rs"]
 mod signals;
 
@@ -82,9 +84,9 @@ impl Handler for Chat {
 
     fn on_http(&mut self, request: &Request) -> Response {
         match request.path() {
-            "/" => asset("text/html", include_str!("chat/page.html")),
-            "/page.css" => asset("text/css", include_str!("chat/page.css")),
-            "/page.js" => asset("text/javascript", include_str!("chat/page.js")),
+            "/" => page::asset("text/html", include_str!("chat/page.html")),
+            "/page.css" => page::asset("text/css", include_str!("chat/page.css")),
+            "/page.js" => page::asset("text/javascript", include_str!("chat/page.js")),
             "/chat" => Response::upgrade_required(),
             "/favicon.ico" => Response::new(204),
             _ => Response::not_found(),
@@ -215,16 +217,6 @@ impl Chat {
             }
         }
     }
-}
-
-fn asset(kind: &str, text: &str) -> Response {
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-        img-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    Response::new(200)
-        .header("Content-Type", format!("{kind}; charset=utf-8"))
-        .and_then(|response| response.header("Content-Security-Policy", policy))
-        .and_then(|response| response.header("X-Content-Type-Options", "nosniff"))
-        .map_or_else(|_| Response::new(500), |response| response.body(text))
 }
 
 /// The head and the content of a file message, if it is one.

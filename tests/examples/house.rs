@@ -1,10 +1,9 @@
 //! What the tests of examples share.
 
-use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 #[cfg(unix)]
@@ -15,7 +14,8 @@ use framewire::{Client, ClientError, Message, Response};
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Those of which SIGTERM must be the end in good order, besides the ones of the tests about signals.
-pub(crate) const SERVERS: &[&str] = &["broadcast", "rooms_with_acks", "upgrade_by_protocol"];
+pub(crate) const SERVERS: &[&str] =
+    &["broadcast", "hmr_channel", "rooms_with_acks", "upgrade_by_protocol"];
 
 /// An example as a process; it ends with this value.
 pub(crate) struct Program {
@@ -44,6 +44,21 @@ impl Program {
         Self { process, lines, url }
     }
 
+    /// The URL of a WebSocket there.
+    pub(crate) fn ws(&self, target: &str) -> String {
+        format!("ws://{}{target}", self.address())
+    }
+
+    /// What it says next.
+    pub(crate) fn line(&mut self) -> String {
+        self.lines.next().expect("another line").unwrap()
+    }
+
+    /// Says a line to it.
+    pub(crate) fn tell(&mut self, line: &str) {
+        writeln!(self.process.stdin.as_mut().expect("it is piped"), "{line}").unwrap();
+    }
+
     pub(crate) fn address(&self) -> &str {
         self.url.split_once("://").expect("a URL").1
     }
@@ -54,17 +69,17 @@ impl Program {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut request = format!("GET {target} HTTP/1.1\r\n");
         if !fields.iter().any(|field| field.starts_with("Host:")) {
-            write!(request, "Host: {}\r\n", self.address()).unwrap();
+            request += &format!("Host: {}\r\n", self.address());
         }
         for field in fields {
-            write!(request, "{field}\r\n").unwrap();
+            request += &format!("{field}\r\n");
         }
         stream.write_all((request + "\r\n").as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        (status.expect("a status"), head.to_owned(), body.to_owned())
+        (status.expect("a status"), format!("{head}\r\n"), body.to_owned())
     }
 
     #[cfg(unix)]
@@ -117,6 +132,12 @@ fn built(name: &str) -> PathBuf {
         assert!(cargo.status().expect("there is a cargo").success());
     });
     profile.join("examples").join(name)
+}
+
+/// Runs an example that ends by itself.
+#[cfg(unix)]
+pub(crate) fn run(name: &str, arguments: &[&str]) -> Output {
+    Command::new(built(name)).args(arguments).output().expect("an example can be started")
 }
 
 /// A client that does not wait for ever.
