@@ -198,9 +198,10 @@ pub use client::{
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{
-    AdoptedStream, Decision, Deferral, EventLoop, EventLoops, Handle, Handler, OpeningError, Peer,
-    PeerId, Pending, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport,
-    SlowConsumer, Subscribed, TopicError, serve,
+    AdoptedStream, CloseCounts, Counters, Decision, Deferral, EventLoop, EventLoops, Handle,
+    Handler, HandshakeCounts, OpeningError, Peer, PeerId, Pending, RouteError, RouteId, Routes,
+    Sent, Server, Shutdown, ShutdownReport, SlowConsumer, Subscribed, TopicError, TrafficCounts,
+    serve,
 };
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]

@@ -8,6 +8,7 @@ use crate::handshake::Response;
 use crate::protocol::{Connection, Deadlines};
 
 use super::core::{Slot, token};
+use super::counting::Count;
 use super::event_loop::EventLoop;
 use super::handle::{Command, Handle};
 use super::handler::Handler;
@@ -42,6 +43,7 @@ impl<H: Handler> EventLoop<H> {
                         // Out of descriptors or memory: that passes when others leave, and no event
                         // will tell, so the clock has to.
                         _ => {
+                            self.core.counting.add(Count::AcceptErrors);
                             self.accept_again = Some(self.core.now + ACCEPT_PAUSE);
                             return;
                         }
@@ -139,6 +141,7 @@ impl<H: Handler> EventLoop<H> {
         let source = slot.socket.source();
         if self.core.registry.register(source, token(id), Interest::READABLE).is_err() {
             self.core.slots.remove(id);
+            self.core.counting.end_unheard();
             return None;
         }
         if let Some(draining) = &mut self.shutdown {
@@ -154,6 +157,7 @@ impl<H: Handler> EventLoop<H> {
         let mut refusal = Vec::new();
         response.encode(&mut refusal);
         socket.refuse(&refusal, &mut self.buffer);
+        self.core.counting.add(Count::Refused);
         if let Some(draining) = &mut self.shutdown {
             draining.note_refused();
         }

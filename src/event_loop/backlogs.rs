@@ -97,6 +97,8 @@ pub(super) struct Backlogs {
     /// How many bytes wait for each connection, by the index of its id, where they are limited.
     counted: Vec<usize>,
     total: usize,
+    /// How many messages were dropped in all.
+    dropped_ever: u64,
     /// For how many connections bytes wait.
     holders: usize,
 }
@@ -212,11 +214,25 @@ impl Backlogs {
     #[cold]
     pub(super) fn note_dropped<S>(&mut self, id: PeerId, slot: &mut Slot<S>) {
         slot.dropped = true;
-        *self.dropped.entry(id).or_default() += 1;
+        self.count_dropped(id);
         if slot.slow == SlowConsumer::Close {
             // A connection that is closing already needs no second Close.
             let _ = slot.connection.close(CloseCode::TRY_AGAIN_LATER, "too much output waits");
         }
+    }
+
+    fn count_dropped(&mut self, id: PeerId) {
+        *self.dropped.entry(id).or_default() += 1;
+        self.dropped_ever += 1;
+    }
+
+    pub(super) fn dropped_ever(&self) -> u64 {
+        self.dropped_ever
+    }
+
+    /// How many bytes wait for all connections, where they are limited.
+    pub(super) fn total(&self) -> Option<usize> {
+        self.is_limited().then_some(self.total)
     }
 
     /// How many messages were dropped since the last time.
@@ -270,12 +286,13 @@ impl Backlogs {
                 if key.name.is_none() {
                     // Nobody has said that the one before might be replaced.
                     slot.dropped = true;
-                    *self.dropped.entry(id).or_default() += 1;
+                    self.count_dropped(id);
                 }
             }
             None => kept.entries.push_back(Entry { hash, key: key.owned(), length, message }),
         }
-        (slot.kept, slot.governed, slot.backpressure) = (true, true, true);
+        (slot.kept, slot.governed) = (true, true);
+        slot.hold_back();
         Sent::Kept
     }
 

@@ -11,6 +11,7 @@ use crate::wire::append;
 
 use super::backlogs::{Backlogs, SlowConsumer};
 use super::broadcasts::Broadcasts;
+use super::counting::{Count, Counting};
 use super::handle::Handle;
 use super::loops::Outbox;
 use super::peer::{Peer, Sent};
@@ -45,6 +46,7 @@ pub(super) struct Core<S> {
     pub(super) now: Duration,
     /// Where the nonces of dialled connections come from, while the workspace is lent.
     pub(super) dialling: Option<Box<Workspace>>,
+    pub(super) counting: Counting,
 }
 
 /// One connection of a loop.
@@ -72,6 +74,8 @@ pub(super) struct Slot<S> {
     pub(super) doomed: bool,
     /// This side has dropped it, or is about to.
     pub(super) cut: bool,
+    /// Its opening handshake succeeded.
+    pub(super) opened: bool,
     /// It was accepted while the loop is being shut down.
     pub(super) late: bool,
     /// The socket may have bytes that no readiness event will tell of.
@@ -127,6 +131,7 @@ impl<S> Slot<S> {
             backpressure: false,
             doomed: false,
             cut: false,
+            opened: false,
             late: false,
             readable: false,
             read_closed: false,
@@ -168,10 +173,17 @@ impl<S> Slot<S> {
         match write(&mut self.connection) {
             Err(error) => Sent::Dropped(error),
             Ok(()) if self.connection.is_congested() => {
-                self.backpressure = true;
+                self.hold_back();
                 Sent::Backpressure
             }
             Ok(()) => Sent::Accepted,
+        }
+    }
+
+    /// The application is to wait for `on_drain`.
+    pub(super) fn hold_back(&mut self) {
+        if !std::mem::replace(&mut self.backpressure, true) {
+            self.connection.note_backpressure();
         }
     }
 
@@ -247,6 +259,7 @@ impl<S> Core<S> {
     pub(super) fn insert(&mut self, mut slot: Slot<S>) -> Option<PeerId> {
         self.backlogs.adopt(&mut slot);
         let id = self.slots.insert(slot)?;
+        self.counting.add(Count::Connections);
         if let Some(slot) = self.slots.get_mut(id) {
             slot.deadlines = slot.deadlines.clone().seed(id.as_u64());
         }
@@ -274,6 +287,7 @@ impl<S> Core<S> {
             let interest = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.registry.register(slot.socket.source(), token(id), interest) {
                 self.slots.remove(id);
+                self.counting.end_unheard();
                 return Err(error);
             }
         }

@@ -167,6 +167,8 @@ impl<H: Handler> EventLoop<H> {
         for id in self.core.slots.ids().collect::<Vec<_>>() {
             self.cut_off(id);
         }
+        // Who is told of the end may ask for the counters next.
+        self.publish_counters();
         let Some(draining) = self.shutdown.as_deref_mut() else { return };
         draining.is_over = true;
         draining.report.duration = self.core.now.saturating_sub(draining.ordered_at);

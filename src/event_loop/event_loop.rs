@@ -14,6 +14,7 @@ use crate::protocol::{Config, Prepared};
 use super::backlogs::Backlogs;
 use super::broadcasts::Broadcasts;
 use super::core::Core;
+use super::counting::Counting;
 use super::draining::Draining;
 use super::handle::Handle;
 use super::handler::Handler;
@@ -126,6 +127,7 @@ impl<H: Handler> EventLoop<H> {
                 unsettled: Vec::new(),
                 now: Duration::ZERO,
                 dialling: None,
+                counting: Counting::default(),
             },
             poll,
             events: Events::with_capacity(1024),
@@ -199,6 +201,7 @@ impl<H: Handler> EventLoop<H> {
         self.finish_draining();
         self.core.outbox.wake();
         self.core.handle.loops.set_connections(self.core.handle.home, self.core.slots.len());
+        self.publish_counters();
         Ok(())
     }
 

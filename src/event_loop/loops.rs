@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use mio::{Poll, Token, Waker};
 
+use super::counting::Published;
 use super::handle::{Command, Handle};
 use super::quota::Quota;
 use super::slots::PeerId;
@@ -29,6 +30,7 @@ struct Link {
     connections: AtomicUsize,
     /// How many are on their way to it.
     arriving: AtomicUsize,
+    published: Published,
 }
 
 #[derive(Debug)]
@@ -63,7 +65,8 @@ pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
         let wakeup = Arc::new(Wakeup { waker, woken: AtomicBool::new(false) });
         ends.push((poll, Commands { receiver, wakeup: Arc::clone(&wakeup) }));
         let (connections, arriving) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        links.push(Link { commands, wakeup, connections, arriving });
+        let published = Published::default();
+        links.push(Link { commands, wakeup, connections, arriving, published });
     }
     let loops = Arc::new(Loops { links, census: Census::default(), quota: OnceLock::new() });
     let seats = ends.into_iter().enumerate().map(|(home, (poll, commands))| {
@@ -166,6 +169,17 @@ impl Loops {
             number != home && count.load(Ordering::SeqCst) > 0
         };
         counts.iter().enumerate().any(other).then_some((name, counts))
+    }
+
+    /// What each loop has counted.
+    pub(super) fn published(&self) -> impl Iterator<Item = &Published> {
+        self.links.iter().map(|link| &link.published)
+    }
+
+    /// The same of one loop.
+    #[inline]
+    pub(super) fn published_by(&self, number: usize) -> &Published {
+        &self.links[number].published
     }
 
     /// Takes note of how many connections a loop has.

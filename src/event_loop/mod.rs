@@ -21,6 +21,8 @@ mod adopting;
 mod backlogs;
 mod broadcasts;
 mod core;
+mod counters;
+mod counting;
 mod draining;
 #[allow(clippy::module_inception, reason = "the loop is what the module is about")]
 mod event_loop;
@@ -48,6 +50,7 @@ mod turn;
 
 pub use adopting::AdoptedStream;
 pub use backlogs::SlowConsumer;
+pub use counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
 pub use event_loop::EventLoop;
 pub use event_loops::EventLoops;
 pub use handle::Handle;

@@ -59,6 +59,8 @@ impl<H: Handler> EventLoop<H> {
             return self.reject(id, None, Response::new(500));
         }
         slot.session = Some(session);
+        self.core.count_opened(id);
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
         let number = request.as_ref().and_then(|request| request.route_number());
         slot.route = number.and_then(RouteId::from_number);
         slot.request = request;
@@ -70,13 +72,22 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    /// Turns an upgrade down.
     pub(super) fn respond(&mut self, id: PeerId, response: Response) {
-        if let Some(slot) = self.core.slots.get_mut(id)
-            && slot.connection.respond(response).is_err()
-        {
-            // The handler's answer is no final one.
-            let _ = slot.connection.respond(Response::new(500));
+        if let Some(status) = self.answer(id, response) {
+            self.core.counting.rejected(status);
         }
+    }
+
+    /// Answers a request of any kind; with which status, if it still waited.
+    pub(super) fn answer(&mut self, id: PeerId, response: Response) -> Option<u16> {
+        let slot = self.core.slots.get_mut(id)?;
+        let status = response.status();
+        if slot.connection.respond(response).is_ok() {
+            return Some(status);
+        }
+        // The handler's answer is no final one.
+        slot.connection.respond(Response::new(500)).is_ok().then_some(500)
     }
 
     /// Does not let a request wait for a decision while everything ends.

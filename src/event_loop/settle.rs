@@ -3,6 +3,7 @@ use std::mem;
 use crate::protocol::{Outcome, State, Turn};
 use crate::pump::{self, Stopped, Transport};
 
+use super::counting::Count;
 use super::event_loop::EventLoop;
 use super::handler::Handler;
 use super::peer::Peer;
@@ -95,6 +96,7 @@ impl<H: Handler> EventLoop<H> {
         if !slot.blocked && !slot.doomed {
             let (count, stopped) = pump::flush(&mut slot.connection, &mut slot.socket);
             slot.turn.sent |= count > 0;
+            self.core.counting.add_many(Count::BytesSent, count);
             slot.blocked = stopped == Stopped::Blocked;
             slot.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
         }
@@ -124,7 +126,10 @@ impl<H: Handler> EventLoop<H> {
             let (mut expired, mut failed) = (false, None);
             while let Some(due) = slot.deadlines.due(&slot.connection, self.core.now) {
                 let unsent = slot.connection.buffered_amount();
+                // Pings are counted there, and a client's masked with it.
+                slot.connection.swap_workspace(&mut self.core.workspace);
                 failed = slot.connection.expire(due);
+                slot.connection.swap_workspace(&mut self.core.workspace);
                 expired = true;
                 if slot.connection.state() == State::Closed {
                     slot.cut = true;
@@ -180,6 +185,9 @@ impl<H: Handler> EventLoop<H> {
         if workspace.is_some() {
             self.core.workspace = workspace;
         }
+        // What the handler still sends to others is sent with the workspace of the loop.
+        self.core.current = None;
+        self.core.counting.end(slot, outcome);
         // The socket goes when the slot is dropped; an error here would change nothing.
         let _ = self.core.registry.deregister(slot.socket.source());
         if let Some(draining) = &mut self.shutdown {

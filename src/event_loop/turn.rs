@@ -5,6 +5,7 @@ use crate::protocol::{Event, State};
 use crate::pump::{self, Bytes, Filled, Stopped};
 
 use super::core::{Slot, Unread};
+use super::counting::Count;
 use super::event_loop::{EventLoop, READ_ROOM};
 use super::handler::Handler;
 use super::peer::Peer;
@@ -79,6 +80,7 @@ impl<H: Handler> EventLoop<H> {
             let Filled { count, stopped, bytes } =
                 pump::fill(connection, socket, &mut buffer[..room], LONG_MESSAGE_SHARE);
             slot.turn.received |= count > 0;
+            self.core.counting.add_many(Count::BytesReceived, count);
             // Where the peer has ended its direction no further event comes: read on to the end.
             slot.readable = stopped == Stopped::Done || slot.read_closed;
             if slot.shut {
@@ -162,6 +164,7 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn dispatch(&mut self, id: PeerId, event: Event<'_>) {
         match event {
             Event::Message(message) => {
+                self.core.counting.message_received(message.kind());
                 self.handler.on_message(&mut Peer::new(&mut self.core, id), message);
             }
             event => self.dispatch_rare(id, event),
@@ -173,23 +176,30 @@ impl<H: Handler> EventLoop<H> {
         match event {
             Event::Request(request) => self.upgrade(id, request),
             Event::Open(_) => {
+                self.core.count_opened(id);
                 self.handler.on_open(&mut Peer::new(&mut self.core, id));
                 self.close_if_draining(id);
             }
             Event::Http(request) => {
+                self.core.counting.add(Count::Requests);
                 let response = match &self.shutdown {
                     None => self.handler.on_http(&request),
                     Some(_) => Response::service_unavailable(),
                 };
-                self.respond(id, response);
+                self.answer(id, response);
             }
             Event::Fragment(fragment) => {
+                if fragment.last {
+                    self.core.counting.message_received(fragment.kind);
+                }
                 self.handler.on_fragment(&mut Peer::new(&mut self.core, id), fragment);
             }
             Event::Ping(payload) => {
+                self.core.counting.add(Count::PingsReceived);
                 self.handler.on_ping(&mut Peer::new(&mut self.core, id), payload);
             }
             Event::Pong(payload) => {
+                self.core.counting.add(Count::PongsReceived);
                 self.handler.on_pong(&mut Peer::new(&mut self.core, id), payload);
             }
             event @ Event::HandshakeFailed(_) => self.refused(id, &event),

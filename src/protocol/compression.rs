@@ -39,7 +39,10 @@ mod on {
         ) -> Result<Vec<u8>, ProtocolError> {
             let mut bytes = Vec::new();
             match workspace.codec.decompress(&mut self.context, payload, &mut bytes, limit) {
-                Ok(()) => Ok(bytes),
+                Ok(()) => {
+                    workspace.tally.rare().inflated.add(bytes.len(), payload.len());
+                    Ok(bytes)
+                }
                 Err(InflateError::TooBig) => Err(ProtocolError::MessageTooBig(limit)),
                 Err(_) => Err(ProtocolError::CorruptDeflate),
             }
@@ -53,6 +56,7 @@ mod on {
         ) -> &'w [u8] {
             workspace.scratch.clear();
             workspace.codec.compress(&mut self.context, payload, &mut workspace.scratch);
+            workspace.tally.rare().deflated.add(payload.len(), workspace.scratch.len());
             &workspace.scratch
         }
 

@@ -38,6 +38,7 @@ mod policy;
 mod prepared;
 mod receiver;
 mod sender;
+mod tally;
 mod upgraded;
 mod workspace;
 
@@ -54,5 +55,7 @@ pub use opening::Accept;
 pub use output::Chunks;
 pub use prepared::Prepared;
 pub use sender::Compress;
+#[cfg(feature = "mio")]
+pub(crate) use tally::Tally;
 pub use upgraded::Upgraded;
 pub use workspace::Workspace;

@@ -72,6 +72,10 @@ impl Prepared {
         self.len() == 0
     }
 
+    pub(super) fn kind(&self) -> MessageKind {
+        self.0.kind
+    }
+
     /// The whole unmasked frame.
     pub(crate) fn plain(&self) -> &Arc<[u8]> {
         &self.0.plain

@@ -79,8 +79,12 @@ impl Sender {
         if let Some(compression) = &sink.compression
             && compress.applies(payload.len(), compression.threshold())
         {
-            return sink.compressed(kind, &payload);
+            sink.compressed(kind, &payload)?;
+            sink.note_sent(kind);
+            return Ok(());
         }
+        // Before, since nothing but a lack of entropy can fail, with which the connection ends.
+        sink.note_sent(kind);
         sink.frame(FrameHeader::new(kind.opcode(), payload.len() as u64), payload)
     }
 
@@ -88,21 +92,25 @@ impl Sender {
     pub(super) fn prepared(
         &mut self,
         prepared: &Prepared,
-        sink: Sink<'_>,
+        mut sink: Sink<'_>,
     ) -> Result<(), SendError> {
         if self.unfinished.is_some() || sink.role == Role::Client {
             // Only unmasked frames can be shared: a client needs a masking key for each.
             return self.message(prepared.message(), Compress::Threshold, sink);
         }
         #[cfg(feature = "deflate")]
-        if let Some(compression) = sink.compression
+        if let Some(compression) = sink.compression.as_deref_mut()
             && prepared.len() >= compression.threshold()
         {
-            let codec = &mut sink.workspace.get_or_insert_default().codec;
-            sink.output.push_shared(prepared.compressed(compression, codec));
+            let workspace = sink.workspace.get_or_insert_default();
+            let frame = prepared.compressed(compression, &mut workspace.codec);
+            workspace.tally.rare().deflated.add(prepared.len(), payload_length(frame));
+            workspace.tally.note_sent(prepared.kind());
+            sink.output.push_shared(frame);
             return Ok(());
         }
         sink.output.push_shared(prepared.plain());
+        sink.note_sent(prepared.kind());
         Ok(())
     }
 
@@ -127,6 +135,9 @@ impl Sender {
         let opcode = if self.unfinished.is_some() { Opcode::Continuation } else { kind.opcode() };
         let header = FrameHeader { fin: last, ..FrameHeader::new(opcode, payload.len() as u64) };
         sink.frame(header, payload)?;
+        if last {
+            sink.note_sent(kind);
+        }
         self.unfinished = (!last).then(|| Box::new(Unfinished { kind, validator }));
         Ok(())
     }
@@ -141,7 +152,15 @@ impl Sender {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(SendError::ControlTooLong(payload.len()));
         }
-        sink.frame(FrameHeader::new(opcode, payload.len() as u64), Cow::Borrowed(payload))
+        sink.frame(FrameHeader::new(opcode, payload.len() as u64), Cow::Borrowed(payload))?;
+        if let Some(workspace) = sink.workspace.as_deref_mut() {
+            let tally = workspace.tally.rare();
+            match opcode {
+                Opcode::Ping => tally.pings_sent += 1,
+                _ => tally.pongs_sent += 1,
+            }
+        }
+        Ok(())
     }
 
     /// Queues a Close; nothing may be sent after it.
@@ -196,6 +215,14 @@ impl Sink<'_> {
         Ok(())
     }
 
+    /// Counts a whole message, where somebody counts.
+    #[inline]
+    fn note_sent(&mut self, kind: MessageKind) {
+        if let Some(workspace) = self.workspace.as_deref_mut() {
+            workspace.tally.note_sent(kind);
+        }
+    }
+
     /// A new masking key for a client's frame, none for a server's (RFC 6455 sections 5.1 and 5.3).
     #[inline]
     fn mask_key(&mut self) -> Result<Option<[u8; 4]>, EntropyError> {
@@ -205,6 +232,15 @@ impl Sink<'_> {
         let mut key = [0; 4];
         self.workspace.get_or_insert_default().fill_entropy(&mut key)?;
         Ok(Some(key))
+    }
+}
+
+/// How long the payload of a whole unmasked frame is.
+#[cfg(feature = "deflate")]
+fn payload_length(frame: &[u8]) -> usize {
+    match FrameHeader::decode(frame) {
+        Ok(Some((_, header))) => frame.len() - header,
+        _ => frame.len(),
     }
 }
 

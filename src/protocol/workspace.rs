@@ -5,6 +5,7 @@ use crate::deflate::Codec;
 
 use super::entropy::{Entropy, EntropyError};
 use super::output::Output;
+use super::tally::Tally;
 
 /// What connections that are served one after the other can share: the output buffer, the compressors
 /// and the source of masking keys.
@@ -22,6 +23,7 @@ pub struct Workspace {
     #[cfg(feature = "deflate")]
     pub(super) codec: Codec,
     pub(super) entropy: Option<Box<dyn Entropy + Send>>,
+    pub(super) tally: Tally,
 }
 
 impl Workspace {
@@ -46,6 +48,12 @@ impl Workspace {
         #[cfg(not(feature = "getrandom"))]
         let entropy = self.entropy.as_mut().ok_or(EntropyError)?;
         entropy.fill(bytes)
+    }
+
+    /// What was done with it since the last time.
+    #[cfg(feature = "mio")]
+    pub(crate) fn tally_mut(&mut self) -> &mut Tally {
+        &mut self.tally
     }
 
     /// The codec that connections with permessage-deflate share, to set its budget.

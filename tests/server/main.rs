@@ -4,6 +4,7 @@ mod adopt;
 mod checks;
 mod client;
 mod closing;
+mod counters;
 mod deadlines;
 mod deferred;
 mod deflate;

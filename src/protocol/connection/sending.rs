@@ -190,6 +190,15 @@ impl Connection {
         std::mem::swap(&mut self.workspace, workspace);
     }
 
+    /// Counts that the output has reached its high water mark.
+    #[cfg(feature = "mio")]
+    #[cold]
+    pub(crate) fn note_backpressure(&mut self) {
+        if let Some(workspace) = self.workspace.as_deref_mut() {
+            workspace.tally_mut().rare().backpressure += 1;
+        }
+    }
+
     /// Takes the workspace back. Output that is unsent stays with the connection, in a buffer of the
     /// size that it needs.
     #[inline]

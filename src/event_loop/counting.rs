@@ -1,0 +1,309 @@
+use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::handshake::HandshakeError;
+use crate::protocol::{MessageKind, Outcome, Role, Tally};
+use crate::wire::CloseCode;
+
+use super::core::{Core, Slot};
+use super::counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
+use super::event_loop::EventLoop;
+use super::handle::Handle;
+use super::handler::Handler;
+use super::slots::PeerId;
+
+/// Of the loop itself: adding is all that a turn does.
+#[derive(Debug, Default)]
+pub(super) struct Counting {
+    numbers: [u64; Count::NUMBER],
+    closes: Closes,
+    /// Something but [`Count::OFTEN`] has changed since it was last published.
+    changed: bool,
+    closed: bool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Closes {
+    sent: CloseCounts,
+    received: CloseCounts,
+}
+
+/// Where others find it.
+#[derive(Debug)]
+pub(super) struct Published {
+    numbers: [AtomicU64; Count::NUMBER],
+    /// Taken by the loop in those turns only in which a connection has ended.
+    closes: Mutex<Closes>,
+}
+
+impl Default for Published {
+    fn default() -> Self {
+        Self { numbers: [const { AtomicU64::new(0) }; Count::NUMBER], closes: Mutex::default() }
+    }
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Count {
+    // These change with every message.
+    BytesReceived,
+    BytesSent,
+    TextReceived,
+    MessagesReceived,
+    TextSent,
+    BinarySent,
+    // The others do not.
+    Connections,
+    Refused,
+    AcceptErrors,
+    Requests,
+    Accepted,
+    Rejected2xx,
+    Rejected3xx,
+    Rejected4xx,
+    Rejected5xx,
+    Failed,
+    TimedOut,
+    Lost,
+    /// Of those that were opened, and of the others.
+    Ended,
+    EndedUnopened,
+    PingsReceived,
+    PongsReceived,
+    PingsSent,
+    PongsSent,
+    PlainReceived,
+    CompressedReceived,
+    PlainSent,
+    CompressedSent,
+    Backpressure,
+    Dropped,
+    /// One more than there are; 0 where they are not counted.
+    Buffered,
+}
+
+impl Count {
+    const OFTEN: usize = Self::Connections as usize;
+    const NUMBER: usize = Self::Buffered as usize + 1;
+}
+
+impl Counting {
+    /// Adds one to what does not change with every message.
+    pub(super) fn add(&mut self, count: Count) {
+        self.add_many(count, 1);
+        self.changed = true;
+    }
+
+    #[inline]
+    pub(super) fn add_many(&mut self, count: Count, number: usize) {
+        self.numbers[count as usize] += number as u64;
+    }
+
+    #[inline]
+    pub(super) fn message_received(&mut self, kind: MessageKind) {
+        self.numbers[Count::MessagesReceived as usize] += 1;
+        self.numbers[Count::TextReceived as usize] += u64::from(kind == MessageKind::Text);
+    }
+
+    /// An opening handshake was answered with another status than 101.
+    pub(super) fn rejected(&mut self, status: u16) {
+        self.add(match status {
+            ..300 => Count::Rejected2xx,
+            300..400 => Count::Rejected3xx,
+            400..500 => Count::Rejected4xx,
+            500.. => Count::Rejected5xx,
+        });
+    }
+
+    /// A connection ends.
+    pub(super) fn end<S>(&mut self, slot: &Slot<S>, outcome: &Outcome) {
+        if slot.opened {
+            self.add(Count::Ended);
+            self.closed = true;
+            let sent = match outcome {
+                Outcome::Clean { sent, .. } => sent.code(),
+                Outcome::Lost { sent: Some(sent), .. } => sent.code(),
+                Outcome::Failed(error) => error.close_code(),
+                _ => CloseCode::ABNORMAL,
+            };
+            self.closes.sent.add(sent.0, 1);
+            self.closes.received.add(outcome.code().0, 1);
+            return;
+        }
+        self.add(Count::EndedUnopened);
+        match outcome {
+            Outcome::HandshakeFailed(HandshakeError::Timeout | HandshakeError::DecisionTimeout) => {
+                self.add(Count::TimedOut);
+            }
+            Outcome::HandshakeFailed(_) | Outcome::Failed(_) => self.add(Count::Failed),
+            Outcome::Rejected(response) if slot.connection.role() == Role::Client => {
+                self.rejected(response.status());
+            }
+            // Counted when it was answered.
+            Outcome::Rejected(_) => {}
+            _ => self.add(Count::Lost),
+        }
+    }
+
+    /// A connection ends that nothing was heard of.
+    pub(super) fn end_unheard(&mut self) {
+        self.add(Count::EndedUnopened);
+        self.add(Count::Lost);
+    }
+
+    /// Takes over what was counted in the workspace.
+    #[inline]
+    fn take(&mut self, tally: &mut Tally) {
+        for (kind, sent) in tally.sent.iter_mut().enumerate() {
+            self.numbers[Count::TextSent as usize + kind] += mem::take(sent);
+        }
+        if tally.is_rare {
+            self.take_rare(tally);
+        }
+    }
+
+    fn take_rare(&mut self, tally: &mut Tally) {
+        self.changed = true;
+        let Tally { rare, .. } = mem::take(tally);
+        for (count, number) in [
+            (Count::PingsSent, rare.pings_sent),
+            (Count::PongsSent, rare.pongs_sent),
+            (Count::PlainReceived, rare.inflated.plain),
+            (Count::CompressedReceived, rare.inflated.compressed),
+            (Count::PlainSent, rare.deflated.plain),
+            (Count::CompressedSent, rare.deflated.compressed),
+            (Count::Backpressure, rare.backpressure),
+        ] {
+            self.numbers[count as usize] += number;
+        }
+    }
+
+    fn set(&mut self, count: Count, number: u64) {
+        self.changed |= mem::replace(&mut self.numbers[count as usize], number) != number;
+    }
+
+    /// Tells the others.
+    #[inline]
+    fn publish(&mut self, published: &Published) {
+        let numbers = || self.numbers.iter().zip(&published.numbers);
+        let store = |(&number, to): (&u64, &AtomicU64)| to.store(number, Ordering::Relaxed);
+        numbers().take(Count::OFTEN).for_each(store);
+        if mem::take(&mut self.changed) {
+            numbers().skip(Count::OFTEN).for_each(store);
+        }
+        if mem::take(&mut self.closed) {
+            published.lock().clone_from(&self.closes);
+        }
+    }
+}
+
+impl Published {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Closes> {
+        // Nothing that is done under it can leave it half done.
+        self.closes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn snapshot(&self) -> Counters {
+        use Count::*;
+        let of = |count: Count| self.numbers[count as usize].load(Ordering::Relaxed);
+        let Closes { sent: closes_sent, received: closes_received } = self.lock().clone();
+        let ended = (of(Ended), of(EndedUnopened));
+        let (ever, accepted) = (of(Connections), of(Accepted));
+        Counters {
+            connections: ever.saturating_sub(ended.0 + ended.1),
+            open: accepted.saturating_sub(ended.0),
+            connections_ever: ever,
+            refused: of(Refused),
+            accept_errors: of(AcceptErrors),
+            http_requests: of(Requests),
+            handshakes: HandshakeCounts {
+                accepted,
+                rejected_2xx: of(Rejected2xx),
+                rejected_3xx: of(Rejected3xx),
+                rejected_4xx: of(Rejected4xx),
+                rejected_5xx: of(Rejected5xx),
+                failed: of(Failed),
+                timed_out: of(TimedOut),
+                lost: of(Lost),
+            },
+            received: TrafficCounts {
+                bytes: of(BytesReceived),
+                text_messages: of(TextReceived),
+                binary_messages: of(MessagesReceived).saturating_sub(of(TextReceived)),
+                pings: of(PingsReceived),
+                pongs: of(PongsReceived),
+                uncompressed_bytes: of(PlainReceived),
+                compressed_bytes: of(CompressedReceived),
+            },
+            sent: TrafficCounts {
+                bytes: of(BytesSent),
+                text_messages: of(TextSent),
+                binary_messages: of(BinarySent),
+                pings: of(PingsSent),
+                pongs: of(PongsSent),
+                uncompressed_bytes: of(PlainSent),
+                compressed_bytes: of(CompressedSent),
+            },
+            buffered_bytes: of(Buffered).checked_sub(1),
+            dropped: of(Dropped),
+            backpressure: of(Backpressure),
+            closes_sent,
+            closes_received,
+        }
+    }
+}
+
+impl<S> Core<S> {
+    /// A connection is open from now on.
+    pub(super) fn count_opened(&mut self, id: PeerId) {
+        if let Some(slot) = self.slots.get_mut(id) {
+            slot.opened = true;
+            self.counting.add(Count::Accepted);
+        }
+    }
+
+    fn publish_counters(&mut self) {
+        if let Some(workspace) = &mut self.workspace {
+            self.counting.take(workspace.tally_mut());
+        }
+        self.counting.set(Count::Dropped, self.backlogs.dropped_ever());
+        self.counting
+            .set(Count::Buffered, self.backlogs.total().map_or(0, |total| total as u64 + 1));
+        self.counting.publish(self.handle.loops.published_by(self.handle.home));
+    }
+}
+
+impl<H: Handler> EventLoop<H> {
+    /// What this loop has done so far; [`Handle::counters`] adds up all that work together.
+    pub fn counters(&mut self) -> Counters {
+        self.publish_counters();
+        let Handle { loops, home } = &self.core.handle;
+        loops.published_by(*home).snapshot()
+    }
+
+    #[inline]
+    pub(super) fn publish_counters(&mut self) {
+        self.core.publish_counters();
+    }
+}
+
+impl Handle {
+    /// What the loop has done up to the end of its latest turn, or all that
+    /// [work together](crate::EventLoops); they are not asked for it, and do not wait.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let server = framewire::Server::bind("127.0.0.1:0")?;
+    /// # let event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+    /// let handle = event_loop.handle();
+    /// let counters = handle.counters();
+    /// println!("{} connections, {} messages", counters.open, counters.received.messages());
+    /// # assert_eq!(counters, framewire::Counters::default());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn counters(&self) -> Counters {
+        self.loops.published().map(Published::snapshot).sum()
+    }
+}
