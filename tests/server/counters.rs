@@ -240,8 +240,11 @@ fn what_is_sent_when_another_ends_is_counted() {
     let mut client = Client::open(house.address);
     let mut other = Client::open(house.address);
     other.send_close(1000, "");
+    other.read_close();
+    drop(other);
     log.wait_for_close();
     assert_eq!(client.read_text(), "somebody left");
+    drop(client);
     assert_eq!(last(house).sent.text_messages, 1);
 }
 
