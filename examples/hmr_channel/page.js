@@ -136,3 +136,6 @@ $("reload").addEventListener("click", () => send("demo:reload"));
 $("invoke").addEventListener("click", async () => {
   $("sum").textContent = await invoke("add", 2, 3).catch((error) => error.message);
 });
+
+// A page that was put away and is shown again has no connection any more.
+addEventListener("pageshow", ({ persisted }) => persisted && location.reload());

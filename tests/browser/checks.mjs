@@ -5,7 +5,9 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { check, connected, runChecks, until } from "./harness.mjs";
+import "./hmr.mjs";
 import "./rooms.mjs";
+import "./routes.mjs";
 
 const screenshot = (name) => fileURLToPath(new URL(`${name}.png`, import.meta.url));
 

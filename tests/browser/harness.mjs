@@ -203,3 +203,26 @@ class Stage {
 export async function connected(page) {
   await page.locator('#state[data-state="open"]').waitFor();
 }
+
+/** Nothing that is seen reaches beyond the width of the page. */
+export async function assertFits(page) {
+  const [content, room] = await page.evaluate(() => {
+    const { scrollWidth, clientWidth } = document.documentElement;
+    return [Math.max(scrollWidth, ...[...document.querySelectorAll("body *")]
+      .filter((element) => element.checkVisibility() && !element.closest(".unseen"))
+      .map((element) => Math.floor(element.getBoundingClientRect().right))), clientWidth];
+  });
+  if (content > room) throw new Error(`${content} pixels in ${room}`);
+}
+
+/** Every control has a name that can be read out. */
+export async function assertNamed(page) {
+  const nameless = await page.evaluate(() =>
+    [...document.querySelectorAll("button, input:not([hidden]), select, textarea, canvas")]
+      .filter((control) => {
+        const label = control.labels?.[0]?.textContent ?? "";
+        return `${label}${control.textContent}${control.getAttribute("aria-label") ?? ""}`.trim() === "";
+      })
+      .map((control) => control.outerHTML));
+  if (nameless.length > 0) throw new Error(`without a name: ${nameless}`);
+}

@@ -15,7 +15,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Those of which SIGTERM must be the end in good order, besides the ones of the tests about signals.
 pub(crate) const SERVERS: &[&str] =
-    &["broadcast", "hmr_channel", "rooms_with_acks", "upgrade_by_protocol"];
+    &["broadcast", "express_like", "hmr_channel", "rooms_with_acks", "upgrade_by_protocol"];
 
 /// An example as a process; it ends with this value.
 pub(crate) struct Program {

@@ -1,0 +1,154 @@
+//! Several endpoints on one port, as one writes them with express and express-ws:
+//! `express_like [ADDR] [--key KEY]`, then open the address that it prints.
+//!
+//! `GET /` is a page, `GET /data` answers in JSON. `/talk` is a WebSocket that sends back what it hears, or
+//! to all who talk if it begins with `/all `; with a key, only who knows it (`?key=KEY`, or `Authorization:
+//! Bearer KEY`) may. `/watch` tells what `/data` says whenever that changes. All else is answered 404.
+
+#[path = "support/page.rs"]
+mod page;
+#[path = "support/serving.rs"]
+mod serving;
+
+use std::cell::Cell;
+use std::error::Error;
+use std::rc::Rc;
+
+use framewire::{
+    CloseCode, Config, Decision, Handler, Message, Outcome, Peer, Request, Response, Routes, Server,
+};
+use lexopt::prelude::*;
+use serde_json::json;
+
+const USAGE: &str = "\
+usage: express_like [ADDR] [--key KEY]
+  ADDR       where to listen, default 127.0.0.1:3000; port 0 lets the system choose
+  --key KEY  what one must know to talk";
+
+/// Those who watch have subscribed to it.
+const DATA: &str = "data";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut address = None;
+    let mut key = None;
+    let mut arguments = lexopt::Parser::from_env();
+    while let Some(argument) = arguments.next()? {
+        match argument {
+            Long("key") => key = Some(arguments.value()?.string()?),
+            Short('h') | Long("help") => {
+                println!("{USAGE}");
+                return Ok(());
+            }
+            Value(value) if address.is_none() => address = Some(value.string()?),
+            other => return Err(format!("{}\n{USAGE}", other.unexpected()).into()),
+        }
+    }
+    let server = Server::bind(address.as_deref().unwrap_or("127.0.0.1:3000"))?;
+    serving::run("http", server, app(key)?)?;
+    Ok(())
+}
+
+fn app(key: Option<String>) -> Result<Routes, Box<dyn Error>> {
+    let data = Rc::new(Data::default());
+    // Pages from elsewhere must not talk in the name of whoever looks at them.
+    let talk = Config::new().same_origin().max_message_size(64 << 10);
+    // Nothing is to be heard of those who watch.
+    let watch = Config::new().same_origin().max_message_size(0);
+    let shown = Rc::clone(&data);
+    Ok(Routes::new()
+        .route("/talk", talk, Talk { data: Rc::clone(&data), key })?
+        .route("/watch", watch, Watch { data })?
+        .get("/", |_| page::asset("text/html", include_str!("express_like/page.html")))?
+        .get("/page.css", |_| page::asset("text/css", include_str!("express_like/page.css")))?
+        .get("/page.js", |_| page::asset("text/javascript", include_str!("express_like/page.js")))?
+        .get("/data", move |_| page::asset("application/json", shown.to_json()))?
+        .get("/favicon.ico", |_| Response::new(204))?)
+}
+
+/// What the routes have in common. They are called in turns, on one thread.
+#[derive(Default)]
+struct Data {
+    /// Those who talk now.
+    clients: Cell<usize>,
+    /// What they have said so far.
+    messages: Cell<u64>,
+}
+
+impl Data {
+    fn to_json(&self) -> String {
+        json!({ "clients": self.clients.get(), "messages": self.messages.get() }).to_string()
+    }
+}
+
+struct Talk {
+    data: Rc<Data>,
+    key: Option<String>,
+}
+
+impl Handler for Talk {
+    type Session = ();
+
+    /// Before the 101, so that a refusal is an answer that every client understands.
+    fn on_upgrade(&mut self, request: &Request) -> Decision<()> {
+        match &self.key {
+            Some(key) if given_key(request) != Some(key) => Decision::reject(unauthorized()),
+            _ => Decision::accept(()),
+        }
+    }
+
+    fn on_open(&mut self, peer: &mut Peer<'_>) {
+        self.data.clients.set(self.data.clients.get() + 1);
+        peer.publish(DATA, self.data.to_json());
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+        self.data.messages.set(self.data.messages.get() + 1);
+        match message.as_text().and_then(|text| text.strip_prefix("/all ")) {
+            // To those of this route, not to those who watch.
+            Some(text) => peer.broadcast(text),
+            None => drop(peer.send(message)),
+        }
+        peer.publish(DATA, self.data.to_json());
+    }
+
+    fn on_close(&mut self, peer: &mut Peer<'_>, _outcome: &Outcome) {
+        self.data.clients.set(self.data.clients.get() - 1);
+        peer.publish(DATA, self.data.to_json());
+    }
+}
+
+struct Watch {
+    data: Rc<Data>,
+}
+
+impl Handler for Watch {
+    type Session = ();
+
+    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+        Decision::accept(())
+    }
+
+    fn on_open(&mut self, peer: &mut Peer<'_>) {
+        peer.subscribe(DATA); // One topic is far from the limit.
+        peer.send(self.data.to_json());
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_>, _message: Message<'_>) {
+        // It may be closing already.
+        let _ = peer.close(CloseCode::POLICY_VIOLATION, "watch, do not talk");
+    }
+}
+
+/// The key of a program, or of a page, which cannot set headers.
+fn given_key(request: &Request) -> Option<&str> {
+    let header =
+        request.headers().get_str("Authorization").and_then(|value| value.strip_prefix("Bearer "));
+    let query = request.query().unwrap_or_default();
+    header.or_else(|| query.split('&').find_map(|pair| pair.strip_prefix("key=")))
+}
+
+fn unauthorized() -> Response {
+    Response::new(401)
+        .header("WWW-Authenticate", "Bearer realm=\"talk\"")
+        .map_or_else(|_| Response::new(500), |response| response.body("to talk, give the key\n"))
+}
