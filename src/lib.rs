@@ -164,6 +164,7 @@
 //! | `deflate` | yes | permessage-deflate: [`deflate`], [`Config`]'s `deflate` |
 //! | `simdutf8` | yes | faster validation of text; without it, the standard library's |
 //! | `getrandom` | by `mio` | [`SystemEntropy`]; without it, bring an [`Entropy`] for clients |
+//! | `log` | no | what the loop does, told to the `log` crate: ids and reasons, never contents. Targets are `framewire::accept`, `handshake`, `connection`, `limits` and `shutdown`; warnings are the system's faults. Turns `mio` on |
 //!
 //! With none of them the engine is left: no I/O, no system call, three dependencies.
 //!

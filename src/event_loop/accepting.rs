@@ -12,6 +12,7 @@ use super::counting::Count;
 use super::event_loop::EventLoop;
 use super::handle::{Command, Handle};
 use super::handler::Handler;
+use super::logging::event;
 use super::quota::Neighbourhood;
 use super::refusing::OpeningError;
 use super::slots::PeerId;
@@ -44,6 +45,7 @@ impl<H: Handler> EventLoop<H> {
                         // will tell, so the clock has to.
                         _ => {
                             self.core.counting.add(Count::AcceptErrors);
+                            event!(Warn, "accept", "cannot accept for now: {error}");
                             self.accept_again = Some(self.core.now + ACCEPT_PAUSE);
                             return;
                         }
@@ -139,7 +141,8 @@ impl<H: Handler> EventLoop<H> {
         let id = self.core.insert(slot)?;
         let slot = self.core.slots.get_mut(id)?;
         let source = slot.socket.source();
-        if self.core.registry.register(source, token(id), Interest::READABLE).is_err() {
+        if let Err(error) = self.core.registry.register(source, token(id), Interest::READABLE) {
+            event!(Warn, "accept", "{id} cannot be watched: {error}");
             self.core.slots.remove(id);
             self.core.counting.end_unheard();
             return None;
@@ -147,6 +150,7 @@ impl<H: Handler> EventLoop<H> {
         if let Some(draining) = &mut self.shutdown {
             draining.note_late(slot);
         }
+        event!(Debug, "accept", "{id} accepted");
         self.set_timer(id);
         Some(id)
     }
@@ -158,6 +162,7 @@ impl<H: Handler> EventLoop<H> {
         response.encode(&mut refusal);
         socket.refuse(&refusal, &mut self.buffer);
         self.core.counting.add(Count::Refused);
+        event!(Info, "accept", "refused: {error}");
         if let Some(draining) = &mut self.shutdown {
             draining.note_refused();
         }

@@ -9,6 +9,7 @@ use crate::wire::CloseCode;
 use super::core::{Core, Slot};
 use super::event_loop::EventLoop;
 use super::handler::Handler;
+use super::logging::event;
 use super::peer::{Peer, Sent};
 use super::slots::PeerId;
 
@@ -213,7 +214,9 @@ impl Backlogs {
     /// A message could not be sent since too much waits already.
     #[cold]
     pub(super) fn note_dropped<S>(&mut self, id: PeerId, slot: &mut Slot<S>) {
-        slot.dropped = true;
+        if !std::mem::replace(&mut slot.dropped, true) {
+            event!(Debug, "limits", "{id} does not take what is sent: messages are dropped");
+        }
         self.count_dropped(id);
         if slot.slow == SlowConsumer::Close {
             // A connection that is closing already needs no second Close.
@@ -464,6 +467,7 @@ impl<H: Handler> EventLoop<H> {
             for id in self.core.to_evict() {
                 if let Some(slot) = self.core.slots.get_mut(id) {
                     (slot.doomed, slot.cut) = (true, true);
+                    event!(Info, "limits", "{id} is dropped: most of what waits is for it");
                     self.settle_turn(id);
                 }
             }

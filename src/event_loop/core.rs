@@ -13,6 +13,7 @@ use super::backlogs::{Backlogs, SlowConsumer};
 use super::broadcasts::Broadcasts;
 use super::counting::{Count, Counting};
 use super::handle::Handle;
+use super::logging::event;
 use super::loops::Outbox;
 use super::peer::{Peer, Sent};
 use super::pending::Undecided;
@@ -291,6 +292,7 @@ impl<S> Core<S> {
                 return Err(error);
             }
         }
+        event!(Debug, "connection", "{id} dialled");
         self.settle_later(id);
         Ok(id)
     }

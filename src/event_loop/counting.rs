@@ -11,6 +11,7 @@ use super::counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
 use super::event_loop::EventLoop;
 use super::handle::Handle;
 use super::handler::Handler;
+use super::logging::event;
 use super::slots::PeerId;
 
 /// Of the loop itself: adding is all that a turn does.
@@ -260,6 +261,7 @@ impl<S> Core<S> {
         if let Some(slot) = self.slots.get_mut(id) {
             slot.opened = true;
             self.counting.add(Count::Accepted);
+            event!(Debug, "handshake", "{id} open");
         }
     }
 

@@ -6,6 +6,7 @@ use crate::wire::CloseFrame;
 use super::core::Slot;
 use super::event_loop::EventLoop;
 use super::handler::Handler;
+use super::logging::event;
 use super::shutdown::{Reporter, ShutdownReport};
 use super::slots::PeerId;
 
@@ -127,6 +128,7 @@ impl<H: Handler> EventLoop<H> {
             return;
         }
         draining.waiting.push(report);
+        event!(Info, "shutdown", "begins with {} connections", queue.len());
         draining.close = close;
         draining.deadline = now.saturating_add(deadline);
         (draining.begun, draining.spread, draining.closed) = (now, spread.min(deadline), 0);
@@ -172,6 +174,7 @@ impl<H: Handler> EventLoop<H> {
         let Some(draining) = self.shutdown.as_deref_mut() else { return };
         draining.is_over = true;
         draining.report.duration = self.core.now.saturating_sub(draining.ordered_at);
+        event!(Info, "shutdown", "is over: {}", draining.report);
         for waiting in draining.waiting.drain(..) {
             // Who does not wait any more need not be told.
             waiting.send(&draining.report);

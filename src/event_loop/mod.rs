@@ -30,6 +30,7 @@ mod event_loops;
 mod handle;
 mod handler;
 mod latest;
+mod logging;
 mod loops;
 mod opening;
 mod orders;

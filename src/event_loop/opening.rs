@@ -5,6 +5,7 @@ use crate::protocol::Accept;
 
 use super::event_loop::EventLoop;
 use super::handler::{Decision, Handler};
+use super::logging::event;
 use super::peer::Peer;
 use super::pending::Answer;
 use super::refusing::OpeningError;
@@ -76,6 +77,7 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn respond(&mut self, id: PeerId, response: Response) {
         if let Some(status) = self.answer(id, response) {
             self.core.counting.rejected(status);
+            event!(Info, "handshake", "{id} refused with status {status}");
         }
     }
 

@@ -1,11 +1,12 @@
 use std::mem;
 
-use crate::protocol::{Outcome, State, Turn};
+use crate::protocol::{Due, Outcome, State, Turn};
 use crate::pump::{self, Stopped, Transport};
 
 use super::counting::Count;
 use super::event_loop::EventLoop;
 use super::handler::Handler;
+use super::logging::{event, log_end};
 use super::peer::Peer;
 use super::slots::PeerId;
 use super::timers::Tick;
@@ -131,6 +132,9 @@ impl<H: Handler> EventLoop<H> {
                 failed = slot.connection.expire(due);
                 slot.connection.swap_workspace(&mut self.core.workspace);
                 expired = true;
+                if due != Due::Ping {
+                    event!(Debug, "limits", "{id} is past its deadline: {due}");
+                }
                 if slot.connection.state() == State::Closed {
                     slot.cut = true;
                     if let Some(draining) = &mut self.shutdown
@@ -188,6 +192,7 @@ impl<H: Handler> EventLoop<H> {
         // What the handler still sends to others is sent with the workspace of the loop.
         self.core.current = None;
         self.core.counting.end(slot, outcome);
+        log_end(id, slot, outcome);
         // The socket goes when the slot is dropped; an error here would change nothing.
         let _ = self.core.registry.deregister(slot.socket.source());
         if let Some(draining) = &mut self.shutdown {

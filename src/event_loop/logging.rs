@@ -1,0 +1,67 @@
+//! What is told to the `log` crate, where the feature `log` is on: which connection, what, and why;
+//! never a payload, the value of a header or a URL.
+//!
+//! Targets are `framewire::accept`, `handshake`, `connection`, `limits` and `shutdown`. What a peer does
+//! is debug or info, what the system refuses is a warning.
+
+use std::fmt;
+
+use crate::handshake::{HandshakeError, HeaderListError};
+use crate::protocol::Outcome;
+
+use super::core::Slot;
+use super::slots::PeerId;
+
+/// `event!(Level, "target", "format", …)`; nothing is formatted for a level that nobody listens to.
+#[cfg(feature = "log")]
+macro_rules! event {
+    ($level:ident, $target:literal, $($message:tt)+) => {
+        ::log::log!(target: concat!("framewire::", $target), ::log::Level::$level, $($message)+)
+    };
+}
+
+#[cfg(not(feature = "log"))]
+macro_rules! event {
+    ($level:ident, $target:literal, $($message:tt)+) => {
+        if false {
+            let _ = format_args!($($message)+);
+        }
+    };
+}
+
+pub(super) use event;
+
+/// Tells how a connection ended.
+pub(super) fn log_end<S>(id: PeerId, slot: &Slot<S>, outcome: &Outcome) {
+    match outcome {
+        _ if slot.opened => event!(Debug, "connection", "{id} closed: {outcome}"),
+        Outcome::HandshakeFailed(error) => {
+            event!(Info, "handshake", "{id} failed: {}", Fault(error));
+        }
+        Outcome::Rejected(_) => event!(Debug, "handshake", "{id} {outcome}"),
+        _ => event!(Debug, "handshake", "{id} lost before it was open"),
+    }
+}
+
+/// A fault without the words of the peer.
+struct Fault<'e>(&'e HandshakeError);
+
+impl fmt::Display for Fault<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use HandshakeError as E;
+        f.write_str(match self.0 {
+            E::UnsupportedVersion(_) => "the WebSocket version is not supported",
+            E::InvalidList { error: HeaderListError::Duplicated { .. }, .. }
+            | E::ResponseInvalidList { error: HeaderListError::Duplicated { .. }, .. } => {
+                "a subprotocol is listed twice"
+            }
+            E::SubprotocolNotRequested(_) => {
+                "the server chose a subprotocol that was not requested"
+            }
+            E::ExtensionParameters(_) => "the server chose impossible extension parameters",
+            E::ExtensionNotOffered(_) => "the server chose an extension that was not offered",
+            E::RepeatedExtension(_) => "the server chose an extension twice",
+            error => return error.fmt(f),
+        })
+    }
+}
