@@ -161,6 +161,11 @@ impl<H: Handler> EventLoop<H> {
     /// # Errors
     ///
     /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    ///
+    /// Where the handler does. Whoever catches that must drop the loop, and its connections with it: the
+    /// rest of the turn is lost, and what was to be read in it is not announced again.
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = [timeout, self.until_next()].into_iter().flatten().min();
         match self.poll.poll(&mut self.events, timeout) {
