@@ -256,6 +256,14 @@ interop() {
     bounded 1200 tests/interop/run
 }
 
+cluster() {
+    there tests/cluster/run
+    command -v redis-server || debian redis-server
+    # The script passes where there is no Redis, which is right at a desk.
+    export CLUSTER_REQUIRED=1
+    bounded 600 tests/cluster/run
+}
+
 # debian PACKAGE: installs it, or skips the step.
 debian() {
     command -v apt-get >/dev/null && [ "$(id -u)" = 0 ] || skip "no $1, and no right to install it"
