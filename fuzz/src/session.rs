@@ -152,6 +152,7 @@ impl Session<'_> {
             end: None,
             cut: false,
             held_pong: None,
+            heartbeats: 0,
             unfinished: None,
             joined: None,
         };
@@ -190,6 +191,8 @@ struct Run<A> {
     /// The connection was terminated, so output may be missing.
     cut: bool,
     held_pong: Option<Vec<u8>>,
+    /// The Pings that passed deadlines have asked for.
+    heartbeats: u32,
     /// The fragmented message that the application has begun.
     unfinished: Option<(MessageKind, Vec<u8>)>,
     /// The pieces of the message that is being received.
@@ -452,8 +455,9 @@ impl<A: Iterator<Item = u8>> Run<A> {
             }
             13 => {
                 assert_eq!(self.connection.expire(Due::Ping), None);
+                self.heartbeats += 1;
                 if self.connection.state() == State::Open {
-                    self.expect(Said::Ping(Vec::new()));
+                    self.expect(Said::Ping(self.heartbeats.to_be_bytes().to_vec()));
                 }
             }
             14 | 15 => {

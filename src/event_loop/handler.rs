@@ -135,7 +135,7 @@ pub enum Decision<S> {
 }
 
 impl<S> Decision<S> {
-    /// Opens the connection as [`Config`](crate::Config) says.
+    /// Opens the connection as [`Config`] says.
     pub fn accept(session: S) -> Self {
         Self::Accept(Accept::new(), session)
     }

@@ -45,7 +45,7 @@ impl<S> Clone for Decisions<S> {
 }
 
 impl<S> Pending<S> {
-    /// The name that the connection has from now on; a [`Handle`](crate::Handle) reaches it when it is
+    /// The name that the connection has from now on; a [`Handle`] reaches it when it is
     /// accepted.
     pub fn id(&self) -> PeerId {
         self.id
@@ -61,7 +61,7 @@ impl<S> Pending<S> {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Opens the connection as [`Config`](crate::Config) says, with this session.
+    /// Opens the connection as [`Config`] says, with this session.
     pub fn accept(self, session: S) {
         self.accept_with(Accept::new(), session);
     }

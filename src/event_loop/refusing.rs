@@ -14,7 +14,7 @@ use super::handler::Handler;
 use super::slots::PeerId;
 
 /// Why a connection that came in did not become a WebSocket; for
-/// [`Handler::on_handshake_error`](crate::Handler::on_handshake_error).
+/// [`Handler::on_handshake_error`].
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum OpeningError {

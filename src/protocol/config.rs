@@ -205,7 +205,7 @@ impl Config {
     }
 
     /// How long an open connection may wait for its first message, by default for ever; it then fails
-    /// with 1008. Time in which the application has [paused](crate::Peer::pause) the connection does not
+    /// with 1008. Time in which the application has paused the connection (`Peer::pause`) does not
     /// count.
     pub fn first_message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.first_message = timeout.into())
@@ -226,7 +226,7 @@ impl Config {
     /// How long a message may take from its first byte to its last, by default for ever; the connection
     /// then fails with 1008. This is the guard against those who send a message byte by byte: their
     /// bytes keep every other deadline from passing. Time in which the application has
-    /// [paused](crate::Peer::pause) the connection does not count.
+    /// paused the connection (`Peer::pause`) does not count.
     pub fn message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.message = timeout.into())
     }
@@ -234,7 +234,7 @@ impl Config {
     /// For how long no part of a message may come, by default for ever; the connection is then closed
     /// with 1001 and the reason `idle timeout`. Only messages count, and only those of the peer: a peer
     /// that answers Pings is alive and may be idle all the same. Time in which the application has
-    /// [paused](crate::Peer::pause) the connection does not count.
+    /// paused the connection (`Peer::pause`) does not count.
     ///
     /// ```
     /// use framewire::{Config, Connection, Deadlines, Due};

@@ -14,6 +14,7 @@ pub(crate) struct Tally {
 
 /// What a plain message does not change.
 #[derive(Debug, Default)]
+#[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the event loop reads it"))]
 pub(crate) struct RareTally {
     pub(crate) pings_sent: u64,
     pub(crate) pongs_sent: u64,
@@ -25,11 +26,13 @@ pub(crate) struct RareTally {
 
 /// The payloads of compressed messages, in bytes.
 #[derive(Debug, Default)]
+#[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the event loop reads it"))]
 pub(crate) struct Squeezed {
     pub(crate) plain: u64,
     pub(crate) compressed: u64,
 }
 
+#[cfg(feature = "deflate")]
 impl Squeezed {
     #[inline]
     pub(crate) fn add(&mut self, plain: usize, compressed: usize) {
