@@ -156,6 +156,15 @@
 //! answer was queued; a [`SendError`] is the caller's, and nothing was sent. A close is no error: how a
 //! connection ended is its [`Outcome`], told exactly once.
 //!
+//! # Coming from elsewhere
+//!
+#![cfg_attr(all(feature = "mio", feature = "deflate"), doc = "The [`guide`] has")]
+#![cfg_attr(
+    not(all(feature = "mio", feature = "deflate")),
+    doc = "The guide (with all features) has"
+)]
+//! what ws, uWebSockets and socket.io call things beside what they are called here, and recipes.
+//!
 //! # Features
 //!
 //! | feature | default | brings |
@@ -184,6 +193,8 @@ mod client;
 pub mod deflate;
 #[cfg(feature = "mio")]
 mod event_loop;
+#[cfg(all(feature = "mio", feature = "deflate"))]
+pub mod guide;
 pub mod handshake;
 mod protocol;
 #[cfg(feature = "mio")]
