@@ -6,8 +6,8 @@
 
 #[path = "support/page.rs"]
 mod page;
-#[path = "support/signals.rs"]
-mod signals;
+#[path = "support/serving.rs"]
+mod serving;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, Write};
@@ -40,17 +40,7 @@ fn main() -> io::Result<()> {
         .max_message_size(MAX_FILE + MAX_HEAD)
         .first_message_timeout(Duration::from_secs(10));
     let server = Server::bind(address)?.config(config);
-    let address = server.local_address()?;
-    let mut event_loop = server.handler(Chat::default())?;
-    signals::shut_down_on_signals(event_loop.handle())?;
-    // Whoever reads this may send the signal at once.
-    println!("listening on http://{address}");
-    io::stdout().flush()?;
-    event_loop.run()?;
-    if let Some(report) = event_loop.shutdown_report() {
-        println!("{report}");
-    }
-    Ok(())
+    serving::run("http", server.handler(Chat::default())?)
 }
 
 #[derive(Default)]

@@ -1,10 +1,9 @@
 //! Sends every message back: `echo_server [ADDR] [OPTIONS]`.
 
-#[path = "support/signals.rs"]
-mod signals;
+#[path = "support/serving.rs"]
+mod serving;
 
 use std::error::Error;
-use std::io::Write;
 
 use framewire::deflate::DeflateConfig;
 use framewire::{Config, Server};
@@ -48,15 +47,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let address = address.as_deref().unwrap_or("127.0.0.1:9001");
     let server = Server::bind(address)?.config(config.subprotocols(subprotocols));
-    println!("listening on ws://{}", server.local_address()?);
-    std::io::stdout().flush()?;
-    let mut event_loop = server.on_message(|peer, message| {
+    let event_loop = server.on_message(|peer, message| {
         peer.send(message);
     })?;
-    signals::shut_down_on_signals(event_loop.handle())?;
-    event_loop.run()?;
-    if let Some(report) = event_loop.shutdown_report() {
-        println!("{report}");
-    }
+    serving::run("ws", event_loop)?;
     Ok(())
 }

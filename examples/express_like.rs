@@ -44,7 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let server = Server::bind(address.as_deref().unwrap_or("127.0.0.1:3000"))?;
-    serving::run("http", server, app(key)?)?;
+    serving::run("http", server.handler(app(key)?)?)?;
     Ok(())
 }
 

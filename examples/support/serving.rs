@@ -5,12 +5,11 @@ mod signals;
 
 use std::io::{self, Write};
 
-use framewire::{Handler, Server};
+use framewire::{EventLoop, Handler};
 
 /// Prints the address as a URL of this scheme and serves until a signal comes.
-pub(crate) fn run<H: Handler>(scheme: &str, server: Server, handler: H) -> io::Result<()> {
-    let address = server.local_address()?;
-    let mut event_loop = server.handler(handler)?;
+pub(crate) fn run<H: Handler>(scheme: &str, mut event_loop: EventLoop<H>) -> io::Result<()> {
+    let address = event_loop.local_address()?;
     signals::shut_down_on_signals(event_loop.handle())?;
     // Last: whoever waits for this line may send a signal next.
     println!("listening on {scheme}://{address}");

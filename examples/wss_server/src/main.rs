@@ -1,10 +1,9 @@
 //! Sends every message back, over TLS: `wss_server [ADDR] [--cert FILE --key FILE]`.
 
-#[path = "../../support/signals.rs"]
-mod signals;
+#[path = "../../support/serving.rs"]
+mod serving;
 
 use std::error::Error;
-use std::io::Write;
 
 use framewire::{Server, TlsServer};
 use lexopt::prelude::*;
@@ -38,16 +37,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let address = address.as_deref().unwrap_or("127.0.0.1:9443");
     let server = Server::bind(address)?.tls(tls);
-    println!("listening on wss://{}", server.local_address()?);
-    std::io::stdout().flush()?;
-    let mut event_loop = server.on_message(|peer, message| {
+    let event_loop = server.on_message(|peer, message| {
         peer.send(message);
     })?;
-    signals::shut_down_on_signals(event_loop.handle())?;
-    event_loop.run()?;
-    if let Some(report) = event_loop.shutdown_report() {
-        println!("{report}");
-    }
+    serving::run("wss", event_loop)?;
     Ok(())
 }
 
