@@ -80,6 +80,38 @@ no_unsafe() {
 dependencies() {
     at_most 12
     at_most 5 --no-default-features
+    from_elsewhere
+    licences MIT Apache-2.0 BSD-3-Clause Zlib
+}
+
+# Of what a user compiles, only this crate is not from the registry.
+from_elsewhere() {
+    local found
+    found=$(cargo tree --locked -e normal --prefix none --format '{p}' | sort -u | grep -F '(' |
+        grep -vE '^framewire v[^ ]+ \(' || true)
+    refuse "$found" 'not from the registry'
+}
+
+# licences ALLOWED...: each crate that a user compiles may be had under allowed ones. cargo-deny, which
+# is told the same by deny.toml, knows more, but is not on every machine.
+licences() {
+    local found
+    found=$(cargo tree --locked -e normal --prefix none --format '{p}|{l}' | sort -u |
+        awk -F'|' -v allowed=" $* " '
+            {
+                gsub(/[()]/, "", $2)
+                fine = 0
+                count = split($2, choices, / OR |\//)
+                for (i = 1; i <= count; i++) {
+                    parts = split(choices[i], all, / AND /)
+                    bad = parts == 0
+                    for (j = 1; j <= parts; j++) bad += !index(allowed, " " all[j] " ")
+                    fine += !bad
+                }
+                if (!fine) print $1 ": " ($2 ? $2 : "none is named")
+            }')
+    refuse "$found" 'licences that deny.toml does not allow'
+    printf 'licences: %s\n' "$*"
 }
 
 # at_most LIMIT OPTIONS...: counts the crates that a user of this one compiles, itself included.
