@@ -3,7 +3,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use crate::protocol::{Chunks, Connection, Event};
+use crate::protocol::{Chunks, Connection, Event, Spares};
 
 /// The room for one read straight into the payload of a long message.
 const DIRECT_ROOM: usize = 256 * 1024;
@@ -17,8 +17,13 @@ pub(crate) trait Transport {
     /// of 0 will an event tell of everything that is still to come.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
 
-    /// Appends up to `limit` bytes to `buffer`.
-    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped);
+    /// Appends up to `limit` bytes to `buffer`; may put one of the spares in its place.
+    fn read_into(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: usize,
+        spares: &mut Spares,
+    ) -> (usize, Stopped);
 
     /// One write of these slices together, as far as they fit into it.
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped);
@@ -50,8 +55,13 @@ impl<S: Stream> Transport for S {
         read(self, buffer)
     }
 
-    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
-        read_into(self, buffer, limit)
+    fn read_into(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: usize,
+        spares: &mut Spares,
+    ) -> (usize, Stopped) {
+        read_into(self, buffer, limit, spares)
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
@@ -109,8 +119,9 @@ pub(crate) fn fill(
     buffer: &mut [u8],
     share: usize,
 ) -> Filled {
-    let direct = connection
-        .receive_direct(|payload, missing| transport.read_into(payload, missing.min(share)));
+    let direct = connection.receive_direct_reusing(|payload, missing, spares| {
+        transport.read_into(payload, missing.min(share), spares)
+    });
     if let Some(((count, stopped), event)) = direct {
         return Filled { count, stopped, bytes: Bytes::Direct(event) };
     }
@@ -153,18 +164,26 @@ pub(crate) fn read_into(
     stream: &mut impl Read,
     buffer: &mut Vec<u8>,
     limit: usize,
+    spares: &mut Spares,
 ) -> (usize, Stopped) {
     let before = buffer.len();
+    let end = before.saturating_add(limit);
+    if before <= limit / 4
+        && let Some(mut spare) = spares.take(end)
+    {
+        spare[..before].copy_from_slice(buffer);
+        *buffer = spare;
+    }
     let mut filled = before;
     let stopped = loop {
         if filled == buffer.len() {
             // Safe Rust has to fill the room before it can be read into; the buffer grows as bytes come.
-            let room = (limit - (filled - before)).min(DIRECT_ROOM);
-            buffer.resize(filled + room, 0);
+            buffer.resize(filled + (end - filled).min(DIRECT_ROOM), 0);
         }
-        let (read, stopped) = read(stream, &mut buffer[filled..]);
+        let room = buffer.len().min(end);
+        let (read, stopped) = read(stream, &mut buffer[filled..room]);
         filled += read;
-        if filled - before == limit || read == 0 {
+        if filled == end || read == 0 {
             break stopped;
         }
     };

@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
 use super::inbox::Inbox;
-use crate::protocol::{Chunks, Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
+use crate::protocol::{
+    Chunks, Connection, Deadlines, Due, Event, Outcome, SendError, Spares, State, Turn,
+};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
 /// A connection with its transport and its clock: one step at a time, never waiting.
@@ -214,7 +216,7 @@ impl Transport for Gone {
         (0, Stopped::Eof)
     }
 
-    fn read_into(&mut self, _: &mut Vec<u8>, _: usize) -> (usize, Stopped) {
+    fn read_into(&mut self, _: &mut Vec<u8>, _: usize, _: &mut Spares) -> (usize, Stopped) {
         (0, Stopped::Eof)
     }
 

@@ -3,7 +3,7 @@ use std::io::{self, Read, Write};
 
 use super::error::ClientError;
 use super::{Client, Waiting};
-use crate::protocol::{Chunks, Message, Outcome};
+use crate::protocol::{Chunks, Message, Outcome, Spares};
 use crate::pump::{self, Stopped, Transport};
 
 /// A stream of somebody else's, which blocks by itself.
@@ -46,8 +46,13 @@ impl<S: Read + Write> Transport for Plain<S> {
         pump::read(&mut Timed(&mut self.0), buffer)
     }
 
-    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
-        pump::read_into(&mut Timed(&mut self.0), buffer, limit)
+    fn read_into(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: usize,
+        spares: &mut Spares,
+    ) -> (usize, Stopped) {
+        pump::read_into(&mut Timed(&mut self.0), buffer, limit, spares)
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {

@@ -1,7 +1,7 @@
 use std::mem;
 
 use crate::handshake::Response;
-use crate::protocol::{Event, State};
+use crate::protocol::{Event, State, Workspace};
 use crate::pump::{self, Bytes, Filled, Stopped};
 
 use super::core::{Slot, Unread};
@@ -49,7 +49,8 @@ impl<H: Handler> EventLoop<H> {
         }
         self.core.current = Some(id);
         if let Some(slot) = self.core.slots.get_mut(id) {
-            let workspace = self.core.workspace.take().unwrap_or_default();
+            let many = || Box::new(Workspace::of_many());
+            let workspace = self.core.workspace.take().unwrap_or_else(many);
             self.core.workspace = slot.connection.lend(workspace);
         }
     }

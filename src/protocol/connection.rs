@@ -18,6 +18,7 @@ use super::opening::Opening;
 use super::output::Output;
 use super::receiver::{Context, Received, Receiver};
 use super::sender::Sender;
+use super::spares::Spares;
 use super::workspace::Workspace;
 
 /// One end of a WebSocket connection: bytes in, events out, bytes to send. It does no I/O, reads no
@@ -288,6 +289,15 @@ impl Connection {
         &mut self,
         read: impl FnOnce(&mut Vec<u8>, usize) -> R,
     ) -> Option<(R, Option<Event<'static>>)> {
+        self.receive_direct_reusing(|payload, missing, _| read(payload, missing))
+    }
+
+    /// The same, and `read` may put a spare buffer of the workspace in the place of the one that it is
+    /// given.
+    pub(crate) fn receive_direct_reusing<R>(
+        &mut self,
+        read: impl FnOnce(&mut Vec<u8>, usize, &mut Spares) -> R,
+    ) -> Option<(R, Option<Event<'static>>)> {
         match &self.phase {
             Phase::Open => {}
             Phase::Closing(closing) if !closing.ignores_input() => {}
@@ -296,7 +306,10 @@ impl Connection {
         let settings = self.config.settings();
         let (buffer, missing) = self.receiver.direct_buffer(settings)?;
         let before = buffer.len();
-        let result = read(buffer, missing);
+        let result = match self.workspace.as_deref_mut() {
+            Some(workspace) => read(buffer, missing, &mut workspace.spares),
+            None => read(buffer, missing, &mut Spares::default()),
+        };
         let mut context = Context {
             role: self.role,
             settings,

@@ -38,6 +38,7 @@ mod policy;
 mod prepared;
 mod receiver;
 mod sender;
+mod spares;
 mod tally;
 mod upgraded;
 mod workspace;
@@ -55,6 +56,8 @@ pub use opening::Accept;
 pub use output::Chunks;
 pub use prepared::Prepared;
 pub use sender::Compress;
+#[cfg(feature = "mio")]
+pub(crate) use spares::Spares;
 #[cfg(feature = "mio")]
 pub(crate) use tally::Tally;
 pub use upgraded::Upgraded;

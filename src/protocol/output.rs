@@ -42,6 +42,15 @@ impl Data {
     }
 }
 
+impl Payload {
+    fn into_owned(self) -> Option<Vec<u8>> {
+        match self.data {
+            Data::Owned(bytes) => Some(bytes),
+            Data::Shared(_) => None,
+        }
+    }
+}
+
 impl Output {
     /// How many bytes remain to be sent.
     #[inline]
@@ -105,14 +114,17 @@ impl Output {
         Chunks { output: self, sent: self.sent, next: 0, payload_sent: self.payload_sent }
     }
 
-    /// Takes note that the first `count` bytes have been sent; more than there are counts as all.
-    pub(crate) fn consume(&mut self, count: usize) {
+    /// Takes note that the first `count` bytes have been sent; more than there are counts as all. The last
+    /// owned payload that has then been sent whole comes back: nobody needs it any more.
+    pub(crate) fn consume(&mut self, count: usize) -> Option<Vec<u8>> {
         let mut count = count.min(self.remaining);
         self.remaining -= count;
         if self.remaining == 0 {
+            let last = self.payloads.pop_back().and_then(Payload::into_owned);
             self.clear();
-            return;
+            return last;
         }
+        let mut last = None;
         while count > 0 {
             let border = self.payloads.front().map_or(self.bytes.len(), |payload| payload.at);
             let small = count.min(border - self.sent);
@@ -129,7 +141,7 @@ impl Output {
             }
             count -= left;
             self.payload_sent = 0;
-            self.payloads.pop_front();
+            last = self.payloads.pop_front().and_then(Payload::into_owned);
         }
         // A peer that reads slowly but for ever must not make the buffer grow for ever: once the
         // sent part is the larger one, moving the rest costs less than was sent since the last time.
@@ -140,6 +152,7 @@ impl Output {
                 payload.at -= sent;
             }
         }
+        last
     }
 
     /// Forgets everything unsent and keeps the buffer.

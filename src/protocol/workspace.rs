@@ -5,6 +5,7 @@ use crate::deflate::Codec;
 
 use super::entropy::{Entropy, EntropyError};
 use super::output::Output;
+use super::spares::Spares;
 use super::tally::Tally;
 
 /// What connections that are served one after the other can share: the output buffer, the compressors
@@ -24,6 +25,8 @@ pub struct Workspace {
     pub(super) codec: Codec,
     pub(super) entropy: Option<Box<dyn Entropy + Send>>,
     pub(super) tally: Tally,
+    keeps_spares: bool,
+    pub(super) spares: Spares,
 }
 
 impl Workspace {
@@ -48,6 +51,19 @@ impl Workspace {
         #[cfg(not(feature = "getrandom"))]
         let entropy = self.entropy.as_mut().ok_or(EntropyError)?;
         entropy.fill(bytes)
+    }
+
+    /// One that many connections use, so that it is worth to keep buffers for them.
+    #[cfg(feature = "mio")]
+    pub(crate) fn of_many() -> Self {
+        Self { keeps_spares: true, ..Self::default() }
+    }
+
+    /// Takes the buffer of a payload that was sent.
+    pub(super) fn keep_spare(&mut self, sent: Vec<u8>) {
+        if self.keeps_spares {
+            self.spares.keep(sent);
+        }
     }
 
     /// What was done with it since the last time.

@@ -6,7 +6,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::TlsError;
-use crate::protocol::Chunks;
+use crate::protocol::{Chunks, Spares};
 use crate::pump::{self, SLICES, Stopped, Stream, Transport};
 
 /// How much ciphertext one read takes off the socket.
@@ -255,7 +255,12 @@ impl<S: Stream> Transport for TlsSocket<S> {
         })
     }
 
-    fn read_into(&mut self, buffer: &mut Vec<u8>, limit: usize) -> (usize, Stopped) {
+    fn read_into(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        limit: usize,
+        _spares: &mut Spares,
+    ) -> (usize, Stopped) {
         self.decrypt(limit, |plaintext| buffer.extend_from_slice(plaintext))
     }
 

@@ -115,6 +115,29 @@ fn many_long_messages_come_back() {
     round_trips(Config::new().output_high_water(1).output_low_water(0), BINARY, payload, 10);
 }
 
+/// Long messages are received into buffers that others were sent from: nothing of those may show.
+#[test]
+fn long_messages_of_all_lengths_do_not_show_in_each_other() {
+    let (spy, log) = Spy::echo();
+    let house = House::new(Config::new(), spy);
+    let mut clients = [Client::open(house.address), Client::open(house.address)];
+    let lengths = [100_000, 1 << 20, 90_000, 65_536, 65_535, 130_000, 2 << 20, 1_100_000, 70_000];
+    for (number, length) in (0u8..).zip(lengths.into_iter().cycle().take(27)) {
+        let payload: Vec<u8> = (0..length).map(|i: usize| number ^ (i % 251) as u8).collect();
+        let bytes = frame(BINARY, &payload);
+        // The one stops in the middle of a message, wherever that is; the other sends a whole one.
+        let cut = bytes.len() * usize::from(number % 9 + 1) / 10;
+        let [one, other] = &mut clients;
+        one.send_raw(&bytes[..cut]);
+        other.send_raw(&bytes);
+        assert!(other.read_message(BINARY) == payload, "{length}");
+        one.send_raw(&bytes[cut..]);
+        assert!(one.read_message(BINARY) == payload, "{length}");
+    }
+    drop(clients);
+    house.stop(log);
+}
+
 #[test]
 fn ten_thousand_messages_at_once_keep_their_order() {
     let (spy, log) = Spy::echo();

@@ -149,7 +149,11 @@ impl Connection {
     /// [`wants_shutdown`](Self::wants_shutdown) next.
     pub fn consume_output(&mut self, count: usize) {
         let Some(output) = &mut self.output else { return };
-        output.consume(count);
+        if let Some(sent) = output.consume(count)
+            && let Some(workspace) = self.workspace.as_deref_mut()
+        {
+            workspace.keep_spare(sent);
+        }
         if !self.is_congested()
             && let Some(payload) = self.sender.take_held_pong()
         {
