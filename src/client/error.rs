@@ -1,6 +1,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::proxy::ProxyError;
 use super::redirect::RedirectError;
@@ -72,6 +73,21 @@ impl ClientError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Rejected(response) => Some(response.status()),
+            _ => None,
+        }
+    }
+
+    /// How long the server, or the proxy, that rejected asks to wait before the next attempt: the seconds
+    /// of its `Retry-After` (RFC 9110 section 10.2.3). `None` without one, and for a date.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {
+                let seconds = response.headers().get_str("Retry-After")?;
+                // Not with a sign, which `parse` would take.
+                let digits = seconds.bytes().all(|byte| byte.is_ascii_digit());
+                let seconds = seconds.parse().ok().filter(|_| digits)?;
+                Some(Duration::from_secs(seconds))
+            }
             _ => None,
         }
     }

@@ -90,6 +90,10 @@ impl Line {
         }
     }
 
+    pub(super) fn round_trip_time(&self) -> Option<Duration> {
+        self.deadlines.round_trip_time()
+    }
+
     /// When the next deadline comes, if nothing else happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
         if self.outcome.is_some() {

@@ -227,6 +227,13 @@ impl Client {
         self.line.connection().buffered_amount()
     }
 
+    /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
+    /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
+    /// See [`Config::ping_interval`].
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        self.line.round_trip_time()
+    }
+
     /// How the connection ended, once it has.
     pub fn outcome(&self) -> Option<&Outcome> {
         self.line.outcome()

@@ -13,7 +13,8 @@ use crate::wire::CloseCode;
 ///
 /// [`recv`](Self::recv) does it, by itself, and so does [`connect`](Self::connect), which alone is enough
 /// for who only sends. Failures that time may heal are retried by the schedule of a [`Backoff`]; what they
-/// are says [`Ending::is_retryable`]. All others, and the last of too many, are the caller's.
+/// are says [`Ending::is_retryable`]. All others, and the last of too many, are the caller's. A server that
+/// refuses with `Retry-After` is given so many seconds more, up to [`Backoff::max_delay`].
 ///
 /// What was sent and did not arrive is not sent again: only the application knows what still matters. It
 /// says so in [`on_connect`](Self::on_connect), where it also subscribes and authenticates again.
@@ -264,10 +265,14 @@ impl Reconnecting {
 
     /// Whether there is another attempt; then its time has come.
     fn wait_for_turn(&mut self) -> Result<bool, ClientError> {
-        match self.backoff.next_delay(&mut self.entropy)? {
-            Some(delay) => Ok((self.wait)(delay).is_continue()),
-            None => Ok(false),
-        }
+        let Some(delay) = self.backoff.next_delay(&mut self.entropy)? else { return Ok(false) };
+        let asked = match &self.away {
+            Some(Away::Failed(error)) => error.retry_after().unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
+        // Added to, so that those who were all told the same do not come back in the same moment.
+        let delay = delay.saturating_add(asked.min(self.backoff.longest()));
+        Ok((self.wait)(delay).is_continue())
     }
 
     fn give_up(&mut self) -> Result<(), ClientError> {

@@ -94,6 +94,9 @@ impl<H: Handler> EventLoop<H> {
         // One that was dialled ends by `on_close`.
         if slot.connection.role() == Role::Server {
             let error = OpeningError::Handshake(error.clone());
+            // Who does not speak TLS and stays is too slow as well, in the end.
+            #[cfg(feature = "tls")]
+            let error = slot.socket.tls_error().map_or(error, |tls| OpeningError::Tls(tls.clone()));
             let answer = self.handler.on_handshake_error(&error, self.address(id));
             if let (Some(response), Some(slot)) = (answer, self.core.slots.get_mut(id)) {
                 // Whoever was too slow has nothing queued, and hears nothing.

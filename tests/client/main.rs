@@ -7,6 +7,7 @@ mod addresses;
 mod answers;
 mod backpressure;
 mod duplex;
+mod liveness;
 mod proxies;
 mod reconnecting;
 mod redirects;

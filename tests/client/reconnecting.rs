@@ -124,6 +124,33 @@ fn refusals_that_time_does_not_heal() {
 }
 
 #[test]
+fn a_server_that_says_when_to_come_back() {
+    // Seconds, more than anybody waits, a date, no number, and a number that none of the RFC's is.
+    let asked = ["7", "86400", "Wed, 21 Oct 2026 07:28:00 GMT", "soon", "+9"];
+    let server = Scripted::new(move |listener| {
+        for asked in asked {
+            let mut stream = accept(listener);
+            read_head(&mut stream);
+            let head = "HTTP/1.1 503 Later\r\nContent-Length: 0";
+            let answer = format!("{head}\r\nRetry-After: {asked}\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+        upgrade(&mut accept(listener));
+    });
+    let (client, delays) = reconnecting(&server.url("/"));
+    let second = Duration::from_secs(1);
+    let backoff = Backoff::new().first_delay(second).base_delay(second).max_delay(second * 30);
+    client.backoff(backoff).connect().unwrap();
+    server.join();
+    let delays: Vec<u64> = delays.try_iter().map(|delay| delay.as_millis() as u64).collect();
+    let bounds = [(7_000, 8_000), (30_500, 31_000), (1_000, 2_000), (2_000, 4_000), (4_000, 8_000)];
+    assert_eq!(delays.len(), bounds.len(), "{delays:?}");
+    for (delay, (low, high)) in delays.into_iter().zip(bounds) {
+        assert!((low..=high).contains(&delay), "{delay} between {low} and {high}");
+    }
+}
+
+#[test]
 fn attempts_run_out() {
     let server = refusing(503, 5);
     let (client, delays) = reconnecting(&server.url("/"));

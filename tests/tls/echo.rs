@@ -1,10 +1,15 @@
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
 use framewire::deflate::DeflateConfig;
 use framewire::rustls::{self, version};
-use framewire::{Client, Config, Decision, Handler, Message, Outcome, Peer, Request, Sent, Server};
+use framewire::{
+    Client, Config, Decision, Handler, Message, OpeningError, Outcome, Peer, Request, Response,
+    Sent, Server,
+};
 
 use crate::support::{Authority, Echo, LONG, Running, Seen, next_outcome, pattern};
 
@@ -310,4 +315,51 @@ fn a_shutdown_closes_everybody_in_good_order() {
     for _ in 0..5 {
         assert!(matches!(next_outcome(&seen), Outcome::Clean { .. }));
     }
+}
+
+/// Tells why connections did not open.
+struct Ledger(mpsc::Sender<(OpeningError, Option<SocketAddr>)>);
+
+impl Handler for Ledger {
+    type Session = ();
+
+    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+        Decision::accept(())
+    }
+
+    fn on_message(&mut self, _peer: &mut Peer<'_>, _message: Message<'_>) {}
+
+    fn on_handshake_error(
+        &mut self,
+        error: &OpeningError,
+        address: Option<SocketAddr>,
+    ) -> Option<Response> {
+        self.0.send((error.clone(), address)).unwrap();
+        None
+    }
+}
+
+#[test]
+fn who_does_not_speak_tls_is_told_of() {
+    let (sender, told) = mpsc::channel();
+    let config = Config::new().handshake_timeout(Duration::from_millis(300));
+    let server = Server::bind("127.0.0.1:0").unwrap().config(config);
+    let server = Running::start(server.tls(Authority::new().server()), Ledger(sender));
+    for stays in [false, true] {
+        let mut stream = TcpStream::connect(server.address).unwrap();
+        let ours = stream.local_addr().unwrap();
+        stream.set_read_timeout(Some(LONG)).unwrap();
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        let mut answer = Vec::new();
+        // At the most an alert; never an answer in the clear.
+        let _ = stream.read_to_end(&mut answer);
+        assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+        let _kept = stays.then_some(stream);
+        let (error, address) = told.recv_timeout(LONG).unwrap();
+        assert!(matches!(error, OpeningError::Tls(_)), "{stays}: {error:?}");
+        // Who has gone by then may have no address any more.
+        assert!(address == Some(ours) || (!stays && address.is_none()), "{address:?}");
+    }
+    drop(server);
+    assert_eq!(told.try_iter().count(), 0, "told once each");
 }
