@@ -133,7 +133,7 @@ impl ClientReader {
 
     /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
     /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
-    /// See [`Config::ping_interval`].
+    /// See [`Config::ping_interval`](crate::Config::ping_interval).
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.shared.lock().line.round_trip_time()
     }

@@ -1,16 +1,16 @@
 mod answering;
 mod creating;
+mod expiring;
 mod sending;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::handshake::HandshakeError;
-use crate::wire::{CloseCode, CloseFrame, validate_utf8};
+use crate::wire::{CloseFrame, validate_utf8};
 
 use super::compression::Compression;
 use super::config::{Config, Settings};
-use super::deadlines::{Due, Timeouts};
+use super::deadlines::Timeouts;
 use super::error::ProtocolError;
 use super::event::{Event, Initiator, Outcome, Role, State};
 use super::message::{Message, MessageKind};
@@ -447,55 +447,5 @@ impl Connection {
             self.phase
         );
         self.phase = phase;
-    }
-}
-
-/// Time.
-impl Connection {
-    /// Does what a passed deadline demands: a Ping, a Close with 1001 or 1008, an answer of 503, or the
-    /// end of the connection.
-    ///
-    /// An event comes back where the connection failed. If the [`state`](Self::state) is then
-    /// [`State::Closed`], drop the transport.
-    pub fn expire(&mut self, due: Due) -> Option<Event<'static>> {
-        match (due, self.state()) {
-            (_, State::Closed) => None,
-            (Due::Ping, _) => {
-                (self.pings, self.ping_answered) = (self.pings.wrapping_add(1).max(1), false);
-                // Not open any more means that another deadline watches the connection.
-                let _ = self.ping(&self.pings.to_be_bytes());
-                None
-            }
-            (Due::Idle, State::Open) => self.go_away("idle timeout"),
-            (Due::Lifetime, State::Open) => self.go_away("maximum lifetime reached"),
-            (Due::FirstMessage | Due::Message, State::Open) => {
-                Some(self.fail(ProtocolError::Deadline(due)))
-            }
-            (Due::Handshake, State::Connecting) => {
-                if self.finish_rejection() {
-                    self.terminate();
-                    return None;
-                }
-                self.finish(Outcome::HandshakeFailed(HandshakeError::Timeout));
-                self.terminate();
-                Some(Event::HandshakeFailed(HandshakeError::Timeout))
-            }
-            (Due::Decision, _) => {
-                // Decided meanwhile means that nobody waits any more.
-                self.awaits_decision().then(|| self.refuse(HandshakeError::DecisionTimeout))
-            }
-            _ => {
-                self.terminate();
-                None
-            }
-        }
-    }
-
-    fn go_away(&mut self, reason: &str) -> Option<Event<'static>> {
-        if self.close(CloseCode::GOING_AWAY, reason).is_err() {
-            // There is no entropy for a Close.
-            self.terminate();
-        }
-        None
     }
 }
