@@ -116,7 +116,18 @@ impl Output {
 
     /// Takes note that the first `count` bytes have been sent; more than there are counts as all. The last
     /// owned payload that has then been sent whole comes back: nobody needs it any more.
+    #[inline]
     pub(crate) fn consume(&mut self, count: usize) -> Option<Vec<u8>> {
+        // Most often all is small, and all is sent.
+        if count >= self.remaining && self.payloads.is_empty() {
+            self.bytes.clear();
+            (self.sent, self.remaining) = (0, 0);
+            return None;
+        }
+        self.consume_part(count)
+    }
+
+    fn consume_part(&mut self, count: usize) -> Option<Vec<u8>> {
         let mut count = count.min(self.remaining);
         self.remaining -= count;
         if self.remaining == 0 {
