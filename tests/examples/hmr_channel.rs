@@ -374,7 +374,11 @@ fn b12_closing_drops_the_clients_and_takes_no_more() {
     let mut clients = [server.connected(), server.connected()];
     let mut other = connect(&server.program.ws("/echo"), &[]);
     server.program.tell("close");
-    assert_eq!(server.program.line(), "closed");
+    // The loop and the thread that reads the standard input do not wait for each other.
+    let mut lines = [server.program.line(), server.program.line(), server.program.line()];
+    lines.sort();
+    assert!(lines[..2].iter().all(|line| line.ends_with(" left")), "{lines:?}");
+    assert_eq!(lines[2], "closed");
     for client in &mut clients {
         let end =
             std::iter::from_fn(|| Some(client.recv())).find(|event| !matches!(event, Ok(Some(_))));
