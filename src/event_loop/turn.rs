@@ -88,7 +88,9 @@ impl<H: Handler> EventLoop<H> {
                 slot.drained = slot.drained.saturating_add(count as u32);
                 slot.doomed |= slot.drained > MAX_DRAINED;
             }
-            slot.long_messages = matches!(bytes, Bytes::Direct(_));
+            if count > 0 {
+                slot.long_messages = matches!(bytes, Bytes::Direct(_));
+            }
             let share_used = match bytes {
                 Bytes::Buffered => {
                     let left = self.receive(id, &mut buffer[..count]);
