@@ -3,10 +3,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use crate::protocol::{Chunks, Connection, Event, Spares};
-
-/// The room for one read straight into the payload of a long message.
-const DIRECT_ROOM: usize = 256 * 1024;
+use crate::protocol::{Chunks, Connection, Event, Gathered};
 
 /// The most slices given to one vectored write.
 pub(crate) const SLICES: usize = 64;
@@ -16,14 +13,6 @@ pub(crate) trait Transport {
     /// One read. [`Stopped::Blocked`] says that nothing is left, but perhaps the end: only with a count
     /// of 0 will an event tell of everything that is still to come.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
-
-    /// Appends up to `limit` bytes to `buffer`; may put one of the spares in its place.
-    fn read_into(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        limit: usize,
-        spares: &mut Spares,
-    ) -> (usize, Stopped);
 
     /// One write of these slices together, as far as they fit into it.
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped);
@@ -53,15 +42,6 @@ pub(crate) trait Stream: Read + Write {
 impl<S: Stream> Transport for S {
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
         read(self, buffer)
-    }
-
-    fn read_into(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        limit: usize,
-        spares: &mut Spares,
-    ) -> (usize, Stopped) {
-        read_into(self, buffer, limit, spares)
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
@@ -119,8 +99,9 @@ pub(crate) fn fill(
     buffer: &mut [u8],
     share: usize,
 ) -> Filled {
-    let direct = connection.receive_direct_reusing(|payload, missing, spares| {
-        transport.read_into(payload, missing.min(share), spares)
+    let direct = connection.receive_direct_into(|payload, missing, spares| {
+        payload.reuse(spares, missing);
+        read_into(transport, payload, missing.min(share))
     });
     if let Some(((count, stopped), event)) = direct {
         return Filled { count, stopped, bytes: Bytes::Direct(event) };
@@ -156,39 +137,25 @@ pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, Stopped
     }
 }
 
-/// Reads up to `limit` bytes behind those in `buffer`, until nothing is left to read.
+/// Reads up to `limit` bytes behind those of the payload, until nothing is left to read.
 ///
 /// A short read is no reason to stop here: the peer is sending, and what it sends meanwhile costs less now
 /// than in a turn of its own.
-pub(crate) fn read_into(
-    stream: &mut impl Read,
-    buffer: &mut Vec<u8>,
+fn read_into(
+    transport: &mut (impl Transport + ?Sized),
+    payload: &mut Gathered,
     limit: usize,
-    spares: &mut Spares,
 ) -> (usize, Stopped) {
-    let before = buffer.len();
-    let end = before.saturating_add(limit);
-    if before <= limit / 4
-        && let Some(mut spare) = spares.take(end)
-    {
-        spare[..before].copy_from_slice(buffer);
-        *buffer = spare;
+    let mut total = 0;
+    loop {
+        let room = payload.room(limit - total);
+        let (count, stopped) = transport.read(room);
+        payload.advance(count);
+        total += count;
+        if total == limit || count == 0 {
+            return (total, stopped);
+        }
     }
-    let mut filled = before;
-    let stopped = loop {
-        if filled == buffer.len() {
-            // Safe Rust has to fill the room before it can be read into; the buffer grows as bytes come.
-            buffer.resize(filled + (end - filled).min(DIRECT_ROOM), 0);
-        }
-        let room = buffer.len().min(end);
-        let (read, stopped) = read(stream, &mut buffer[filled..room]);
-        filled += read;
-        if filled == end || read == 0 {
-            break stopped;
-        }
-    };
-    buffer.truncate(filled);
-    (filled - before, stopped)
 }
 
 /// One write of several slices, vectored where there are more than one.

@@ -4,9 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
 use super::inbox::Inbox;
-use crate::protocol::{
-    Chunks, Connection, Deadlines, Due, Event, Outcome, SendError, Spares, State, Turn,
-};
+use crate::protocol::{Chunks, Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
 /// A connection with its transport and its clock: one step at a time, never waiting.
@@ -217,10 +215,6 @@ struct Gone;
 
 impl Transport for Gone {
     fn read(&mut self, _: &mut [u8]) -> (usize, Stopped) {
-        (0, Stopped::Eof)
-    }
-
-    fn read_into(&mut self, _: &mut Vec<u8>, _: usize, _: &mut Spares) -> (usize, Stopped) {
         (0, Stopped::Eof)
     }
 

@@ -3,7 +3,7 @@ use std::io::{self, Read, Write};
 
 use super::error::ClientError;
 use super::{Client, Waiting};
-use crate::protocol::{Chunks, Message, Outcome, Spares};
+use crate::protocol::{Chunks, Message, Outcome};
 use crate::pump::{self, Stopped, Transport};
 
 /// A stream of somebody else's, which blocks by itself.
@@ -44,15 +44,6 @@ fn timed<T>(result: io::Result<T>) -> io::Result<T> {
 impl<S: Read + Write> Transport for Plain<S> {
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
         pump::read(&mut Timed(&mut self.0), buffer)
-    }
-
-    fn read_into(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        limit: usize,
-        spares: &mut Spares,
-    ) -> (usize, Stopped) {
-        pump::read_into(&mut Timed(&mut self.0), buffer, limit, spares)
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {

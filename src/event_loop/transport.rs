@@ -9,7 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::protocol::{Chunks, Spares};
+use crate::protocol::Chunks;
 use crate::pump::{self, Stopped, Stream, Transport};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsSocket};
@@ -168,15 +168,6 @@ impl Transport for Socket {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
         delegate!(self, inner => Transport::read(inner, buffer))
-    }
-
-    fn read_into(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        limit: usize,
-        spares: &mut Spares,
-    ) -> (usize, Stopped) {
-        delegate!(self, inner => inner.read_into(buffer, limit, spares))
     }
 
     #[inline]

@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 use std::mem;
 
-use crate::wire::{Opcode, Utf8Validator, append};
+use crate::wire::{Opcode, Utf8Validator};
 
 use super::error::ProtocolError;
 use super::frame::Frame;
+use super::gathered::Gathered;
 use super::message::{Fragment, MessageKind};
 use super::receiver::Context;
 
@@ -24,8 +25,8 @@ pub(super) struct Assembly {
 #[derive(Debug)]
 pub(super) enum Payload {
     Text { text: String, validator: Utf8Validator },
-    Binary(Vec<u8>),
-    Compressed(Vec<u8>),
+    Binary(Gathered),
+    Compressed(Gathered),
 }
 
 /// The room that a buffer gets at first, at most, whatever length was announced.
@@ -36,14 +37,12 @@ impl Assembly {
     pub(super) fn new(frame: &Frame, context: &Context<'_>) -> Self {
         let text = frame.opcode == Opcode::Text;
         let kind = if text { MessageKind::Text } else { MessageKind::Binary };
-        let room = room(frame.length, context);
+        let room = first_room(frame.length, context);
         let payload = match kind {
-            _ if frame.compressed => Payload::Compressed(room),
-            MessageKind::Binary => Payload::Binary(room),
+            _ if frame.compressed => Payload::Compressed(Gathered::with_capacity(room)),
+            MessageKind::Binary => Payload::Binary(Gathered::with_capacity(room)),
             MessageKind::Text => {
-                // The room is empty, so it is text.
-                let text = String::from_utf8(room).unwrap_or_default();
-                Payload::Text { text, validator: Utf8Validator::new() }
+                Payload::Text { text: String::with_capacity(room), validator: Utf8Validator::new() }
             }
         };
         Self { kind, fragments: 0, announced: 0, delivered: false, payload }
@@ -54,7 +53,7 @@ impl Assembly {
             Payload::Text { text, validator } => {
                 validator.push_into(piece, text).map_err(|_| ProtocolError::InvalidUtf8)?;
             }
-            Payload::Binary(bytes) | Payload::Compressed(bytes) => append(bytes, piece),
+            Payload::Binary(bytes) | Payload::Compressed(bytes) => bytes.append(piece),
         }
         Ok(())
     }
@@ -79,10 +78,7 @@ impl Assembly {
     }
 }
 
-/// An empty buffer for a payload of so many bytes, which does not take the announced length at its word.
-fn room(length: u64, context: &Context<'_>) -> Vec<u8> {
-    if context.settings.fragments {
-        return Vec::new();
-    }
-    Vec::with_capacity(length.min(FIRST_ROOM) as usize)
+/// The room for a payload of so many bytes at first, which does not take the announced length at its word.
+fn first_room(length: u64, context: &Context<'_>) -> usize {
+    if context.settings.fragments { 0 } else { length.min(FIRST_ROOM) as usize }
 }

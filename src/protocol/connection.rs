@@ -13,6 +13,7 @@ use super::config::{Config, Settings};
 use super::deadlines::Timeouts;
 use super::error::ProtocolError;
 use super::event::{Event, Initiator, Outcome, Role, State};
+use super::gathered::Gathered;
 use super::message::{Message, MessageKind};
 use super::opening::Opening;
 use super::output::Output;
@@ -289,14 +290,13 @@ impl Connection {
         &mut self,
         read: impl FnOnce(&mut Vec<u8>, usize) -> R,
     ) -> Option<(R, Option<Event<'static>>)> {
-        self.receive_direct_reusing(|payload, missing, _| read(payload, missing))
+        self.receive_direct_into(|gathered, missing, _| gathered.change(|vec| read(vec, missing)))
     }
 
-    /// The same, and `read` may put a spare buffer of the workspace in the place of the one that it is
-    /// given.
-    pub(crate) fn receive_direct_reusing<R>(
+    /// The same with the room behind the payload, and with the spare buffers of the workspace.
+    pub(crate) fn receive_direct_into<R>(
         &mut self,
-        read: impl FnOnce(&mut Vec<u8>, usize, &mut Spares) -> R,
+        read: impl FnOnce(&mut Gathered, usize, &mut Spares) -> R,
     ) -> Option<(R, Option<Event<'static>>)> {
         match &self.phase {
             Phase::Open => {}

@@ -31,6 +31,7 @@ mod entropy;
 mod error;
 mod event;
 mod frame;
+mod gathered;
 mod message;
 mod opening;
 mod output;
@@ -51,13 +52,13 @@ pub use entropy::SystemEntropy;
 pub use entropy::{Entropy, EntropyError};
 pub use error::{ProtocolError, ReservedBit, SendError};
 pub use event::{Event, Initiator, Outcome, Role, State};
+#[cfg(feature = "mio")]
+pub(crate) use gathered::Gathered;
 pub use message::{Fragment, Message, MessageKind};
 pub use opening::Accept;
 pub use output::Chunks;
 pub use prepared::Prepared;
 pub use sender::Compress;
-#[cfg(feature = "mio")]
-pub(crate) use spares::Spares;
 #[cfg(feature = "mio")]
 pub(crate) use tally::Tally;
 pub use upgraded::Upgraded;

@@ -9,6 +9,7 @@ use super::config::Settings;
 use super::error::{ProtocolError, ReservedBit};
 use super::event::Role;
 use super::frame::Frame;
+use super::gathered::Gathered;
 use super::message::{Fragment, Message, MessageKind};
 use super::workspace::Workspace;
 
@@ -148,7 +149,7 @@ impl Receiver {
     /// The buffer of a long payload under way, and how many bytes it misses. The caller may append up
     /// to so many bytes of the transport to it, and must then call
     /// [`direct_received`](Self::direct_received) with the length that the buffer had before.
-    pub(super) fn direct_buffer(&mut self, settings: &Settings) -> Option<(&mut Vec<u8>, usize)> {
+    pub(super) fn direct_buffer(&mut self, settings: &Settings) -> Option<(&mut Gathered, usize)> {
         if settings.fragments {
             return None;
         }
@@ -367,8 +368,10 @@ impl Partial {
                 validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
                 Received::Message(Message::Text(Cow::Owned(text)))
             }
-            Payload::Binary(bytes) => Received::Message(Message::Binary(Cow::Owned(bytes))),
-            Payload::Compressed(bytes) => finish_compressed(kind, &bytes, context)?,
+            Payload::Binary(bytes) => {
+                Received::Message(Message::Binary(Cow::Owned(bytes.into_vec())))
+            }
+            Payload::Compressed(bytes) => finish_compressed(kind, &bytes.into_vec(), context)?,
         }))
     }
 
@@ -383,7 +386,7 @@ impl Partial {
         let (Payload::Binary(bytes) | Payload::Compressed(bytes)) = &mut assembly.payload else {
             return Ok(None);
         };
-        let Some(piece) = bytes.get_mut(before..) else { return Ok(None) };
+        let piece = bytes.tail_mut(before);
         // A caller that appended more than was missing has broken the stream; what is too much is
         // dropped, so that the next header is at least looked for where it can be.
         let missing = usize::try_from(frame.length - frame.received).unwrap_or(usize::MAX);

@@ -6,7 +6,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::TlsError;
-use crate::protocol::{Chunks, Spares};
+use crate::protocol::Chunks;
 use crate::pump::{self, SLICES, Stopped, Stream, Transport};
 
 /// How much ciphertext one read takes off the socket.
@@ -253,15 +253,6 @@ impl<S: Stream> Transport for TlsSocket<S> {
             buffer[filled..filled + plaintext.len()].copy_from_slice(plaintext);
             filled += plaintext.len();
         })
-    }
-
-    fn read_into(
-        &mut self,
-        buffer: &mut Vec<u8>,
-        limit: usize,
-        _spares: &mut Spares,
-    ) -> (usize, Stopped) {
-        self.decrypt(limit, |plaintext| buffer.extend_from_slice(plaintext))
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {

@@ -1,0 +1,165 @@
+use crate::wire::append;
+
+use super::spares::Spares;
+
+/// The payload of a message under way, and behind it room that further bytes can be read into.
+///
+/// Safe Rust has to fill room before it can be read into. What a read leaves of it stays for the next one, in
+/// this turn or a later one, so that no byte of room is filled twice.
+#[derive(Debug, Default)]
+pub(crate) struct Gathered {
+    /// The payload so far, and then the room.
+    bytes: Vec<u8>,
+    length: usize,
+}
+
+impl Gathered {
+    /// How much room is filled at once: a buffer grows as its bytes come, not as they are announced.
+    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump asks for room"))]
+    const STEP: usize = 256 * 1024;
+
+    /// Nothing yet, in a buffer that takes so many bytes without moving.
+    pub(super) fn with_capacity(capacity: usize) -> Self {
+        Self { bytes: Vec::with_capacity(capacity), length: 0 }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.length
+    }
+
+    pub(super) fn append(&mut self, piece: &[u8]) {
+        append(self.as_vec(), piece);
+        self.length = self.bytes.len();
+    }
+
+    /// What has come from the byte `start` on.
+    pub(super) fn tail_mut(&mut self, start: usize) -> &mut [u8] {
+        self.bytes.get_mut(start..self.length).unwrap_or_default()
+    }
+
+    /// Takes everything from the byte `length` on back.
+    pub(super) fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+    }
+
+    /// Lets `change` append to the payload as to any other buffer.
+    pub(super) fn change<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
+        let result = change(self.as_vec());
+        self.length = self.bytes.len();
+        result
+    }
+
+    /// The payload.
+    pub(super) fn into_vec(mut self) -> Vec<u8> {
+        self.bytes.truncate(self.length);
+        self.bytes
+    }
+
+    /// The payload, without the room; `length` is to be put right by who changes it.
+    fn as_vec(&mut self) -> &mut Vec<u8> {
+        self.bytes.truncate(self.length);
+        &mut self.bytes
+    }
+
+    /// Moves to a spare buffer, if there is one for a payload to which another `missing` bytes will come, and
+    /// little has come as yet.
+    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump reuses buffers"))]
+    pub(crate) fn reuse(&mut self, spares: &mut Spares, missing: usize) {
+        if self.length <= missing / 4
+            && self.bytes.len() < self.length.saturating_add(missing)
+            && let Some(mut spare) = spares.take(self.length.saturating_add(missing))
+        {
+            spare[..self.length].copy_from_slice(&self.bytes[..self.length]);
+            self.bytes = spare;
+        }
+    }
+
+    /// Some room behind the payload, of `limit` bytes at the most; none only for a limit of 0.
+    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump asks for room"))]
+    pub(crate) fn room(&mut self, limit: usize) -> &mut [u8] {
+        if self.length == self.bytes.len() {
+            self.bytes.resize(self.length + limit.min(Self::STEP), 0);
+        }
+        let end = self.bytes.len().min(self.length.saturating_add(limit));
+        &mut self.bytes[self.length..end]
+    }
+
+    /// Takes note that the first `count` bytes of the room were read into.
+    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump reads into it"))]
+    pub(crate) fn advance(&mut self, count: usize) {
+        self.length = self.length.saturating_add(count).min(self.bytes.len());
+    }
+}
+
+#[cfg(all(test, feature = "mio"))]
+mod tests {
+    use super::*;
+
+    fn read(gathered: &mut Gathered, limit: usize, bytes: &[u8]) {
+        let room = gathered.room(limit);
+        let count = bytes.len().min(room.len());
+        room[..count].copy_from_slice(&bytes[..count]);
+        gathered.advance(count);
+    }
+
+    #[test]
+    fn appended_and_read_bytes_stand_in_order() {
+        let mut gathered = Gathered::with_capacity(2);
+        gathered.append(b"ab");
+        read(&mut gathered, 10, b"cd");
+        gathered.append(b"ef");
+        read(&mut gathered, 3, b"ghi-");
+        read(&mut gathered, 0, b"-");
+        gathered.change(|bytes| bytes.push(b'j'));
+        read(&mut gathered, usize::MAX, b"");
+        assert_eq!(gathered.len(), 10);
+        assert_eq!(gathered.tail_mut(6), b"ghij");
+        assert_eq!(gathered.tail_mut(11), b"");
+        gathered.truncate(9);
+        gathered.truncate(12);
+        assert_eq!(gathered.into_vec(), b"abcdefghi");
+    }
+
+    #[test]
+    fn room_is_bounded_and_kept() {
+        let mut gathered = Gathered::with_capacity(0);
+        assert_eq!(gathered.room(0), b"");
+        assert_eq!(gathered.room(100).len(), 100);
+        gathered.room(100).fill(7);
+        assert_eq!(gathered.room(100), [7; 100]);
+        gathered.advance(40);
+        // What is left is given before more is filled.
+        assert_eq!(gathered.room(100), [7; 60]);
+        assert_eq!(gathered.room(20), [7; 20]);
+        gathered.advance(60);
+        assert_eq!(gathered.room(usize::MAX).len(), Gathered::STEP);
+        gathered.advance(usize::MAX);
+        assert_eq!(gathered.len(), 100 + Gathered::STEP);
+    }
+
+    #[test]
+    fn a_spare_takes_over_what_has_come() {
+        let spare = || {
+            let mut spares = Spares::default();
+            spares.keep(vec![9; 100_000]);
+            spares
+        };
+        let mut gathered = Gathered::with_capacity(3);
+        gathered.append(b"abc");
+        gathered.reuse(&mut spare(), 99_997);
+        assert_eq!(gathered.room(usize::MAX), vec![9; 99_997]);
+        gathered.advance(1);
+        // It has room for the rest already.
+        let mut spares = spare();
+        gathered.reuse(&mut spares, 99_996);
+        assert!(spares.take(100_000).is_some());
+        assert_eq!(gathered.into_vec(), b"abc\x09");
+
+        // Too much has come to be copied, or there is none that is long enough.
+        let mut late = Gathered::with_capacity(0);
+        late.append(&[1; 30_000]);
+        late.reuse(&mut spare(), 70_000);
+        late.reuse(&mut spare(), 140_000);
+        assert_eq!(late.room(10), [0; 10]);
+    }
+}
