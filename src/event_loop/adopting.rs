@@ -178,6 +178,7 @@ impl<H: Handler> EventLoop<H> {
             slot.keep_unread(&bytes);
             // What TLS has decrypted already, no event tells of.
             slot.readable = true;
+            slot.shared = true;
         }
         self.read_later(id);
         Ok(id)

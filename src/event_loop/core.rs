@@ -77,6 +77,8 @@ pub(super) struct Slot<S> {
     pub(super) cut: bool,
     /// Its opening handshake succeeded.
     pub(super) opened: bool,
+    /// Who gave the socket to the loop may hold it too.
+    pub(super) shared: bool,
     /// It was accepted while the loop is being shut down.
     pub(super) late: bool,
     /// The socket may have bytes that no readiness event will tell of.
@@ -133,6 +135,7 @@ impl<S> Slot<S> {
             doomed: false,
             cut: false,
             opened: false,
+            shared: false,
             late: false,
             readable: false,
             read_closed: false,

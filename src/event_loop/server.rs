@@ -52,7 +52,7 @@ impl Server {
         let mut last = None;
         for address in address.to_socket_addrs()? {
             match mio::net::TcpListener::bind(address) {
-                Ok(listener) => return Ok(Self::new(Listener::Tcp(listener))),
+                Ok(listener) => return Ok(Self::new(Listener::tcp(listener))),
                 Err(error) => last = Some(error),
             }
         }
@@ -78,7 +78,7 @@ impl Server {
     /// The system's, if the socket cannot be made non-blocking.
     pub fn from_listener(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
-        Ok(Self::new(Listener::Tcp(mio::net::TcpListener::from_std(listener))))
+        Ok(Self::new(Listener::tcp(mio::net::TcpListener::from_std(listener))))
     }
 
     /// Serves a Unix-domain socket that listens already.

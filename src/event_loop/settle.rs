@@ -193,8 +193,11 @@ impl<H: Handler> EventLoop<H> {
         self.core.current = None;
         self.core.counting.end(slot, outcome);
         log_end(id, slot, outcome);
-        // The socket goes when the slot is dropped; an error here would change nothing.
-        let _ = self.core.registry.deregister(slot.socket.source());
+        // The system forgets a socket when it is dropped, unless somebody else holds it too. An error would
+        // change nothing.
+        if slot.shared {
+            let _ = self.core.registry.deregister(slot.socket.source());
+        }
         if let Some(draining) = &mut self.shutdown {
             draining.note_end(slot, outcome);
         }

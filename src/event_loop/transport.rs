@@ -1,5 +1,7 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::os::fd::AsFd;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
@@ -33,7 +35,11 @@ pub(super) enum Plain {
 /// A listening socket of any kind.
 #[derive(Debug)]
 pub(super) enum Listener {
-    Tcp(TcpListener),
+    Tcp {
+        listener: TcpListener,
+        /// What it accepts sends without delay already.
+        nodelay: bool,
+    },
     #[cfg(unix)]
     Unix(UnixListener),
     /// One whose connections begin with the handshake of TLS.
@@ -258,6 +264,20 @@ impl Plain {
 }
 
 impl Listener {
+    /// A listener whose connections send without delay: a frame that waits for the answer to an earlier one
+    /// is what Nagle's algorithm makes of small messages. A socket that refuses works all the same.
+    pub(super) fn tcp(listener: TcpListener) -> Self {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            // Here a connection has the options of its listener, which std can set on streams only.
+            let duplicate = listener.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
+            let nodelay = duplicate.is_ok_and(|listener| listener.set_nodelay(true).is_ok());
+            Self::Tcp { listener, nodelay }
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        Self::Tcp { listener, nodelay: false }
+    }
+
     /// Puts TLS behind this listener, unless it is there already.
     #[cfg(feature = "tls")]
     pub(super) fn with_tls(self, config: &Arc<rustls::ServerConfig>) -> Self {
@@ -270,11 +290,11 @@ impl Listener {
     /// The next connection, ready to be registered.
     pub(super) fn accept(&self) -> io::Result<Socket> {
         match self {
-            Self::Tcp(listener) => {
+            Self::Tcp { listener, nodelay } => {
                 let (stream, _) = pump::retry(|| listener.accept())?;
-                // A frame that waits for the answer to an earlier one is what Nagle's algorithm makes
-                // of small messages. A socket that refuses works all the same.
-                let _ = stream.set_nodelay(true);
+                if !nodelay {
+                    let _ = stream.set_nodelay(true);
+                }
                 Ok(Socket::Plain(Plain::Tcp(stream)))
             }
             #[cfg(unix)]
@@ -295,7 +315,7 @@ impl Listener {
 
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
         match self {
-            Self::Tcp(listener) => listener.local_addr(),
+            Self::Tcp { listener, .. } => listener.local_addr(),
             #[cfg(unix)]
             Self::Unix(_) => Err(no_address()),
             #[cfg(feature = "tls")]
@@ -305,7 +325,7 @@ impl Listener {
 
     pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
         match self {
-            Self::Tcp(listener) => registry.register(listener, token, Interest::READABLE),
+            Self::Tcp { listener, .. } => registry.register(listener, token, Interest::READABLE),
             #[cfg(unix)]
             Self::Unix(listener) => registry.register(listener, token, Interest::READABLE),
             #[cfg(feature = "tls")]
@@ -322,4 +342,22 @@ impl Listener {
 #[cfg(unix)]
 fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "a Unix-domain socket has no IP address")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_accepted_sends_without_delay() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Listener::tcp(TcpListener::from_std(listener));
+        let address = listener.local_address().unwrap();
+        for _ in 0..2 {
+            let _client = std::net::TcpStream::connect(address).unwrap();
+            let socket = listener.accept().unwrap();
+            let Plain::Tcp(stream) = socket.plain() else { panic!("another kind of socket") };
+            assert!(stream.nodelay().unwrap());
+        }
+    }
 }
