@@ -151,7 +151,7 @@ impl<H: Handler> EventLoop<H> {
             draining.note_late(slot);
         }
         event!(Debug, "accept", "{id} accepted");
-        self.set_timer(id);
+        slot.set_timer(id, &mut self.core.timers);
         Some(id)
     }
 

@@ -6,7 +6,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::handshake::{ClientRequest, Request};
 use crate::protocol::{Config, Connection, Deadlines, SendError, State, Turn, Workspace};
-use crate::pump::Transport;
+use crate::pump::{self, Stopped, Transport};
 use crate::wire::append;
 
 use super::backlogs::{Backlogs, SlowConsumer};
@@ -196,6 +196,30 @@ impl<S> Slot<S> {
     pub(super) fn unsettle(&mut self, id: PeerId, unsettled: &mut Vec<PeerId>) {
         if !std::mem::replace(&mut self.unsettled, true) {
             unsettled.push(id);
+        }
+    }
+
+    /// Writes what the socket takes of the output.
+    #[inline]
+    pub(super) fn write(&mut self, id: PeerId, registry: &Registry, counting: &mut Counting) {
+        if !self.blocked && !self.doomed {
+            let (count, stopped) = pump::flush(&mut self.connection, &mut self.socket);
+            self.turn.sent |= count > 0;
+            counting.add_many(Count::BytesSent, count);
+            self.blocked = stopped == Stopped::Blocked;
+            self.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
+        }
+        self.watch_writing(registry, id);
+    }
+
+    /// Sets the timer, unless it will go off early enough anyway.
+    pub(super) fn set_timer(&mut self, id: PeerId, timers: &mut Timers) {
+        if let Some(next) = self.deadlines.next(&self.connection)
+            && let next = Tick::at(next)
+            && self.timer.is_none_or(|set| next < set)
+        {
+            self.timer = Some(next);
+            timers.set(next, id);
         }
     }
 

@@ -1,6 +1,5 @@
 use std::fmt;
 use std::io;
-use std::mem;
 use std::net::SocketAddr;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
@@ -31,6 +30,9 @@ use super::transport::{Listener, Socket};
 /// The room that one read of a socket gets; shared by all connections.
 pub(super) const READ_ROOM: usize = 512 * 1024;
 
+/// How many events are taken from the system at once.
+const EVENTS: usize = 1024;
+
 pub(super) const WAKE: Token = Token(usize::MAX);
 /// The listeners have the tokens below this one.
 const FIRST_LISTENER: usize = usize::MAX - 1;
@@ -43,7 +45,8 @@ pub struct EventLoop<H: Handler> {
     pub(super) handler: H,
     pub(super) core: Core<H::Session>,
     pub(super) poll: Poll,
-    pub(super) events: Events,
+    /// Its room, between two turns.
+    pub(super) events: Option<Events>,
     pub(super) commands: Commands,
     /// Orders may wait that nobody wakes the loop for again.
     pub(super) more_commands: bool,
@@ -130,7 +133,7 @@ impl<H: Handler> EventLoop<H> {
                 counting: Counting::default(),
             },
             poll,
-            events: Events::with_capacity(1024),
+            events: None,
             commands,
             more_commands: false,
             listeners: listening,
@@ -167,13 +170,13 @@ impl<H: Handler> EventLoop<H> {
     /// Where the handler does. Whoever catches that must drop the loop, and its connections with it: the
     /// rest of the turn is lost, and what was to be read in it is not announced again.
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let timeout = [timeout, self.until_next()].into_iter().flatten().min();
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+        let timeout = earlier(timeout, self.until_next());
+        let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
+        match self.poll.poll(&mut events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
             result => result?,
         }
         self.core.now = self.start.elapsed();
-        let events = mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
                 WAKE => {}
@@ -193,7 +196,7 @@ impl<H: Handler> EventLoop<H> {
                 }
             }
         }
-        self.events = events;
+        self.events = Some(events);
         self.continue_unfinished();
         self.carry_out_commands();
         self.accept();
@@ -317,9 +320,16 @@ impl<H: Handler> EventLoop<H> {
             return Some(Duration::ZERO);
         }
         let draining = self.shutdown.as_deref().and_then(Draining::next);
-        let next = [self.core.timers.next(), self.accept_again, draining];
-        let next = next.into_iter().flatten().min()?;
+        let next = earlier(earlier(self.core.timers.next(), self.accept_again), draining)?;
         Some(next.saturating_sub(self.core.now))
+    }
+}
+
+/// Of two times, where there are two.
+fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 

@@ -77,9 +77,12 @@ pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
 }
 
 impl Commands {
-    /// Tells the handles that the loop is looking; call it before taking commands.
-    pub(super) fn look(&self) {
-        self.wakeup.woken.store(false, Ordering::SeqCst);
+    /// Whether a handle has woken the loop since it last looked, and so there may be commands. From now on
+    /// handles wake it again.
+    #[inline]
+    pub(super) fn look(&self) -> bool {
+        // Reading is all that most turns do: a write of one that nobody changes would cost more.
+        self.wakeup.woken.load(Ordering::SeqCst) && self.wakeup.woken.swap(false, Ordering::SeqCst)
     }
 
     /// The next command, if there is one.

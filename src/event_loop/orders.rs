@@ -11,7 +11,9 @@ const COMMANDS_A_TURN: usize = 4096;
 /// What handles ask for.
 impl<H: Handler> EventLoop<H> {
     pub(super) fn carry_out_commands(&mut self) {
-        self.commands.look();
+        if !self.commands.look() && !self.more_commands {
+            return;
+        }
         self.more_commands = true;
         for _ in 0..COMMANDS_A_TURN {
             let Some(command) = self.commands.take() else {

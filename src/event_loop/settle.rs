@@ -1,15 +1,13 @@
 use std::mem;
 
 use crate::protocol::{Due, Outcome, State, Turn};
-use crate::pump::{self, Stopped, Transport};
+use crate::pump::Transport;
 
-use super::counting::Count;
 use super::event_loop::EventLoop;
 use super::handler::Handler;
 use super::logging::{event, log_end};
 use super::peer::Peer;
 use super::slots::PeerId;
-use super::timers::Tick;
 
 /// The end of a turn, and the end of a connection.
 impl<H: Handler> EventLoop<H> {
@@ -35,9 +33,9 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn settle(&mut self, id: PeerId) {
         self.tell_of_dropped(id);
         let mut drained = false;
-        loop {
-            self.write(id);
+        let slot = loop {
             let Some(slot) = self.core.slots.get_mut(id) else { return };
+            slot.write(id, &self.core.registry, &mut self.core.counting);
             slot.unsettled = false;
             if slot.doomed || slot.connection.state() == State::Closed {
                 return self.drop_connection(id);
@@ -53,26 +51,24 @@ impl<H: Handler> EventLoop<H> {
                 return self.remove(id, &outcome);
             }
             if !slot.backpressure || !slot.connection.is_drained() {
-                break;
+                break slot;
             }
             if drained {
                 // A peer may take as fast as `on_drain` sends; the others are served in between.
-                self.core.settle_later(id);
-                break;
+                slot.unsettle(id, &mut self.core.unsettled);
+                break slot;
             }
             slot.backpressure = false;
             if slot.ended || slot.session.is_none() || slot.connection.state() != State::Open {
-                break;
+                break slot;
             }
             drained = true;
             self.handler.on_drain(&mut Peer::new(&mut self.core, id));
-        }
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        };
         self.core.backlogs.count(id, slot);
         if slot.dropped {
-            self.core.settle_later(id);
+            slot.unsettle(id, &mut self.core.unsettled);
         }
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
         if !slot.shut && slot.connection.wants_shutdown() {
             slot.shut = true;
             if slot.socket.shutdown().is_err() {
@@ -83,36 +79,14 @@ impl<H: Handler> EventLoop<H> {
             slot.blocked |= !slot.socket.is_flushed();
             slot.watch_writing(&self.core.registry, id);
         }
-        let turn = Turn { paused: slot.is_stopped(), ..mem::take(&mut slot.turn) };
-        slot.deadlines.observe(&slot.connection, self.core.now, turn);
-        let more = (slot.readable || slot.unread.is_some()) && !slot.is_stopped();
-        if more {
+        let paused = slot.is_stopped();
+        let turn = Turn { paused, ..mem::take(&mut slot.turn) };
+        let sooner = slot.deadlines.note(&slot.connection, self.core.now, turn);
+        if sooner || slot.timer.is_none() {
+            slot.set_timer(id, &mut self.core.timers);
+        }
+        if (slot.readable || slot.unread.is_some()) && !paused {
             self.read_later(id);
-        }
-        self.set_timer(id);
-    }
-
-    pub(super) fn write(&mut self, id: PeerId) {
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        if !slot.blocked && !slot.doomed {
-            let (count, stopped) = pump::flush(&mut slot.connection, &mut slot.socket);
-            slot.turn.sent |= count > 0;
-            self.core.counting.add_many(Count::BytesSent, count);
-            slot.blocked = stopped == Stopped::Blocked;
-            slot.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
-        }
-        slot.watch_writing(&self.core.registry, id);
-    }
-
-    /// Sets the timer of a connection, unless it will go off early enough anyway.
-    pub(super) fn set_timer(&mut self, id: PeerId) {
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        if let Some(next) = slot.deadlines.next(&slot.connection)
-            && let next = Tick::at(next)
-            && slot.timer.is_none_or(|set| next < set)
-        {
-            slot.timer = Some(next);
-            self.core.timers.set(next, id);
         }
     }
 
@@ -150,11 +124,11 @@ impl<H: Handler> EventLoop<H> {
             if let Some(event) = failed {
                 self.refused(id, &event);
             }
-            let Some(slot) = self.core.slots.get(id) else { continue };
+            let Some(slot) = self.core.slots.get_mut(id) else { continue };
             if expired && !slot.connection.awaits_decision() {
                 self.core.undecided.remove(id);
             }
-            if expired { self.settle_turn(id) } else { self.set_timer(id) }
+            if expired { self.settle_turn(id) } else { slot.set_timer(id, &mut self.core.timers) }
         }
     }
 

@@ -231,19 +231,22 @@ impl Connection {
     /// The payload is unmasked in place: the event borrows from `input`, not from the connection.
     #[inline]
     pub fn receive<'i>(&mut self, input: &mut &'i mut [u8]) -> Option<Event<'i>> {
-        if let Phase::Open = self.phase
-            && let Some((kind, payload)) =
-                self.receiver.whole_message(input, self.role, self.config.settings())
-        {
-            let message = match kind {
-                MessageKind::Binary => Message::Binary(Cow::Borrowed(payload)),
-                MessageKind::Text => match validate_utf8(payload) {
-                    Ok(text) => Message::Text(Cow::Borrowed(text)),
-                    Err(_) => return Some(self.fail(ProtocolError::InvalidUtf8)),
-                },
-            };
-            self.messages += 1;
-            return Some(Event::Message(message));
+        if let Phase::Open = self.phase {
+            if input.is_empty() {
+                return None;
+            }
+            let settings = self.config.settings();
+            if let Some((kind, payload)) = self.receiver.whole_message(input, self.role, settings) {
+                let message = match kind {
+                    MessageKind::Binary => Message::Binary(Cow::Borrowed(payload)),
+                    MessageKind::Text => match validate_utf8(payload) {
+                        Ok(text) => Message::Text(Cow::Borrowed(text)),
+                        Err(_) => return Some(self.fail(ProtocolError::InvalidUtf8)),
+                    },
+                };
+                self.messages += 1;
+                return Some(Event::Message(message));
+            }
         }
         self.receive_uncommon(input)
     }

@@ -234,8 +234,15 @@ impl Deadlines {
     /// Takes note of a turn at the connection: what the transport did, and the state it left.
     #[inline]
     pub fn observe(&mut self, connection: &Connection, now: Duration, turn: Turn) {
+        self.note(connection, now, turn);
+    }
+
+    /// The same. If it answers `false`, what [`next`](Self::next) says has not become earlier.
+    #[inline]
+    pub(crate) fn note(&mut self, connection: &Connection, now: Duration, turn: Turn) -> bool {
         let now = Moment::of(now);
         let state = connection.state();
+        let before = self.is_plain() && state == self.state && turn.paused == self.paused;
         if state != self.state {
             self.enter(connection, now, state);
         }
@@ -259,6 +266,16 @@ impl Deadlines {
             (true, _) => Some(now),
             (false, _) => None,
         };
+        !(before && self.is_plain())
+    }
+
+    /// Whether the connection is open and no deadline runs but those for a Ping and for its lifetime: the
+    /// first is put off by what comes, and the other one stands.
+    fn is_plain(&self) -> bool {
+        self.state == State::Open
+            && !self.silent
+            && self.waiting.is_none()
+            && self.messages.is_none()
     }
 
     #[cold]
@@ -368,4 +385,75 @@ fn shortened(micros: u64, percent: u8, jitter: u8) -> u64 {
     // In 65536ths, and the two halves apart: nothing overflows.
     let part = u64::from(percent.min(100)) * u64::from(jitter) * 64 / 25;
     micros - (micros >> 16) * part - (((micros & 0xffff) * part) >> 16)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Config;
+
+    /// Every sequence of five turns out of these, with output and messages that begin and end.
+    #[test]
+    fn what_comes_sooner_is_noted() {
+        let seconds = Duration::from_secs;
+        let plain = Config::new()
+            .ping_interval(seconds(7))
+            .pong_timeout(seconds(30))
+            .write_timeout(seconds(2));
+        let strict = plain.clone().idle_timeout(seconds(5)).message_timeout(seconds(2));
+        let (mut sooner, mut not_sooner) = (0, 0);
+        for config in [plain.max_lifetime(seconds(20)), strict] {
+            for sequence in 0..9_u32.pow(5) {
+                let mut connection = Connection::adopted_server(&config);
+                let mut deadlines = Deadlines::new(Duration::ZERO).seed(3);
+                deadlines.observe(&connection, Duration::ZERO, Turn::default());
+                let mut now = Duration::ZERO;
+                for place in 0..5 {
+                    let before = deadlines.next(&connection);
+                    let kind = sequence / 9_u32.pow(place) % 9;
+                    now += seconds(1);
+                    let mut turn = Turn::default();
+                    match kind {
+                        0 => turn.received = true,
+                        1 => turn.paused = true,
+                        2 => {
+                            let mut begun = *b"\x82\x85\x00\x00\x00\x00he";
+                            connection.receive(&mut &mut begun[..]);
+                            turn.received = true;
+                        }
+                        3 => {
+                            let mut rest = *b"llo";
+                            connection.receive(&mut &mut rest[..]);
+                            turn.received = true;
+                        }
+                        4 => {
+                            // Not when it has failed or closed.
+                            connection.send("words").ok();
+                        }
+                        5 => {
+                            connection.consume_output(3);
+                            turn.sent = true;
+                        }
+                        6 => connection.consume_output(usize::MAX),
+                        7 => now += seconds(6),
+                        _ => {
+                            if let Some(due) = deadlines.due(&connection, now) {
+                                connection.expire(due);
+                            }
+                        }
+                    }
+                    let noted = deadlines.note(&connection, now, turn);
+                    let after = deadlines.next(&connection);
+                    let is_sooner = match (before, after) {
+                        (Some(before), Some(after)) => after < before,
+                        (before, after) => before.is_none() && after.is_some(),
+                    };
+                    assert!(noted || !is_sooner, "{sequence} {place}: {before:?} {after:?}");
+                    sooner += u32::from(is_sooner);
+                    not_sooner += u32::from(!noted);
+                }
+            }
+        }
+        assert!(sooner > 1000 && not_sooner > 1000, "{sooner} {not_sooner}");
+    }
 }
