@@ -78,7 +78,12 @@ impl Gathered {
     #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump asks for room"))]
     pub(crate) fn room(&mut self, limit: usize) -> &mut [u8] {
         if self.length == self.bytes.len() {
-            self.bytes.resize(self.length + limit.min(Self::STEP), 0);
+            let room = limit.min(Self::STEP);
+            if self.bytes.capacity() - self.length < room {
+                // Twice as much as there is, but no more than is missing.
+                self.bytes.reserve_exact(limit.min(self.length.max(Self::STEP)));
+            }
+            self.bytes.resize(self.length + room, 0);
         }
         let end = self.bytes.len().min(self.length.saturating_add(limit));
         &mut self.bytes[self.length..end]
@@ -135,6 +140,11 @@ mod tests {
         assert_eq!(gathered.room(usize::MAX).len(), Gathered::STEP);
         gathered.advance(usize::MAX);
         assert_eq!(gathered.len(), 100 + Gathered::STEP);
+        // The buffer grows by as much as there is, up to what is missing.
+        assert_eq!(gathered.room(Gathered::STEP + 50).len(), Gathered::STEP);
+        gathered.advance(Gathered::STEP);
+        assert_eq!(gathered.room(50).len(), 50);
+        assert_eq!(gathered.bytes.capacity(), 150 + 2 * Gathered::STEP);
     }
 
     #[test]
