@@ -14,6 +14,22 @@ pub(crate) trait Transport {
     /// of 0 will an event tell of everything that is still to come.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
 
+    /// Reads up to `limit` bytes behind those of the payload, until nothing is left to read.
+    ///
+    /// A short read is no reason to stop here: the peer is sending, and what it sends meanwhile costs less
+    /// now than in a turn of its own.
+    fn read_into(&mut self, payload: &mut Gathered, limit: usize) -> (usize, Stopped) {
+        let mut total = 0;
+        loop {
+            let (count, stopped) = self.read(payload.room(limit - total));
+            payload.advance(count);
+            total += count;
+            if total == limit || count == 0 {
+                return (total, stopped);
+            }
+        }
+    }
+
     /// One write of these slices together, as far as they fit into it.
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped);
 
@@ -101,7 +117,7 @@ pub(crate) fn fill(
 ) -> Filled {
     let direct = connection.receive_direct_into(|payload, missing, spares| {
         payload.reuse(spares, missing);
-        read_into(transport, payload, missing.min(share))
+        transport.read_into(payload, missing.min(share))
     });
     if let Some(((count, stopped), event)) = direct {
         return Filled { count, stopped, bytes: Bytes::Direct(event) };
@@ -134,27 +150,6 @@ pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, Stopped
         Ok(count) if count == buffer.len() => (count, Stopped::Done),
         Ok(count) => (count.min(buffer.len()), Stopped::Blocked),
         Err(error) => (0, Stopped::by(&error)),
-    }
-}
-
-/// Reads up to `limit` bytes behind those of the payload, until nothing is left to read.
-///
-/// A short read is no reason to stop here: the peer is sending, and what it sends meanwhile costs less now
-/// than in a turn of its own.
-fn read_into(
-    transport: &mut (impl Transport + ?Sized),
-    payload: &mut Gathered,
-    limit: usize,
-) -> (usize, Stopped) {
-    let mut total = 0;
-    loop {
-        let room = payload.room(limit - total);
-        let (count, stopped) = transport.read(room);
-        payload.advance(count);
-        total += count;
-        if total == limit || count == 0 {
-            return (total, stopped);
-        }
     }
 }
 

@@ -92,7 +92,7 @@ pub(super) struct Slot<S> {
     pub(super) blocked: bool,
     /// Events for writing are asked for.
     pub(super) watching: bool,
-    /// The last read went straight into a long message.
+    /// The last read that found something went straight into a long message.
     pub(super) long_messages: bool,
     /// The sending direction was ended.
     pub(super) shut: bool,

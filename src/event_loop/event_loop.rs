@@ -45,7 +45,7 @@ pub struct EventLoop<H: Handler> {
     pub(super) handler: H,
     pub(super) core: Core<H::Session>,
     pub(super) poll: Poll,
-    /// Its room, between two turns.
+    /// The room for them, which is taken out while they are gone through.
     pub(super) events: Option<Events>,
     pub(super) commands: Commands,
     /// Orders may wait that nobody wakes the loop for again.

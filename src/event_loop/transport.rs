@@ -11,7 +11,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::protocol::Chunks;
+use crate::protocol::{Chunks, Gathered};
 use crate::pump::{self, Stopped, Stream, Transport};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsSocket};
@@ -174,6 +174,10 @@ impl Transport for Socket {
     #[inline]
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
         delegate!(self, inner => Transport::read(inner, buffer))
+    }
+
+    fn read_into(&mut self, payload: &mut Gathered, limit: usize) -> (usize, Stopped) {
+        delegate!(self, inner => inner.read_into(payload, limit))
     }
 
     #[inline]

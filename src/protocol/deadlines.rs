@@ -242,7 +242,7 @@ impl Deadlines {
     pub(crate) fn note(&mut self, connection: &Connection, now: Duration, turn: Turn) -> bool {
         let now = Moment::of(now);
         let state = connection.state();
-        let before = self.is_plain() && state == self.state && turn.paused == self.paused;
+        let was_plain = self.is_plain() && state == self.state && turn.paused == self.paused;
         if state != self.state {
             self.enter(connection, now, state);
         }
@@ -266,7 +266,7 @@ impl Deadlines {
             (true, _) => Some(now),
             (false, _) => None,
         };
-        !(before && self.is_plain())
+        !(was_plain && self.is_plain())
     }
 
     /// Whether the connection is open and no deadline runs but those for a Ping and for its lifetime: the

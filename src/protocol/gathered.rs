@@ -4,9 +4,9 @@ use super::spares::Spares;
 
 /// The payload of a message under way, and behind it room that further bytes can be read into.
 ///
-/// Safe Rust has to fill room before it can be read into. What a read leaves of it stays for the next one, in
-/// this turn or a later one, so that no byte of room is filled twice.
-#[derive(Debug, Default)]
+/// Safe Rust has to fill room before it can be read into. What a read leaves of it stays for the next read, in
+/// this turn or a later one; only what is [changed](Self::change) in between takes its place.
+#[derive(Debug)]
 pub(crate) struct Gathered {
     /// The payload so far, and then the room.
     bytes: Vec<u8>,
@@ -14,10 +14,6 @@ pub(crate) struct Gathered {
 }
 
 impl Gathered {
-    /// How much room is filled at once: a buffer grows as its bytes come, not as they are announced.
-    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump asks for room"))]
-    const STEP: usize = 256 * 1024;
-
     /// Nothing yet, in a buffer that takes so many bytes without moving.
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self { bytes: Vec::with_capacity(capacity), length: 0 }
@@ -27,9 +23,8 @@ impl Gathered {
         self.length
     }
 
-    pub(super) fn append(&mut self, piece: &[u8]) {
-        append(self.as_vec(), piece);
-        self.length = self.bytes.len();
+    pub(crate) fn append(&mut self, piece: &[u8]) {
+        self.change(|bytes| append(bytes, piece));
     }
 
     /// What has come from the byte `start` on.
@@ -44,7 +39,8 @@ impl Gathered {
 
     /// Lets `change` append to the payload as to any other buffer.
     pub(super) fn change<R>(&mut self, change: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-        let result = change(self.as_vec());
+        self.bytes.truncate(self.length);
+        let result = change(&mut self.bytes);
         self.length = self.bytes.len();
         result
     }
@@ -54,16 +50,16 @@ impl Gathered {
         self.bytes.truncate(self.length);
         self.bytes
     }
+}
 
-    /// The payload, without the room; `length` is to be put right by who changes it.
-    fn as_vec(&mut self) -> &mut Vec<u8> {
-        self.bytes.truncate(self.length);
-        &mut self.bytes
-    }
+/// Room to read into.
+#[cfg(feature = "mio")]
+impl Gathered {
+    /// How much room is filled at once: a buffer grows as its bytes come, not as they are announced.
+    const STEP: usize = 256 * 1024;
 
     /// Moves to a spare buffer, if there is one for a payload to which another `missing` bytes will come, and
     /// little has come as yet.
-    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump reuses buffers"))]
     pub(crate) fn reuse(&mut self, spares: &mut Spares, missing: usize) {
         if self.length <= missing / 4
             && self.bytes.len() < self.length.saturating_add(missing)
@@ -75,7 +71,6 @@ impl Gathered {
     }
 
     /// Some room behind the payload, of `limit` bytes at the most; none only for a limit of 0.
-    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump asks for room"))]
     pub(crate) fn room(&mut self, limit: usize) -> &mut [u8] {
         if self.length == self.bytes.len() {
             let room = limit.min(Self::STEP);
@@ -90,7 +85,6 @@ impl Gathered {
     }
 
     /// Takes note that the first `count` bytes of the room were read into.
-    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump reads into it"))]
     pub(crate) fn advance(&mut self, count: usize) {
         self.length = self.length.saturating_add(count).min(self.bytes.len());
     }

@@ -6,7 +6,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::TlsError;
-use crate::protocol::Chunks;
+use crate::protocol::{Chunks, Gathered};
 use crate::pump::{self, SLICES, Stopped, Stream, Transport};
 
 /// How much ciphertext one read takes off the socket.
@@ -255,6 +255,11 @@ impl<S: Stream> Transport for TlsSocket<S> {
         })
     }
 
+    // Once: decrypting goes on by itself, as far as it may in one turn.
+    fn read_into(&mut self, payload: &mut Gathered, limit: usize) -> (usize, Stopped) {
+        self.decrypt(limit, |plaintext| payload.append(plaintext))
+    }
+
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
         if self.error.is_some() {
             // Nobody will ever read it.
@@ -444,9 +449,9 @@ mod tests {
         }
     }
 
-    /// Opens a connection, sends messages, has them echoed and closes, through pipes that hold so much,
-    /// read in portions of so much.
-    fn talk(capacity: usize, room: usize, sizes: &[usize]) {
+    /// Both ends of a connection that is about to be opened, through pipes that hold so much. The server
+    /// echoes.
+    fn ends(capacity: usize) -> (End, End) {
         let (near, far) = sockets(capacity);
         let config = Config::new();
         #[cfg(feature = "deflate")]
@@ -457,8 +462,14 @@ mod tests {
             End { connection, socket, messages, echoes, is_eof: false }
         };
         let mask = |bytes: &mut [u8]| bytes.fill(0x5a);
-        let mut client = end(Connection::client(request, &config, mask).unwrap(), near, false);
-        let mut server = end(Connection::server(&config), far, true);
+        let client = Connection::client(request, &config, mask).unwrap();
+        (end(client, near, false), end(Connection::server(&config), far, true))
+    }
+
+    /// Opens a connection, sends messages, has them echoed and closes, through pipes that hold so much,
+    /// read in portions of so much.
+    fn talk(capacity: usize, room: usize, sizes: &[usize]) {
+        let (mut client, mut server) = ends(capacity);
         let mut to_send = sizes.iter();
         let mut expected = Vec::new();
         let mut turns = 0;
@@ -497,5 +508,36 @@ mod tests {
                 talk(capacity, room, &[1, 16_384, 70_000, 300_000]);
             }
         }
+    }
+
+    #[test]
+    fn tiny_records_of_a_long_message_do_not_make_a_turn_longer() {
+        let (mut client, mut server) = ends(4 << 20);
+        while client.connection.state() != State::Open {
+            client.turn(1 << 20);
+            server.turn(1 << 20);
+        }
+        let mut send = |bytes: &[u8]| {
+            client.socket.session.writer().write_all(bytes).unwrap();
+            while client.socket.session.wants_write() {
+                client.socket.session.write_tls(&mut client.socket.socket).unwrap();
+            }
+        };
+        // The beginning of a binary message of 1 MiB, masked with zeros, and then a byte a record.
+        send(&[0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0]);
+        server.turn(1 << 20);
+        assert!(server.connection.is_inside_message());
+        (0..40_000).for_each(|_| send(b"x"));
+
+        let waiting = |server: &End| server.socket.socket.incoming.borrow().bytes.len();
+        let (mut before, mut turns) = (waiting(&server), 0);
+        assert!(before > MAX_READ + READ_ROOM);
+        while before > 0 {
+            server.turn(1 << 20);
+            let after = waiting(&server);
+            assert!(before - after <= MAX_READ + READ_ROOM, "{} bytes in a turn", before - after);
+            (before, turns) = (after, turns + 1);
+        }
+        assert!(turns > 1);
     }
 }
