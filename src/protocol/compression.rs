@@ -4,7 +4,7 @@
 mod on {
     use crate::deflate::{Codec, DeflateConfig, DeflateContext, DeflateParams, InflateError};
     use crate::protocol::error::ProtocolError;
-    use crate::protocol::event::Role;
+    use crate::protocol::state::Role;
     use crate::protocol::workspace::Workspace;
 
     /// The agreed compression of one connection.

@@ -1,25 +1,27 @@
-mod answering;
-mod creating;
-mod expiring;
-mod sending;
-
 use std::borrow::Cow;
+use std::mem;
 use std::sync::Arc;
 
-use crate::wire::{CloseFrame, validate_utf8};
+use crate::handshake::{ClientRequest, HandshakeError, Request, Response};
+use crate::wire::{CloseCode, CloseFrame, Opcode, validate_utf8};
 
+use super::accept::{Accept, Opened};
 use super::compression::Compression;
-use super::config::{Config, Settings};
-use super::deadlines::Timeouts;
-use super::error::ProtocolError;
-use super::event::{Event, Initiator, Outcome, Role, State};
+use super::config::{Config, Settings, Timeouts};
+use super::deadlines::Due;
+use super::entropy::{Entropy, EntropyError};
+use super::error::{ProtocolError, SendError};
+use super::event::{Event, Outcome};
 use super::gathered::Gathered;
-use super::message::{Message, MessageKind};
-use super::opening::Opening;
-use super::output::Output;
+use super::message::{Fragment, Message, MessageKind};
+use super::opening::{Opening, Step};
+use super::output::{Chunks, Output};
+use super::prepared::Prepared;
 use super::receiver::{Context, Received, Receiver};
-use super::sender::Sender;
+use super::sender::{Compress, Sender, Sink};
 use super::spares::Spares;
+use super::state::{Initiator, Role, State};
+use super::upgraded::Upgraded;
 use super::workspace::Workspace;
 
 /// One end of a WebSocket connection: bytes in, events out, bytes to send. It does no I/O, reads no
@@ -115,6 +117,101 @@ impl Closing {
                 Outcome::Clean { sent, received, initiator: self.initiator }
             }
             (sent, received) => Outcome::Lost { sent, received },
+        }
+    }
+}
+
+/// Creation.
+impl Connection {
+    /// The server's end of a connection whose transport has just been accepted.
+    pub fn server(config: &Config) -> Self {
+        let opening = Opening::server(config.settings());
+        Self::new(Role::Server, Phase::Connecting(Box::new(opening)), config)
+    }
+
+    /// The client's end of a connection whose transport has just been opened: the request is in the
+    /// output. `entropy` serves for the nonce of the handshake and the masking keys.
+    ///
+    /// # Errors
+    ///
+    /// [`EntropyError`] if there is no entropy for the nonce.
+    ///
+    /// ```
+    /// use framewire::handshake::{ClientRequest, Url};
+    /// use framewire::{Config, Connection};
+    ///
+    /// let request = ClientRequest::new(&Url::parse("ws://example.com/chat")?);
+    /// let not_random = |bytes: &mut [u8]| bytes.fill(7);
+    /// let connection = Connection::client(request, &Config::new(), not_random)?;
+    /// let head: Vec<u8> = connection.output().flatten().copied().collect();
+    /// assert!(head.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn client(
+        request: ClientRequest,
+        config: &Config,
+        entropy: impl Entropy + Send + 'static,
+    ) -> Result<Self, EntropyError> {
+        let mut workspace = Some(Box::new(Workspace::with_entropy(entropy)));
+        let mut connection = Self::client_in(request, config, &mut workspace)?;
+        connection.workspace = workspace;
+        Ok(connection)
+    }
+
+    /// The same with the entropy of a workspace that is [lent](Self::lend) to each connection in turn.
+    ///
+    /// # Errors
+    ///
+    /// [`EntropyError`] if there is no entropy for the nonce.
+    pub fn client_in(
+        request: ClientRequest,
+        config: &Config,
+        workspace: &mut Option<Box<Workspace>>,
+    ) -> Result<Self, EntropyError> {
+        let mut nonce = [0; 16];
+        workspace.get_or_insert_default().fill_entropy(&mut nonce)?;
+        let mut output = Output::default();
+        let opening = Opening::client(request, nonce, config.settings(), &mut output);
+        let phase = Phase::Connecting(Box::new(opening));
+        let mut connection = Self::new(Role::Client, phase, config);
+        connection.output = Some(Box::new(output));
+        Ok(connection)
+    }
+
+    /// The server's end of a connection that another HTTP server accepts with a 101 of its own. The
+    /// request comes as [`Event::Request`](crate::Event::Request) all the same, before anything is read:
+    /// [`accept`](Self::accept) then sends nothing, and what it says of subprotocol, header fields and
+    /// compression is void; [`reject`](Self::reject) sends a Close.
+    pub fn upgraded(upgraded: Upgraded, config: &Config) -> Self {
+        Self::new(Role::Server, Phase::Connecting(Box::new(Opening::upgraded(upgraded))), config)
+    }
+
+    /// The client's end of a connection that somebody else opened, without subprotocol or compression.
+    pub fn adopted_client(config: &Config, entropy: impl Entropy + Send + 'static) -> Self {
+        let mut connection = Self::new(Role::Client, Phase::Open, config);
+        connection.workspace = Some(Box::new(Workspace::with_entropy(entropy)));
+        connection
+    }
+
+    /// The server's end of a connection that somebody else opened, without subprotocol or compression.
+    pub fn adopted_server(config: &Config) -> Self {
+        Self::new(Role::Server, Phase::Open, config)
+    }
+
+    fn new(role: Role, phase: Phase, config: &Config) -> Self {
+        Self {
+            role,
+            ping_answered: false,
+            pings: 0,
+            phase,
+            config: config.clone(),
+            receiver: Receiver::default(),
+            sender: Sender::default(),
+            compression: None,
+            subprotocol: None,
+            output: None,
+            workspace: None,
+            messages: 0,
         }
     }
 }
@@ -451,4 +548,421 @@ impl Connection {
         );
         self.phase = phase;
     }
+}
+
+/// The opening handshake.
+impl Connection {
+    fn receive_opening<'i>(&mut self, input: &mut &'i mut [u8]) -> Option<Event<'i>> {
+        let Phase::Connecting(opening) = &mut self.phase else { return None };
+        let (used, step) = opening.receive(input, self.config.settings());
+        *input = &mut mem::take(input)[used..];
+        match step {
+            Step::Nothing => None,
+            Step::Request(request) => Some(Event::Request(request)),
+            Step::Http(request) => Some(Event::Http(request)),
+            Step::Unanswered => {
+                self.answer(Response::upgrade_required(), None);
+                None
+            }
+            Step::Open(opened, response) => {
+                self.open(opened);
+                Some(Event::Open(response))
+            }
+            Step::Rejected(response) => {
+                self.finish(Outcome::Rejected(Arc::new(response)));
+                None
+            }
+            Step::Failed(error) => {
+                if self.role == Role::Server {
+                    return Some(self.refuse(error));
+                }
+                self.finish(Outcome::HandshakeFailed(error.clone()));
+                Some(Event::HandshakeFailed(error))
+            }
+        }
+    }
+
+    /// Answers as the fault demands.
+    fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
+        self.answer(Response::from(&error), Some(Outcome::HandshakeFailed(error.clone())));
+        Event::HandshakeFailed(error)
+    }
+
+    fn open(&mut self, opened: Opened) {
+        self.subprotocol = opened.subprotocol;
+        self.compression = opened.compression;
+        self.enter(Phase::Open);
+    }
+
+    /// Server: opens the connection that [`Event::Request`] asked for; the 101 is then in the output.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NothingToAnswer`], [`SendError::SubprotocolNotOffered`]; the request then still
+    /// waits for its answer.
+    pub fn accept(&mut self, mut accept: Accept) -> Result<(), SendError> {
+        let Phase::Connecting(opening) = &mut self.phase else {
+            return Err(SendError::NothingToAnswer);
+        };
+        let output = self.output.get_or_insert_default();
+        let config = accept.take_config().unwrap_or_else(|| self.config.clone());
+        let opened = opening.accept(accept, config.settings(), output)?;
+        self.config = config;
+        self.open(opened);
+        Ok(())
+    }
+
+    /// Server: answers the request of [`Event::Request`] with this response in place of the 101. Where
+    /// somebody else has sent the 101 already ([`upgraded`](Self::upgraded)), a Close is sent: with 1008,
+    /// 1011 for a status from 500 up, or 1013 for 503.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NothingToAnswer`], [`SendError::Status`] for a status that is not final.
+    pub fn reject(&mut self, response: Response) -> Result<(), SendError> {
+        self.respond(response)
+    }
+
+    /// Server: answers the plain HTTP request of [`Event::Http`], or any request that waits.
+    ///
+    /// The connection then ends: it serves one request.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NothingToAnswer`], [`SendError::Status`] for a status that is not final.
+    pub fn respond(&mut self, response: Response) -> Result<(), SendError> {
+        match &self.phase {
+            Phase::Connecting(opening) if opening.awaits_answer() => {}
+            _ => return Err(SendError::NothingToAnswer),
+        }
+        if !(200..600).contains(&response.status()) {
+            return Err(SendError::Status(response.status()));
+        }
+        self.answer(response, None);
+        Ok(())
+    }
+
+    /// Server: says this in place of the answer that was queued for a request at fault, right after
+    /// [`Event::HandshakeFailed`] told of it.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NothingToAnswer`] if nothing was queued, or some of it was written;
+    /// [`SendError::Status`] for a status that is not final.
+    pub fn answer_instead(&mut self, response: &Response) -> Result<(), SendError> {
+        if !(200..600).contains(&response.status()) {
+            return Err(SendError::Status(response.status()));
+        }
+        let refused = matches!(&self.phase, Phase::Closing(closing)
+            if matches!(closing.verdict, Some(Outcome::HandshakeFailed(_))));
+        match &mut self.output {
+            Some(output) if refused && output.chunks().next().is_some_and(begins_answer) => {
+                output.clear();
+                output.push_with(|bytes| response.encode(bytes));
+                Ok(())
+            }
+            _ => Err(SendError::NothingToAnswer),
+        }
+    }
+
+    fn answer(&mut self, response: Response, verdict: Option<Outcome>) {
+        if matches!(&self.phase, Phase::Connecting(opening) if opening.is_upgraded()) {
+            self.close_upgraded(&response);
+        } else {
+            self.output.get_or_insert_default().push_with(|bytes| response.encode(bytes));
+        }
+        self.finish(verdict.unwrap_or_else(|| Outcome::Rejected(Arc::new(response))));
+    }
+
+    /// Says by a Close what cannot be said by an HTTP answer any more.
+    fn close_upgraded(&mut self, response: &Response) {
+        let code = match response.status() {
+            503 => CloseCode::TRY_AGAIN_LATER,
+            500..=599 => CloseCode::INTERNAL_ERROR,
+            _ => CloseCode::POLICY_VIOLATION,
+        };
+        let reason = format!("{} {}", response.status(), response.reason_phrase());
+        let close = CloseFrame::new(code, &reason).or_else(|_| CloseFrame::new(code, ""));
+        self.enter(Phase::Open);
+        // A server needs no entropy, and a code from this list may be sent: it cannot fail.
+        let _ = self.queue_close(&close.unwrap_or_else(|_| CloseFrame::empty()));
+    }
+
+    /// The request that waits for an answer, or `None`.
+    pub fn request(&self) -> Option<&Arc<Request>> {
+        match &self.phase {
+            Phase::Connecting(opening) => opening.request(),
+            _ => None,
+        }
+    }
+}
+
+/// Words out.
+impl Connection {
+    /// Queues a message, compressed where that was agreed on and the message reaches the threshold.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is not open, or a fragmented message is unfinished.
+    #[inline]
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), SendError> {
+        self.send_with(message, Compress::Threshold)
+    }
+
+    /// Queues a message, and says whether to compress it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    #[inline]
+    pub fn send_with<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+        compress: Compress,
+    ) -> Result<(), SendError> {
+        let (sender, sink) = self.message_sink()?;
+        sender.message(message.into(), compress, sink)
+    }
+
+    /// Queues a message that was encoded beforehand, sharing its bytes where they are many.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_prepared(&mut self, prepared: &Prepared) -> Result<(), SendError> {
+        let (sender, sink) = self.message_sink()?;
+        sender.prepared(prepared, sink)
+    }
+
+    /// Queues a piece of a message in a frame of its own, uncompressed; the message ends with the piece
+    /// that is the `last`. Until then no other message can be sent, but Pings, Pongs and a Close can.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is not open, the piece is of another kind than the first one, or
+    /// pieces of text do not make up UTF-8.
+    pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), SendError> {
+        let (sender, sink) = self.message_sink()?;
+        sender.fragment(fragment, sink)
+    }
+
+    /// Queues a Ping with at most 125 bytes of payload, which the Pong repeats.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is not open or the payload too long.
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        let (sender, sink) = self.sink()?;
+        sender.control(Opcode::Ping, payload, sink)
+    }
+
+    /// Queues a Pong with at most 125 bytes of payload, asked for or not (RFC 6455 section 5.5.3).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is not open or the payload too long.
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), SendError> {
+        let (sender, sink) = self.sink()?;
+        sender.control(Opcode::Pong, payload, sink)
+    }
+
+    /// Begins the closing handshake with a code and a reason of at most 123 bytes. Nothing can be sent
+    /// afterwards; messages are still received until the peer's Close comes.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is not open, or the code or the reason may not be sent.
+    pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
+        self.begin_close(CloseFrame::new(code.into(), reason)?)
+    }
+
+    /// Begins the closing handshake with a Close that has no body; the peer sees code 1005.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is not open.
+    pub fn close_without_code(&mut self) -> Result<(), SendError> {
+        self.begin_close(CloseFrame::empty())
+    }
+
+    fn begin_close(&mut self, close: CloseFrame) -> Result<(), SendError> {
+        self.queue_close(&close)?;
+        let (initiator, sent) = (Initiator::Local, Some(close));
+        let closing = Closing { initiator, sent, received: None, verdict: None };
+        self.enter(Phase::Closing(Box::new(closing)));
+        Ok(())
+    }
+
+    fn queue_close(&mut self, close: &CloseFrame) -> Result<(), SendError> {
+        let (sender, sink) = self.sink()?;
+        sender.close(close, sink)
+    }
+
+    /// Where messages go, unless too much waits there already.
+    #[inline]
+    fn message_sink(&mut self) -> Result<(&mut Sender, Sink<'_>), SendError> {
+        if self.is_full() && matches!(self.phase, Phase::Open) {
+            return Err(SendError::Full);
+        }
+        self.sink()
+    }
+
+    #[inline]
+    fn sink(&mut self) -> Result<(&mut Sender, Sink<'_>), SendError> {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Connecting(_) => return Err(SendError::Connecting),
+            Phase::Closing(_) => return Err(SendError::Closing),
+            Phase::Closed(_) => return Err(SendError::Closed),
+        }
+        let sink = Sink {
+            role: self.role,
+            output: self.output.get_or_insert_default(),
+            compression: self.compression.as_deref_mut(),
+            workspace: &mut self.workspace,
+        };
+        Ok((&mut self.sender, sink))
+    }
+}
+
+/// Bytes out.
+impl Connection {
+    /// The bytes to send, as slices in order: write them, together by a vectored write if there are
+    /// several, and report how many went out to [`consume_output`](Self::consume_output).
+    pub fn output(&self) -> Chunks<'_> {
+        self.output.as_deref().map_or_else(Chunks::none, Output::chunks)
+    }
+
+    /// Takes note that the first `count` bytes of the output were written. Look at
+    /// [`wants_shutdown`](Self::wants_shutdown) next.
+    pub fn consume_output(&mut self, count: usize) {
+        let Some(output) = &mut self.output else { return };
+        if let Some(sent) = output.consume(count)
+            && let Some(workspace) = self.workspace.as_deref_mut()
+        {
+            workspace.keep_spare(sent);
+        }
+        if !self.is_congested()
+            && let Some(payload) = self.sender.take_held_pong()
+        {
+            // Not open any more means that a Close was sent, and no Pong is owed.
+            let _ = self.pong(&payload);
+        }
+    }
+
+    /// Whether to end the sending direction of the transport now, and go on reading until its end.
+    ///
+    /// A server does so when both Closes have passed, so that the peer can read the last one; either
+    /// side does so after it failed the connection, or refused it. A client that has no fault to find
+    /// waits for the server's end (RFC 6455 section 7.1.1), under [`Due::Close`](crate::Due::Close).
+    pub fn wants_shutdown(&self) -> bool {
+        let Phase::Closing(closing) = &self.phase else { return false };
+        let finished = match self.role {
+            Role::Server => closing.ignores_input(),
+            Role::Client => closing.verdict.is_some(),
+        };
+        finished && self.buffered_amount() == 0
+    }
+
+    /// Lends what connections share; what the connection held before, if anything, comes back.
+    ///
+    /// Between `lend` and [`reclaim`](Self::reclaim) stands one turn at this connection: bytes in, words
+    /// out, bytes out.
+    #[inline]
+    pub fn lend(&mut self, mut workspace: Box<Workspace>) -> Option<Box<Workspace>> {
+        if self.output.is_none() {
+            self.output = workspace.output.take();
+        }
+        self.workspace.replace(workspace)
+    }
+
+    /// Exchanges the workspace alone: output stays where it is.
+    #[cfg(feature = "mio")]
+    pub(crate) fn swap_workspace(&mut self, workspace: &mut Option<Box<Workspace>>) {
+        std::mem::swap(&mut self.workspace, workspace);
+    }
+
+    /// Counts that the output has reached its high water mark.
+    #[cfg(feature = "mio")]
+    #[cold]
+    pub(crate) fn note_backpressure(&mut self) {
+        if let Some(workspace) = self.workspace.as_deref_mut() {
+            workspace.tally_mut().rare().backpressure += 1;
+        }
+    }
+
+    /// Takes the workspace back. Output that is unsent stays with the connection, in a buffer of the
+    /// size that it needs.
+    #[inline]
+    pub fn reclaim(&mut self) -> Option<Box<Workspace>> {
+        let workspace = self.workspace.as_deref_mut()?;
+        if workspace.output.is_none()
+            && let Some(mut output) = self.output.take()
+        {
+            if output.len() > 0 {
+                self.output = Some(Box::new(output.split_off_unsent()));
+            }
+            output.shrink_to(Workspace::OUTPUT_KEPT);
+            workspace.output = Some(output);
+        }
+        if self.buffered_amount() == 0 {
+            self.output = None;
+        }
+        self.workspace.take()
+    }
+}
+
+/// Time.
+impl Connection {
+    /// Does what a passed deadline demands: a Ping, a Close with 1001 or 1008, an answer of 503, or the
+    /// end of the connection.
+    ///
+    /// An event comes back where the connection failed. If the [`state`](Self::state) is then
+    /// [`State::Closed`], drop the transport.
+    pub fn expire(&mut self, due: Due) -> Option<Event<'static>> {
+        match (due, self.state()) {
+            (_, State::Closed) => None,
+            (Due::Ping, _) => {
+                (self.pings, self.ping_answered) = (self.pings.wrapping_add(1).max(1), false);
+                // Not open any more means that another deadline watches the connection.
+                let _ = self.ping(&self.pings.to_be_bytes());
+                None
+            }
+            (Due::Idle, State::Open) => self.go_away("idle timeout"),
+            (Due::Lifetime, State::Open) => self.go_away("maximum lifetime reached"),
+            (Due::FirstMessage | Due::Message, State::Open) => {
+                Some(self.fail(ProtocolError::Deadline(due)))
+            }
+            (Due::Handshake, State::Connecting) => {
+                if self.finish_rejection() {
+                    self.terminate();
+                    return None;
+                }
+                self.finish(Outcome::HandshakeFailed(HandshakeError::Timeout));
+                self.terminate();
+                Some(Event::HandshakeFailed(HandshakeError::Timeout))
+            }
+            (Due::Decision, _) => {
+                // Decided meanwhile means that nobody waits any more.
+                self.awaits_decision().then(|| self.refuse(HandshakeError::DecisionTimeout))
+            }
+            _ => {
+                self.terminate();
+                None
+            }
+        }
+    }
+
+    fn go_away(&mut self, reason: &str) -> Option<Event<'static>> {
+        if self.close(CloseCode::GOING_AWAY, reason).is_err() {
+            // There is no entropy for a Close.
+            self.terminate();
+        }
+        None
+    }
+}
+
+/// Whether this is the whole or the front part of an answer, and not a Close.
+fn begins_answer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.1 ")
 }

@@ -2,43 +2,9 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
+use super::config::Timeouts;
 use super::connection::Connection;
-use super::event::State;
-
-/// How long each part of a connection may take; `None` is for ever.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Timeouts {
-    pub(crate) handshake: Option<Duration>,
-    pub(crate) decision: Option<Duration>,
-    pub(crate) first_message: Option<Duration>,
-    pub(crate) ping: Option<Duration>,
-    pub(crate) pong: Option<Duration>,
-    pub(crate) message: Option<Duration>,
-    pub(crate) write: Option<Duration>,
-    pub(crate) close: Option<Duration>,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) lifetime: Option<Duration>,
-    /// By how much of itself, in per cent, a deadline that may be spread is shortened at the most.
-    pub(crate) jitter: u8,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            handshake: Some(Duration::from_secs(10)),
-            decision: Some(Duration::from_secs(10)),
-            first_message: None,
-            ping: Some(Duration::from_secs(20)),
-            pong: Some(Duration::from_secs(20)),
-            message: None,
-            write: Some(Duration::from_secs(30)),
-            close: Some(Duration::from_secs(5)),
-            idle: None,
-            lifetime: None,
-            jitter: 25,
-        }
-    }
-}
+use super::state::State;
 
 /// The time limits of one connection, as a value: it reads no clock and sets no timer.
 ///

@@ -3,8 +3,8 @@ use crate::wire::{FirstByte, Opcode, SecondByte, apply_mask};
 use super::assembly::{Assembly, Payload};
 use super::config::Settings;
 use super::error::{ProtocolError, ReservedBit};
-use super::event::Role;
 use super::receiver::Context;
+use super::state::Role;
 
 /// A frame under way.
 #[derive(Clone, Copy, Debug)]

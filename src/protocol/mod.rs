@@ -22,6 +22,7 @@
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod accept;
 mod assembly;
 mod compression;
 mod config;
@@ -35,15 +36,16 @@ mod gathered;
 mod message;
 mod opening;
 mod output;
-mod policy;
 mod prepared;
 mod receiver;
 mod sender;
 mod spares;
+mod state;
 mod tally;
 mod upgraded;
 mod workspace;
 
+pub use accept::Accept;
 pub use config::{Config, InvalidConfig};
 pub use connection::Connection;
 pub use deadlines::{Deadlines, Due, Turn};
@@ -51,14 +53,14 @@ pub use deadlines::{Deadlines, Due, Turn};
 pub use entropy::SystemEntropy;
 pub use entropy::{Entropy, EntropyError};
 pub use error::{ProtocolError, ReservedBit, SendError};
-pub use event::{Event, Initiator, Outcome, Role, State};
+pub use event::{Event, Outcome};
 #[cfg(feature = "mio")]
 pub(crate) use gathered::Gathered;
 pub use message::{Fragment, Message, MessageKind};
-pub use opening::Accept;
 pub use output::Chunks;
 pub use prepared::Prepared;
 pub use sender::Compress;
+pub use state::{Initiator, Role, State};
 #[cfg(feature = "mio")]
 pub(crate) use tally::Tally;
 pub use upgraded::Upgraded;

@@ -7,10 +7,10 @@ use super::assembly::{Assembly, Payload};
 use super::compression::Compression;
 use super::config::Settings;
 use super::error::{ProtocolError, ReservedBit};
-use super::event::Role;
 use super::frame::Frame;
 use super::gathered::Gathered;
 use super::message::{Fragment, Message, MessageKind};
+use super::state::Role;
 use super::workspace::Workspace;
 
 /// Turns the bytes of an open connection into messages and control frames (RFC 6455 section 6.2).

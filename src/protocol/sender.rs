@@ -8,10 +8,10 @@ use crate::wire::{
 use super::compression::Compression;
 use super::entropy::EntropyError;
 use super::error::SendError;
-use super::event::Role;
 use super::message::{Fragment, Message, MessageKind};
 use super::output::{Output, UNCOPIED};
 use super::prepared::Prepared;
+use super::state::Role;
 use super::workspace::Workspace;
 
 /// Turns messages and control frames into bytes of an open connection (RFC 6455 section 6.1).

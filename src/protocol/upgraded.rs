@@ -2,9 +2,13 @@ use std::sync::Arc;
 
 use crate::handshake::{Headers, Request, accept_headers};
 
-use super::config::Config;
+use super::accept::{Accept, Opened, negotiate};
+#[cfg(feature = "deflate")]
+use super::compression::Compression;
+use super::config::{Config, Settings};
 use super::error::SendError;
-use super::opening::{Accept, negotiate};
+#[cfg(feature = "deflate")]
+use super::state::Role;
 
 /// A WebSocket that another HTTP server opens: it insists on writing the 101 itself, and hands the
 /// connection over then.
@@ -96,5 +100,17 @@ impl Upgraded {
     /// The request.
     pub fn request(&self) -> &Arc<Request> {
         &self.request
+    }
+
+    /// What a connection opened so begins with.
+    pub(super) fn opened(&self, settings: &Settings) -> Opened {
+        #[cfg(not(feature = "deflate"))]
+        let (compression, _) = (None, settings);
+        #[cfg(feature = "deflate")]
+        let compression = self.deflate.map(|params| {
+            let config = settings.deflate_config(Role::Server).unwrap_or_default();
+            Box::new(Compression::new(params, Role::Server, &config))
+        });
+        Opened { subprotocol: self.subprotocol.clone(), compression }
     }
 }
