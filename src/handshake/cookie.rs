@@ -1,10 +1,9 @@
-//! Cookies (RFC 6265): the ones a request brings, and the ones an answer sets.
+//! A cookie that an answer sets (RFC 6265).
 
 use std::fmt;
 use std::time::Duration;
 
-use super::headers::trim;
-use super::{InvalidHeader, Request, is_token};
+use super::headers::{InvalidHeader, is_token};
 
 /// A cookie to be set by [`Accept::cookie`](crate::Accept::cookie) or
 /// [`Response::cookie`](crate::Response::cookie).
@@ -155,39 +154,8 @@ fn attribute(value: &str, is_right: bool) -> Result<String, InvalidHeader> {
     Ok(value.to_owned())
 }
 
-/// The cookies that came.
-impl Request {
-    /// The value of the first cookie of this name, as it stands there but for quotation marks around it;
-    /// names are compared exactly. `None` too if it is not UTF-8.
-    ///
-    /// A cookie may have been set by any page of the same domain: believe only what you can verify.
-    ///
-    /// ```
-    /// # use framewire::handshake::{HeadLimits, RequestParts};
-    /// # let request = RequestParts::new("GET", "/")?.header("Host", "example.com")?
-    /// #     .header("Cookie", "theme=dark; session=31d4d96e")?.read(HeadLimits::default())?;
-    /// assert_eq!(request.cookie("session"), Some("31d4d96e"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[must_use]
-    pub fn cookie(&self, name: &str) -> Option<&str> {
-        self.cookies().find(|(own, _)| *own == name).map(|(_, value)| value)
-    }
-
-    /// All cookies, in their order, with name and value. What is not UTF-8 or has no name is left out.
-    pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self.headers().get_all("Cookie").flat_map(|line| line.split(|&b| b == b';'));
-        pairs.filter_map(|pair| {
-            let (name, value) = std::str::from_utf8(trim(pair)).ok()?.split_once('=')?;
-            let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
-            (!name.is_empty()).then_some((name, unquoted.unwrap_or(value)))
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::{HeadLimits, RequestParts};
     use super::*;
 
     #[test]
@@ -220,17 +188,5 @@ mod tests {
         for domain in ["", "a;b", "a\nb", " a"] {
             assert!(cookie.clone().domain(domain).is_err());
         }
-    }
-
-    #[test]
-    fn cookies_of_a_request() {
-        let parts = RequestParts::new("GET", "/").unwrap().header("Host", "h").unwrap();
-        let parts = parts.header("Cookie", "a=1; b=\"2\";c=x=y; ; d; =e; a=2;  f = g").unwrap();
-        let parts = parts.header("Cookie", b"h=\xff; i=3").unwrap();
-        let request = parts.read(HeadLimits::default()).unwrap();
-        let all: Vec<_> = request.cookies().collect();
-        let expected = [("a", "1"), ("b", "2"), ("c", "x=y"), ("a", "2"), ("f ", " g"), ("i", "3")];
-        assert_eq!(all, expected);
-        assert_eq!((request.cookie("a"), request.cookie("A")), (Some("1"), None));
     }
 }

@@ -1,7 +1,9 @@
 //! Finding the end of an HTTP head while its bytes come in, and the faults on the way.
 
-use super::headers::{is_token_byte, is_value_byte, trim};
-use super::{HandshakeError, HeadFault, Headers};
+use std::fmt;
+
+use super::error::HandshakeError;
+use super::headers::{Headers, is_token_byte, is_value_byte, trim};
 
 /// How much head a peer may send.
 ///
@@ -48,6 +50,90 @@ impl HeadLimits {
         Self { headers, ..self }
     }
 }
+
+/// What is wrong with the head of a request or a response as text: its lines, not their meaning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HeadFault {
+    /// A line feed without a carriage return before it (RFC 9112 section 2.2; one strict rule).
+    BareLineFeed,
+    /// A carriage return without a line feed after it (RFC 9112 section 2.2).
+    BareCarriageReturn,
+    /// More than four empty lines before the start line (RFC 9112 section 2.2).
+    EmptyLines,
+    /// The start line holds a byte that it must not hold (RFC 9112 sections 3 and 4).
+    StartLineByte(u8),
+    /// The start line is not three parts with one space between (RFC 9112 sections 3 and 4).
+    StartLine,
+    /// The start line is longer than [`HeadLimits::request_line_bytes`](super::HeadLimits)
+    /// (RFC 9112 section 3). 414.
+    StartLineTooLong,
+    /// The head is longer than [`HeadLimits::head_bytes`](super::HeadLimits) (RFC 6585 section 5).
+    /// 431.
+    TooLarge,
+    /// The head has more fields than [`HeadLimits::headers`](super::HeadLimits) (RFC 6585 section
+    /// 5). 431.
+    TooManyHeaders,
+    /// White space before the first header (RFC 9112 section 2.2).
+    LeadingWhitespace,
+    /// A header that goes on in a second line, `obs-fold` (RFC 9112 section 5.2).
+    ObsoleteFolding,
+    /// A header without a name (RFC 9110 section 5.1).
+    EmptyHeaderName,
+    /// White space in a header name or before its colon (RFC 9112 section 5.1).
+    HeaderNameWhitespace,
+    /// A header name holds a byte that is not of a token (RFC 9110 section 5.1).
+    HeaderNameByte(u8),
+    /// A header line without a colon (RFC 9112 section 5).
+    MissingColon,
+    /// A header value holds a control byte (RFC 9110 section 5.5).
+    HeaderValueByte {
+        /// The name of the header, a token.
+        name: String,
+        /// The byte.
+        byte: u8,
+    },
+}
+
+impl HeadFault {
+    pub(super) fn status(&self) -> u16 {
+        match self {
+            Self::StartLineTooLong => 414,
+            Self::TooLarge | Self::TooManyHeaders => 431,
+            _ => 400,
+        }
+    }
+}
+
+impl fmt::Display for HeadFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BareLineFeed => "a line feed without a carriage return",
+            Self::BareCarriageReturn => "a carriage return without a line feed",
+            Self::EmptyLines => "too many empty lines before the start line",
+            Self::StartLineByte(byte) => {
+                return write!(f, "the byte 0x{byte:02x} in the start line");
+            }
+            Self::StartLine => "the start line is not one of HTTP",
+            Self::StartLineTooLong => "the start line is too long",
+            Self::TooLarge => "the head is too large",
+            Self::TooManyHeaders => "too many headers",
+            Self::LeadingWhitespace => "white space before the first header",
+            Self::ObsoleteFolding => "a header folded over two lines",
+            Self::EmptyHeaderName => "a header without a name",
+            Self::HeaderNameWhitespace => "white space in a header name or before its colon",
+            Self::HeaderNameByte(byte) => {
+                return write!(f, "the byte 0x{byte:02x} in a header name");
+            }
+            Self::MissingColon => "a header without a colon",
+            Self::HeaderValueByte { name, byte } => {
+                return write!(f, "the byte 0x{byte:02x} in the value of the header {name}");
+            }
+        })
+    }
+}
+
+impl std::error::Error for HeadFault {}
 
 /// What differs between the head of a request and the head of a response.
 pub(crate) trait HeadKind {

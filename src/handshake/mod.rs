@@ -17,7 +17,7 @@
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
-mod client;
+mod client_request;
 mod cookie;
 mod error;
 mod head;
@@ -26,27 +26,28 @@ mod headers;
 mod host;
 mod key;
 mod names;
-mod parts;
 mod pattern;
-mod reference;
 mod request;
+mod request_parts;
+mod request_reader;
 mod response;
 mod response_reader;
 mod url;
 
 #[cfg(feature = "mio")]
-pub(crate) use client::basic_credentials;
-pub use client::{Accepted, ClientRequest, ClientRequestError};
+pub(crate) use client_request::basic_credentials;
+pub use client_request::{Accepted, ClientRequest, ClientRequestError};
 pub use cookie::{Cookie, SameSite};
-pub use error::{HandshakeError, HeadFault};
-pub use head::HeadLimits;
+pub use error::HandshakeError;
+pub use head::{HeadFault, HeadLimits};
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub(crate) use host::is_host_name;
 pub use key::{accept_key, encode_key, is_valid_key};
-pub use parts::RequestParts;
 pub use pattern::{PathPattern, PatternError};
-pub use request::{Request, RequestReader};
+pub use request::Request;
+pub use request_parts::RequestParts;
+pub use request_reader::RequestReader;
 pub use response::{Response, encode_switching_protocols};
 pub(crate) use response::{accept_headers, is_of_handshake};
 pub use response_reader::ResponseReader;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use super::Request;
+use super::request::Request;
 use super::url::{bad_percent, decode_percent};
 
 /// A pattern of paths: `/chat`, `/chat/:room`, `/files/*`.

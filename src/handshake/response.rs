@@ -1,9 +1,12 @@
 //! Responses: what a server answers and a client reads (RFC 6455 section 4.2.2).
 
-use super::headers::{check_field, encode_field, is_value_byte};
-use super::names::*;
-use super::{Cookie, HandshakeError, Headers, InvalidHeader, accept_key, is_token};
 use std::borrow::Cow;
+
+use super::cookie::Cookie;
+use super::error::HandshakeError;
+use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token, is_value_byte};
+use super::key::accept_key;
+use super::names::*;
 
 /// An HTTP response that is not followed by a WebSocket; or, as a client reads it, any response.
 ///

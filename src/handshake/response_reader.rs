@@ -1,8 +1,10 @@
 //! The response of a server as a client reads it (RFC 6455 section 4.1).
 
-use super::head::{Head, HeadKind, HeadLimits, HeadReader};
+use super::error::HandshakeError;
+use super::head::{Head, HeadFault, HeadKind, HeadLimits, HeadReader};
+use super::headers::Headers;
 use super::names::*;
-use super::{HandshakeError, HeadFault, Headers, Response};
+use super::response::Response;
 
 /// Reads a response over any number of reads.
 ///

@@ -1,9 +1,10 @@
 //! A request whose head somebody else has read.
 
-use super::headers::{check_field, encode_field};
-use super::{
-    HandshakeError, HeadFault, HeadLimits, InvalidHeader, Request, RequestReader, is_token,
-};
+use super::error::HandshakeError;
+use super::head::{HeadFault, HeadLimits};
+use super::headers::{InvalidHeader, check_field, encode_field, is_token};
+use super::request::Request;
+use super::request_reader::RequestReader;
 
 /// A request that another HTTP server has parsed, to be judged like one that was read here.
 ///

@@ -1,14 +1,17 @@
 //! The request of a client, and its judgement of the answer (RFC 6455 section 4.1).
 
-use super::header_list::check_distinct;
-use super::headers::{check_field, encode_field};
-use super::names::*;
-use super::response::is_of_handshake;
-use super::{Extension, HandshakeError, HeaderListError, Headers, InvalidHeader, Response, Url};
-use super::{accept_key, is_token, is_valid_key, parse_extensions};
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use std::fmt;
+
+use super::error::HandshakeError;
+use super::header_list::{Extension, HeaderListError, check_distinct, parse_extensions};
+use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token};
+use super::key::{accept_key, is_valid_key};
+use super::names::*;
+use super::response::{Response, is_of_handshake};
+use super::url::Url;
 
 /// What a client asks a server for.
 ///

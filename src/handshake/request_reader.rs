@@ -1,0 +1,418 @@
+//! Reading the head of a request from a stream (RFC 6455 section 4.2.1).
+
+use super::error::HandshakeError;
+use super::head::{HeadFault, HeadKind, HeadLimits, HeadReader};
+use super::headers::is_token;
+use super::request::{Request, split_absolute};
+use super::url::is_authority;
+
+/// Reads the head of a request over any number of reads.
+///
+/// Work is linear in the bytes that come, and memory is taken only for those. What is not a request
+/// is refused at the byte that shows it, whatever is still missing, and the same bytes give the
+/// same result however they are cut into reads. Lines end in CRLF and nothing else; up to four
+/// empty lines before the request line are ignored (RFC 9112 section 2.2).
+///
+/// Once the reader has returned an error, it returns that error again.
+///
+/// ```
+/// use framewire::handshake::{HeadLimits, RequestReader};
+///
+/// let mut reader = RequestReader::new(HeadLimits::default());
+/// assert_eq!(reader.read(b"GET /chat?room=1 HTTP/1.1\r\nHost: exam"), Ok(None));
+/// let input = b"ple.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+///     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\x81\x80";
+/// let (request, used) = reader.read(input)?.unwrap();
+/// assert!(request.is_upgrade());
+/// assert_eq!((request.host(), request.path()), ("example.com", "/chat"));
+/// assert_eq!(&input[used..], b"\x81\x80"); // The frame behind the head is untouched.
+/// # Ok::<(), framewire::handshake::HandshakeError>(())
+/// ```
+#[derive(Debug)]
+pub struct RequestReader {
+    head: HeadReader,
+    failed: Option<HandshakeError>,
+}
+
+impl RequestReader {
+    /// A reader for one request.
+    #[must_use]
+    pub fn new(limits: HeadLimits) -> Self {
+        Self { head: HeadReader::new(limits), failed: None }
+    }
+
+    /// Takes bytes of the stream until the request is whole.
+    ///
+    /// `None`: all of `input` was taken and more is needed. Otherwise the request and the count of
+    /// bytes of this `input` that belong to it; what is behind them, frames perhaps, was not looked
+    /// at.
+    ///
+    /// # Errors
+    ///
+    /// [`HandshakeError`]; its status says how to answer. Faults of the text come in the order of
+    /// the stream; then, behind the last line, those of meaning: `Host`, a body, and for an upgrade
+    /// `Upgrade`, `Connection`, `Sec-WebSocket-Version`, `-Key`, `-Protocol`, `-Extensions` (RFC
+    /// 6455 section 4.2.1).
+    pub fn read(&mut self, input: &[u8]) -> Result<Option<(Request, usize)>, HandshakeError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let result = self.head.read::<RequestKind, _>(input, |head| Request::from_head(&head));
+        result.inspect_err(|error| self.failed = Some(error.clone()))
+    }
+}
+
+struct RequestKind;
+
+impl HeadKind for RequestKind {
+    fn is_start_line_byte(byte: u8) -> bool {
+        matches!(byte, b' '..=b'~')
+    }
+
+    fn check_first_byte(byte: u8) -> Result<(), HandshakeError> {
+        // The content type of a TLS handshake record (RFC 8446 section 5.1).
+        if byte == 0x16 { Err(HandshakeError::TlsHello) } else { Ok(()) }
+    }
+
+    fn check_start_line(line: &[u8]) -> Result<(), HandshakeError> {
+        if line == b"PRI * HTTP/2.0" {
+            return Err(HandshakeError::Http2Preface);
+        }
+        let malformed = HandshakeError::RequestHead(HeadFault::StartLine);
+        let is_space = |&byte: &u8| byte == b' ';
+        let Some(method_end) = line.iter().position(is_space) else { return Err(malformed) };
+        let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
+        if !is_token(method) {
+            return Err(malformed);
+        }
+        if method != b"GET" {
+            return Err(HandshakeError::MethodNotAllowed);
+        }
+        let Some(target_end) = rest.iter().rposition(is_space) else {
+            // HTTP/0.9 had no version. Else the line was cut.
+            let is_old = !rest.is_empty() && !rest.starts_with(b"HTTP/");
+            return Err(if is_old { HandshakeError::HttpVersionNotSupported } else { malformed });
+        };
+        let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);
+        match version {
+            b"HTTP/1.1" => check_target(target),
+            _ if version.starts_with(b"HTTP/") => Err(HandshakeError::HttpVersionNotSupported),
+            _ => Err(malformed),
+        }
+    }
+
+    fn fault(fault: HeadFault) -> HandshakeError {
+        HandshakeError::RequestHead(fault)
+    }
+}
+
+/// Of the four forms of RFC 9112 section 3.2, "an origin-form or an absolute-form" (RFC 6455
+/// section 4.2.1, item 1).
+fn check_target(target: &[u8]) -> Result<(), HandshakeError> {
+    let visible = target.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#');
+    let text = std::str::from_utf8(target).map_err(|_| HandshakeError::InvalidTarget)?;
+    let form = match split_absolute(text) {
+        Some((authority, _)) => is_authority(authority),
+        None => text.starts_with('/'),
+    };
+    if visible && form { Ok(()) } else { Err(HandshakeError::InvalidTarget) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::head::testing::read_every_way;
+    use super::super::names::*;
+    use super::*;
+
+    const UPGRADE_LINES: &str = "Host: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
+
+    fn read(stream: &[u8]) -> Result<Option<(Request, usize)>, HandshakeError> {
+        let new = || RequestReader::new(HeadLimits::default());
+        read_every_way(stream, new, RequestReader::read)
+    }
+
+    /// The request of a whole head.
+    fn request(head: &str) -> Result<Request, HandshakeError> {
+        let (request, used) = read(head.as_bytes())?.expect("a whole head");
+        assert_eq!(used, head.len());
+        Ok(request)
+    }
+
+    /// An upgrade in which the line that starts with `name` is replaced by `lines`.
+    fn upgrade(name: &str, lines: &str) -> Result<Request, HandshakeError> {
+        let kept = UPGRADE_LINES.split_inclusive("\r\n").filter(|line| !line.starts_with(name));
+        request(&format!("GET /chat HTTP/1.1\r\n{}{lines}\r\n", kept.collect::<String>()))
+    }
+
+    // req: W027, W028, W029, W030, W031, W033, W041
+    #[test]
+    fn upgrade_and_frames_in_one_stream() {
+        let head = format!(
+            "GET /chat?a=b?c HTTP/1.1\r\n{UPGRADE_LINES}Origin: http://h\r\nX-Unknown: ?\r\n\
+             Sec-WebSocket-Protocol: a, b\r\nSec-WebSocket-Protocol: c\r\n\
+             Sec-WebSocket-Extensions: x; y=1\r\nSec-WebSocket-Extensions: z\r\n\r\n"
+        );
+        let stream = [head.as_bytes(), b"\x81\x80\0\0\0\0\n\r\n\r\n"].concat();
+        let (request, used) = read(&stream).unwrap().unwrap();
+        assert_eq!(used, head.len());
+        assert!(request.is_upgrade());
+        assert_eq!((request.version(), request.host()), (13, "h"));
+        assert_eq!(request.key(), "dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(request.target(), "/chat?a=b?c");
+        assert_eq!((request.path(), request.query()), ("/chat", Some("a=b?c")));
+        assert_eq!(request.origin(), Some(&b"http://h"[..]));
+        assert_eq!(request.subprotocols().collect::<Vec<_>>(), ["a", "b", "c"]);
+        let names: Vec<_> = request.extensions().into_iter().map(|one| one.name).collect();
+        assert_eq!(names, ["x", "z"]);
+        assert_eq!(request.headers().len(), 11);
+    }
+
+    // req: W032, W035 (HS16)
+    #[test]
+    fn plain_get() {
+        let plain = request("GET / HTTP/1.1\r\nhOsT: h:80\r\nCookie: \x7e\r\n\r\n").unwrap();
+        assert!(!plain.is_upgrade());
+        assert_eq!((plain.path(), plain.query(), plain.key()), ("/", None, ""));
+        assert_eq!((plain.origin(), plain.version()), (None, 13));
+        // Without `Upgrade` the other headers of a handshake mean nothing.
+        let odd = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ?\r\n\
+                   Sec-WebSocket-Protocol: ,a,\r\nSec-WebSocket-Extensions: ;\r\n\r\n";
+        let odd = request(odd).unwrap();
+        assert!(!odd.is_upgrade() && odd.extensions().is_empty());
+        assert_eq!(odd.subprotocols().collect::<Vec<_>>(), ["a"]);
+    }
+
+    // req: W031 (version 8)
+    #[test]
+    fn version_8_has_an_origin_of_its_own() {
+        let lines = "Sec-WebSocket-Version: 8\r\nOrigin: a\r\n";
+        let request = upgrade("Sec-WebSocket-Version", lines).unwrap();
+        assert_eq!((request.version(), request.origin()), (8, Some(&b"a"[..])));
+        let lines = format!("{lines}Sec-WebSocket-Origin: b\r\n");
+        let request = upgrade("Sec-WebSocket-Version", &lines).unwrap();
+        assert_eq!(request.origin(), Some(&b"b"[..]));
+        let request = upgrade("-", "Sec-WebSocket-Origin: b\r\n").unwrap();
+        assert_eq!(request.origin(), None);
+        // HS35: two are not one that is allowed.
+        let request = upgrade("-", "Origin: a\r\nOrigin: b\r\n").unwrap();
+        assert_eq!(request.origin(), Some(&b""[..]));
+    }
+
+    // req: W026, W027 (HS08, HS14, HS15, HS34)
+    #[test]
+    fn request_lines() {
+        use HandshakeError::{HttpVersionNotSupported, InvalidTarget, MethodNotAllowed};
+        let malformed = || HandshakeError::RequestHead(HeadFault::StartLine);
+        let byte = |byte| HandshakeError::RequestHead(HeadFault::StartLineByte(byte));
+        let cases: Vec<(&[u8], HandshakeError)> = vec![
+            (b"\x16\x03\x01\x02\x00", HandshakeError::TlsHello),
+            (b"PRI * HTTP/2.0\r\n", HandshakeError::Http2Preface),
+            (b"\xfe\x12 ", byte(0xfe)),
+            (b"POST / HTTP/1.1\r\n", MethodNotAllowed),
+            (b"OPTIONS * HTTP/1.1\r\n", MethodNotAllowed),
+            (b"get / HTTP/1.1\r\n", MethodNotAllowed),
+            (b"POST / HTTP/1.0\r\n", MethodNotAllowed),
+            (b"GET / HTTP/1.0\r\n", HttpVersionNotSupported),
+            (b"GET / HTTP/1.2\r\n", HttpVersionNotSupported),
+            (b"GET / HTTP/1.1x\r\n", HttpVersionNotSupported),
+            (b"GET / HTTP/2.0\r\n", HttpVersionNotSupported),
+            (b"GET * HTTP/2.0\r\n", HttpVersionNotSupported),
+            (b"GET /\r\n", HttpVersionNotSupported),
+            (b"GET / http/1.1\r\n", malformed()),
+            (b"GET\r\n", malformed()),
+            (b"GET \r\n", malformed()),
+            (b"GET HTTP/1.1\r\n", malformed()),
+            (b" GET / HTTP/1.1\r\n", malformed()),
+            (b"G(T / HTTP/1.1\r\n", malformed()),
+            (b"GET / HTTP/1.1 \r\n", malformed()),
+            (b"GET  HTTP/1.1\r\n", InvalidTarget),
+            (b"GET  / HTTP/1.1\r\n", InvalidTarget),
+            (b"GET /a b HTTP/1.1\r\n", InvalidTarget),
+            (b"GET * HTTP/1.1\r\n", InvalidTarget),
+            (b"GET h:80 HTTP/1.1\r\n", InvalidTarget),
+            (b"GET /#a HTTP/1.1\r\n", InvalidTarget),
+            (b"GET ftp://h/ HTTP/1.1\r\n", InvalidTarget),
+            (b"GET http:///a HTTP/1.1\r\n", InvalidTarget),
+            (b"GET http://u@h/a HTTP/1.1\r\n", InvalidTarget),
+            (b"GET /\t HTTP/1.1\r\n", byte(9)),
+            (b"GET /\xc3\xbc HTTP/1.1\r\n", byte(0xc3)),
+            (b"GET /\0 HTTP/1.1\r\n", byte(0)),
+        ];
+        for (stream, error) in cases {
+            assert_eq!(read(stream), Err(error), "{}", stream.escape_ascii());
+        }
+        let long = |fill: usize| format!("GET /{} HTTP/1.1\r\n", "a".repeat(fill));
+        let new = || RequestReader::new(HeadLimits::default());
+        assert_eq!(new().read(long(8192 - 14).as_bytes()), Ok(None));
+        let error = HandshakeError::RequestHead(HeadFault::StartLineTooLong);
+        assert_eq!(new().read(long(8192 - 13).as_bytes()), Err(error));
+    }
+
+    // req: W027 (HS34)
+    #[test]
+    fn targets() {
+        for (target, host, path, query) in [
+            ("//x/../%00?", "h", "//x/../%00", Some("")),
+            ("/a://b", "h", "/a://b", None),
+            ("http://other:81/a?b", "other:81", "/a", Some("b")),
+            ("WSS://[::1]", "[::1]", "/", None),
+            ("ws://other?b", "other", "/", Some("b")),
+        ] {
+            let request = request(&format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).unwrap();
+            assert_eq!(request.target(), target);
+            assert_eq!((request.host(), request.path(), request.query()), (host, path, query));
+        }
+    }
+
+    // req: W026, W028, W029, W030, W031, W036, W043, W044, W045, W049, W050, H004, H009, H010
+    // (HS09, HS17, HS18, HS19, HS20, HS22, HS25, HS27, HS28)
+    #[test]
+    fn meaning() {
+        use HandshakeError::{InvalidHeader, MissingHeader, RepeatedHeader, UnsupportedVersion};
+        let list = |name, error| HandshakeError::InvalidList { name, error };
+        let end = || super::super::HeaderListError::UnexpectedEnd;
+        let repeated = super::super::HeaderListError::Duplicated { name: "a".into() };
+        let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        let cases = [
+            ("Host", "", MissingHeader(HOST)),
+            ("-", "Host: h\r\n", RepeatedHeader(HOST)),
+            ("Host", "Host:\r\n", InvalidHeader(HOST)),
+            ("Host", "Host: a b\r\n", InvalidHeader(HOST)),
+            ("Host", "Host: a/b\r\n", InvalidHeader(HOST)),
+            ("Host", "Host: \x7e\u{fc}\r\n", InvalidHeader(HOST)),
+            (
+                "-",
+                "Transfer-Encoding: identity\r\n",
+                HandshakeError::RequestBody(TRANSFER_ENCODING),
+            ),
+            ("-", "Content-Length: 10\r\n", HandshakeError::RequestBody(CONTENT_LENGTH)),
+            (
+                "-",
+                "Content-Length: 0\r\nContent-Length: 1\r\n",
+                HandshakeError::RequestBody(CONTENT_LENGTH),
+            ),
+            ("Upgrade", "Upgrade: h2c\r\n", InvalidHeader(UPGRADE)),
+            ("Upgrade", "Upgrade: websocketx, xwebsocket\r\n", InvalidHeader(UPGRADE)),
+            ("Upgrade", "Upgrade:\r\n", InvalidHeader(UPGRADE)),
+            ("Connection", "", MissingHeader(CONNECTION)),
+            ("Connection", "Connection: notupgrade\r\n", InvalidHeader(CONNECTION)),
+            ("Sec-WebSocket-Version", "", MissingHeader(VERSION)),
+            ("-", "Sec-WebSocket-Version: 13\r\n", RepeatedHeader(VERSION)),
+            ("Sec-WebSocket-Key", "", MissingHeader(KEY)),
+            ("Sec-WebSocket-Key", "Sec-WebSocket-Key: short\r\n", InvalidHeader(KEY)),
+            ("-", key, RepeatedHeader(KEY)),
+            ("-", "Sec-WebSocket-Protocol:\r\n", list(PROTOCOL, end())),
+            ("-", "Sec-WebSocket-Protocol: a,\r\n", list(PROTOCOL, end())),
+            (
+                "-",
+                "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n",
+                list(PROTOCOL, repeated),
+            ),
+            ("-", "Sec-WebSocket-Extensions: a; b=\"\r\n", list(EXTENSIONS, end())),
+        ];
+        for (name, lines, error) in cases {
+            assert_eq!(error.status(), Some(400));
+            assert_eq!(upgrade(name, lines), Err(error), "{lines:?}");
+        }
+        for value in ["-1", "+5", "5,5", "0x5", "18446744073709551616", "", "00", "0, 0"] {
+            let lines = format!("Content-Length: {value}\r\n");
+            assert_eq!(upgrade("-", &lines), Err(HandshakeError::RequestBody(CONTENT_LENGTH)));
+        }
+        for value in ["013", "256", "13, 8", "-1", "", "x", "00", "+13", "1e1"] {
+            let lines = format!("Sec-WebSocket-Version: {value}\r\n");
+            let result = upgrade("Sec-WebSocket-Version", &lines);
+            assert_eq!(result, Err(InvalidHeader(VERSION)), "{value}");
+        }
+        for version in [0, 7, 9, 14, 255] {
+            let lines = format!("Sec-WebSocket-Version: {version}\r\n");
+            let result = upgrade("Sec-WebSocket-Version", &lines);
+            assert_eq!(result, Err(UnsupportedVersion(version)));
+        }
+        for (name, lines) in [
+            ("-", "Content-Length: 0\r\nContent-Length: 0\r\n"),
+            ("Upgrade", "Upgrade: h2c, WebSocket\r\n"),
+            ("Connection", "Connection: keep-alive\r\nconnection: x, UPGRADE\r\n"),
+            ("-", "Sec-WebSocket-Extensions: __proto__\r\n"),
+        ] {
+            assert!(upgrade(name, lines).unwrap().is_upgrade(), "{lines:?}");
+        }
+    }
+
+    // The order of the checks of meaning.
+    #[test]
+    fn first_fault_wins() {
+        let mut head = String::from("GET / HTTP/1.1\r\n");
+        let faults = [
+            ("Sec-WebSocket-Extensions: ;\r\n", EXTENSIONS),
+            ("Sec-WebSocket-Protocol: ;\r\n", PROTOCOL),
+            ("Sec-WebSocket-Key: x\r\n", KEY),
+            ("Sec-WebSocket-Version: x\r\n", VERSION),
+            ("Connection: x\r\n", CONNECTION),
+            ("Upgrade: x\r\n", UPGRADE),
+            ("Content-Length: x\r\n", CONTENT_LENGTH),
+            ("Host: /\r\n", HOST),
+        ];
+        for (position, (line, name)) in faults.iter().enumerate() {
+            head.push_str(line);
+            let good: String = UPGRADE_LINES
+                .split_inclusive("\r\n")
+                .filter(|good| {
+                    let name = good.split(':').next().unwrap_or_default();
+                    !faults[..=position].iter().any(|(bad, _)| bad.starts_with(name))
+                })
+                .collect();
+            let error = request(&format!("{head}{good}\r\n")).unwrap_err();
+            assert!(error.to_string().contains(name), "{error}");
+        }
+    }
+
+    // HS13: bytes of 0x80 and above are let through in values.
+    #[test]
+    fn values_are_bytes() {
+        let head = b"GET / HTTP/1.1\r\nHost: h\r\nOrigin: \xff\xfe\r\n\r\n";
+        let (request, _) = read(head).unwrap().unwrap();
+        assert_eq!(request.origin(), Some(&b"\xff\xfe"[..]));
+    }
+
+    // HS03: more headers than the slots on the stack; the last ones are not lost.
+    #[test]
+    fn a_hundred_headers() {
+        let fill = |count| "a:b\r\n".repeat(count);
+        let head = |count| format!("GET / HTTP/1.1\r\n{}{UPGRADE_LINES}\r\n", fill(count));
+        let request = request(&head(95)).unwrap();
+        assert!(request.is_upgrade());
+        assert_eq!(request.headers().len(), 100);
+        let mut reader = RequestReader::new(HeadLimits::default());
+        let error = HandshakeError::RequestHead(HeadFault::TooManyHeaders);
+        assert_eq!(reader.read(head(96).as_bytes()), Err(error.clone()));
+        assert_eq!(reader.read(head(0).as_bytes()), Err(error), "an error stays");
+    }
+
+    // Any single byte changed gives the same result for every cut, and no panic.
+    #[test]
+    fn changed_bytes() {
+        let head = format!("GET /a HTTP/1.1\r\n{UPGRADE_LINES}\r\n");
+        for place in 0..head.len() {
+            for byte in [0, b'\r', b'\n', b' ', b':', b',', b'x', 0xff] {
+                let mut stream = head.clone().into_bytes();
+                stream[place] = byte;
+                let whole = RequestReader::new(HeadLimits::default()).read(&stream);
+                let mut reader = RequestReader::new(HeadLimits::default());
+                let mut result = Ok(None);
+                for (before, portion) in stream.chunks(1).enumerate() {
+                    result = reader.read(portion);
+                    match &mut result {
+                        Ok(None) => {}
+                        Ok(Some((_, used))) => {
+                            *used += before;
+                            break;
+                        }
+                        Err(_) => break,
+                    }
+                }
+                assert_eq!(result, whole, "{place}: {byte}");
+            }
+        }
+    }
+}
