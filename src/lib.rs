@@ -199,6 +199,8 @@ pub mod handshake;
 mod protocol;
 #[cfg(feature = "mio")]
 mod pump;
+#[cfg(feature = "mio")]
+mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod wire;

@@ -6,6 +6,7 @@ use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use super::socket::Socket;
+use crate::tcp;
 
 /// How long an address has before the next one is tried beside it (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -52,8 +53,7 @@ pub(super) fn connect(
                 Ok(true) => {
                     let Some(mut stream) = attempt.take() else { continue };
                     poll.registry().deregister(&mut stream)?;
-                    // A socket that cannot do without delay works all the same.
-                    let _ = stream.set_nodelay(true);
+                    tcp::set_options(&stream);
                     return Ok(stream);
                 }
                 Err(failed) => {

@@ -1,7 +1,5 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
-#[cfg(any(target_os = "linux", target_os = "android"))]
-use std::os::fd::AsFd;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
@@ -13,6 +11,7 @@ use mio::{Interest, Registry, Token};
 
 use crate::protocol::{Chunks, Gathered};
 use crate::pump::{self, Stopped, Stream, Transport};
+use crate::tcp;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsSocket};
 
@@ -37,8 +36,8 @@ pub(super) enum Plain {
 pub(super) enum Listener {
     Tcp {
         listener: TcpListener,
-        /// What it accepts sends without delay already.
-        nodelay: bool,
+        /// What it accepts has the options already.
+        inherited: bool,
     },
     #[cfg(unix)]
     Unix(UnixListener),
@@ -51,8 +50,7 @@ impl Socket {
     /// A socket that begins to connect; an event for writing tells that it has, or has failed.
     pub(super) fn connect(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address)?;
-        // A socket that cannot do without delay works all the same.
-        let _ = stream.set_nodelay(true);
+        tcp::set_options(&stream);
         Ok(Self::Plain(Plain::Tcp(stream)))
     }
 
@@ -75,7 +73,7 @@ impl Socket {
         stream.set_nonblocking(true)?;
         let stream = TcpStream::from_std(stream);
         // As for one that was accepted here.
-        let _ = stream.set_nodelay(true);
+        tcp::set_options(&stream);
         Ok(Self::Plain(Plain::Tcp(stream)))
     }
 
@@ -268,18 +266,12 @@ impl Plain {
 }
 
 impl Listener {
-    /// A listener whose connections send without delay: a frame that waits for the answer to an earlier one
-    /// is what Nagle's algorithm makes of small messages. A socket that refuses works all the same.
+    /// A listener whose connections have [the options](tcp::set_options) of a socket of the loop.
     pub(super) fn tcp(listener: TcpListener) -> Self {
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        {
-            // Here a connection has the options of its listener, which std can set on streams only.
-            let duplicate = listener.as_fd().try_clone_to_owned().map(std::net::TcpStream::from);
-            let nodelay = duplicate.is_ok_and(|listener| listener.set_nodelay(true).is_ok());
-            Self::Tcp { listener, nodelay }
-        }
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        Self::Tcp { listener, nodelay: false }
+        // There a connection has the options of its listener, and to set them takes no call of its own.
+        let inherited =
+            cfg!(any(target_os = "linux", target_os = "android")) && tcp::set_options(&listener);
+        Self::Tcp { listener, inherited }
     }
 
     /// Puts TLS behind this listener, unless it is there already.
@@ -294,10 +286,10 @@ impl Listener {
     /// The next connection, ready to be registered.
     pub(super) fn accept(&self) -> io::Result<Socket> {
         match self {
-            Self::Tcp { listener, nodelay } => {
+            Self::Tcp { listener, inherited } => {
                 let (stream, _) = pump::retry(|| listener.accept())?;
-                if !nodelay {
-                    let _ = stream.set_nodelay(true);
+                if !inherited {
+                    tcp::set_options(&stream);
                 }
                 Ok(Socket::Plain(Plain::Tcp(stream)))
             }
@@ -353,15 +345,41 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_accepted_sends_without_delay() {
+    fn sockets_have_the_options_that_they_need() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = Listener::tcp(TcpListener::from_std(listener));
         let address = listener.local_address().unwrap();
+        let mut clients = Vec::new();
         for _ in 0..2 {
-            let _client = std::net::TcpStream::connect(address).unwrap();
-            let socket = listener.accept().unwrap();
-            let Plain::Tcp(stream) = socket.plain() else { panic!("another kind of socket") };
-            assert!(stream.nodelay().unwrap());
+            clients.push(std::net::TcpStream::connect(address).unwrap());
+            checked(&listener.accept().unwrap());
         }
+        checked(&Socket::connect(address).unwrap());
+        checked(&Socket::from_tcp(clients.remove(0)).unwrap());
+    }
+
+    fn checked(socket: &Socket) {
+        let Plain::Tcp(stream) = socket.plain() else { panic!("another kind of socket") };
+        assert!(stream.nodelay().unwrap());
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        assert_eq!(socket2::SockRef::from(stream).tcp_notsent_lowat().unwrap(), 128 * 1024);
+    }
+
+    /// Of what a peer does not read the system takes a little more than the options say, not megabytes.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn the_system_takes_little_that_it_cannot_send() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Listener::tcp(TcpListener::from_std(listener));
+        let small = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let small = small.unwrap();
+        small.set_recv_buffer_size(16 * 1024).unwrap();
+        small.connect(&listener.local_address().unwrap().into()).unwrap();
+        let mut socket = listener.accept().unwrap();
+        let mut taken = 0;
+        while let Ok(count) = Write::write(socket.plain_mut(), &[0; 16 * 1024]) {
+            taken += count;
+        }
+        assert!((128 * 1024..512 * 1024).contains(&taken), "the system took {taken} bytes");
     }
 }
