@@ -151,8 +151,7 @@
 //!
 //! # Who is to blame
 //!
-//! The type of an error says it. A [`ProtocolError`] or a
-//! [`HandshakeError`](handshake::HandshakeError) is the peer's and comes as an [`Event`], after the right
+//! The type of an error says it. A [`ProtocolError`] or a [`HandshakeError`] is the peer's and comes as an [`Event`], after the right
 //! answer was queued; a [`SendError`] is the caller's, and nothing was sent. A close is no error: how a
 //! connection ended is its [`Outcome`], told exactly once.
 //!
@@ -222,8 +221,8 @@ pub use handshake::{Request, Response};
 pub use protocol::SystemEntropy;
 pub use protocol::{
     Accept, Chunks, Compress, Config, Connection, Deadlines, Due, Entropy, EntropyError, Event,
-    Fragment, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared, ProtocolError,
-    ReservedBit, Role, SendError, State, Turn, Upgraded, Workspace,
+    Fragment, HandshakeError, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared,
+    ProtocolError, ReservedBit, Role, SendError, State, Turn, Upgraded, Workspace,
 };
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -1,9 +1,10 @@
 use arbitrary::Arbitrary;
 use framewire::deflate::DeflateConfig;
-use framewire::handshake::{ClientRequest, HandshakeError, Url, accept_key, encode_key};
+use framewire::handshake::{ClientRequest, Url, accept_key, encode_key};
 use framewire::{
-    Accept, CloseFrame, Compress, Config, Connection, Due, Event, Fragment, Message, MessageKind,
-    Outcome, Prepared, ProtocolError, Response, Role, SendError, State, Workspace,
+    Accept, CloseFrame, Compress, Config, Connection, Due, Event, Fragment, HandshakeError,
+    Message, MessageKind, Outcome, Prepared, ProtocolError, Response, Role, SendError, State,
+    Workspace,
 };
 
 use crate::{Compression, Said, pieces, read_frames, split_head};

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::proxy::ProxyError;
 use super::redirect::RedirectError;
-use crate::handshake::{ClientRequestError, HandshakeError, Response, UrlError};
-use crate::protocol::{EntropyError, InvalidConfig, Outcome, ProtocolError, SendError};
+use crate::handshake::{ClientRequestError, Response, ResponseError, UrlError};
+use crate::protocol::{
+    EntropyError, HandshakeError, InvalidConfig, Outcome, ProtocolError, SendError,
+};
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 
@@ -25,7 +27,7 @@ pub enum ClientError {
     /// It took too long; what, is said. After a `read` the connection can still be used.
     TimedOut(Waiting),
     /// The server's answer to the opening handshake breaks the protocol.
-    Handshake(HandshakeError),
+    Handshake(ResponseError),
     /// The server answered the opening handshake with another status than 101: here is the answer, with
     /// up to [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
     Rejected(Arc<Response>),
@@ -99,7 +101,7 @@ impl ClientError {
         match self {
             Self::Io(error) | Self::Proxy(ProxyError::Io(error)) => is_passing(error.kind()),
             Self::TimedOut(waiting) => *waiting != Waiting::Read,
-            Self::Lost(_) | Self::Handshake(HandshakeError::ResponseTruncated) => true,
+            Self::Lost(_) | Self::Handshake(ResponseError::Truncated) => true,
             #[cfg(feature = "tls")]
             Self::Tls(error) => matches!(error, TlsError::Ended),
             Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {
@@ -116,8 +118,7 @@ impl ClientError {
         Some(match outcome {
             Outcome::Clean { .. } => return None,
             Outcome::Failed(error) => Self::Protocol(*error),
-            Outcome::HandshakeFailed(HandshakeError::Timeout) => Self::TimedOut(Waiting::Handshake),
-            Outcome::HandshakeFailed(error) => Self::Handshake(error.clone()),
+            Outcome::HandshakeFailed(HandshakeError::Response(error)) => error.clone().into(),
             Outcome::Rejected(response) => Self::Rejected(Arc::clone(response)),
             outcome => Self::Lost(outcome.clone()),
         })
@@ -203,6 +204,15 @@ macro_rules! from {
 }
 
 from!(UrlError => Url, ClientRequestError => Request, InvalidConfig => Config, io::Error => Io,
-    HandshakeError => Handshake, SendError => Send, EntropyError => Entropy);
+    SendError => Send, EntropyError => Entropy);
 #[cfg(feature = "tls")]
 from!(TlsError => Tls);
+
+impl From<ResponseError> for ClientError {
+    fn from(error: ResponseError) -> Self {
+        match error {
+            ResponseError::Timeout => Self::TimedOut(Waiting::Handshake),
+            error => Self::Handshake(error),
+        }
+    }
+}

@@ -64,11 +64,6 @@ impl Line {
         Some(error)
     }
 
-    /// The deadline that ended the connection, if one did.
-    pub(super) fn expired(&self) -> Option<Due> {
-        self.expired
-    }
-
     /// Whether bytes wait that the transport did not take.
     pub(super) fn has_unsent(&self) -> bool {
         self.outcome.is_none()

@@ -38,8 +38,8 @@ use self::stream::Plain;
 use self::wait::{BlocksItself, PollWait, Wait};
 use crate::handshake::{ClientRequest, Response};
 use crate::protocol::{
-    Compress, Config, Connection, Event, Fragment, Message, Outcome, SendError, State,
-    SystemEntropy,
+    Compress, Config, Connection, Event, Fragment, HandshakeError, Message, Outcome, SendError,
+    State, SystemEntropy,
 };
 use crate::wire::CloseCode;
 
@@ -183,10 +183,7 @@ impl Client {
                 self.response = Some(response);
                 Ok(self)
             }
-            Some(Event::HandshakeFailed(error)) => Err(match self.line.expired() {
-                Some(_) => ClientError::TimedOut(Waiting::Handshake),
-                None => ClientError::Handshake(error),
-            }),
+            Some(Event::HandshakeFailed(HandshakeError::Response(error))) => Err(error.into()),
             _ => {
                 // Nothing is owed to a server that refused, nor is the rest of its body of use.
                 let outcome = self.line.terminate();

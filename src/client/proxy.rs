@@ -11,7 +11,7 @@ pub(super) use self::environment::from_environment;
 use super::error::{ClientError, Waiting};
 use super::patient::Patient;
 use super::socket::Socket;
-use crate::handshake::{Authority, HandshakeError, Response, Url, UrlError};
+use crate::handshake::{Authority, Response, ResponseError, Url, UrlError};
 
 /// Why a proxy did not connect to the server.
 #[non_exhaustive]
@@ -27,7 +27,7 @@ pub enum ProxyError {
     /// [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
     Rejected(Arc<Response>),
     /// The answer of the HTTP proxy is not one of HTTP.
-    Response(HandshakeError),
+    Response(ResponseError),
     /// The HTTP proxy sent something behind its answer, where the server has nothing to say yet.
     UnexpectedData,
     /// The answer of the SOCKS proxy is not one of version 5 (RFC 1928).

@@ -122,7 +122,7 @@ pub struct HandshakeCounts {
     /// The same with a status from 500 to 599.
     pub rejected_5xx: u64,
     /// The peer broke the rules, or those of [`Config`](crate::Config) for paths and origins; see
-    /// [`HandshakeError`](crate::handshake::HandshakeError).
+    /// [`RequestError`](crate::handshake::RequestError).
     pub failed: u64,
     /// It, or the decision, was not there in time.
     pub timed_out: u64,

@@ -2,7 +2,6 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::handshake::HandshakeError;
 use crate::protocol::{MessageKind, Outcome, Role, Tally};
 use crate::wire::CloseCode;
 
@@ -134,9 +133,7 @@ impl Counting {
         }
         self.add(Count::EndedUnopened);
         match outcome {
-            Outcome::HandshakeFailed(HandshakeError::Timeout | HandshakeError::DecisionTimeout) => {
-                self.add(Count::TimedOut);
-            }
+            Outcome::HandshakeFailed(error) if error.is_timeout() => self.add(Count::TimedOut),
             Outcome::HandshakeFailed(_) | Outcome::Failed(_) => self.add(Count::Failed),
             Outcome::Rejected(response) if slot.connection.role() == Role::Client => {
                 self.rejected(response.status());

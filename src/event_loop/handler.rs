@@ -54,7 +54,7 @@ pub trait Handler {
     /// A connection that came in has not become a WebSocket, and this is why: called once for each, whoever
     /// is at fault, but not for plain requests. What is returned is answered in place of the usual
     /// response, where there is still somebody to answer: after [`OpeningError::Lost`], a failure of TLS
-    /// and [`HandshakeError::Timeout`](crate::handshake::HandshakeError::Timeout) there is nobody.
+    /// and [`RequestError::Timeout`](crate::handshake::RequestError::Timeout) there is nobody.
     ///
     /// ```
     /// # use framewire::{Decision, Handler, Message, OpeningError, Peer, Request, Response};

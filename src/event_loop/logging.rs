@@ -6,8 +6,8 @@
 
 use std::fmt;
 
-use crate::handshake::{HandshakeError, HeaderListError};
-use crate::protocol::Outcome;
+use crate::handshake::{HeaderListError, RequestError, ResponseError};
+use crate::protocol::{HandshakeError, Outcome};
 
 use super::core::Slot;
 use super::slots::PeerId;
@@ -48,19 +48,25 @@ struct Fault<'e>(&'e HandshakeError);
 
 impl fmt::Display for Fault<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use HandshakeError as E;
+        use HandshakeError::{Request, Response};
         f.write_str(match self.0 {
-            E::UnsupportedVersion(_) => "the WebSocket version is not supported",
-            E::InvalidList { error: HeaderListError::Duplicated { .. }, .. }
-            | E::ResponseInvalidList { error: HeaderListError::Duplicated { .. }, .. } => {
-                "a subprotocol is listed twice"
+            Request(RequestError::UnsupportedVersion(_)) => {
+                "the WebSocket version is not supported"
             }
-            E::SubprotocolNotRequested(_) => {
+            Request(RequestError::InvalidList {
+                error: HeaderListError::Duplicated { .. },
+                ..
+            }) => "a subprotocol is listed twice",
+            Response(ResponseError::SubprotocolNotRequested(_)) => {
                 "the server chose a subprotocol that was not requested"
             }
-            E::ExtensionParameters(_) => "the server chose impossible extension parameters",
-            E::ExtensionNotOffered(_) => "the server chose an extension that was not offered",
-            E::RepeatedExtension(_) => "the server chose an extension twice",
+            Response(ResponseError::ExtensionParameters(_)) => {
+                "the server chose impossible extension parameters"
+            }
+            Response(ResponseError::ExtensionNotOffered(_)) => {
+                "the server chose an extension that was not offered"
+            }
+            Response(ResponseError::RepeatedExtension(_)) => "the server chose an extension twice",
             error => return error.fmt(f),
         })
     }

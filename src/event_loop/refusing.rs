@@ -2,8 +2,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use crate::handshake::{HandshakeError, Response};
-use crate::protocol::{Event, Outcome, Role};
+use crate::handshake::{RequestError, Response};
+use crate::protocol::{Event, HandshakeError, Outcome};
 #[cfg(feature = "tls")]
 use crate::pump::Transport;
 #[cfg(feature = "tls")]
@@ -19,7 +19,7 @@ use super::slots::PeerId;
 #[derive(Clone, Debug)]
 pub enum OpeningError {
     /// The request was at fault, was refused by [`Config`](crate::Config), or took too long.
-    Handshake(HandshakeError),
+    Handshake(RequestError),
     /// The handler refused it, or there was no route for it, with this response.
     Rejected(Arc<Response>),
     /// TLS failed.
@@ -89,19 +89,18 @@ impl<H: Handler> EventLoop<H> {
     /// The engine has found a request at fault, and has queued its answer.
     #[cold]
     pub(super) fn refused(&mut self, id: PeerId, event: &Event<'_>) {
-        let Event::HandshakeFailed(error) = event else { return };
-        let Some(slot) = self.core.slots.get(id) else { return };
         // One that was dialled ends by `on_close`.
-        if slot.connection.role() == Role::Server {
-            let error = OpeningError::Handshake(error.clone());
-            // Who does not speak TLS and stays is too slow as well, in the end.
-            #[cfg(feature = "tls")]
-            let error = slot.socket.tls_error().map_or(error, |tls| OpeningError::Tls(tls.clone()));
-            let answer = self.handler.on_handshake_error(&error, self.address(id));
-            if let (Some(response), Some(slot)) = (answer, self.core.slots.get_mut(id)) {
-                // Whoever was too slow has nothing queued, and hears nothing.
-                let _ = slot.connection.answer_instead(&response);
-            }
+        let Event::HandshakeFailed(HandshakeError::Request(error)) = event else { return };
+        #[cfg(feature = "tls")]
+        let Some(slot) = self.core.slots.get(id) else { return };
+        let error = OpeningError::Handshake(error.clone());
+        // Who does not speak TLS and stays is too slow as well, in the end.
+        #[cfg(feature = "tls")]
+        let error = slot.socket.tls_error().map_or(error, |tls| OpeningError::Tls(tls.clone()));
+        let answer = self.handler.on_handshake_error(&error, self.address(id));
+        if let (Some(response), Some(slot)) = (answer, self.core.slots.get_mut(id)) {
+            // Whoever was too slow has nothing queued, and hears nothing.
+            let _ = slot.connection.answer_instead(&response);
         }
     }
 

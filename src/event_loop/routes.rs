@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use crate::handshake::{HandshakeError, PathPattern, PatternError, Request, Response};
+use crate::handshake::{PathPattern, PatternError, Request, RequestError, Response};
 use crate::protocol::{Config, Fragment, InvalidConfig, Message, Outcome};
 use crate::wire::CloseCode;
 
@@ -276,12 +276,12 @@ impl<S> Handler for Routes<S> {
 
     fn on_upgrade(&mut self, request: &Request) -> Decision<S> {
         if !request.has_plain_path() {
-            return Decision::Reject(Response::from(&HandshakeError::InvalidTarget));
+            return Decision::Reject(Response::from(&RequestError::InvalidTarget));
         }
         let Some(index) = self.find(request) else {
             return match &mut self.otherwise {
                 Some(handler) => handler.on_upgrade(request),
-                None => Decision::Reject(Response::from(&HandshakeError::PathNotServed)),
+                None => Decision::Reject(Response::from(&RequestError::PathNotServed)),
             };
         };
         let Route { pattern, config, handler } = &mut self.routes[index];
@@ -298,7 +298,7 @@ impl<S> Handler for Routes<S> {
 
     fn on_http(&mut self, request: &Request) -> Response {
         if !request.has_plain_path() {
-            return Response::from(&HandshakeError::InvalidTarget);
+            return Response::from(&RequestError::InvalidTarget);
         }
         let path = request.path();
         if let Some(page) = self.pages.iter_mut().find(|page| page.pattern.matches(path)) {

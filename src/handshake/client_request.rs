@@ -5,12 +5,12 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::error::HandshakeError;
 use super::header_list::{Extension, HeaderListError, check_distinct, parse_extensions};
 use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token};
 use super::key::{accept_key, is_valid_key};
 use super::names::*;
 use super::response::{Response, is_of_handshake};
+use super::response_error::ResponseError;
 use super::url::Url;
 
 /// What a client asks a server for.
@@ -196,7 +196,7 @@ impl ClientRequest {
     ///
     /// # Errors
     ///
-    /// The [`HandshakeError`] of the first check that fails; the connection must be closed then.
+    /// The [`ResponseError`] of the first check that fails; the connection must be closed then.
     /// Stricter than RFC 6455 in that a server has to choose a subprotocol if some were asked for,
     /// as browsers have it.
     pub fn verify(
@@ -204,43 +204,43 @@ impl ClientRequest {
         response: &Response,
         key: &[u8; 24],
         offered_extensions: bool,
-    ) -> Result<Accepted, HandshakeError> {
+    ) -> Result<Accepted, ResponseError> {
         if response.status() != 101 {
-            return Err(HandshakeError::UnexpectedStatus(response.status()));
+            return Err(ResponseError::UnexpectedStatus(response.status()));
         }
         let headers = response.headers();
         if !required(headers, UPGRADE)?.eq_ignore_ascii_case(b"websocket") {
-            return Err(HandshakeError::ResponseInvalidHeader(UPGRADE));
+            return Err(ResponseError::InvalidHeader(UPGRADE));
         }
         if !headers.contains(CONNECTION) {
-            return Err(HandshakeError::ResponseMissingHeader(CONNECTION));
+            return Err(ResponseError::MissingHeader(CONNECTION));
         }
         if !headers.has_token(CONNECTION, "upgrade") {
-            return Err(HandshakeError::ResponseInvalidHeader(CONNECTION));
+            return Err(ResponseError::InvalidHeader(CONNECTION));
         }
         if required(headers, ACCEPT)? != accept_key(key) {
-            return Err(HandshakeError::AcceptMismatch);
+            return Err(ResponseError::AcceptMismatch);
         }
         let subprotocol = self.verify_subprotocol(optional(headers, PROTOCOL)?)?;
         let extensions = verify_extensions(headers, offered_extensions)?;
         Ok(Accepted { subprotocol, extensions })
     }
 
-    fn verify_subprotocol(&self, chosen: Option<&[u8]>) -> Result<Option<String>, HandshakeError> {
+    fn verify_subprotocol(&self, chosen: Option<&[u8]>) -> Result<Option<String>, ResponseError> {
         let Some(chosen) = chosen else {
             return match self.subprotocols.is_empty() {
                 true => Ok(None),
-                false => Err(HandshakeError::NoSubprotocol),
+                false => Err(ResponseError::NoSubprotocol),
             };
         };
         if !is_token(chosen) {
-            return Err(HandshakeError::ResponseInvalidHeader(PROTOCOL));
+            return Err(ResponseError::InvalidHeader(PROTOCOL));
         }
         match self.subprotocols.iter().find(|name| name.as_bytes() == chosen) {
             Some(name) => Ok(Some(name.clone())),
             None => {
                 let name = String::from_utf8_lossy(chosen).into_owned();
-                Err(HandshakeError::SubprotocolNotRequested(name))
+                Err(ResponseError::SubprotocolNotRequested(name))
             }
         }
     }
@@ -322,17 +322,17 @@ impl fmt::Debug for Secret {
 
 /// "If the response includes an extension that was not offered, the client MUST fail": every line
 /// and every element counts. Two of one kind would clash in RSV1.
-fn verify_extensions(headers: &Headers, offered: bool) -> Result<Vec<Extension>, HandshakeError> {
+fn verify_extensions(headers: &Headers, offered: bool) -> Result<Vec<Extension>, ResponseError> {
     let mut extensions: Vec<Extension> = Vec::new();
     for value in headers.get_all(EXTENSIONS) {
         let list = parse_extensions(value)
-            .map_err(|error| HandshakeError::ResponseInvalidList { name: EXTENSIONS, error })?;
+            .map_err(|error| ResponseError::InvalidList { name: EXTENSIONS, error })?;
         for extension in list {
             if !offered || extension.name != "permessage-deflate" {
-                return Err(HandshakeError::ExtensionNotOffered(extension.name));
+                return Err(ResponseError::ExtensionNotOffered(extension.name));
             }
             if !extensions.is_empty() {
-                return Err(HandshakeError::RepeatedExtension(extension.name));
+                return Err(ResponseError::RepeatedExtension(extension.name));
             }
             extensions.push(extension);
         }
@@ -340,18 +340,18 @@ fn verify_extensions(headers: &Headers, offered: bool) -> Result<Vec<Extension>,
     Ok(extensions)
 }
 
-fn required<'h>(headers: &'h Headers, name: &'static str) -> Result<&'h [u8], HandshakeError> {
-    optional(headers, name)?.ok_or(HandshakeError::ResponseMissingHeader(name))
+fn required<'h>(headers: &'h Headers, name: &'static str) -> Result<&'h [u8], ResponseError> {
+    optional(headers, name)?.ok_or(ResponseError::MissingHeader(name))
 }
 
 fn optional<'h>(
     headers: &'h Headers,
     name: &'static str,
-) -> Result<Option<&'h [u8]>, HandshakeError> {
+) -> Result<Option<&'h [u8]>, ResponseError> {
     let mut values = headers.get_all(name);
     match (values.next(), values.next()) {
         (value, None) => Ok(value),
-        _ => Err(HandshakeError::ResponseRepeatedHeader(name)),
+        _ => Err(ResponseError::RepeatedHeader(name)),
     }
 }
 
@@ -454,7 +454,7 @@ mod tests {
         lines: &[(&str, &str)],
         asked: &[&str],
         offered: bool,
-    ) -> Result<Accepted, HandshakeError> {
+    ) -> Result<Accepted, ResponseError> {
         let request = request("ws://h").subprotocols(asked.iter().copied()).unwrap();
         request.verify(&answer(lines), &encode_key(*NONCE), offered)
     }
@@ -462,18 +462,18 @@ mod tests {
     // req: W018, W019, W020, W021, W024, W025, W046 (HC01)
     #[test]
     fn required_headers() {
-        use HandshakeError::{AcceptMismatch, ResponseInvalidHeader, ResponseMissingHeader};
+        use ResponseError::{AcceptMismatch, InvalidHeader, MissingHeader};
         let accepted = Accepted { subprotocol: None, extensions: Vec::new() };
         assert_eq!(verify(&GOOD, &[], false), Ok(accepted));
         for (place, name) in [UPGRADE, CONNECTION, ACCEPT].into_iter().enumerate() {
             let mut lines = GOOD.to_vec();
             lines.remove(place);
-            assert_eq!(verify(&lines, &[], false), Err(ResponseMissingHeader(name)));
+            assert_eq!(verify(&lines, &[], false), Err(MissingHeader(name)));
         }
         for (place, value, error) in [
-            (0, "websocketx", ResponseInvalidHeader(UPGRADE)),
-            (0, "websocket, h2c", ResponseInvalidHeader(UPGRADE)),
-            (1, "upgraded", ResponseInvalidHeader(CONNECTION)),
+            (0, "websocketx", InvalidHeader(UPGRADE)),
+            (0, "websocket, h2c", InvalidHeader(UPGRADE)),
+            (1, "upgraded", InvalidHeader(CONNECTION)),
             (2, "", AcceptMismatch),
             (2, "S3pPLMBiTxaQ9kYGzzhZRbK+xOo=", AcceptMismatch),
         ] {
@@ -484,11 +484,11 @@ mod tests {
         for (place, name) in [(0, UPGRADE), (2, ACCEPT)] {
             let mut lines = GOOD.to_vec();
             lines.push(GOOD[place]);
-            let error = HandshakeError::ResponseRepeatedHeader(name);
+            let error = ResponseError::RepeatedHeader(name);
             assert_eq!(verify(&lines, &[], false), Err(error));
         }
         let result = request("ws://h").verify(&Response::new(302), &encode_key(*NONCE), false);
-        assert_eq!(result, Err(HandshakeError::UnexpectedStatus(302)));
+        assert_eq!(result, Err(ResponseError::UnexpectedStatus(302)));
     }
 
     // req: W023, W047 (HC02)
@@ -497,16 +497,16 @@ mod tests {
         let with = |lines: &[(&'static str, &'static str)], asked: &[&str]| {
             verify(&[&GOOD[..], lines].concat(), asked, false).map(|accepted| accepted.subprotocol)
         };
-        let not_requested = |name: &str| Err(HandshakeError::SubprotocolNotRequested(name.into()));
+        let not_requested = |name: &str| Err(ResponseError::SubprotocolNotRequested(name.into()));
         assert_eq!(with(&[(PROTOCOL, "b")], &["a", "b"]), Ok(Some("b".into())));
-        assert_eq!(with(&[], &["a"]), Err(HandshakeError::NoSubprotocol));
+        assert_eq!(with(&[], &["a"]), Err(ResponseError::NoSubprotocol));
         assert_eq!(with(&[(PROTOCOL, "a")], &[]), not_requested("a"));
         assert_eq!(with(&[(PROTOCOL, "A")], &["a"]), not_requested("A"));
         for value in ["", "a, b"] {
-            let error = HandshakeError::ResponseInvalidHeader(PROTOCOL);
+            let error = ResponseError::InvalidHeader(PROTOCOL);
             assert_eq!(with(&[(PROTOCOL, value)], &["a", "b"]), Err(error));
         }
-        let error = HandshakeError::ResponseRepeatedHeader(PROTOCOL);
+        let error = ResponseError::RepeatedHeader(PROTOCOL);
         assert_eq!(with(&[(PROTOCOL, "a"), (PROTOCOL, "a")], &["a"]), Err(error));
     }
 
@@ -519,19 +519,19 @@ mod tests {
             Ok(accepted.extensions.len())
         };
         let deflate = "permessage-deflate";
-        let repeated = || Err(HandshakeError::RepeatedExtension(deflate.into()));
+        let repeated = || Err(ResponseError::RepeatedExtension(deflate.into()));
         assert_eq!(with(&["permessage-deflate; server_max_window_bits=10"], true), Ok(1));
         assert_eq!(with(&[], true), Ok(0));
         assert_eq!(
             with(&[deflate], false),
-            Err(HandshakeError::ExtensionNotOffered(deflate.into()))
+            Err(ResponseError::ExtensionNotOffered(deflate.into()))
         );
         assert_eq!(with(&[deflate, deflate], true), repeated());
         assert_eq!(with(&["permessage-deflate, permessage-deflate"], true), repeated());
-        let other = Err(HandshakeError::ExtensionNotOffered("x-webkit-deflate-frame".into()));
+        let other = Err(ResponseError::ExtensionNotOffered("x-webkit-deflate-frame".into()));
         assert_eq!(with(&["permessage-deflate, x-webkit-deflate-frame"], true), other);
         let error = HeaderListError::UnexpectedEnd;
-        let invalid = Err(HandshakeError::ResponseInvalidList { name: EXTENSIONS, error });
+        let invalid = Err(ResponseError::InvalidList { name: EXTENSIONS, error });
         assert_eq!(with(&["permessage-deflate;"], true), invalid);
     }
 }

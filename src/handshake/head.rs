@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::error::HandshakeError;
 use super::headers::{Headers, is_token_byte, is_value_byte, trim};
 
 /// How much head a peer may send.
@@ -54,7 +53,7 @@ impl HeadLimits {
 /// What is wrong with the head of a request or a response as text: its lines, not their meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum HeadFault {
+pub enum HeadError {
     /// A line feed without a carriage return before it (RFC 9112 section 2.2; one strict rule).
     BareLineFeed,
     /// A carriage return without a line feed after it (RFC 9112 section 2.2).
@@ -95,17 +94,7 @@ pub enum HeadFault {
     },
 }
 
-impl HeadFault {
-    pub(super) fn status(&self) -> u16 {
-        match self {
-            Self::StartLineTooLong => 414,
-            Self::TooLarge | Self::TooManyHeaders => 431,
-            _ => 400,
-        }
-    }
-}
-
-impl fmt::Display for HeadFault {
+impl fmt::Display for HeadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BareLineFeed => "a line feed without a carriage return",
@@ -133,19 +122,21 @@ impl fmt::Display for HeadFault {
     }
 }
 
-impl std::error::Error for HeadFault {}
+impl std::error::Error for HeadError {}
 
 /// What differs between the head of a request and the head of a response.
 pub(crate) trait HeadKind {
+    /// What its reader says is wrong.
+    type Error: From<HeadError>;
+
     /// Whether the start line may hold this byte.
     fn is_start_line_byte(byte: u8) -> bool;
     /// Faults of the first byte that have a name of their own.
-    fn check_first_byte(_byte: u8) -> Result<(), HandshakeError> {
+    fn check_first_byte(_byte: u8) -> Result<(), Self::Error> {
         Ok(())
     }
     /// Faults of the start line, which is whole and without its line end.
-    fn check_start_line(line: &[u8]) -> Result<(), HandshakeError>;
-    fn fault(fault: HeadFault) -> HandshakeError;
+    fn check_start_line(line: &[u8]) -> Result<(), Self::Error>;
 }
 
 /// A whole head: from the start line to the empty line, which is included.
@@ -202,8 +193,8 @@ impl HeadReader {
     pub(crate) fn read<K: HeadKind, T>(
         &mut self,
         input: &[u8],
-        finish: impl FnOnce(Head<'_>) -> Result<T, HandshakeError>,
-    ) -> Result<Option<(T, usize)>, HandshakeError> {
+        finish: impl FnOnce(Head<'_>) -> Result<T, K::Error>,
+    ) -> Result<Option<(T, usize)>, K::Error> {
         let before = self.buffer.len();
         let bytes = if before == 0 {
             input
@@ -272,7 +263,7 @@ impl Scan {
         &mut self,
         bytes: &[u8],
         limits: &HeadLimits,
-    ) -> Result<bool, HandshakeError> {
+    ) -> Result<bool, K::Error> {
         let allowed = &bytes[..bytes.len().min(limits.head_bytes)];
         while let Some(&byte) = allowed.get(self.at) {
             self.place = match self.place {
@@ -287,10 +278,10 @@ impl Scan {
                     }
                 }
                 Place::EmptyLineEnd => {
-                    expect_line_feed(byte).map_err(K::fault)?;
+                    expect_line_feed(byte)?;
                     self.empty_lines += 1;
                     if self.empty_lines > EMPTY_LINES {
-                        return Err(K::fault(HeadFault::EmptyLines));
+                        return Err(HeadError::EmptyLines.into());
                     }
                     Place::Start
                 }
@@ -302,14 +293,14 @@ impl Scan {
                         None => break,
                         Some(b'\r') => Place::StartLineEnd,
                         Some(_) if self.at >= limit => {
-                            return Err(K::fault(HeadFault::StartLineTooLong));
+                            return Err(HeadError::StartLineTooLong.into());
                         }
-                        Some(b'\n') => return Err(K::fault(HeadFault::BareLineFeed)),
-                        Some(&byte) => return Err(K::fault(HeadFault::StartLineByte(byte))),
+                        Some(b'\n') => return Err(HeadError::BareLineFeed.into()),
+                        Some(&byte) => return Err(HeadError::StartLineByte(byte).into()),
                     }
                 }
                 Place::StartLineEnd => {
-                    expect_line_feed(byte).map_err(K::fault)?;
+                    expect_line_feed(byte)?;
                     K::check_start_line(&bytes[self.start..self.at - 1])?;
                     Place::LineStart
                 }
@@ -317,9 +308,9 @@ impl Scan {
                     if byte == b'\r' {
                         Place::HeadEnd
                     } else if self.headers == limits.headers {
-                        return Err(K::fault(HeadFault::TooManyHeaders));
+                        return Err(HeadError::TooManyHeaders.into());
                     } else {
-                        check_line_start(byte, self.headers).map_err(K::fault)?;
+                        check_line_start(byte, self.headers)?;
                         self.line = self.at;
                         self.headers += 1;
                         Place::Name
@@ -328,7 +319,7 @@ impl Scan {
                 Place::Name => {
                     self.at = skip(allowed, self.at, is_token_byte);
                     let Some(&byte) = allowed.get(self.at) else { break };
-                    check_name_end(byte).map_err(K::fault)?;
+                    check_name_end(byte)?;
                     Place::Value
                 }
                 Place::Value => {
@@ -336,19 +327,19 @@ impl Scan {
                     match allowed.get(self.at) {
                         None => break,
                         Some(b'\r') => Place::LineEnd,
-                        Some(b'\n') => return Err(K::fault(HeadFault::BareLineFeed)),
+                        Some(b'\n') => return Err(HeadError::BareLineFeed.into()),
                         Some(&byte) => {
                             let name = name_of(&bytes[self.line..]);
-                            return Err(K::fault(HeadFault::HeaderValueByte { name, byte }));
+                            return Err(HeadError::HeaderValueByte { name, byte }.into());
                         }
                     }
                 }
                 Place::LineEnd => {
-                    expect_line_feed(byte).map_err(K::fault)?;
+                    expect_line_feed(byte)?;
                     Place::LineStart
                 }
                 Place::HeadEnd => {
-                    expect_line_feed(byte).map_err(K::fault)?;
+                    expect_line_feed(byte)?;
                     self.at += 1;
                     return Ok(true);
                 }
@@ -358,9 +349,9 @@ impl Scan {
         if bytes.len() <= limits.head_bytes {
             Ok(false)
         } else if matches!(self.place, Place::StartLine) {
-            Err(K::fault(HeadFault::StartLineTooLong))
+            Err(HeadError::StartLineTooLong.into())
         } else {
-            Err(K::fault(HeadFault::TooLarge))
+            Err(HeadError::TooLarge.into())
         }
     }
 }
@@ -370,28 +361,28 @@ fn skip(bytes: &[u8], from: usize, allowed: impl Fn(u8) -> bool) -> usize {
     from + rest.iter().position(|&byte| !allowed(byte)).unwrap_or(rest.len())
 }
 
-fn expect_line_feed(byte: u8) -> Result<(), HeadFault> {
-    if byte == b'\n' { Ok(()) } else { Err(HeadFault::BareCarriageReturn) }
+fn expect_line_feed(byte: u8) -> Result<(), HeadError> {
+    if byte == b'\n' { Ok(()) } else { Err(HeadError::BareCarriageReturn) }
 }
 
-fn check_line_start(byte: u8, headers: usize) -> Result<(), HeadFault> {
+fn check_line_start(byte: u8, headers: usize) -> Result<(), HeadError> {
     match byte {
-        b' ' | b'\t' if headers == 0 => Err(HeadFault::LeadingWhitespace),
-        b' ' | b'\t' => Err(HeadFault::ObsoleteFolding),
-        b':' => Err(HeadFault::EmptyHeaderName),
-        b'\n' => Err(HeadFault::BareLineFeed),
+        b' ' | b'\t' if headers == 0 => Err(HeadError::LeadingWhitespace),
+        b' ' | b'\t' => Err(HeadError::ObsoleteFolding),
+        b':' => Err(HeadError::EmptyHeaderName),
+        b'\n' => Err(HeadError::BareLineFeed),
         _ if is_token_byte(byte) => Ok(()),
-        _ => Err(HeadFault::HeaderNameByte(byte)),
+        _ => Err(HeadError::HeaderNameByte(byte)),
     }
 }
 
-fn check_name_end(byte: u8) -> Result<(), HeadFault> {
+fn check_name_end(byte: u8) -> Result<(), HeadError> {
     match byte {
         b':' => Ok(()),
-        b' ' | b'\t' => Err(HeadFault::HeaderNameWhitespace),
-        b'\r' => Err(HeadFault::MissingColon),
-        b'\n' => Err(HeadFault::BareLineFeed),
-        _ => Err(HeadFault::HeaderNameByte(byte)),
+        b' ' | b'\t' => Err(HeadError::HeaderNameWhitespace),
+        b'\r' => Err(HeadError::MissingColon),
+        b'\n' => Err(HeadError::BareLineFeed),
+        _ => Err(HeadError::HeaderNameByte(byte)),
     }
 }
 
@@ -402,18 +393,17 @@ fn name_of(line: &[u8]) -> String {
 /// For the tests of both readers.
 #[cfg(test)]
 pub(super) mod testing {
-    use super::HandshakeError;
     use std::fmt::Debug;
 
-    pub(crate) type Read<T> = Result<Option<(T, usize)>, HandshakeError>;
+    pub(crate) type Read<T, E> = Result<Option<(T, usize)>, E>;
 
     /// Reads `stream` whole, byte by byte and in every two parts, asserts that all of these agree,
     /// and returns the value with the count of bytes that it took.
-    pub(crate) fn read_every_way<R, T: Debug + PartialEq>(
+    pub(crate) fn read_every_way<R, T: Debug + PartialEq, E: Debug + PartialEq>(
         stream: &[u8],
         new: impl Fn() -> R,
-        read: impl Fn(&mut R, &[u8]) -> Read<T>,
-    ) -> Read<T> {
+        read: impl Fn(&mut R, &[u8]) -> Read<T, E>,
+    ) -> Read<T, E> {
         let feed = |portions: &mut dyn Iterator<Item = &[u8]>| {
             let (mut reader, mut before) = (new(), 0);
             for portion in portions {
@@ -445,58 +435,53 @@ mod tests {
     struct AnyLine;
 
     impl HeadKind for AnyLine {
+        type Error = HeadError;
+
         fn is_start_line_byte(byte: u8) -> bool {
             matches!(byte, b' '..=b'~')
         }
-        fn check_start_line(_: &[u8]) -> Result<(), HandshakeError> {
+        fn check_start_line(_: &[u8]) -> Result<(), HeadError> {
             Ok(())
-        }
-        fn fault(fault: HeadFault) -> HandshakeError {
-            HandshakeError::RequestHead(fault)
         }
     }
 
-    fn read(stream: &[u8], limits: HeadLimits) -> Result<Option<(usize, usize)>, HeadFault> {
+    fn read(stream: &[u8], limits: HeadLimits) -> Result<Option<(usize, usize)>, HeadError> {
         let new = || HeadReader::new(limits);
-        let result = read_every_way(stream, new, |reader, input| {
+        read_every_way(stream, new, |reader, input| {
             reader.read::<AnyLine, _>(input, |head| Ok(head.headers))
-        });
-        result.map_err(|error| match error {
-            HandshakeError::RequestHead(fault) => fault,
-            other => panic!("{other}"),
         })
     }
 
     // req: W026, H001, H002, H005, H006, H007 (HS10, HS11, HS12)
     #[test]
     fn faults_of_the_text() {
-        let value = |byte| HeadFault::HeaderValueByte { name: "A".into(), byte };
-        let cases: &[(&[u8], HeadFault)] = &[
-            (b"\n", HeadFault::BareLineFeed),
-            (b"x\n", HeadFault::BareLineFeed),
-            (b"x\r\nA: b\n", HeadFault::BareLineFeed),
-            (b"x\r\nA\n", HeadFault::BareLineFeed),
-            (b"x\r\n\n", HeadFault::BareLineFeed),
-            (b"\rx", HeadFault::BareCarriageReturn),
-            (b"x\rx", HeadFault::BareCarriageReturn),
-            (b"x\r\r\n", HeadFault::BareCarriageReturn),
-            (b"x\r\nA: b\rc", HeadFault::BareCarriageReturn),
-            (b"x\r\n\rA", HeadFault::BareCarriageReturn),
-            (b"\r\n\r\n\r\n\r\n\r\n", HeadFault::EmptyLines),
-            (b"x\0", HeadFault::StartLineByte(0)),
-            (b"x\t", HeadFault::StartLineByte(9)),
-            (b"x\x80", HeadFault::StartLineByte(0x80)),
-            (b"x\r\n A", HeadFault::LeadingWhitespace),
-            (b"x\r\n\tA", HeadFault::LeadingWhitespace),
-            (b"x\r\nA: b\r\n c", HeadFault::ObsoleteFolding),
-            (b"x\r\nA: b\r\n\tc", HeadFault::ObsoleteFolding),
-            (b"x\r\n: b", HeadFault::EmptyHeaderName),
-            (b"x\r\nA : b", HeadFault::HeaderNameWhitespace),
-            (b"x\r\nA b: c", HeadFault::HeaderNameWhitespace),
-            (b"x\r\nA\r", HeadFault::MissingColon),
-            (b"x\r\nA@: b", HeadFault::HeaderNameByte(b'@')),
-            (b"x\r\n\xff", HeadFault::HeaderNameByte(0xff)),
-            (b"x\r\nA\x80: b", HeadFault::HeaderNameByte(0x80)),
+        let value = |byte| HeadError::HeaderValueByte { name: "A".into(), byte };
+        let cases: &[(&[u8], HeadError)] = &[
+            (b"\n", HeadError::BareLineFeed),
+            (b"x\n", HeadError::BareLineFeed),
+            (b"x\r\nA: b\n", HeadError::BareLineFeed),
+            (b"x\r\nA\n", HeadError::BareLineFeed),
+            (b"x\r\n\n", HeadError::BareLineFeed),
+            (b"\rx", HeadError::BareCarriageReturn),
+            (b"x\rx", HeadError::BareCarriageReturn),
+            (b"x\r\r\n", HeadError::BareCarriageReturn),
+            (b"x\r\nA: b\rc", HeadError::BareCarriageReturn),
+            (b"x\r\n\rA", HeadError::BareCarriageReturn),
+            (b"\r\n\r\n\r\n\r\n\r\n", HeadError::EmptyLines),
+            (b"x\0", HeadError::StartLineByte(0)),
+            (b"x\t", HeadError::StartLineByte(9)),
+            (b"x\x80", HeadError::StartLineByte(0x80)),
+            (b"x\r\n A", HeadError::LeadingWhitespace),
+            (b"x\r\n\tA", HeadError::LeadingWhitespace),
+            (b"x\r\nA: b\r\n c", HeadError::ObsoleteFolding),
+            (b"x\r\nA: b\r\n\tc", HeadError::ObsoleteFolding),
+            (b"x\r\n: b", HeadError::EmptyHeaderName),
+            (b"x\r\nA : b", HeadError::HeaderNameWhitespace),
+            (b"x\r\nA b: c", HeadError::HeaderNameWhitespace),
+            (b"x\r\nA\r", HeadError::MissingColon),
+            (b"x\r\nA@: b", HeadError::HeaderNameByte(b'@')),
+            (b"x\r\n\xff", HeadError::HeaderNameByte(0xff)),
+            (b"x\r\nA\x80: b", HeadError::HeaderNameByte(0x80)),
             (b"x\r\nA: \0", value(0)),
             (b"x\r\nA: \x1b[31m", value(0x1b)),
             (b"x\r\nA: \x7f", value(0x7f)),
@@ -535,17 +520,17 @@ mod tests {
         let length = |stream: &[u8]| read(stream, limits).map(|head| head.map(|(_, used)| used));
         assert_eq!(length(b"0123456789\r\n\r\n"), whole(14));
         assert_eq!(length(b"\r\n0123456789\r\n\r\n"), whole(16));
-        assert_eq!(length(b"01234567890"), Err(HeadFault::StartLineTooLong));
-        assert_eq!(length(b"0123456789\n"), Err(HeadFault::StartLineTooLong));
+        assert_eq!(length(b"01234567890"), Err(HeadError::StartLineTooLong));
+        assert_eq!(length(b"0123456789\n"), Err(HeadError::StartLineTooLong));
         assert_eq!(length(b"x\r\nA:\r\nB:\r\n\r\n"), whole(13));
-        assert_eq!(length(b"x\r\nA:\r\nB:\r\nC"), Err(HeadFault::TooManyHeaders));
+        assert_eq!(length(b"x\r\nA:\r\nB:\r\nC"), Err(HeadError::TooManyHeaders));
         let head = |fill: usize| [b"x\r\nA:", &vec![b'a'; fill][..], b"\r\n\r\n"].concat();
         assert_eq!(length(&head(31)), whole(40));
-        assert_eq!(length(&head(32)), Err(HeadFault::TooLarge));
-        assert_eq!(length(&head(1000)), Err(HeadFault::TooLarge));
+        assert_eq!(length(&head(32)), Err(HeadError::TooLarge));
+        assert_eq!(length(&head(1000)), Err(HeadError::TooLarge));
         let short = HeadLimits::default().with_head_bytes(5);
-        assert_eq!(read(b"012345", short), Err(HeadFault::StartLineTooLong));
-        assert_eq!(read(b"0", HeadLimits::default().with_head_bytes(0)), Err(HeadFault::TooLarge));
+        assert_eq!(read(b"012345", short), Err(HeadError::StartLineTooLong));
+        assert_eq!(read(b"0", HeadLimits::default().with_head_bytes(0)), Err(HeadError::TooLarge));
     }
 
     // req: H008 (HS01, HS02): no byte is searched twice, and memory stays under the limit.
@@ -562,7 +547,7 @@ mod tests {
             assert!(reader.buffer.capacity() <= 2 * 16 * 1024);
             read.map(drop)
         });
-        assert_eq!(result, Err(HandshakeError::RequestHead(HeadFault::TooLarge)));
+        assert_eq!(result, Err(HeadError::TooLarge));
         assert!(sent < 16 * 1024 + 8);
     }
 }

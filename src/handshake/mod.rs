@@ -19,7 +19,6 @@
 
 mod client_request;
 mod cookie;
-mod error;
 mod head;
 mod header_list;
 mod headers;
@@ -28,9 +27,11 @@ mod key;
 mod names;
 mod pattern;
 mod request;
+mod request_error;
 mod request_parts;
 mod request_reader;
 mod response;
+mod response_error;
 mod response_reader;
 mod url;
 
@@ -38,18 +39,19 @@ mod url;
 pub(crate) use client_request::basic_credentials;
 pub use client_request::{Accepted, ClientRequest, ClientRequestError};
 pub use cookie::{Cookie, SameSite};
-pub use error::HandshakeError;
-pub use head::{HeadFault, HeadLimits};
+pub use head::{HeadError, HeadLimits};
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub(crate) use host::is_host_name;
 pub use key::{accept_key, encode_key, is_valid_key};
 pub use pattern::{PathPattern, PatternError};
 pub use request::Request;
+pub use request_error::RequestError;
 pub use request_parts::RequestParts;
 pub use request_reader::RequestReader;
 pub use response::{Response, encode_switching_protocols};
 pub(crate) use response::{accept_headers, is_of_handshake};
+pub use response_error::ResponseError;
 pub use response_reader::ResponseReader;
 #[cfg(feature = "mio")]
 pub(crate) use url::Authority;

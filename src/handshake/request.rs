@@ -2,14 +2,14 @@
 
 use std::sync::OnceLock;
 
-use super::error::HandshakeError;
-use super::head::{Head, HeadFault};
+use super::head::{Head, HeadError};
 use super::header_list::{Extension, append_subprotocols, check_distinct, parse_extensions};
 use super::headers::{Headers, has_token, trim};
 use super::host::{is_ipv4, is_origin_of, is_under};
 use super::key::is_valid_key;
 use super::names::*;
 use super::pattern::Matched;
+use super::request_error::RequestError;
 use super::url::{is_authority, split_port};
 
 /// A `GET` request: one to open a WebSocket, or a plain one.
@@ -186,14 +186,14 @@ impl Request {
         })
     }
 
-    pub(super) fn from_head(head: &Head<'_>) -> Result<Self, HandshakeError> {
+    pub(super) fn from_head(head: &Head<'_>) -> Result<Self, RequestError> {
         let parsed = head.parse(|slots, bytes| {
             let mut request = httparse::Request::new(slots);
             let complete = request.parse(bytes).is_ok_and(|status| status.is_complete());
             if complete { request.path } else { None }
         });
         let Some((target, headers)) = parsed else {
-            return Err(HandshakeError::RequestHead(HeadFault::StartLine));
+            return Err(RequestError::Head(HeadError::StartLine));
         };
         check_host(&headers)?;
         check_no_body(&headers)?;
@@ -223,65 +223,64 @@ pub(super) fn split_absolute(target: &str) -> Option<(&str, &str)> {
 }
 
 /// The one value of a header.
-fn single<'h>(headers: &'h Headers, name: &'static str) -> Result<&'h [u8], HandshakeError> {
+fn single<'h>(headers: &'h Headers, name: &'static str) -> Result<&'h [u8], RequestError> {
     let mut values = headers.get_all(name);
     match (values.next(), values.next()) {
-        (None, _) => Err(HandshakeError::MissingHeader(name)),
+        (None, _) => Err(RequestError::MissingHeader(name)),
         (Some(value), None) => Ok(value),
-        (Some(_), Some(_)) => Err(HandshakeError::RepeatedHeader(name)),
+        (Some(_), Some(_)) => Err(RequestError::RepeatedHeader(name)),
     }
 }
 
-fn check_host(headers: &Headers) -> Result<(), HandshakeError> {
+fn check_host(headers: &Headers) -> Result<(), RequestError> {
     match std::str::from_utf8(single(headers, HOST)?) {
         Ok(host) if is_authority(host) => Ok(()),
-        _ => Err(HandshakeError::InvalidHeader(HOST)),
+        _ => Err(RequestError::InvalidHeader(HOST)),
     }
 }
 
 /// A body would have to be read before the switch (RFC 9110 section 7.8), and is what smuggled
 /// requests are made of. No client of a WebSocket sends one.
-fn check_no_body(headers: &Headers) -> Result<(), HandshakeError> {
+fn check_no_body(headers: &Headers) -> Result<(), RequestError> {
     if headers.contains(TRANSFER_ENCODING) {
-        return Err(HandshakeError::RequestBody(TRANSFER_ENCODING));
+        return Err(RequestError::Body(TRANSFER_ENCODING));
     }
     if headers.get_all(CONTENT_LENGTH).any(|value| value != b"0") {
-        return Err(HandshakeError::RequestBody(CONTENT_LENGTH));
+        return Err(RequestError::Body(CONTENT_LENGTH));
     }
     Ok(())
 }
 
-fn check_upgrade(headers: &Headers) -> Result<u8, HandshakeError> {
+fn check_upgrade(headers: &Headers) -> Result<u8, RequestError> {
     if !headers.has_token(UPGRADE, "websocket") {
-        return Err(HandshakeError::InvalidHeader(UPGRADE));
+        return Err(RequestError::InvalidHeader(UPGRADE));
     }
     if !headers.contains(CONNECTION) {
-        return Err(HandshakeError::MissingHeader(CONNECTION));
+        return Err(RequestError::MissingHeader(CONNECTION));
     }
     if !headers.get_all(CONNECTION).any(|value| has_token(value, "upgrade")) {
-        return Err(HandshakeError::InvalidHeader(CONNECTION));
+        return Err(RequestError::InvalidHeader(CONNECTION));
     }
     let version = parse_version(single(headers, VERSION)?)?;
     if !is_valid_key(single(headers, KEY)?) {
-        return Err(HandshakeError::InvalidHeader(KEY));
+        return Err(RequestError::InvalidHeader(KEY));
     }
     let mut names = Vec::new();
     for value in headers.get_all(PROTOCOL) {
         append_subprotocols(value, &mut names)
-            .map_err(|error| HandshakeError::InvalidList { name: PROTOCOL, error })?;
+            .map_err(|error| RequestError::InvalidList { name: PROTOCOL, error })?;
     }
-    check_distinct(&names)
-        .map_err(|error| HandshakeError::InvalidList { name: PROTOCOL, error })?;
+    check_distinct(&names).map_err(|error| RequestError::InvalidList { name: PROTOCOL, error })?;
     for value in headers.get_all(EXTENSIONS) {
         parse_extensions(value)
-            .map_err(|error| HandshakeError::InvalidList { name: EXTENSIONS, error })?;
+            .map_err(|error| RequestError::InvalidList { name: EXTENSIONS, error })?;
     }
     Ok(version)
 }
 
 /// "The number is between 0 and 255 with no leading zeros" (RFC 6455 section 4.3, `version`).
-fn parse_version(value: &[u8]) -> Result<u8, HandshakeError> {
-    let invalid = HandshakeError::InvalidHeader(VERSION);
+fn parse_version(value: &[u8]) -> Result<u8, RequestError> {
+    let invalid = RequestError::InvalidHeader(VERSION);
     let version = match value {
         [b'0'] => Some(0),
         [b'1'..=b'9', ..] if value.iter().all(u8::is_ascii_digit) => {
@@ -291,7 +290,7 @@ fn parse_version(value: &[u8]) -> Result<u8, HandshakeError> {
     };
     match version {
         Some(version @ (8 | 13)) => Ok(version),
-        Some(other) => Err(HandshakeError::UnsupportedVersion(other)),
+        Some(other) => Err(RequestError::UnsupportedVersion(other)),
         None => Err(invalid),
     }
 }

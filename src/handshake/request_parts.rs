@@ -1,9 +1,9 @@
 //! A request whose head somebody else has read.
 
-use super::error::HandshakeError;
-use super::head::{HeadFault, HeadLimits};
+use super::head::{HeadError, HeadLimits};
 use super::headers::{InvalidHeader, check_field, encode_field, is_token};
 use super::request::Request;
+use super::request_error::RequestError;
 use super::request_reader::RequestReader;
 
 /// A request that another HTTP server has parsed, to be judged like one that was read here.
@@ -37,14 +37,14 @@ impl RequestParts {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError`] for a method that is not a token, and for a target with a byte that no target
+    /// [`RequestError`] for a method that is not a token, and for a target with a byte that no target
     /// may hold. What else is wrong with them, [`read`](Self::read) says.
-    pub fn new(method: &str, target: &str) -> Result<Self, HandshakeError> {
+    pub fn new(method: &str, target: &str) -> Result<Self, RequestError> {
         if !is_token(method.as_bytes()) {
-            return Err(HandshakeError::RequestHead(HeadFault::StartLine));
+            return Err(RequestError::Head(HeadError::StartLine));
         }
         if !target.bytes().all(|byte| matches!(byte, b'!'..=b'~')) {
-            return Err(HandshakeError::InvalidTarget);
+            return Err(RequestError::InvalidTarget);
         }
         let (method, target) = (method.into(), target.into());
         Ok(Self { method, target, version: (1, 1), lines: Vec::new() })
@@ -84,10 +84,10 @@ impl RequestParts {
     /// # Errors
     ///
     /// As [`RequestReader::read`].
-    pub fn read(&self, limits: HeadLimits) -> Result<Request, HandshakeError> {
+    pub fn read(&self, limits: HeadLimits) -> Result<Request, RequestError> {
         match RequestReader::new(limits).read(&self.to_head())? {
             Some((request, _)) => Ok(request),
-            None => Err(HandshakeError::RequestHead(HeadFault::StartLine)),
+            None => Err(RequestError::Head(HeadError::StartLine)),
         }
     }
 }
@@ -117,26 +117,26 @@ mod tests {
         assert_eq!((request.path(), request.query(), request.host()), ("/chat", Some("a=b"), "h"));
         assert_eq!(
             upgrade().http_version(1, 0).read(limits),
-            Err(HandshakeError::HttpVersionNotSupported)
+            Err(RequestError::HttpVersionNotSupported)
         );
         let repeated = upgrade().header("Host", "i").unwrap();
-        assert_eq!(repeated.read(limits), Err(HandshakeError::RepeatedHeader("Host")));
+        assert_eq!(repeated.read(limits), Err(RequestError::RepeatedHeader("Host")));
         let large = upgrade().header("X", vec![b'x'; 20_000]).unwrap();
         let error = large.read(limits).unwrap_err();
-        assert_eq!(error.status(), Some(431));
+        assert_eq!(error.status(), 431);
         let post = RequestParts::new("POST", "/").unwrap();
-        assert_eq!(post.read(limits), Err(HandshakeError::MethodNotAllowed));
+        assert_eq!(post.read(limits), Err(RequestError::MethodNotAllowed));
         let star = RequestParts::new("GET", "*").unwrap();
-        assert_eq!(star.read(limits), Err(HandshakeError::InvalidTarget));
+        assert_eq!(star.read(limits), Err(RequestError::InvalidTarget));
         let empty = RequestParts::new("GET", "").unwrap();
-        assert_eq!(empty.read(limits), Err(HandshakeError::InvalidTarget));
+        assert_eq!(empty.read(limits), Err(RequestError::InvalidTarget));
     }
 
     // HS33: no part can bring lines of its own.
     #[test]
     fn parts_cannot_split_a_head() {
         for target in ["/ HTTP/1.1\r\nX: y", "/\r\n", "/ü", "/a b", "/\0"] {
-            assert_eq!(RequestParts::new("GET", target), Err(HandshakeError::InvalidTarget));
+            assert_eq!(RequestParts::new("GET", target), Err(RequestError::InvalidTarget));
         }
         assert!(RequestParts::new("GET /", "/").is_err());
         assert!(upgrade().header("X", "y\r\nZ: 1").is_err());

@@ -1,9 +1,9 @@
 //! Reading the head of a request from a stream (RFC 6455 section 4.2.1).
 
-use super::error::HandshakeError;
-use super::head::{HeadFault, HeadKind, HeadLimits, HeadReader};
+use super::head::{HeadError, HeadKind, HeadLimits, HeadReader};
 use super::headers::is_token;
 use super::request::{Request, split_absolute};
+use super::request_error::RequestError;
 use super::url::is_authority;
 
 /// Reads the head of a request over any number of reads.
@@ -26,12 +26,12 @@ use super::url::is_authority;
 /// assert!(request.is_upgrade());
 /// assert_eq!((request.host(), request.path()), ("example.com", "/chat"));
 /// assert_eq!(&input[used..], b"\x81\x80"); // The frame behind the head is untouched.
-/// # Ok::<(), framewire::handshake::HandshakeError>(())
+/// # Ok::<(), framewire::handshake::RequestError>(())
 /// ```
 #[derive(Debug)]
 pub struct RequestReader {
     head: HeadReader,
-    failed: Option<HandshakeError>,
+    failed: Option<RequestError>,
 }
 
 impl RequestReader {
@@ -49,11 +49,11 @@ impl RequestReader {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError`]; its status says how to answer. Faults of the text come in the order of
+    /// [`RequestError`], to be answered with `Response::from(&error)`. Faults of the text come in the order of
     /// the stream; then, behind the last line, those of meaning: `Host`, a body, and for an upgrade
     /// `Upgrade`, `Connection`, `Sec-WebSocket-Version`, `-Key`, `-Protocol`, `-Extensions` (RFC
     /// 6455 section 4.2.1).
-    pub fn read(&mut self, input: &[u8]) -> Result<Option<(Request, usize)>, HandshakeError> {
+    pub fn read(&mut self, input: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
@@ -65,20 +65,22 @@ impl RequestReader {
 struct RequestKind;
 
 impl HeadKind for RequestKind {
+    type Error = RequestError;
+
     fn is_start_line_byte(byte: u8) -> bool {
         matches!(byte, b' '..=b'~')
     }
 
-    fn check_first_byte(byte: u8) -> Result<(), HandshakeError> {
+    fn check_first_byte(byte: u8) -> Result<(), RequestError> {
         // The content type of a TLS handshake record (RFC 8446 section 5.1).
-        if byte == 0x16 { Err(HandshakeError::TlsHello) } else { Ok(()) }
+        if byte == 0x16 { Err(RequestError::TlsHello) } else { Ok(()) }
     }
 
-    fn check_start_line(line: &[u8]) -> Result<(), HandshakeError> {
+    fn check_start_line(line: &[u8]) -> Result<(), RequestError> {
         if line == b"PRI * HTTP/2.0" {
-            return Err(HandshakeError::Http2Preface);
+            return Err(RequestError::Http2Preface);
         }
-        let malformed = HandshakeError::RequestHead(HeadFault::StartLine);
+        let malformed = RequestError::Head(HeadError::StartLine);
         let is_space = |&byte: &u8| byte == b' ';
         let Some(method_end) = line.iter().position(is_space) else { return Err(malformed) };
         let (method, rest) = (&line[..method_end], &line[method_end + 1..]);
@@ -86,36 +88,32 @@ impl HeadKind for RequestKind {
             return Err(malformed);
         }
         if method != b"GET" {
-            return Err(HandshakeError::MethodNotAllowed);
+            return Err(RequestError::MethodNotAllowed);
         }
         let Some(target_end) = rest.iter().rposition(is_space) else {
             // HTTP/0.9 had no version. Else the line was cut.
             let is_old = !rest.is_empty() && !rest.starts_with(b"HTTP/");
-            return Err(if is_old { HandshakeError::HttpVersionNotSupported } else { malformed });
+            return Err(if is_old { RequestError::HttpVersionNotSupported } else { malformed });
         };
         let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);
         match version {
             b"HTTP/1.1" => check_target(target),
-            _ if version.starts_with(b"HTTP/") => Err(HandshakeError::HttpVersionNotSupported),
+            _ if version.starts_with(b"HTTP/") => Err(RequestError::HttpVersionNotSupported),
             _ => Err(malformed),
         }
-    }
-
-    fn fault(fault: HeadFault) -> HandshakeError {
-        HandshakeError::RequestHead(fault)
     }
 }
 
 /// Of the four forms of RFC 9112 section 3.2, "an origin-form or an absolute-form" (RFC 6455
 /// section 4.2.1, item 1).
-fn check_target(target: &[u8]) -> Result<(), HandshakeError> {
+fn check_target(target: &[u8]) -> Result<(), RequestError> {
     let visible = target.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#');
-    let text = std::str::from_utf8(target).map_err(|_| HandshakeError::InvalidTarget)?;
+    let text = std::str::from_utf8(target).map_err(|_| RequestError::InvalidTarget)?;
     let form = match split_absolute(text) {
         Some((authority, _)) => is_authority(authority),
         None => text.starts_with('/'),
     };
-    if visible && form { Ok(()) } else { Err(HandshakeError::InvalidTarget) }
+    if visible && form { Ok(()) } else { Err(RequestError::InvalidTarget) }
 }
 
 #[cfg(test)]
@@ -127,20 +125,20 @@ mod tests {
     const UPGRADE_LINES: &str = "Host: h\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n";
 
-    fn read(stream: &[u8]) -> Result<Option<(Request, usize)>, HandshakeError> {
+    fn read(stream: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
         let new = || RequestReader::new(HeadLimits::default());
         read_every_way(stream, new, RequestReader::read)
     }
 
     /// The request of a whole head.
-    fn request(head: &str) -> Result<Request, HandshakeError> {
+    fn request(head: &str) -> Result<Request, RequestError> {
         let (request, used) = read(head.as_bytes())?.expect("a whole head");
         assert_eq!(used, head.len());
         Ok(request)
     }
 
     /// An upgrade in which the line that starts with `name` is replaced by `lines`.
-    fn upgrade(name: &str, lines: &str) -> Result<Request, HandshakeError> {
+    fn upgrade(name: &str, lines: &str) -> Result<Request, RequestError> {
         let kept = UPGRADE_LINES.split_inclusive("\r\n").filter(|line| !line.starts_with(name));
         request(&format!("GET /chat HTTP/1.1\r\n{}{lines}\r\n", kept.collect::<String>()))
     }
@@ -202,12 +200,12 @@ mod tests {
     // req: W026, W027 (HS08, HS14, HS15, HS34)
     #[test]
     fn request_lines() {
-        use HandshakeError::{HttpVersionNotSupported, InvalidTarget, MethodNotAllowed};
-        let malformed = || HandshakeError::RequestHead(HeadFault::StartLine);
-        let byte = |byte| HandshakeError::RequestHead(HeadFault::StartLineByte(byte));
-        let cases: Vec<(&[u8], HandshakeError)> = vec![
-            (b"\x16\x03\x01\x02\x00", HandshakeError::TlsHello),
-            (b"PRI * HTTP/2.0\r\n", HandshakeError::Http2Preface),
+        use RequestError::{HttpVersionNotSupported, InvalidTarget, MethodNotAllowed};
+        let malformed = || RequestError::Head(HeadError::StartLine);
+        let byte = |byte| RequestError::Head(HeadError::StartLineByte(byte));
+        let cases: Vec<(&[u8], RequestError)> = vec![
+            (b"\x16\x03\x01\x02\x00", RequestError::TlsHello),
+            (b"PRI * HTTP/2.0\r\n", RequestError::Http2Preface),
             (b"\xfe\x12 ", byte(0xfe)),
             (b"POST / HTTP/1.1\r\n", MethodNotAllowed),
             (b"OPTIONS * HTTP/1.1\r\n", MethodNotAllowed),
@@ -245,7 +243,7 @@ mod tests {
         let long = |fill: usize| format!("GET /{} HTTP/1.1\r\n", "a".repeat(fill));
         let new = || RequestReader::new(HeadLimits::default());
         assert_eq!(new().read(long(8192 - 14).as_bytes()), Ok(None));
-        let error = HandshakeError::RequestHead(HeadFault::StartLineTooLong);
+        let error = RequestError::Head(HeadError::StartLineTooLong);
         assert_eq!(new().read(long(8192 - 13).as_bytes()), Err(error));
     }
 
@@ -269,8 +267,8 @@ mod tests {
     // (HS09, HS17, HS18, HS19, HS20, HS22, HS25, HS27, HS28)
     #[test]
     fn meaning() {
-        use HandshakeError::{InvalidHeader, MissingHeader, RepeatedHeader, UnsupportedVersion};
-        let list = |name, error| HandshakeError::InvalidList { name, error };
+        use RequestError::{InvalidHeader, MissingHeader, RepeatedHeader, UnsupportedVersion};
+        let list = |name, error| RequestError::InvalidList { name, error };
         let end = || super::super::HeaderListError::UnexpectedEnd;
         let repeated = super::super::HeaderListError::Duplicated { name: "a".into() };
         let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -281,17 +279,9 @@ mod tests {
             ("Host", "Host: a b\r\n", InvalidHeader(HOST)),
             ("Host", "Host: a/b\r\n", InvalidHeader(HOST)),
             ("Host", "Host: \x7e\u{fc}\r\n", InvalidHeader(HOST)),
-            (
-                "-",
-                "Transfer-Encoding: identity\r\n",
-                HandshakeError::RequestBody(TRANSFER_ENCODING),
-            ),
-            ("-", "Content-Length: 10\r\n", HandshakeError::RequestBody(CONTENT_LENGTH)),
-            (
-                "-",
-                "Content-Length: 0\r\nContent-Length: 1\r\n",
-                HandshakeError::RequestBody(CONTENT_LENGTH),
-            ),
+            ("-", "Transfer-Encoding: identity\r\n", RequestError::Body(TRANSFER_ENCODING)),
+            ("-", "Content-Length: 10\r\n", RequestError::Body(CONTENT_LENGTH)),
+            ("-", "Content-Length: 0\r\nContent-Length: 1\r\n", RequestError::Body(CONTENT_LENGTH)),
             ("Upgrade", "Upgrade: h2c\r\n", InvalidHeader(UPGRADE)),
             ("Upgrade", "Upgrade: websocketx, xwebsocket\r\n", InvalidHeader(UPGRADE)),
             ("Upgrade", "Upgrade:\r\n", InvalidHeader(UPGRADE)),
@@ -312,12 +302,12 @@ mod tests {
             ("-", "Sec-WebSocket-Extensions: a; b=\"\r\n", list(EXTENSIONS, end())),
         ];
         for (name, lines, error) in cases {
-            assert_eq!(error.status(), Some(400));
+            assert_eq!(error.status(), 400);
             assert_eq!(upgrade(name, lines), Err(error), "{lines:?}");
         }
         for value in ["-1", "+5", "5,5", "0x5", "18446744073709551616", "", "00", "0, 0"] {
             let lines = format!("Content-Length: {value}\r\n");
-            assert_eq!(upgrade("-", &lines), Err(HandshakeError::RequestBody(CONTENT_LENGTH)));
+            assert_eq!(upgrade("-", &lines), Err(RequestError::Body(CONTENT_LENGTH)));
         }
         for value in ["013", "256", "13, 8", "-1", "", "x", "00", "+13", "1e1"] {
             let lines = format!("Sec-WebSocket-Version: {value}\r\n");
@@ -384,7 +374,7 @@ mod tests {
         assert!(request.is_upgrade());
         assert_eq!(request.headers().len(), 100);
         let mut reader = RequestReader::new(HeadLimits::default());
-        let error = HandshakeError::RequestHead(HeadFault::TooManyHeaders);
+        let error = RequestError::Head(HeadError::TooManyHeaders);
         assert_eq!(reader.read(head(96).as_bytes()), Err(error.clone()));
         assert_eq!(reader.read(head(0).as_bytes()), Err(error), "an error stays");
     }

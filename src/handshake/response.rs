@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use super::cookie::Cookie;
-use super::error::HandshakeError;
 use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token, is_value_byte};
 use super::key::accept_key;
 use super::names::*;
+use super::request_error::RequestError;
 
 /// An HTTP response that is not followed by a WebSocket; or, as a client reads it, any response.
 ///
@@ -211,11 +211,9 @@ impl Response {
 
 /// The answer of the server to a fault in a request: its status, the headers that go with it, and
 /// one line of text that names the fault.
-///
-/// A fault that a client found has no answer; it becomes a 400.
-impl From<&HandshakeError> for Response {
-    fn from(error: &HandshakeError) -> Self {
-        let status = error.status().unwrap_or(400);
+impl From<&RequestError> for Response {
+    fn from(error: &RequestError) -> Self {
+        let status = error.status();
         let response = match status {
             // RFC 9110 section 15.5.6: a 405 MUST list the methods.
             405 => Self::new(status).fixed_header("Allow", "GET"),
@@ -459,16 +457,15 @@ mod tests {
     // req: W036, H011
     #[test]
     fn answers_to_faults() {
-        let text = encoded(&Response::from(&HandshakeError::UnsupportedVersion(7)));
+        let text = encoded(&Response::from(&RequestError::UnsupportedVersion(7)));
         assert!(text.starts_with("HTTP/1.1 426 Upgrade Required\r\nConnection: close\r\n"));
         assert!(text.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13, 8\r\n"));
         assert!(text.contains("\r\nConnection: upgrade\r\n"));
         assert!(text.ends_with("\r\n\r\nWebSocket version 7 is not supported, 13 and 8 are\n"));
-        let text = encoded(&Response::from(&HandshakeError::MethodNotAllowed));
+        let text = encoded(&Response::from(&RequestError::MethodNotAllowed));
         assert!(text.contains("\r\nAllow: GET\r\n"));
-        let text = encoded(&Response::from(&HandshakeError::MissingHeader(KEY)));
+        let text = encoded(&Response::from(&RequestError::MissingHeader(KEY)));
         assert!(text.ends_with("\r\n\r\nmissing Sec-WebSocket-Key header\n"));
-        assert_eq!(Response::from(&HandshakeError::AcceptMismatch).status(), 400);
     }
 
     // req: H007 (HS33)

@@ -1,10 +1,10 @@
 //! The response of a server as a client reads it (RFC 6455 section 4.1).
 
-use super::error::HandshakeError;
-use super::head::{Head, HeadFault, HeadKind, HeadLimits, HeadReader};
+use super::head::{Head, HeadError, HeadKind, HeadLimits, HeadReader};
 use super::headers::Headers;
 use super::names::*;
 use super::response::Response;
+use super::response_error::ResponseError;
 
 /// Reads a response over any number of reads.
 ///
@@ -25,7 +25,7 @@ use super::response::Response;
 /// assert_eq!(reader.read(b"HTTP/1.1 403 Forbidden\r\nContent-Len"), Ok(None));
 /// let (response, _) = reader.read(b"gth: 3\r\n\r\nno\n")?.unwrap();
 /// assert_eq!((response.status(), response.body_bytes()), (403, &b"no\n"[..]));
-/// # Ok::<(), framewire::handshake::HandshakeError>(())
+/// # Ok::<(), framewire::handshake::ResponseError>(())
 /// ```
 #[derive(Debug)]
 pub struct ResponseReader {
@@ -35,7 +35,7 @@ pub struct ResponseReader {
     is_of_tunnel: bool,
     interim: u8,
     body: Option<Body>,
-    end: Option<Result<(), HandshakeError>>,
+    end: Option<Result<(), ResponseError>>,
 }
 
 /// RFC 9110 section 15.2 lets a client expect any number; endless ones would never meet a limit.
@@ -70,9 +70,9 @@ impl ResponseReader {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError`], one of those without a status: malformed or too large a head (RFC 9112),
+    /// [`ResponseError`]: malformed or too large a head (RFC 9112),
     /// too many interim responses, a 101 of HTTP/1.0, or a length that cannot be told.
-    pub fn read(&mut self, input: &[u8]) -> Result<Option<(Response, usize)>, HandshakeError> {
+    pub fn read(&mut self, input: &[u8]) -> Result<Option<(Response, usize)>, ResponseError> {
         match &self.end {
             Some(Err(error)) => return Err(error.clone()),
             Some(Ok(())) => return Ok(None),
@@ -94,8 +94,8 @@ impl ResponseReader {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError::ResponseTruncated`] inside the head, and the error that was returned before.
-    pub fn read_eof(&mut self) -> Result<Option<Response>, HandshakeError> {
+    /// [`ResponseError::Truncated`] inside the head, and the error that was returned before.
+    pub fn read_eof(&mut self) -> Result<Option<Response>, ResponseError> {
         match (&self.end, self.body.take()) {
             (Some(Err(error)), _) => Err(error.clone()),
             (Some(Ok(())), _) => Ok(None),
@@ -104,13 +104,13 @@ impl ResponseReader {
                 Ok(Some(body.response))
             }
             (None, None) => {
-                self.end = Some(Err(HandshakeError::ResponseTruncated));
-                Err(HandshakeError::ResponseTruncated)
+                self.end = Some(Err(ResponseError::Truncated));
+                Err(ResponseError::Truncated)
             }
         }
     }
 
-    fn read_on(&mut self, input: &[u8]) -> Result<Option<(Response, usize)>, HandshakeError> {
+    fn read_on(&mut self, input: &[u8]) -> Result<Option<(Response, usize)>, ResponseError> {
         let mut used = 0;
         loop {
             if let Some(body) = &mut self.body {
@@ -128,7 +128,7 @@ impl ResponseReader {
                     return Ok(Some((response, used)));
                 }
                 100..=199 if self.interim == INTERIM_RESPONSES => {
-                    return Err(HandshakeError::TooManyInterimResponses);
+                    return Err(ResponseError::TooManyInterimResponses);
                 }
                 100..=199 => self.interim += 1,
                 _ => self.body = Some(Body::new(response, self.body_limit)?),
@@ -140,11 +140,13 @@ impl ResponseReader {
 struct ResponseKind;
 
 impl HeadKind for ResponseKind {
+    type Error = ResponseError;
+
     fn is_start_line_byte(byte: u8) -> bool {
         super::headers::is_value_byte(byte)
     }
 
-    fn check_start_line(line: &[u8]) -> Result<(), HandshakeError> {
+    fn check_start_line(line: &[u8]) -> Result<(), ResponseError> {
         let rest = line.strip_prefix(b"HTTP/1.1 ").or_else(|| line.strip_prefix(b"HTTP/1.0 "));
         let (code, behind) = rest.and_then(|rest| rest.split_at_checked(3)).unwrap_or_default();
         let is_code = matches!(code, [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']);
@@ -152,17 +154,13 @@ impl HeadKind for ResponseKind {
         if is_code && matches!(behind, [] | [b' ', ..]) {
             Ok(())
         } else {
-            Err(Self::fault(HeadFault::StartLine))
+            Err(HeadError::StartLine.into())
         }
-    }
-
-    fn fault(fault: HeadFault) -> HandshakeError {
-        HandshakeError::ResponseHead(fault)
     }
 }
 
 /// The minor version of HTTP, and the response without its body.
-fn parse(head: &Head<'_>) -> Result<(u8, Response), HandshakeError> {
+fn parse(head: &Head<'_>) -> Result<(u8, Response), ResponseError> {
     let parsed = head.parse(|slots, bytes| {
         let mut response = httparse::Response::new(slots);
         let complete = response.parse(bytes).is_ok_and(|status| status.is_complete());
@@ -172,17 +170,17 @@ fn parse(head: &Head<'_>) -> Result<(u8, Response), HandshakeError> {
         Some((response.version?, response.code?, response.reason.unwrap_or_default()))
     });
     let Some(((version, code, reason), headers)) = parsed else {
-        return Err(HandshakeError::ResponseHead(HeadFault::StartLine));
+        return Err(ResponseError::Head(HeadError::StartLine));
     };
     Ok((version, Response::from_parts(code, reason, headers)))
 }
 
-fn check_switch(version: u8, headers: &Headers) -> Result<(), HandshakeError> {
+fn check_switch(version: u8, headers: &Headers) -> Result<(), ResponseError> {
     if version != 1 {
-        return Err(HandshakeError::ResponseHttpVersion);
+        return Err(ResponseError::HttpVersion);
     }
     match [CONTENT_LENGTH, TRANSFER_ENCODING].into_iter().find(|name| headers.contains(name)) {
-        Some(name) => Err(HandshakeError::ResponseFraming(name)),
+        Some(name) => Err(ResponseError::Framing(name)),
         None => Ok(()),
     }
 }
@@ -223,12 +221,12 @@ enum Chunk {
 }
 
 impl Body {
-    fn new(response: Response, limit: usize) -> Result<Self, HandshakeError> {
+    fn new(response: Response, limit: usize) -> Result<Self, ResponseError> {
         let headers = response.headers();
         let is_chunked = headers.has_token(TRANSFER_ENCODING, "chunked");
         let length = content_length(headers)?;
         let framing = match (headers.contains(TRANSFER_ENCODING), length) {
-            (true, Some(_)) => return Err(HandshakeError::ResponseFraming(CONTENT_LENGTH)),
+            (true, Some(_)) => return Err(ResponseError::Framing(CONTENT_LENGTH)),
             _ if matches!(response.status(), 204 | 304) => Framing::Length(0),
             (true, None) if is_chunked => Framing::Chunked(Chunk::Size(None)),
             (false, Some(length)) => Framing::Length(length),
@@ -309,7 +307,7 @@ impl Chunk {
 }
 
 /// Repeated equal lengths are one; anything else cannot be told (RFC 9112 section 6.3, item 5).
-fn content_length(headers: &Headers) -> Result<Option<u64>, HandshakeError> {
+fn content_length(headers: &Headers) -> Result<Option<u64>, ResponseError> {
     let mut length = None;
     for value in headers.get_all(CONTENT_LENGTH) {
         let digits = value.iter().all(u8::is_ascii_digit);
@@ -318,7 +316,7 @@ fn content_length(headers: &Headers) -> Result<Option<u64>, HandshakeError> {
         match (number, length) {
             (Some(number), None) => length = Some(number),
             (Some(number), Some(length)) if number == length => {}
-            _ => return Err(HandshakeError::ResponseFraming(CONTENT_LENGTH)),
+            _ => return Err(ResponseError::Framing(CONTENT_LENGTH)),
         }
     }
     Ok(length)
@@ -335,12 +333,12 @@ mod tests {
         ResponseReader::new(HeadLimits::default(), LIMIT)
     }
 
-    fn read(stream: &[u8]) -> Result<Option<(Response, usize)>, HandshakeError> {
+    fn read(stream: &[u8]) -> Result<Option<(Response, usize)>, ResponseError> {
         read_every_way(stream, new, ResponseReader::read)
     }
 
     /// What the end of the stream makes of `stream`, however it is cut.
-    fn read_to_end(stream: &[u8]) -> Result<Option<Response>, HandshakeError> {
+    fn read_to_end(stream: &[u8]) -> Result<Option<Response>, ResponseError> {
         assert_eq!(read(stream), Ok(None));
         let feed = |size| {
             let mut reader = new();
@@ -367,25 +365,25 @@ mod tests {
             assert_eq!(response.reason_phrase(), "Switching\tProtocols");
         }
         let stream = b"HTTP/1.1 100\r\n\r\n".repeat(5);
-        assert_eq!(read(&stream), Err(HandshakeError::TooManyInterimResponses));
+        assert_eq!(read(&stream), Err(ResponseError::TooManyInterimResponses));
     }
 
     // req: W024, H002, H006, H009 (HC04, HC07)
     #[test]
     fn faults() {
-        let head = HandshakeError::ResponseHead;
-        let framing = HandshakeError::ResponseFraming;
-        let cases: &[(&str, HandshakeError)] = &[
-            ("SSH-2.0-x\r\n", head(HeadFault::StartLine)),
-            ("HTTP/2 101\r\n", head(HeadFault::StartLine)),
-            ("HTTP/1.1 1011\r\n", head(HeadFault::StartLine)),
-            ("HTTP/1.1 99\r\n", head(HeadFault::StartLine)),
-            ("HTTP/1.1 099 x\r\n", head(HeadFault::StartLine)),
-            ("HTTP/1.1  101 x\r\n", head(HeadFault::StartLine)),
-            ("HTTP/1.1 101 x\n", head(HeadFault::BareLineFeed)),
-            ("HTTP/1.1 101 x\r\nA: b\r\n c", head(HeadFault::ObsoleteFolding)),
-            ("HTTP/1.1 101 x\r\nA : b", head(HeadFault::HeaderNameWhitespace)),
-            ("HTTP/1.0 101 x\r\n\r\n", HandshakeError::ResponseHttpVersion),
+        let head = ResponseError::Head;
+        let framing = ResponseError::Framing;
+        let cases: &[(&str, ResponseError)] = &[
+            ("SSH-2.0-x\r\n", head(HeadError::StartLine)),
+            ("HTTP/2 101\r\n", head(HeadError::StartLine)),
+            ("HTTP/1.1 1011\r\n", head(HeadError::StartLine)),
+            ("HTTP/1.1 99\r\n", head(HeadError::StartLine)),
+            ("HTTP/1.1 099 x\r\n", head(HeadError::StartLine)),
+            ("HTTP/1.1  101 x\r\n", head(HeadError::StartLine)),
+            ("HTTP/1.1 101 x\n", head(HeadError::BareLineFeed)),
+            ("HTTP/1.1 101 x\r\nA: b\r\n c", head(HeadError::ObsoleteFolding)),
+            ("HTTP/1.1 101 x\r\nA : b", head(HeadError::HeaderNameWhitespace)),
+            ("HTTP/1.0 101 x\r\n\r\n", ResponseError::HttpVersion),
             ("HTTP/1.1 101 x\r\nContent-Length: 0\r\n\r\n", framing(CONTENT_LENGTH)),
             ("HTTP/1.1 101 x\r\nTransfer-Encoding: a\r\n\r\n", framing(TRANSFER_ENCODING)),
             ("HTTP/1.1 200 x\r\nContent-Length: -1\r\n\r\n", framing(CONTENT_LENGTH)),
@@ -404,13 +402,12 @@ mod tests {
             ),
         ];
         for (stream, error) in cases {
-            assert_eq!(error.status(), None);
             assert_eq!(read(stream.as_bytes()), Err(error.clone()), "{stream:?}");
         }
         let many = format!("HTTP/1.1 101 x\r\n{}", "a:b\r\n".repeat(101));
-        assert_eq!(new().read(many.as_bytes()), Err(head(HeadFault::TooManyHeaders)));
+        assert_eq!(new().read(many.as_bytes()), Err(head(HeadError::TooManyHeaders)));
         let large = format!("HTTP/1.1 101 x\r\nA: {}", "a".repeat(1 << 20));
-        assert_eq!(new().read(large.as_bytes()), Err(head(HeadFault::TooLarge)));
+        assert_eq!(new().read(large.as_bytes()), Err(head(HeadError::TooLarge)));
     }
 
     // req: W018, H013 (HC05)
@@ -489,7 +486,7 @@ mod tests {
         assert_eq!(body("HTTP/1.1 500 x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"), "ab");
         assert_eq!(body("HTTP/1.1 500 x\r\nTransfer-Encoding: gzip\r\n\r\n5\r\nab"), "5\r\nab");
         for stream in ["", "HTTP/1.1 101 x\r\n", "HTTP/1.1 100 x\r\n\r\n"] {
-            let truncated = Err(HandshakeError::ResponseTruncated);
+            let truncated = Err(ResponseError::Truncated);
             assert_eq!(read_to_end(stream.as_bytes()), truncated, "{stream:?}");
         }
         let mut reader = new();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateConfig;
-use crate::handshake::{HandshakeError, HeadLimits, Request, is_host_name, is_token};
+use crate::handshake::{HeadLimits, Request, RequestError, is_host_name, is_token};
 
 #[cfg(feature = "deflate")]
 use super::state::Role;
@@ -416,50 +416,50 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// [`HandshakeError`], to be answered with `Response::from(&error)`.
+    /// [`RequestError`], to be answered with `Response::from(&error)`.
     ///
     /// ```
     /// use framewire::Config;
-    /// use framewire::handshake::{HandshakeError, HeadLimits, RequestParts};
+    /// use framewire::handshake::{RequestError, HeadLimits, RequestParts};
     ///
     /// let request = RequestParts::new("GET", "/chat")?
     ///     .header("Host", "example.com")?
     ///     .header("Origin", "https://elsewhere.example")?
     ///     .read(HeadLimits::default())?;
     /// let config = Config::new().same_origin();
-    /// assert_eq!(config.check(&request), Err(HandshakeError::OriginRefused));
+    /// assert_eq!(config.check(&request), Err(RequestError::OriginRejected));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn check(&self, request: &Request) -> Result<(), HandshakeError> {
+    pub fn check(&self, request: &Request) -> Result<(), RequestError> {
         self.settings().check_host(request)?;
         self.settings().check(request)
     }
 
     /// The part of this that holds for plain requests too.
     #[cfg(feature = "mio")]
-    pub(crate) fn check_host(&self, request: &Request) -> Result<(), HandshakeError> {
+    pub(crate) fn check_host(&self, request: &Request) -> Result<(), RequestError> {
         self.settings().check_host(request)
     }
 }
 
 impl Settings {
-    pub(super) fn check_host(&self, request: &Request) -> Result<(), HandshakeError> {
+    pub(super) fn check_host(&self, request: &Request) -> Result<(), RequestError> {
         let passes = (self.hosts.is_none() && !self.local_hosts)
             || (self.local_hosts && request.is_local_host())
             || self.hosts.iter().flatten().any(|name| request.is_for_host(name));
-        if passes { Ok(()) } else { Err(HandshakeError::HostRefused) }
+        if passes { Ok(()) } else { Err(RequestError::HostRejected) }
     }
 
     /// Path and origin.
-    pub(super) fn check(&self, request: &Request) -> Result<(), HandshakeError> {
+    pub(super) fn check(&self, request: &Request) -> Result<(), RequestError> {
         if self.path.as_deref().is_some_and(|path| path != request.path()) {
-            return Err(HandshakeError::PathNotServed);
+            return Err(RequestError::PathNotServed);
         }
         let Some(origin) = request.origin() else { return Ok(()) };
         let passes = (self.origins.is_none() && !self.same_origin)
             || (self.same_origin && request.is_same_origin() == Some(true))
             || self.origins.iter().flatten().any(|own| own.eq_ignore_ascii_case(origin));
-        if passes { Ok(()) } else { Err(HandshakeError::OriginRefused) }
+        if passes { Ok(()) } else { Err(RequestError::OriginRejected) }
     }
 
     /// What a connection in this role offers or accepts; `None` for no compression.

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 
-use crate::handshake::{ClientRequest, HandshakeError, Request, Response};
+use crate::handshake::{ClientRequest, Request, RequestError, Response, ResponseError};
 use crate::wire::{CloseCode, CloseFrame, Opcode, validate_utf8};
 
 use super::accept::{Accept, Opened};
@@ -10,7 +10,7 @@ use super::compression::Compression;
 use super::config::{Config, Settings, Timeouts};
 use super::deadlines::Due;
 use super::entropy::{Entropy, EntropyError};
-use super::error::{ProtocolError, SendError};
+use super::error::{HandshakeError, ProtocolError, SendError};
 use super::event::{Event, Outcome};
 use super::gathered::Gathered;
 use super::message::{Fragment, Message, MessageKind};
@@ -572,10 +572,9 @@ impl Connection {
                 self.finish(Outcome::Rejected(Arc::new(response)));
                 None
             }
-            Step::Failed(error) => {
-                if self.role == Role::Server {
-                    return Some(self.refuse(error));
-                }
+            Step::RequestFailed(error) => Some(self.refuse(error)),
+            Step::ResponseFailed(error) => {
+                let error = HandshakeError::Response(error);
                 self.finish(Outcome::HandshakeFailed(error.clone()));
                 Some(Event::HandshakeFailed(error))
             }
@@ -583,8 +582,10 @@ impl Connection {
     }
 
     /// Answers as the fault demands.
-    fn refuse(&mut self, error: HandshakeError) -> Event<'static> {
-        self.answer(Response::from(&error), Some(Outcome::HandshakeFailed(error.clone())));
+    fn refuse(&mut self, error: RequestError) -> Event<'static> {
+        let response = Response::from(&error);
+        let error = HandshakeError::Request(error);
+        self.answer(response, Some(Outcome::HandshakeFailed(error.clone())));
         Event::HandshakeFailed(error)
     }
 
@@ -938,13 +939,17 @@ impl Connection {
                     self.terminate();
                     return None;
                 }
-                self.finish(Outcome::HandshakeFailed(HandshakeError::Timeout));
+                let error = match self.role {
+                    Role::Server => HandshakeError::Request(RequestError::Timeout),
+                    Role::Client => HandshakeError::Response(ResponseError::Timeout),
+                };
+                self.finish(Outcome::HandshakeFailed(error.clone()));
                 self.terminate();
-                Some(Event::HandshakeFailed(HandshakeError::Timeout))
+                Some(Event::HandshakeFailed(error))
             }
             (Due::Decision, _) => {
                 // Decided meanwhile means that nobody waits any more.
-                self.awaits_decision().then(|| self.refuse(HandshakeError::DecisionTimeout))
+                self.awaits_decision().then(|| self.refuse(RequestError::DecisionTimeout))
             }
             _ => {
                 self.terminate();

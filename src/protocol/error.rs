@@ -1,6 +1,6 @@
 use std::fmt;
 
-use crate::handshake::InvalidHeader;
+use crate::handshake::{InvalidHeader, RequestError, ResponseError};
 use crate::wire::{CloseCode, CloseFrameError, HeaderError};
 
 use super::deadlines::Due;
@@ -96,6 +96,58 @@ impl std::error::Error for ProtocolError {}
 impl From<HeaderError> for ProtocolError {
     fn from(error: HeaderError) -> Self {
         Self::Header(error)
+    }
+}
+
+/// The opening handshake failed by the peer's fault (RFC 6455 section 4).
+#[allow(clippy::exhaustive_enums, reason = "a handshake is a request and a response")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HandshakeError {
+    /// Server: the request, which is answered with an HTTP status.
+    Request(RequestError),
+    /// Client: the response.
+    Response(ResponseError),
+}
+
+impl HandshakeError {
+    /// Whether it took too long, the request or the response itself or, at a server, the
+    /// application's decision.
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            self,
+            Self::Request(RequestError::Timeout | RequestError::DecisionTimeout)
+                | Self::Response(ResponseError::Timeout)
+        )
+    }
+}
+
+impl fmt::Display for HandshakeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Request(error) => error.fmt(f),
+            Self::Response(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for HandshakeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Request(error) => error.source(),
+            Self::Response(error) => error.source(),
+        }
+    }
+}
+
+impl From<RequestError> for HandshakeError {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<ResponseError> for HandshakeError {
+    fn from(error: ResponseError) -> Self {
+        Self::Response(error)
     }
 }
 

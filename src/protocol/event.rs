@@ -2,10 +2,10 @@ use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::handshake::{HandshakeError, Request, Response};
+use crate::handshake::{Request, Response};
 use crate::wire::{CloseCode, CloseFrame};
 
-use super::error::ProtocolError;
+use super::error::{HandshakeError, ProtocolError};
 use super::message::{Fragment, Message};
 use super::state::Initiator;
 

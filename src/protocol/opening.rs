@@ -1,8 +1,8 @@
 use std::sync::Arc;
 
 use crate::handshake::{
-    ClientRequest, HandshakeError, Request, RequestReader, Response, ResponseReader, encode_key,
-    encode_switching_protocols,
+    ClientRequest, Request, RequestError, RequestReader, Response, ResponseError, ResponseReader,
+    encode_key, encode_switching_protocols,
 };
 
 use super::accept::{Accept, Agreed, Opened, negotiate};
@@ -54,7 +54,8 @@ pub(super) enum Step {
     Unanswered,
     Open(Opened, Arc<Response>),
     Rejected(Response),
-    Failed(HandshakeError),
+    RequestFailed(RequestError),
+    ResponseFailed(ResponseError),
 }
 
 impl Opening {
@@ -111,7 +112,7 @@ impl Opening {
             Self::Reading(reader) => match reader.read(input) {
                 Ok(None) => (input.len(), Step::Nothing),
                 Ok(Some((request, used))) => (used, self.request_read(request, settings)),
-                Err(error) => (input.len(), Step::Failed(error)),
+                Err(error) => (input.len(), Step::RequestFailed(error)),
             },
             Self::Upgraded(upgraded, announced @ Announced::No) => {
                 *announced = Announced::Yes;
@@ -122,7 +123,7 @@ impl Opening {
             Self::Waiting(waiting) => match waiting.reader.read(input) {
                 Ok(None) => (input.len(), Step::Nothing),
                 Ok(Some((response, used))) => (used, waiting.response_read(response, settings)),
-                Err(error) => (input.len(), Step::Failed(error)),
+                Err(error) => (input.len(), Step::ResponseFailed(error)),
             },
         }
     }
@@ -138,14 +139,14 @@ impl Opening {
     fn request_read(&mut self, request: Request, settings: &Settings) -> Step {
         let request = Arc::new(request);
         if let Err(error) = settings.check_host(&request) {
-            return Step::Failed(error);
+            return Step::RequestFailed(error);
         }
         if !request.is_upgrade() {
             *self = Self::Answering(Arc::clone(&request));
             return Step::Http(request);
         }
         if let Err(error) = settings.check(&request) {
-            return Step::Failed(error);
+            return Step::RequestFailed(error);
         }
         *self = Self::Deciding(Arc::clone(&request));
         Step::Request(request)
@@ -186,7 +187,7 @@ impl Waiting {
         let verified = self.request.verify(&response, &self.key, self.offered.is_some());
         let accepted = match verified {
             Ok(accepted) => accepted,
-            Err(error) => return Step::Failed(error),
+            Err(error) => return Step::ResponseFailed(error),
         };
         #[cfg_attr(not(feature = "deflate"), allow(unused_mut, reason = "nothing to agree on"))]
         let mut opened = Opened {
@@ -204,8 +205,8 @@ impl Waiting {
                     opened.compression = Some(Box::new(compression));
                 }
                 Err(error) => {
-                    let error = HandshakeError::ExtensionParameters(error.to_string());
-                    return Step::Failed(error);
+                    let error = ResponseError::ExtensionParameters(error.to_string());
+                    return Step::ResponseFailed(error);
                 }
             }
         }

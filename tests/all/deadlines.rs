@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use framewire::handshake::HandshakeError;
+use framewire::handshake::{RequestError, ResponseError};
 use framewire::{
-    Accept, Config, Connection, Deadlines, Due, Event, Outcome, ProtocolError, Role, State, Turn,
+    Accept, Config, Connection, Deadlines, Due, Event, HandshakeError, Outcome, ProtocolError,
+    Role, State, Turn,
 };
 
 use super::support::frames::*;
@@ -64,12 +65,15 @@ fn progress_does_not_extend_the_handshake() {
         }
         assert_eq!(deadlines.due(&connection, at(110)), Some(Due::Handshake));
         let event = connection.expire(Due::Handshake);
-        assert_eq!(event, Some(Event::HandshakeFailed(HandshakeError::Timeout)));
+        let error = match role {
+            Role::Server => HandshakeError::Request(RequestError::Timeout),
+            Role::Client => HandshakeError::Response(ResponseError::Timeout),
+        };
+        assert_eq!(event, Some(Event::HandshakeFailed(error.clone())));
         assert_eq!(connection.state(), State::Closed);
         // Just dropped: nobody who is that slow reads an answer.
         assert_eq!(drain(&mut connection), b"");
-        let outcome = Outcome::HandshakeFailed(HandshakeError::Timeout);
-        assert_eq!(connection.receive_eof(), outcome);
+        assert_eq!(connection.receive_eof(), Outcome::HandshakeFailed(error));
         assert_eq!(connection.expire(Due::Handshake), None);
         deadlines.observe(&connection, at(110), NOTHING);
         assert_eq!(deadlines.next(&connection), None);
@@ -89,11 +93,11 @@ fn a_decision_has_a_time_of_its_own() {
     assert_eq!(deadlines.due(&connection, at(116)), None);
     assert_eq!(deadlines.due(&connection, at(117)), Some(Due::Decision));
     let event = connection.expire(Due::Decision);
-    assert_eq!(event, Some(Event::HandshakeFailed(HandshakeError::DecisionTimeout)));
+    let error = HandshakeError::Request(RequestError::DecisionTimeout);
+    assert_eq!(event, Some(Event::HandshakeFailed(error.clone())));
     assert!(drain(&mut connection).starts_with(b"HTTP/1.1 503 "));
     assert!(connection.wants_shutdown());
-    let outcome = Outcome::HandshakeFailed(HandshakeError::DecisionTimeout);
-    assert_eq!(connection.receive_eof(), outcome);
+    assert_eq!(connection.receive_eof(), Outcome::HandshakeFailed(error));
     // A decision in time leaves nothing behind: a message begins to count from its own first byte.
     let config = Config::new().message_timeout(Duration::from_secs(3)).ping_interval(None);
     let mut connection = Connection::server(&config);

@@ -2,10 +2,10 @@
 
 use flate2::{Compress as Zip, Compression, Decompress, FlushCompress, FlushDecompress};
 use framewire::deflate::DeflateConfig;
-use framewire::handshake::HandshakeError;
+use framewire::handshake::ResponseError;
 use framewire::{
-    Accept, Compress, Config, Connection, Fragment, Message, MessageKind, Outcome, Prepared,
-    ProtocolError, ReservedBit, Role, State,
+    Accept, Compress, Config, Connection, Fragment, HandshakeError, Message, MessageKind, Outcome,
+    Prepared, ProtocolError, ReservedBit, Role, State,
 };
 
 use super::support::chunks::Random;
@@ -460,7 +460,7 @@ fn a_client_checks_the_answer() {
         script.sees(seen[0].clone()).run();
         match &seen[0] {
             Seen::Open => Ok(probe.deflate().unwrap()),
-            Seen::HandshakeFailed(error) => Err(error.clone()),
+            Seen::HandshakeFailed(HandshakeError::Response(error)) => Err(error.clone()),
             other => panic!("{other:?}"),
         }
     };
@@ -469,7 +469,7 @@ fn a_client_checks_the_answer() {
         for side in ["server", "client"] {
             let value = format!("permessage-deflate; {side}_max_window_bits={bits}");
             let error = answer(&plain, &value).unwrap_err();
-            assert!(matches!(error, HandshakeError::ExtensionParameters(_)), "{value}");
+            assert!(matches!(error, ResponseError::ExtensionParameters(_)), "{value}");
         }
     }
     for value in [
@@ -479,17 +479,17 @@ fn a_client_checks_the_answer() {
         "permessage-deflate; server_no_context_takeover=1",
         "permessage-deflate; server_max_window_bits=9; server_max_window_bits=9",
     ] {
-        assert!(matches!(answer(&plain, value), Err(HandshakeError::ExtensionParameters(_))));
+        assert!(matches!(answer(&plain, value), Err(ResponseError::ExtensionParameters(_))));
     }
     let clash = "permessage-deflate, x-webkit-deflate-frame";
-    assert!(matches!(answer(&plain, clash), Err(HandshakeError::ExtensionNotOffered(_))));
+    assert!(matches!(answer(&plain, clash), Err(ResponseError::ExtensionNotOffered(_))));
     for twice in [
         "permessage-deflate, permessage-deflate",
         "permessage-deflate\r\nSec-WebSocket-Extensions: permessage-deflate",
     ] {
-        assert!(matches!(answer(&plain, twice), Err(HandshakeError::RepeatedExtension(_))));
+        assert!(matches!(answer(&plain, twice), Err(ResponseError::RepeatedExtension(_))));
     }
-    let offered = HandshakeError::ExtensionNotOffered("permessage-deflate".into());
+    let offered = ResponseError::ExtensionNotOffered("permessage-deflate".into());
     assert_eq!(
         answer(&Config::new().no_deflate(), "permessage-deflate; client_max_window_bits=9"),
         Err(offered)
@@ -503,7 +503,7 @@ fn a_client_checks_the_answer() {
     let nine = DeflateConfig::new().with_server_max_window_bits(9).unwrap();
     let nine = Config::new().deflate(nine);
     let larger = answer(&nine, "permessage-deflate; server_max_window_bits=10");
-    assert!(matches!(larger, Err(HandshakeError::ExtensionParameters(_))));
+    assert!(matches!(larger, Err(ResponseError::ExtensionParameters(_))));
     assert!(answer(&nine, "permessage-deflate; server_max_window_bits=9").is_ok());
 }
 

@@ -1,8 +1,10 @@
 //! The opening handshake of a server: RFC 6455 sections 4.2 to 4.4, 9.1, 10.2 and the HTTP rules
 //! beneath.
 
-use framewire::handshake::{HandshakeError, HeadFault, HeaderListError, Response};
-use framewire::{Accept, Config, Connection, Outcome, ProtocolError, Role, SendError, State};
+use framewire::handshake::{HeadError, HeaderListError, RequestError, Response};
+use framewire::{
+    Accept, Config, Connection, HandshakeError, Outcome, ProtocolError, Role, SendError, State,
+};
 
 use super::support::chunks::Random;
 use super::support::frames::*;
@@ -28,15 +30,15 @@ fn values<'h>(headers: &'h [(String, String)], name: &str) -> Vec<&'h str> {
 }
 
 /// The stream is refused with this error, at its last byte at the latest, and the answer fits.
-fn refused(config: &Config, stream: &[u8], error: HandshakeError) {
-    let status = error.status().expect("a status");
+fn refused(config: &Config, stream: &[u8], error: RequestError) {
+    let status = error.status();
     let script = Script::server_from_start()
         .config(config.clone())
         .bytes(stream)
-        .sees(Seen::HandshakeFailed(error.clone()));
+        .sees(Seen::HandshakeFailed(error.clone().into()));
     let transcript = script.run_without_output();
     assert_eq!((transcript.state, transcript.wants_shutdown), (State::Closing, true));
-    assert_eq!(transcript.outcome, Outcome::HandshakeFailed(error));
+    assert_eq!(transcript.outcome, Outcome::HandshakeFailed(error.into()));
     let (code, headers, body) = read_response(&transcript.output);
     assert_eq!(code, status);
     assert!(values(&headers, "connection").contains(&"close"));
@@ -58,7 +60,7 @@ fn changed(name: &str, lines: &str) -> Vec<u8> {
     format!("{kept}{lines}\r\n").into_bytes()
 }
 
-fn refuses(name: &str, lines: &str, error: HandshakeError) {
+fn refuses(name: &str, lines: &str, error: RequestError) {
     refused(&Config::new(), &changed(name, lines), error);
 }
 
@@ -177,11 +179,11 @@ fn lawful_requests_are_accepted() {
 // attack: HS09
 #[test]
 fn a_host_is_needed_once() {
-    refuses("Host", "", HandshakeError::MissingHeader("Host"));
-    refuses("-", "Host: example.com\r\n", HandshakeError::RepeatedHeader("Host"));
+    refuses("Host", "", RequestError::MissingHeader("Host"));
+    refuses("-", "Host: example.com\r\n", RequestError::RepeatedHeader("Host"));
     for host in ["", "a b", "a/b", "a,b c", "u@h", ":80", "h:x", "h:99999", "[::1", "a\\b"] {
         let line = format!("Host: {host}\r\n");
-        refuses("Host", &line, HandshakeError::InvalidHeader("Host"));
+        refuses("Host", &line, RequestError::InvalidHeader("Host"));
     }
 }
 
@@ -189,10 +191,10 @@ fn a_host_is_needed_once() {
 // attack: HS10, HS11, HS12, HS08
 #[test]
 fn heads_that_are_not_http_are_refused_at_the_byte_that_shows_it() {
-    use HeadFault::*;
+    use HeadError::*;
     let value = |byte| HeaderValueByte { name: "X".into(), byte };
     let start = "GET /chat HTTP/1.1\r\n";
-    let cases: Vec<(Vec<u8>, HeadFault)> = vec![
+    let cases: Vec<(Vec<u8>, HeadError)> = vec![
         (b"GET /chat HTTP/1.1\n".to_vec(), BareLineFeed),
         (b"GET /chat HTTP/1.1\rX".to_vec(), BareCarriageReturn),
         (b"\n".to_vec(), BareLineFeed),
@@ -216,7 +218,7 @@ fn heads_that_are_not_http_are_refused_at_the_byte_that_shows_it() {
         (format!("{start}X(: a").into_bytes()[..start.len() + 2].to_vec(), HeaderNameByte(b'(')),
     ];
     for (stream, fault) in cases {
-        refused(&Config::new(), &stream, HandshakeError::RequestHead(fault));
+        refused(&Config::new(), &stream, RequestError::Head(fault));
     }
 }
 
@@ -224,15 +226,17 @@ fn heads_that_are_not_http_are_refused_at_the_byte_that_shows_it() {
 // attack: HS08
 #[test]
 fn other_protocols_are_recognised() {
-    refused(&Config::new(), b"\x16", HandshakeError::TlsHello);
-    refused(&Config::new(), b"PRI * HTTP/2.0\r\n", HandshakeError::Http2Preface);
+    refused(&Config::new(), b"\x16", RequestError::TlsHello);
+    refused(&Config::new(), b"PRI * HTTP/2.0\r\n", RequestError::Http2Preface);
     let mut random = Random::new(8);
     for _ in 0..200 {
         let mut server = Connection::server(&Config::new());
         let noise = random.bytes(65_536);
         let seen = feed(&mut server, &noise);
-        let [Seen::HandshakeFailed(error)] = &seen[..] else { panic!("{seen:?}") };
-        assert!(matches!(error.status(), Some(400 | 414)), "{error}");
+        let [Seen::HandshakeFailed(HandshakeError::Request(error))] = &seen[..] else {
+            panic!("{seen:?}")
+        };
+        assert!(matches!(error.status(), 400 | 414), "{error}");
         assert!(server.buffered_amount() < 1000 && server.state() == State::Closing);
     }
 }
@@ -241,7 +245,7 @@ fn other_protocols_are_recognised() {
 // attack: HS14, HS15, HS34
 #[test]
 fn request_lines() {
-    use HandshakeError::{HttpVersionNotSupported, InvalidTarget, MethodNotAllowed};
+    use RequestError::{HttpVersionNotSupported, InvalidTarget, MethodNotAllowed};
     for method in ["POST", "PUT", "OPTIONS", "HEAD", "CONNECT", "get", "GETS"] {
         let line = format!("{method} /chat HTTP/1.1\r\n");
         refused(&Config::new(), line.as_bytes(), MethodNotAllowed);
@@ -277,30 +281,30 @@ fn heads_have_limits_that_hold_to_the_byte() {
     let fits = line(8192) + &rest;
     let path = format!("/{}", "a".repeat(8192 - 14));
     Script::server_from_start().bytes(fits).sees(Seen::Request(path)).run_without_output();
-    let too_long = HandshakeError::RequestHead(HeadFault::StartLineTooLong);
-    assert_eq!(too_long.status(), Some(414));
+    let too_long = RequestError::Head(HeadError::StartLineTooLong);
+    assert_eq!(too_long.status(), 414);
     refused(&Config::new(), &line(8193).as_bytes()[..8193], too_long);
 
     // Five are of the handshake.
     let short = "aa:b\r\n";
     let headers = |count: usize| changed("-", &short.repeat(count - 5));
     accepted(&Config::new(), &headers(100), |request| assert_eq!(request.headers().len(), 100));
-    let too_many = HandshakeError::RequestHead(HeadFault::TooManyHeaders);
-    assert_eq!(too_many.status(), Some(431));
+    let too_many = RequestError::Head(HeadError::TooManyHeaders);
+    assert_eq!(too_many.status(), 431);
     let stream = headers(101);
     let at = stream.len() - 2 - short.len() + 1;
     refused(&Config::new(), &stream[..at], too_many.clone());
     let first = format!("GET /chat HTTP/1.1\r\n{}", short.repeat(2000));
     let mut server = Connection::server(&Config::new());
-    assert_eq!(feed(&mut server, first.as_bytes()), [Seen::HandshakeFailed(too_many)]);
+    assert_eq!(feed(&mut server, first.as_bytes()), [Seen::HandshakeFailed(too_many.into())]);
 
     let padded = |length: usize| {
         let bare = changed("-", "X: \r\n").len();
         changed("-", &format!("X: {}\r\n", "x".repeat(length - bare)))
     };
     accepted(&Config::new(), &padded(16_384), |_| ());
-    let too_large = HandshakeError::RequestHead(HeadFault::TooLarge);
-    assert_eq!(too_large.status(), Some(431));
+    let too_large = RequestError::Head(HeadError::TooLarge);
+    assert_eq!(too_large.status(), 431);
     refused(&Config::new(), &padded(16_385), too_large.clone());
     let small = Config::new().max_head_size(300).max_headers(6).max_request_line(20);
     accepted(&small, &padded(300), |_| ());
@@ -311,7 +315,7 @@ fn heads_have_limits_that_hold_to_the_byte() {
 // attack: HS18, HS19
 #[test]
 fn fields_of_the_handshake_are_matched_whole() {
-    use HandshakeError::{InvalidHeader, MissingHeader, RepeatedHeader};
+    use RequestError::{InvalidHeader, MissingHeader, RepeatedHeader};
     for value in ["notupgrade", "upgradex", "up grade", "", "keep-alive"] {
         let line = format!("Connection: {value}\r\n");
         refuses("Connection", &line, InvalidHeader("Connection"));
@@ -344,7 +348,7 @@ fn fields_of_the_handshake_are_matched_whole() {
 // attack: HS20
 #[test]
 fn versions() {
-    use HandshakeError::{InvalidHeader, MissingHeader, RepeatedHeader, UnsupportedVersion};
+    use RequestError::{InvalidHeader, MissingHeader, RepeatedHeader, UnsupportedVersion};
     let name = "Sec-WebSocket-Version";
     for version in [0, 7, 9, 14, 255] {
         refuses(name, &format!("{name}: {version}\r\n"), UnsupportedVersion(version));
@@ -357,8 +361,8 @@ fn versions() {
     refuses("-", &format!("{name}: 8\r\n"), RepeatedHeader(name));
 }
 
-fn bad_list(name: &'static str, error: HeaderListError) -> HandshakeError {
-    HandshakeError::InvalidList { name, error }
+fn bad_list(name: &'static str, error: HeaderListError) -> RequestError {
+    RequestError::InvalidList { name, error }
 }
 
 // req: W016, W026, W038, W047, W050
@@ -445,7 +449,7 @@ fn unknown_extensions_are_passed_over() {
 // attack: HS27, HS28
 #[test]
 fn an_upgrade_has_no_body() {
-    let body = HandshakeError::RequestBody;
+    let body = RequestError::Body;
     for value in ["10", "-1", "+5", "5,5", "0x5", "18446744073709551616", "", "00", "0, 0"] {
         let mut stream = changed("-", &format!("Content-Length: {value}\r\n"));
         refused(&Config::new(), &stream, body("Content-Length"));
@@ -470,16 +474,16 @@ fn after_a_refusal_the_connection_serves_nothing_more() {
     let second = request("");
     let config = Config::new().path("/other");
     for (stream, config, error) in [
-        (changed("-", ""), &config, HandshakeError::PathNotServed),
+        (changed("-", ""), &config, RequestError::PathNotServed),
         (
             changed("Sec-WebSocket-Version", "Sec-WebSocket-Version: 99\r\n"),
             &Config::new(),
-            HandshakeError::UnsupportedVersion(99),
+            RequestError::UnsupportedVersion(99),
         ),
         (
             changed("-", "Origin: https://evil.example\r\n"),
             &Config::new().origins(["https://good.example"]),
-            HandshakeError::OriginRefused,
+            RequestError::OriginRejected,
         ),
     ] {
         let pipelined = [&stream, second.as_bytes(), second.as_bytes()].concat();
@@ -515,7 +519,7 @@ fn paths_and_origins_are_compared_exactly() {
     );
     for target in ["/Chat", "/chat/", "/chat/..", "/", "//chat", "/ch%61t", "/chatx"] {
         let stream = request("").replace("/chat", target);
-        refused(&config, stream.as_bytes(), HandshakeError::PathNotServed);
+        refused(&config, stream.as_bytes(), RequestError::PathNotServed);
     }
 
     let config = Config::new().origins(["https://good.example", "http://a:81"]);
@@ -538,15 +542,15 @@ fn paths_and_origins_are_compared_exactly() {
         "http://a",
     ] {
         let stream = changed("-", &format!("Origin: {origin}\r\n"));
-        refused(&config, &stream, HandshakeError::OriginRefused);
+        refused(&config, &stream, RequestError::OriginRejected);
     }
     let twice = changed("-", "Origin: https://good.example\r\nOrigin: https://good.example\r\n");
-    refused(&config, &twice, HandshakeError::OriginRefused);
+    refused(&config, &twice, RequestError::OriginRejected);
     // Version 8 has a header of its own.
     let draft = "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Origin: https://evil.example\r\n\
                  Origin: https://good.example\r\n";
     let stream = changed("Sec-WebSocket-Version", draft);
-    refused(&config, &stream, HandshakeError::OriginRefused);
+    refused(&config, &stream, RequestError::OriginRejected);
 }
 
 // req: W113

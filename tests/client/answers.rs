@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
-use framewire::handshake::{HandshakeError, HeadFault};
+use framewire::handshake::{HeadError, ResponseError};
 use framewire::{Client, ClientBuilder, ClientError, Config, Waiting};
 
 use super::support::*;
@@ -69,13 +69,13 @@ fn with(name: &'static str, value: Option<&'static str>) -> impl Fn(&str) -> Str
 fn headers_that_a_101_needs() {
     let wrong = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
     let cases = [
-        ("Upgrade", None, "ResponseMissingHeader(\"Upgrade\")"),
-        ("Upgrade", Some("h2c"), "ResponseInvalidHeader(\"Upgrade\")"),
-        ("Upgrade", Some("websocket, h2c"), "ResponseInvalidHeader(\"Upgrade\")"),
-        ("Upgrade", Some(""), "ResponseInvalidHeader(\"Upgrade\")"),
-        ("Connection", None, "ResponseMissingHeader(\"Connection\")"),
-        ("Connection", Some("close"), "ResponseInvalidHeader(\"Connection\")"),
-        ("Sec-WebSocket-Accept", None, "ResponseMissingHeader(\"Sec-WebSocket-Accept\")"),
+        ("Upgrade", None, "MissingHeader(\"Upgrade\")"),
+        ("Upgrade", Some("h2c"), "InvalidHeader(\"Upgrade\")"),
+        ("Upgrade", Some("websocket, h2c"), "InvalidHeader(\"Upgrade\")"),
+        ("Upgrade", Some(""), "InvalidHeader(\"Upgrade\")"),
+        ("Connection", None, "MissingHeader(\"Connection\")"),
+        ("Connection", Some("close"), "InvalidHeader(\"Connection\")"),
+        ("Sec-WebSocket-Accept", None, "MissingHeader(\"Sec-WebSocket-Accept\")"),
         ("Sec-WebSocket-Accept", Some(wrong), "AcceptMismatch"),
         ("Sec-WebSocket-Accept", Some(""), "AcceptMismatch"),
     ];
@@ -86,7 +86,7 @@ fn headers_that_a_101_needs() {
         let value = accept_value(request);
         switch(request, &format!("Sec-WebSocket-Accept: {value}\r\n"))
     };
-    assert_eq!(failure(plain, doubled), "ResponseRepeatedHeader(\"Sec-WebSocket-Accept\")");
+    assert_eq!(failure(plain, doubled), "RepeatedHeader(\"Sec-WebSocket-Accept\")");
     let inside = |request: &str| {
         let value = accept_value(request);
         let spaced = format!("{} {}", &value[..5], &value[5..]);
@@ -133,14 +133,11 @@ fn subprotocols() {
     let cases = [
         ("Sec-WebSocket-Protocol: other\r\n", "SubprotocolNotRequested(\"other\")"),
         ("Sec-WebSocket-Protocol: Chat\r\n", "SubprotocolNotRequested(\"Chat\")"),
-        ("Sec-WebSocket-Protocol:\r\n", "ResponseInvalidHeader(\"Sec-WebSocket-Protocol\")"),
-        (
-            "Sec-WebSocket-Protocol: chat, talk\r\n",
-            "ResponseInvalidHeader(\"Sec-WebSocket-Protocol\")",
-        ),
+        ("Sec-WebSocket-Protocol:\r\n", "InvalidHeader(\"Sec-WebSocket-Protocol\")"),
+        ("Sec-WebSocket-Protocol: chat, talk\r\n", "InvalidHeader(\"Sec-WebSocket-Protocol\")"),
         (
             "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: talk\r\n",
-            "ResponseRepeatedHeader(\"Sec-WebSocket-Protocol\")",
+            "RepeatedHeader(\"Sec-WebSocket-Protocol\")",
         ),
     ];
     for (lines, expected) in cases {
@@ -170,7 +167,7 @@ fn extensions_that_were_not_offered() {
     assert_eq!(failure(deflate, lines), repeated);
     for value in ["", ",", "permessage-deflate;", "permessage-deflate; =", "a b"] {
         let error = failure(deflate, extensions(value));
-        assert!(error.starts_with("ResponseInvalidList"), "{value:?}: {error}");
+        assert!(error.starts_with("InvalidList"), "{value:?}: {error}");
     }
 }
 
@@ -199,7 +196,7 @@ fn deflate_parameters_that_cannot_be() {
         let value: &'static str = format!("permessage-deflate; {case}").leak();
         let error = failure(deflate, extensions(value));
         let is_refused =
-            error.starts_with("ExtensionParameters") || error.starts_with("ResponseInvalidList");
+            error.starts_with("ExtensionParameters") || error.starts_with("InvalidList");
         assert!(is_refused, "{case}: {error}");
     }
 }
@@ -252,18 +249,18 @@ fn a_window_for_the_client_needs_an_offer_of_one() {
 #[test]
 fn heads_that_break_the_rules() {
     let answer = |text: String| move |_: &str| text;
-    let fault = |fault: HeadFault| format!("{:?}", HandshakeError::ResponseHead(fault));
+    let fault = |fault: HeadError| format!("{:?}", ResponseError::Head(fault));
     let repeat = |line: &str, count| format!("HTTP/1.1 101 x\r\n{}", line.repeat(count));
     let cases = [
-        (repeat("a: b\r\n", 101), fault(HeadFault::TooManyHeaders)),
-        (repeat(&format!("a: {}\r\n", "b".repeat(1000)), 20), fault(HeadFault::TooLarge)),
+        (repeat("a: b\r\n", 101), fault(HeadError::TooManyHeaders)),
+        (repeat(&format!("a: {}\r\n", "b".repeat(1000)), 20), fault(HeadError::TooLarge)),
         (
             format!("HTTP/1.1 101 {}\r\n\r\n", "x".repeat(20_000)),
-            fault(HeadFault::StartLineTooLong),
+            fault(HeadError::StartLineTooLong),
         ),
-        ("SSH-2.0-OpenSSH_9.9\r\n".into(), fault(HeadFault::StartLine)),
-        ("\x15\x03\x01\0\x02\x02\x46".into(), fault(HeadFault::StartLineByte(0x15))),
-        ("HTTP/1.0 101 x\r\n\r\n".into(), "ResponseHttpVersion".into()),
+        ("SSH-2.0-OpenSSH_9.9\r\n".into(), fault(HeadError::StartLine)),
+        ("\x15\x03\x01\0\x02\x02\x46".into(), fault(HeadError::StartLineByte(0x15))),
+        ("HTTP/1.0 101 x\r\n\r\n".into(), "HttpVersion".into()),
         ("HTTP/1.1 100 x\r\n\r\n".repeat(5), "TooManyInterimResponses".into()),
     ];
     for (text, expected) in cases {
@@ -272,7 +269,7 @@ fn heads_that_break_the_rules() {
     }
     for line in ["Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n"] {
         let error = failure(plain, move |request| switch(request, line));
-        assert!(error.starts_with("ResponseFraming"), "{error}");
+        assert!(error.starts_with("Framing"), "{error}");
     }
 }
 
@@ -296,7 +293,7 @@ fn a_head_without_end_is_cut_off() {
         (0..20_000).take_while(|_| stream.write_all(line.as_bytes()).is_ok()).count()
     });
     let error = refused(Client::builder(&server.url("/")).unwrap());
-    assert!(matches!(error, ClientError::Handshake(HandshakeError::ResponseHead(_))), "{error:?}");
+    assert!(matches!(error, ClientError::Handshake(ResponseError::Head(_))), "{error:?}");
     assert!(server.join() < 20_000, "the client read 20 MB of head");
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use framewire::handshake::{Cookie, HandshakeError, SameSite};
+use framewire::handshake::{Cookie, RequestError, SameSite};
 use framewire::{
     Accept, Config, Decision, Handler, Message, OpeningError, Peer, Pending, Request, Response,
     Routes, Server,
@@ -186,8 +186,8 @@ impl Handler for Doorkeeper {
         let _ = self.refusals.send((error.clone(), address));
         let own = |status| Some(Response::new(status).body(format!("in our words: {error}\n")));
         match error {
-            OpeningError::Handshake(HandshakeError::PathNotServed) => own(410),
-            OpeningError::Handshake(HandshakeError::DecisionTimeout) => own(504),
+            OpeningError::Handshake(RequestError::PathNotServed) => own(410),
+            OpeningError::Handshake(RequestError::DecisionTimeout) => own(504),
             OpeningError::Rejected(response) if response.status() == 403 => own(401),
             OpeningError::TooManyConnections => own(500),
             // As good as 101: no final answer.
@@ -220,13 +220,13 @@ fn a3_every_opening_that_fails_is_told_of_once() {
     let answer = Client::ask(house.address, REQUEST.replace("GET", "POST"));
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
     let error = next(&told);
-    assert!(matches!(error, OpeningError::Handshake(HandshakeError::MethodNotAllowed)), "{error}");
+    assert!(matches!(error, OpeningError::Handshake(RequestError::MethodNotAllowed)), "{error}");
     // One that is refused by the settings, answered in other words.
     let answer = Client::ask(house.address, REQUEST.replace("/chat", "/other"));
     assert!(answer.starts_with("HTTP/1.1 410 Gone\r\n"), "{answer}");
     assert!(answer.ends_with("\r\n\r\nin our words: nothing is served at this path\n"), "{answer}");
     let error = next(&told);
-    assert!(matches!(error, OpeningError::Handshake(HandshakeError::PathNotServed)), "{error}");
+    assert!(matches!(error, OpeningError::Handshake(RequestError::PathNotServed)), "{error}");
     // One that goes away, and one whose plain request is answered, which is no failure.
     drop(Client::connect(house.address));
     assert!(matches!(next(&told), OpeningError::Lost));
@@ -245,13 +245,13 @@ fn what_takes_too_long_is_told_of() {
     let house = House::new(Config::new().handshake_timeout(short), handler);
     assert!(Client::connect(house.address).is_gone());
     let error = next(&told);
-    assert!(matches!(error, OpeningError::Handshake(HandshakeError::Timeout)), "{error}");
+    assert!(matches!(error, OpeningError::Handshake(RequestError::Timeout)), "{error}");
     let (handler, told, doors) = doorkeeper();
     let house = House::new(Config::new().decision_timeout(short), handler);
     let answer = Client::ask(house.address, REQUEST.replace("/chat", "/later"));
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     let error = next(&told);
-    assert!(matches!(error, OpeningError::Handshake(HandshakeError::DecisionTimeout)), "{error}");
+    assert!(matches!(error, OpeningError::Handshake(RequestError::DecisionTimeout)), "{error}");
     drop(doors.recv_timeout(PATIENCE).unwrap());
     drop(house);
     assert!(told.try_recv().is_err());

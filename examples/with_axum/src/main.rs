@@ -14,7 +14,7 @@ use axum::extract::{Request, State};
 use axum::http::{StatusCode, Version};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
-use framewire::handshake::{HandshakeError, HeadLimits, RequestParts};
+use framewire::handshake::{HeadLimits, RequestError, RequestParts};
 use framewire::{Accept, Config, Handle, Server, Upgraded};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -77,10 +77,10 @@ async fn talk(State(state): State<Arc<WebSockets>>, mut request: Request) -> Res
 }
 
 /// The 101; the connection follows when hyper has sent it.
-fn upgrade(state: Arc<WebSockets>, request: &mut Request) -> Result<Response, HandshakeError> {
+fn upgrade(state: Arc<WebSockets>, request: &mut Request) -> Result<Response, RequestError> {
     let websocket = parts_of(request)?.read(HeadLimits::default())?;
     state.config.check(&websocket)?;
-    let not_asked = HandshakeError::MissingHeader("Upgrade");
+    let not_asked = RequestError::MissingHeader("Upgrade");
     let Ok((upgraded, headers)) = Upgraded::accept(websocket, Accept::new(), &state.config) else {
         return Err(not_asked);
     };
@@ -102,16 +102,16 @@ fn upgrade(state: Arc<WebSockets>, request: &mut Request) -> Result<Response, Ha
     Ok(response)
 }
 
-fn parts_of(request: &Request) -> Result<RequestParts, HandshakeError> {
+fn parts_of(request: &Request) -> Result<RequestParts, RequestError> {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let mut parts = RequestParts::new(request.method().as_str(), target)?;
     if request.version() != Version::HTTP_11 {
-        return Err(HandshakeError::HttpVersionNotSupported);
+        return Err(RequestError::HttpVersionNotSupported);
     }
     for (name, value) in request.headers() {
         parts = parts
             .header(name.as_str(), value.as_bytes())
-            .map_err(|_| HandshakeError::InvalidHeader("header"))?;
+            .map_err(|_| RequestError::InvalidHeader("header"))?;
     }
     Ok(parts)
 }

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::ProxyError;
-use crate::handshake::{HandshakeError, HeadLimits, ResponseReader, Url, basic_credentials};
+use crate::handshake::{HeadLimits, ResponseError, ResponseReader, Url, basic_credentials};
 
 /// Asks for a tunnel to the server of `url`, and reads the answer.
 pub(super) fn connect(
@@ -36,7 +36,7 @@ pub(super) fn connect(
                 (_, Some(error)) => return Err(error.into()),
                 (Err(error), None) => return Err(ProxyError::Response(error)),
                 (Ok(None), None) => {
-                    return Err(ProxyError::Response(HandshakeError::ResponseTruncated));
+                    return Err(ProxyError::Response(ResponseError::Truncated));
                 }
             },
         }
@@ -109,6 +109,6 @@ mod tests {
             assert!(matches!(error, ProxyError::Response(_)), "{answer:?}: {error:?}");
         }
         let large = [&b"HTTP/1.1 200 x\r\nA: "[..], &[b'a'; 20_000]].concat();
-        assert!(matches!(failed(&large), ProxyError::Response(HandshakeError::ResponseHead(_))));
+        assert!(matches!(failed(&large), ProxyError::Response(ResponseError::Head(_))));
     }
 }

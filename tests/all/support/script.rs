@@ -1,9 +1,10 @@
 //! A script is what the peer sends, what the application does at which event, and what must come of
 //! it. It is replayed in every way that its bytes can arrive, and must come out the same each time.
 
-use framewire::handshake::{ClientRequest, HandshakeError, Url, accept_key};
+use framewire::handshake::{ClientRequest, Url, accept_key};
 use framewire::{
-    Accept, Config, Connection, Event, MessageKind, Outcome, ProtocolError, Role, State,
+    Accept, Config, Connection, Event, HandshakeError, MessageKind, Outcome, ProtocolError, Role,
+    State,
 };
 
 use super::chunks::{Random, all_cuts, portions};

@@ -1,0 +1,161 @@
+//! What a server finds wrong with a request.
+
+use std::fmt;
+
+use super::head::HeadError;
+use super::header_list::HeaderListError;
+
+/// Why a server does not accept a request as the opening handshake of a WebSocket (RFC 6455 section
+/// 4.2).
+///
+/// Each has a [`status`](Self::status) to answer with; `Response::from(&error)` is that answer.
+///
+/// ```
+/// use framewire::Response;
+/// use framewire::handshake::{HeadLimits, RequestError, RequestReader};
+///
+/// let mut reader = RequestReader::new(HeadLimits::default());
+/// let error = reader.read(b"POST /chat HTTP/1.1\r\n").unwrap_err();
+/// assert_eq!((&error, error.status()), (&RequestError::MethodNotAllowed, 405));
+/// assert_eq!(Response::from(&error).headers().get_str("Allow"), Some("GET"));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RequestError {
+    /// The head breaks the syntax of HTTP or a limit (RFC 9112 sections 2 to 5): 400, 414, 431.
+    Head(HeadError),
+    /// The first byte is that of a TLS record: `wss:` spoken to a plain port. 400.
+    TlsHello,
+    /// The request line is that of the HTTP/2 preface (RFC 9113 section 3.4). 400.
+    Http2Preface,
+    /// The method is not `GET` (RFC 6455 section 4.2.1, item 1). 405.
+    MethodNotAllowed,
+    /// The HTTP version is not 1.1 (RFC 6455 section 4.2.1, item 1). 505.
+    HttpVersionNotSupported,
+    /// The request target has neither origin form nor absolute form, or holds a byte that no
+    /// target may hold (RFC 9112 section 3.2). 400.
+    InvalidTarget,
+    /// The request announces a body, or announces it badly (RFC 9112 section 6, RFC 9110 section
+    /// 7.8). 400. The name is that of the header which says so.
+    Body(&'static str),
+    /// A header that the handshake needs is missing (RFC 6455 section 4.2.1). 400.
+    MissingHeader(&'static str),
+    /// A header that may stand once stands more often (RFC 6455 section 11.3, RFC 9112 section
+    /// 3.2). 400.
+    RepeatedHeader(&'static str),
+    /// A header has a value that its definition does not allow (RFC 6455 section 4.2.1). 400.
+    InvalidHeader(&'static str),
+    /// A list header breaks its grammar (RFC 6455 sections 4.1, 4.3 and 9.1). 400.
+    InvalidList {
+        /// The header.
+        name: &'static str,
+        /// What is wrong in it.
+        error: HeaderListError,
+    },
+    /// A version of the WebSocket protocol other than 13 and 8 (RFC 6455 section 4.4). 426.
+    UnsupportedVersion(u8),
+    /// The path is not one that is served (RFC 6455 section 4.2.2, item 4). 404.
+    PathNotServed,
+    /// The origin is not one that pages may come from (RFC 6455 section 10.2). 403.
+    OriginRejected,
+    /// The name in `Host` is not one that is served. 403.
+    HostRejected,
+    /// The request did not come whole in time (RFC 9110 section 15.5.9). 408, which an engine leaves
+    /// unsaid: a client that sends nothing does not wait for an answer.
+    Timeout,
+    /// The server's application did not decide about the request in time. 503.
+    DecisionTimeout,
+}
+
+impl RequestError {
+    /// The HTTP status to answer with.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Head(HeadError::StartLineTooLong) => 414,
+            Self::Head(HeadError::TooLarge | HeadError::TooManyHeaders) => 431,
+            Self::Head(_)
+            | Self::TlsHello
+            | Self::Http2Preface
+            | Self::InvalidTarget
+            | Self::Body(_)
+            | Self::MissingHeader(_)
+            | Self::RepeatedHeader(_)
+            | Self::InvalidHeader(_)
+            | Self::InvalidList { .. } => 400,
+            Self::OriginRejected | Self::HostRejected => 403,
+            Self::PathNotServed => 404,
+            Self::MethodNotAllowed => 405,
+            Self::Timeout => 408,
+            Self::UnsupportedVersion(_) => 426,
+            Self::DecisionTimeout => 503,
+            Self::HttpVersionNotSupported => 505,
+        }
+    }
+}
+
+impl fmt::Display for RequestError {
+    // Text from the peer is written with `{:?}`, so that no control character reaches a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Head(error) => write!(f, "malformed request: {error}"),
+            Self::TlsHello => f.write_str("a TLS hello on a port that speaks plain HTTP"),
+            Self::Http2Preface => f.write_str("HTTP/2 is not spoken here"),
+            Self::MethodNotAllowed => f.write_str("the method is not GET"),
+            Self::HttpVersionNotSupported => f.write_str("the HTTP version is not 1.1"),
+            Self::InvalidTarget => f.write_str("invalid request target"),
+            Self::Body(name) => write!(f, "the request must not have a body, but has {name}"),
+            Self::MissingHeader(name) => write!(f, "missing {name} header"),
+            Self::RepeatedHeader(name) => write!(f, "repeated {name} header"),
+            Self::InvalidHeader(name) => write!(f, "invalid {name} header"),
+            Self::InvalidList { name, error } => write!(f, "invalid {name} header: {error}"),
+            Self::UnsupportedVersion(version) => {
+                write!(f, "WebSocket version {version} is not supported, 13 and 8 are")
+            }
+            Self::PathNotServed => f.write_str("nothing is served at this path"),
+            Self::OriginRejected => f.write_str("pages of this origin are not served"),
+            Self::HostRejected => f.write_str("this host is not served here"),
+            Self::Timeout => f.write_str("the opening handshake took too long"),
+            Self::DecisionTimeout => f.write_str("it was not decided in time; try again later"),
+        }
+    }
+}
+
+impl std::error::Error for RequestError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Head(error) => Some(error),
+            Self::InvalidList { error, .. } => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<HeadError> for RequestError {
+    fn from(error: HeadError) -> Self {
+        Self::Head(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_error_has_a_status() {
+        for (error, status) in [
+            (RequestError::Head(HeadError::BareLineFeed), 400),
+            (RequestError::Head(HeadError::StartLineTooLong), 414),
+            (RequestError::Head(HeadError::TooLarge), 431),
+            (RequestError::Head(HeadError::TooManyHeaders), 431),
+            (RequestError::OriginRejected, 403),
+            (RequestError::MethodNotAllowed, 405),
+            (RequestError::Timeout, 408),
+            (RequestError::UnsupportedVersion(7), 426),
+            (RequestError::DecisionTimeout, 503),
+            (RequestError::HttpVersionNotSupported, 505),
+        ] {
+            assert_eq!(error.status(), status, "{error}");
+        }
+    }
+}
