@@ -8,6 +8,14 @@ pub(crate) fn is_host_name(name: &str) -> bool {
     split_port(name).is_ok_and(|(_, port)| port.is_none()) && is_authority(name)
 }
 
+/// Whether a host has this name or, if that begins with a dot, has it or one under it.
+pub(crate) fn is_name_of(host_name: &str, name: &str) -> bool {
+    match name.strip_prefix('.') {
+        Some(parent) => host_name.eq_ignore_ascii_case(parent) || is_under(host_name, name),
+        None => host_name.eq_ignore_ascii_case(name),
+    }
+}
+
 /// `suffix` begins with a dot.
 pub(super) fn is_under(name: &str, suffix: &str) -> bool {
     let start = name.len().checked_sub(suffix.len());
@@ -26,7 +34,8 @@ pub(super) fn is_ipv4(name: &str) -> bool {
     name.split('.').count() == 4 && name.split('.').all(is_byte)
 }
 
-pub(super) fn is_origin_of(origin: &[u8], host: &str) -> bool {
+/// Whether an origin is that of pages of this host, as `Host` names it.
+pub(crate) fn is_origin_of(origin: &[u8], host: &str) -> bool {
     let Some((scheme, authority)) =
         std::str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://"))
     else {

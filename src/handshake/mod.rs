@@ -42,7 +42,7 @@ pub use cookie::{Cookie, SameSite};
 pub use head::{HeadError, HeadLimits};
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
-pub(crate) use host::is_host_name;
+pub(crate) use host::{is_host_name, is_name_of, is_origin_of};
 pub use key::{accept_key, encode_key, is_valid_key};
 pub use pattern::{PathPattern, PatternError};
 pub use request::Request;

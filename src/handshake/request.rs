@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use super::head::{Head, HeadError};
 use super::header_list::{Extension, append_subprotocols, check_distinct, parse_extensions};
 use super::headers::{Headers, has_token, trim};
-use super::host::{is_ipv4, is_origin_of, is_under};
+use super::host::{is_ipv4, is_name_of, is_origin_of, is_under};
 use super::key::is_valid_key;
 use super::names::*;
 use super::pattern::Matched;
@@ -90,11 +90,7 @@ impl Request {
     /// name under it.
     #[must_use]
     pub fn is_for_host(&self, name: &str) -> bool {
-        let own = self.host_name();
-        match name.strip_prefix('.') {
-            Some(parent) => own.eq_ignore_ascii_case(parent) || is_under(own, name),
-            None => own.eq_ignore_ascii_case(name),
-        }
+        is_name_of(self.host_name(), name)
     }
 
     /// The origin of the script that opens the WebSocket (RFC 6455 section 10.2).
@@ -105,20 +101,29 @@ impl Request {
     /// allowed ones.
     #[must_use]
     pub fn origin(&self) -> Option<&[u8]> {
-        let is_draft = self.version == Some(8) && self.headers.contains(SEC_ORIGIN);
-        let mut origins = self.headers.get_all(if is_draft { SEC_ORIGIN } else { ORIGIN });
-        let first = origins.next()?;
-        Some(if origins.next().is_none() { first } else { b"" })
+        self.origins().next()
     }
 
-    /// Whether the [`origin`](Self::origin) is the host that was asked: the same name and the same port,
-    /// where a port that is left out is that of the origin's scheme. `None` without an origin.
+    /// The [`origin`](Self::origin), and after it that of `Origin`, where a request of version 8 has
+    /// both headers. Let it pass only if each of them may.
+    pub fn origins(&self) -> impl Iterator<Item = &[u8]> {
+        let names = if self.version == Some(8) { &[SEC_ORIGIN, ORIGIN][..] } else { &[ORIGIN] };
+        names.iter().filter_map(|name| {
+            let mut origins = self.headers.get_all(name);
+            let first = origins.next()?;
+            Some(if origins.next().is_none() { first } else { b"" })
+        })
+    }
+
+    /// Whether the [`origin`](Self::origin), and each of [`origins`](Self::origins), is the host that was
+    /// asked: the same name and the same port, where a port that is left out is that of the origin's
+    /// scheme. `None` without an origin.
     ///
     /// The scheme itself is not compared: it cannot be known whether TLS is spoken in front of this
     /// server.
     #[must_use]
     pub fn is_same_origin(&self) -> Option<bool> {
-        self.origin().map(|origin| is_origin_of(origin, self.host()))
+        self.origin().map(|_| self.origins().all(|origin| is_origin_of(origin, self.host())))
     }
 
     /// Whether the client asks for a WebSocket; false for a plain `GET`, which has no `Upgrade`.

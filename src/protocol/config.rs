@@ -4,7 +4,9 @@ use std::time::Duration;
 
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateConfig;
-use crate::handshake::{HeadLimits, Request, RequestError, is_host_name, is_token};
+use crate::handshake::{
+    HeadLimits, Request, RequestError, is_host_name, is_name_of, is_origin_of, is_token,
+};
 
 #[cfg(feature = "deflate")]
 use super::state::Role;
@@ -444,9 +446,12 @@ impl Config {
 
 impl Settings {
     pub(super) fn check_host(&self, request: &Request) -> Result<(), RequestError> {
-        let passes = (self.hosts.is_none() && !self.local_hosts)
-            || (self.local_hosts && request.is_local_host())
-            || self.hosts.iter().flatten().any(|name| request.is_for_host(name));
+        if self.hosts.is_none() && !self.local_hosts {
+            return Ok(());
+        }
+        let host_name = request.host_name();
+        let passes = (self.local_hosts && request.is_local_host())
+            || self.hosts.iter().flatten().any(|name| is_name_of(host_name, name));
         if passes { Ok(()) } else { Err(RequestError::HostRejected) }
     }
 
@@ -455,11 +460,13 @@ impl Settings {
         if self.path.as_deref().is_some_and(|path| path != request.path()) {
             return Err(RequestError::PathNotServed);
         }
-        let Some(origin) = request.origin() else { return Ok(()) };
-        let passes = (self.origins.is_none() && !self.same_origin)
-            || (self.same_origin && request.is_same_origin() == Some(true))
-            || self.origins.iter().flatten().any(|own| own.eq_ignore_ascii_case(origin));
-        if passes { Ok(()) } else { Err(RequestError::OriginRejected) }
+        let may_pass = |origin: &[u8]| {
+            (self.same_origin && is_origin_of(origin, request.host()))
+                || self.origins.iter().flatten().any(|own| own.eq_ignore_ascii_case(origin))
+        };
+        let all_pass =
+            (self.origins.is_none() && !self.same_origin) || request.origins().all(may_pass);
+        if all_pass { Ok(()) } else { Err(RequestError::OriginRejected) }
     }
 
     /// What a connection in this role offers or accepts; `None` for no compression.

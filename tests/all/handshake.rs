@@ -546,11 +546,30 @@ fn paths_and_origins_are_compared_exactly() {
     }
     let twice = changed("-", "Origin: https://good.example\r\nOrigin: https://good.example\r\n");
     refused(&config, &twice, RequestError::OriginRejected);
-    // Version 8 has a header of its own.
-    let draft = "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Origin: https://evil.example\r\n\
-                 Origin: https://good.example\r\n";
-    let stream = changed("Sec-WebSocket-Version", draft);
-    refused(&config, &stream, RequestError::OriginRejected);
+    // Version 8 has a header of its own. Where both are there, both have to pass.
+    let draft = |own: &str, common: &str| {
+        let lines = format!(
+            "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Origin: {own}\r\nOrigin: {common}\r\n"
+        );
+        changed("Sec-WebSocket-Version", &lines)
+    };
+    let (good, evil) = ("https://good.example", "https://evil.example");
+    let same = Config::new().same_origin();
+    accepted(&config, &draft(good, good), |_| ());
+    accepted(&config, &draft(good, "http://a:81"), |_| ());
+    accepted(&same, &draft("http://example.com", "https://example.com"), |_| ());
+    let both = config.clone().same_origin();
+    accepted(&both, &draft("http://example.com", good), |_| ());
+    for stream in [draft(evil, good), draft(good, evil), draft(evil, evil), draft(good, "")] {
+        refused(&config, &stream, RequestError::OriginRejected);
+        refused(&same, &stream, RequestError::OriginRejected);
+        refused(&both, &stream, RequestError::OriginRejected);
+    }
+    for stream in [draft("http://example.com", evil), draft(evil, "http://example.com")] {
+        refused(&same, &stream, RequestError::OriginRejected);
+    }
+    let twice = draft(good, "https://good.example\r\nOrigin: https://good.example");
+    refused(&config, &twice, RequestError::OriginRejected);
 }
 
 // req: W113
