@@ -109,8 +109,8 @@ impl Accept {
             SubprotocolChoice::This(name) if offered(name) => Ok(Some(name.clone())),
             SubprotocolChoice::This(name) => Err(SendError::SubprotocolNotOffered(name.clone())),
             SubprotocolChoice::ByConfig => {
-                let chosen = settings.subprotocols.iter().find(|name| offered(name));
-                Ok(chosen.map(|name| name.as_str().into()))
+                let chosen = settings.subprotocols.choose(request.subprotocols());
+                Ok(chosen.map(Box::from))
             }
         }
     }

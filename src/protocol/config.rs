@@ -10,6 +10,7 @@ use crate::handshake::{
 
 #[cfg(feature = "deflate")]
 use super::state::Role;
+use super::subprotocols::Subprotocols;
 
 /// The settings of a connection; cheap to clone and shared by all connections made with it.
 ///
@@ -45,7 +46,7 @@ pub(crate) struct Settings {
     pub(crate) same_origin: bool,
     pub(crate) hosts: Option<Vec<Box<str>>>,
     pub(crate) local_hosts: bool,
-    pub(crate) subprotocols: Vec<String>,
+    pub(super) subprotocols: Subprotocols,
     #[cfg(feature = "deflate")]
     pub(crate) deflate: DeflateSetting,
 }
@@ -114,7 +115,7 @@ impl Default for Settings {
             same_origin: false,
             hosts: None,
             local_hosts: false,
-            subprotocols: Vec::new(),
+            subprotocols: Subprotocols::default(),
             #[cfg(feature = "deflate")]
             deflate: DeflateSetting::default(),
         }
@@ -211,7 +212,7 @@ impl Config {
     /// chosen, unless [`Accept::subprotocol`](crate::Accept::subprotocol) chooses another; without any
     /// in common the connection opens without one (RFC 6455 section 4.2.2).
     pub fn subprotocols<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
-        let names = names.into_iter().map(Into::into).collect();
+        let names = Subprotocols::new(names);
         self.with(|settings| settings.subprotocols = names)
     }
 
@@ -349,12 +350,12 @@ impl Config {
         if let Some(name) = settings.hosts.iter().flatten().find(|name| !is_host_name(name)) {
             return Err(InvalidConfig::Host(name.to_string()));
         }
-        for (index, name) in settings.subprotocols.iter().enumerate() {
-            if !is_token(name.as_bytes()) || settings.subprotocols[..index].contains(name) {
-                return Err(InvalidConfig::Subprotocol(name.clone()));
-            }
+        let mut names = settings.subprotocols.iter();
+        let malformed = names.find(|name| !is_token(name.as_bytes()));
+        match malformed.or_else(|| settings.subprotocols.duplicate()) {
+            Some(name) => Err(InvalidConfig::Subprotocol(name.to_owned())),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(crate) fn settings(&self) -> &Settings {

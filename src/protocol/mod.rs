@@ -41,6 +41,7 @@ mod receiver;
 mod sender;
 mod spares;
 mod state;
+mod subprotocols;
 mod tally;
 mod upgraded;
 mod workspace;
