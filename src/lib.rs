@@ -222,7 +222,7 @@ pub use protocol::SystemEntropy;
 pub use protocol::{
     Accept, Chunks, Compress, Config, Connection, Deadlines, Due, Entropy, EntropyError, Event,
     Fragment, HandshakeError, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared,
-    ProtocolError, ReservedBit, Role, SendError, State, Turn, Upgraded, Workspace,
+    ProtocolError, Role, SendError, State, Turn, Upgraded, Workspace,
 };
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -1,13 +1,11 @@
 use std::borrow::Cow;
 use std::mem;
 
-use crate::wire::{Opcode, Utf8Validator};
+use crate::wire::{FrameHeader, Utf8Validator};
 
 use super::error::ProtocolError;
-use super::frame::Frame;
 use super::gathered::Gathered;
 use super::message::{Fragment, MessageKind};
-use super::receiver::Context;
 
 /// A data message under way.
 #[derive(Debug)]
@@ -33,19 +31,22 @@ pub(super) enum Payload {
 const FIRST_ROOM: u64 = 16 * 1024;
 
 impl Assembly {
-    /// A message that begins with this frame.
-    pub(super) fn new(frame: &Frame, context: &Context<'_>) -> Self {
-        let text = frame.opcode == Opcode::Text;
-        let kind = if text { MessageKind::Text } else { MessageKind::Binary };
-        let room = first_room(frame.length, context);
+    /// A message that begins with this frame. Room is made if it is to be kept, not delivered in pieces.
+    pub(super) fn new(kind: MessageKind, header: &FrameHeader, keep: bool) -> Self {
+        // This does not take the announced length at its word.
+        let room = if keep { header.payload_len.min(FIRST_ROOM) as usize } else { 0 };
         let payload = match kind {
-            _ if frame.compressed => Payload::Compressed(Gathered::with_capacity(room)),
+            _ if header.rsv1 => Payload::Compressed(Gathered::with_capacity(room)),
             MessageKind::Binary => Payload::Binary(Gathered::with_capacity(room)),
             MessageKind::Text => {
                 Payload::Text { text: String::with_capacity(room), validator: Utf8Validator::new() }
             }
         };
         Self { kind, fragments: 0, announced: 0, delivered: false, payload }
+    }
+
+    pub(super) fn is_compressed(&self) -> bool {
+        matches!(self.payload, Payload::Compressed(_))
     }
 
     pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
@@ -76,9 +77,4 @@ impl Assembly {
         let first = !mem::replace(&mut self.delivered, true);
         Ok(Some(Fragment { kind: self.kind, payload: Cow::Borrowed(piece), first, last }))
     }
-}
-
-/// The room for a payload of so many bytes at first, which does not take the announced length at its word.
-fn first_room(length: u64, context: &Context<'_>) -> usize {
-    if context.settings.fragments { 0 } else { length.min(FIRST_ROOM) as usize }
 }

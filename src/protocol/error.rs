@@ -13,18 +13,9 @@ use super::entropy::EntropyError;
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProtocolError {
-    /// A header that no frame can have (RFC 6455 sections 5.2 and 5.5).
+    /// A header that no frame can have, or not the next one of this connection (RFC 6455 sections 5.1 to
+    /// 5.5).
     Header(HeaderError),
-    /// A reserved bit that nothing negotiated gives a meaning (RFC 6455 section 5.2, RFC 7692 section 6.1).
-    ReservedBit(ReservedBit),
-    /// A client's frame without a mask (RFC 6455 section 5.1).
-    Unmasked,
-    /// A server's frame with a mask (RFC 6455 section 5.1).
-    Masked,
-    /// A continuation where no message is unfinished (RFC 6455 section 5.4).
-    UnexpectedContinuation,
-    /// A new message inside an unfinished one (RFC 6455 section 5.4).
-    ExpectedContinuation,
     /// Text that is not UTF-8 (RFC 6455 section 8.1).
     InvalidUtf8,
     /// A Close whose body is malformed (RFC 6455 sections 5.5.1 and 7.4).
@@ -41,28 +32,11 @@ pub enum ProtocolError {
     Deadline(Due),
 }
 
-/// One of the three reserved bits.
-#[allow(clippy::exhaustive_enums, reason = "the header has exactly three")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReservedBit {
-    /// RSV1; permessage-deflate uses it on the first frame of a message only.
-    Rsv1,
-    /// RSV2.
-    Rsv2,
-    /// RSV3.
-    Rsv3,
-}
-
 impl ProtocolError {
     /// The code of the Close that is sent to the peer (RFC 6455 section 7.4.1).
     pub const fn close_code(self) -> CloseCode {
         match self {
-            Self::Header(_)
-            | Self::ReservedBit(_)
-            | Self::Unmasked
-            | Self::Masked
-            | Self::UnexpectedContinuation
-            | Self::ExpectedContinuation => CloseCode::PROTOCOL_ERROR,
+            Self::Header(error) => error.close_code(),
             Self::Close(CloseFrameError::InvalidUtf8) => CloseCode::INVALID_PAYLOAD,
             Self::Close(_) => CloseCode::PROTOCOL_ERROR,
             Self::InvalidUtf8 | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
@@ -76,11 +50,6 @@ impl fmt::Display for ProtocolError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Header(error) => error.fmt(f),
-            Self::ReservedBit(bit) => write!(f, "reserved bit {bit:?} is set"),
-            Self::Unmasked => f.write_str("client sent an unmasked frame"),
-            Self::Masked => f.write_str("server sent a masked frame"),
-            Self::UnexpectedContinuation => f.write_str("continuation without a message"),
-            Self::ExpectedContinuation => f.write_str("new message inside an unfinished one"),
             Self::InvalidUtf8 => f.write_str("text is not UTF-8"),
             Self::Close(error) => error.fmt(f),
             Self::MessageTooBig(limit) => write!(f, "message is longer than {limit} bytes"),
@@ -92,12 +61,6 @@ impl fmt::Display for ProtocolError {
 }
 
 impl std::error::Error for ProtocolError {}
-
-impl From<HeaderError> for ProtocolError {
-    fn from(error: HeaderError) -> Self {
-        Self::Header(error)
-    }
-}
 
 /// The opening handshake failed by the peer's fault (RFC 6455 section 4).
 #[allow(clippy::exhaustive_enums, reason = "a handshake is a request and a response")]

@@ -31,7 +31,6 @@ mod deadlines;
 mod entropy;
 mod error;
 mod event;
-mod frame;
 mod gathered;
 mod message;
 mod opening;
@@ -53,7 +52,7 @@ pub use deadlines::{Deadlines, Due, Turn};
 #[cfg(feature = "getrandom")]
 pub use entropy::SystemEntropy;
 pub use entropy::{Entropy, EntropyError};
-pub use error::{HandshakeError, ProtocolError, ReservedBit, SendError};
+pub use error::{HandshakeError, ProtocolError, SendError};
 pub use event::{Event, Outcome};
 #[cfg(feature = "mio")]
 pub(crate) use gathered::Gathered;

@@ -1,13 +1,15 @@
 use std::borrow::Cow;
 use std::mem;
 
-use crate::wire::{CloseFrame, MAX_HEADER, Opcode, apply_mask, into_text, validate_utf8};
+use crate::wire::{
+    CloseFrame, FrameHeader, HeaderError, HeaderRules, MAX_HEADER, Opcode, ReservedBit, apply_mask,
+    into_text, validate_utf8,
+};
 
 use super::assembly::{Assembly, Payload};
 use super::compression::Compression;
 use super::config::Settings;
-use super::error::{ProtocolError, ReservedBit};
-use super::frame::Frame;
+use super::error::ProtocolError;
 use super::gathered::Gathered;
 use super::message::{Fragment, Message, MessageKind};
 use super::state::Role;
@@ -52,6 +54,26 @@ struct Partial {
     assembly: Option<Assembly>,
 }
 
+/// A frame whose header has come.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    header: FrameHeader,
+    /// How much of the payload has come.
+    received: u64,
+}
+
+impl Frame {
+    fn missing(&self) -> u64 {
+        self.header.payload_len - self.received
+    }
+
+    fn unmask(&self, piece: &mut [u8]) {
+        if let Some(key) = self.header.mask {
+            apply_mask(piece, key, (self.received & 3) as usize);
+        }
+    }
+}
+
 impl Partial {
     fn is_idle(&self) -> bool {
         self.header_length == 0 && self.frame.is_none() && self.assembly.is_none()
@@ -68,9 +90,9 @@ impl Receiver {
     }
 
     /// Takes the payload of a message, text not yet checked, from the front of `input` in the commonest
-    /// case of all: nothing is unfinished, and a whole, final, uncompressed data frame of less than
-    /// 64 KiB stands there. In any other case it takes nothing, and [`receive`](Self::receive) is to do
-    /// the work; it would say the same of this one.
+    /// case of all: nothing is unfinished, and a frame of
+    /// [`decode_whole_message`](FrameHeader::decode_whole_message) stands there. In any other case it takes
+    /// nothing, and [`receive`](Self::receive) is to do the work; it would say the same of this one.
     #[inline]
     pub(super) fn whole_message<'i>(
         &mut self,
@@ -78,32 +100,18 @@ impl Receiver {
         role: Role,
         settings: &Settings,
     ) -> Option<(MessageKind, &'i [u8])> {
-        const FINAL_TEXT: u8 = 0x81;
-        const FINAL_BINARY: u8 = 0x82;
-        let [first @ (FINAL_TEXT | FINAL_BINARY), second, ..] = **input else { return None };
         if self.partial.is_some() || settings.fragments {
             return None;
         }
-        let (masked, key_length) = if role == Role::Server { (0x80, 4) } else { (0, 0) };
-        let (length, start) = match second ^ masked {
-            length @ 0..126 => (usize::from(length), 2 + key_length),
-            126 => match u16::from_be_bytes([*input.get(2)?, *input.get(3)?]) {
-                0..126 => return None,
-                length => (usize::from(length), 4 + key_length),
-            },
-            _ => return None,
-        };
-        if length > settings.max_message_size || input.len() < start + length {
-            return None;
-        }
-        let (frame, rest) = mem::take(input).split_at_mut(start + length);
+        let rules = first_frame_rules(role, settings);
+        let (header, start) = FrameHeader::decode_whole_message(input, &rules)?;
+        let (frame, rest) = mem::take(input).split_at_mut(start + header.payload_len as usize);
         *input = rest;
-        let (header, payload) = frame.split_at_mut(start);
-        if let (Role::Server, Some(key)) = (role, header.last_chunk()) {
-            apply_mask(payload, *key, 0);
+        let payload = &mut frame[start..];
+        if let Some(key) = header.mask {
+            apply_mask(payload, key, 0);
         }
-        let kind = if first == FINAL_TEXT { MessageKind::Text } else { MessageKind::Binary };
-        Some((kind, payload))
+        Some((data_kind(header.opcode), payload))
     }
 
     /// Consumes bytes from the front of `input` up to and including those that make up one event;
@@ -114,18 +122,26 @@ impl Receiver {
         input: &mut &'i mut [u8],
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
-        // The common case first: nothing unfinished, and a whole frame in the input.
         if self.partial.is_none()
-            && let Some((frame, header)) = Frame::read(input, None, context)?
-            && let Ok(length) = usize::try_from(frame.length)
-            && length <= input.len() - header
-            && frame.fin
+            && let Some((header, start)) = read_header(input, None, context)?
         {
-            let (bytes, rest) = mem::take(input).split_at_mut(header + length);
-            *input = rest;
-            let payload = &mut bytes[header..];
-            frame.unmask(payload);
-            return whole_frame(frame, payload, context).map(Some);
+            // The common case first: a whole frame in the input.
+            if let Ok(length) = usize::try_from(header.payload_len)
+                && length <= input.len() - start
+                && header.fin
+            {
+                let (bytes, rest) = mem::take(input).split_at_mut(start + length);
+                *input = rest;
+                let payload = &mut bytes[start..];
+                if let Some(key) = header.mask {
+                    apply_mask(payload, key, 0);
+                }
+                return whole_frame(&header, payload, context).map(Some);
+            }
+            *input = &mut mem::take(input)[start..];
+            self.partial.get_or_insert_default().begin_frame(header, context);
+        } else if input.is_empty() {
+            return Ok(None);
         }
         self.receive_partial(input, context)
     }
@@ -135,9 +151,6 @@ impl Receiver {
         input: &mut &'i mut [u8],
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
-        if input.is_empty() {
-            return Ok(None);
-        }
         let partial = self.partial.get_or_insert_default();
         let received = partial.receive(input, context)?;
         if partial.is_idle() {
@@ -154,8 +167,8 @@ impl Receiver {
             return None;
         }
         let partial = self.partial.as_deref_mut()?;
-        let frame = partial.frame.as_ref().filter(|frame| !frame.opcode.is_control())?;
-        let missing = frame.length - frame.received;
+        let frame = partial.frame.as_ref().filter(|frame| !frame.header.opcode.is_control())?;
+        let missing = frame.missing();
         match &mut partial.assembly.as_mut()?.payload {
             Payload::Binary(bytes) | Payload::Compressed(bytes) if missing >= DIRECT => {
                 Some((bytes, usize::try_from(missing).unwrap_or(usize::MAX)))
@@ -180,25 +193,82 @@ impl Receiver {
     }
 }
 
+/// What the header of a frame outside any message may be.
+#[inline]
+fn first_frame_rules(role: Role, settings: &Settings) -> HeaderRules {
+    let mut rules = match role {
+        Role::Server => HeaderRules::masked(),
+        Role::Client => HeaderRules::unmasked(),
+    };
+    rules.max_payload_len = settings.max_message_size as u64;
+    rules
+}
+
+/// Reads a header from the front of `bytes`, and refuses a message as soon as it shows that the message will
+/// pass a limit (RFC 6455 section 10.4); `None` if it is unfinished.
+#[inline]
+fn read_header(
+    bytes: &[u8],
+    assembly: Option<&Assembly>,
+    context: &Context<'_>,
+) -> Result<Option<(FrameHeader, usize)>, ProtocolError> {
+    let settings = context.settings;
+    let mut rules = first_frame_rules(context.role, settings);
+    rules.rsv1 = context.compression.is_some();
+    rules.max_rsv1_payload_len = compressed_limit(settings);
+    if let Some(assembly) = assembly {
+        rules.inside_message = true;
+        let limit = if assembly.is_compressed() {
+            rules.max_rsv1_payload_len
+        } else {
+            rules.max_payload_len
+        };
+        rules.max_payload_len = limit.saturating_sub(assembly.announced);
+    }
+    let read = FrameHeader::decode_with(bytes, &rules).map_err(|error| match error {
+        HeaderError::PayloadTooLong(_) => ProtocolError::MessageTooBig(settings.max_message_size),
+        error => ProtocolError::Header(error),
+    })?;
+    if let (Some((header, _)), Some(assembly)) = (&read, assembly)
+        && !header.opcode.is_control()
+        && assembly.fragments >= settings.max_fragments
+    {
+        return Err(ProtocolError::TooManyFragments(settings.max_fragments));
+    }
+    Ok(read)
+}
+
+/// How many bytes a compressed message may have on the wire. What counts is the inflated size; but a foreign
+/// compressor may make data that cannot be compressed longer by an eighth, and adds a few bytes a block.
+fn compressed_limit(settings: &Settings) -> u64 {
+    (settings.max_message_size as u64).saturating_mul(2).saturating_add(1024)
+}
+
+/// The kind of a message that begins with this opcode.
+#[inline]
+fn data_kind(opcode: Opcode) -> MessageKind {
+    if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary }
+}
+
 /// A final frame that lies whole in the input, outside a fragmented message or a control frame.
 #[inline]
 fn whole_frame<'i>(
-    frame: Frame,
+    header: &FrameHeader,
     payload: &'i [u8],
     context: &mut Context<'_>,
 ) -> Result<Received<'i>, ProtocolError> {
-    match frame.opcode {
-        Opcode::Text if !frame.compressed && !context.settings.fragments => {
+    match header.opcode {
+        Opcode::Text if !header.rsv1 && !context.settings.fragments => {
             match validate_utf8(payload) {
                 Ok(text) => Ok(Received::Message(Message::Text(Cow::Borrowed(text)))),
                 Err(_) => Err(ProtocolError::InvalidUtf8),
             }
         }
-        Opcode::Binary if !frame.compressed && !context.settings.fragments => {
+        Opcode::Binary if !header.rsv1 && !context.settings.fragments => {
             Ok(Received::Message(Message::Binary(Cow::Borrowed(payload))))
         }
         Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-            whole_message(frame, payload, context)
+            whole_message(header, payload, context)
         }
         Opcode::Ping => Ok(Received::Ping(Cow::Borrowed(payload))),
         Opcode::Pong => Ok(Received::Pong(Cow::Borrowed(payload))),
@@ -211,12 +281,12 @@ fn whole_frame<'i>(
 /// A message in one whole frame that is compressed or wanted as a piece.
 #[cold]
 fn whole_message<'i>(
-    frame: Frame,
+    header: &FrameHeader,
     payload: &'i [u8],
     context: &mut Context<'_>,
 ) -> Result<Received<'i>, ProtocolError> {
-    let kind = if frame.opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary };
-    if frame.compressed {
+    let kind = data_kind(header.opcode);
+    if header.rsv1 {
         return finish_compressed(kind, payload, context);
     }
     if kind == MessageKind::Text && validate_utf8(payload).is_err() {
@@ -233,7 +303,7 @@ fn finish_compressed(
     context: &mut Context<'_>,
 ) -> Result<Received<'static>, ProtocolError> {
     let Some(compression) = context.compression.as_deref_mut() else {
-        return Err(ProtocolError::ReservedBit(ReservedBit::Rsv1));
+        return Err(ProtocolError::Header(HeaderError::ReservedBit(ReservedBit::Rsv1)));
     };
     let workspace = context.workspace.get_or_insert_default();
     let bytes = compression.decompress(workspace, payload, context.settings.max_message_size)?;
@@ -264,19 +334,19 @@ impl Partial {
                     None => return Ok(None),
                 },
             };
-            let missing = usize::try_from(frame.length - frame.received).unwrap_or(usize::MAX);
+            let missing = usize::try_from(frame.missing()).unwrap_or(usize::MAX);
             let count = missing.min(input.len());
             let (piece, rest) = mem::take(input).split_at_mut(count);
             *input = rest;
             frame.unmask(piece);
             let received = frame.received + count as u64;
             let frame = Frame { received, ..frame };
-            let ended = received == frame.length;
+            let ended = frame.missing() == 0;
             self.frame = (!ended).then_some(frame);
-            let event = if frame.opcode.is_control() {
-                self.control_piece(frame, piece, ended, context)?
+            let event = if frame.header.opcode.is_control() {
+                self.control_piece(&frame.header, piece, ended, context)?
             } else {
-                self.data_piece(frame, piece, ended, context)?
+                self.data_piece(&frame.header, piece, ended, context)?
             };
             if event.is_some() || input.is_empty() {
                 return Ok(event);
@@ -294,39 +364,46 @@ impl Partial {
         let count = input.len().min(MAX_HEADER - before);
         self.header[before..before + count].copy_from_slice(&input[..count]);
         let bytes = &self.header[..before + count];
-        let read = Frame::read(bytes, self.assembly.as_ref(), context)?;
-        let Some((frame, header)) = read else {
+        let read = read_header(bytes, self.assembly.as_ref(), context)?;
+        let Some((header, length)) = read else {
             // A header is never longer than the room for one, so all of the input went into it.
             self.header_length = before + count;
             *input = &mut mem::take(input)[count..];
             return Ok(None);
         };
         self.header_length = 0;
-        *input = &mut mem::take(input)[header - before..];
-        if !frame.opcode.is_control() {
-            let fragment = self.assembly.get_or_insert_with(|| Assembly::new(&frame, context));
-            fragment.fragments += 1;
-            fragment.announced += frame.length;
+        *input = &mut mem::take(input)[length - before..];
+        Ok(Some(self.begin_frame(header, context)))
+    }
+
+    fn begin_frame(&mut self, header: FrameHeader, context: &Context<'_>) -> Frame {
+        if !header.opcode.is_control() {
+            let keep = !context.settings.fragments;
+            let assembly = self
+                .assembly
+                .get_or_insert_with(|| Assembly::new(data_kind(header.opcode), &header, keep));
+            assembly.fragments += 1;
+            assembly.announced += header.payload_len;
         }
-        Ok(Some(frame))
+        *self.frame.insert(Frame { header, received: 0 })
     }
 
     fn control_piece<'i>(
         &mut self,
-        frame: Frame,
+        header: &FrameHeader,
         piece: &'i [u8],
         ended: bool,
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         if ended && self.control.is_empty() {
-            return whole_frame(frame, piece, context).map(Some);
+            return whole_frame(header, piece, context).map(Some);
         }
         self.control.extend_from_slice(piece);
         if !ended {
             return Ok(None);
         }
         let payload = mem::take(&mut self.control);
-        Ok(Some(match frame.opcode {
+        Ok(Some(match header.opcode {
             Opcode::Ping => Received::Ping(Cow::Owned(payload)),
             Opcode::Pong => Received::Pong(Cow::Owned(payload)),
             _ => Received::Close(CloseFrame::decode(&payload).map_err(ProtocolError::Close)?),
@@ -335,14 +412,14 @@ impl Partial {
 
     fn data_piece<'i>(
         &mut self,
-        frame: Frame,
+        header: &FrameHeader,
         piece: &'i [u8],
         frame_ended: bool,
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         let Some(assembly) = self.assembly.as_mut() else { return Ok(None) };
-        let last = frame_ended && frame.fin;
-        if context.settings.fragments && !matches!(assembly.payload, Payload::Compressed(_)) {
+        let last = frame_ended && header.fin;
+        if context.settings.fragments && !assembly.is_compressed() {
             let fragment = assembly.deliver(piece, last)?;
             if last {
                 self.assembly = None;
@@ -389,16 +466,16 @@ impl Partial {
         let piece = bytes.tail_mut(before);
         // A caller that appended more than was missing has broken the stream; what is too much is
         // dropped, so that the next header is at least looked for where it can be.
-        let missing = usize::try_from(frame.length - frame.received).unwrap_or(usize::MAX);
+        let missing = usize::try_from(frame.missing()).unwrap_or(usize::MAX);
         let count = piece.len().min(missing);
         frame.unmask(&mut piece[..count]);
         bytes.truncate(before + count);
         frame.received += count as u64;
         let frame = *frame;
-        if frame.received < frame.length {
+        if frame.missing() > 0 {
             return Ok(None);
         }
         self.frame = None;
-        self.end_of_frame(frame.fin, context)
+        self.end_of_frame(frame.header.fin, context)
     }
 }

@@ -1,7 +1,8 @@
 use std::fmt;
 use std::str;
 
-use super::{MAX_CONTROL_PAYLOAD, validate_utf8};
+use super::opcode::MAX_CONTROL_PAYLOAD;
+use super::utf8::validate_utf8;
 
 /// The longest close reason, in bytes of UTF-8: a control payload less the code.
 pub const MAX_CLOSE_REASON: usize = MAX_CONTROL_PAYLOAD - 2;

@@ -1,3 +1,6 @@
+/// The longest payload of a control frame (RFC 6455 section 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
 /// What a frame carries (RFC 6455 section 5.2).
 ///
 /// The eleven values that the RFC reserves have no variant: a header that carries one cannot be

@@ -1,6 +1,6 @@
 //! The closing handshake: RFC 6455 sections 5.5.1, 7 and 8.1.
 
-use framewire::wire::{CloseCode, CloseFrameError};
+use framewire::wire::{CloseCode, CloseFrameError, HeaderError, ReservedBit};
 use framewire::{
     CloseFrame, Config, Fragment, Initiator, Message, MessageKind, Outcome, Prepared,
     ProtocolError, Role, SendError, State,
@@ -72,8 +72,11 @@ fn codes_that_may_not_be_sent_fail() {
 fn a_close_body_of_one_byte_fails() {
     for role in ROLES {
         for byte in [0, 3, 0xff] {
-            let error = ProtocolError::Close(CloseFrameError::TooShort);
+            let error = ProtocolError::Header(HeaderError::CloseTooShort);
             Script::open(role).peer(frame(CLOSE, [byte])).fails(error);
+            // Neither the key nor the byte is waited for.
+            let header = frame(CLOSE, [byte]).by(peer_of(role));
+            Script::open(role).bytes(&header[..2]).fails(error);
         }
     }
 }
@@ -271,7 +274,7 @@ fn a_failure_after_our_close_sends_no_second_one() {
     for role in ROLES {
         let mut connection = open(role, &Config::new(), None);
         connection.close(1000, "").unwrap();
-        let error = ProtocolError::UnexpectedContinuation;
+        let error = ProtocolError::Header(HeaderError::UnexpectedContinuation);
         let seen = feed(&mut connection, &continuation("").by(peer_of(role)));
         assert_eq!(seen, [Seen::Failed(error)]);
         assert_eq!(drain_frames(&mut connection), [close(1000, "")]);
@@ -285,11 +288,13 @@ fn a_failure_after_our_close_sends_no_second_one() {
 fn every_fault_has_its_code() {
     use ProtocolError::*;
     let codes = [
-        (Unmasked, 1002),
-        (Masked, 1002),
-        (UnexpectedContinuation, 1002),
-        (ExpectedContinuation, 1002),
-        (ReservedBit(framewire::ReservedBit::Rsv2), 1002),
+        (Header(HeaderError::Unmasked), 1002),
+        (Header(HeaderError::Masked), 1002),
+        (Header(HeaderError::UnexpectedContinuation), 1002),
+        (Header(HeaderError::ExpectedContinuation), 1002),
+        (Header(HeaderError::ReservedBit(ReservedBit::Rsv2)), 1002),
+        (Header(HeaderError::CloseTooShort), 1002),
+        (Header(HeaderError::PayloadTooLong(1)), 1009),
         (Close(CloseFrameError::TooShort), 1002),
         (Close(CloseFrameError::InvalidUtf8), 1007),
         (InvalidUtf8, 1007),

@@ -3,9 +3,10 @@
 use flate2::{Compress as Zip, Compression, Decompress, FlushCompress, FlushDecompress};
 use framewire::deflate::DeflateConfig;
 use framewire::handshake::ResponseError;
+use framewire::wire::{HeaderError, ReservedBit};
 use framewire::{
     Accept, Compress, Config, Connection, Fragment, HandshakeError, Message, MessageKind, Outcome,
-    Prepared, ProtocolError, ReservedBit, Role, State,
+    Prepared, ProtocolError, Role, State,
 };
 
 use super::support::chunks::Random;
@@ -130,7 +131,7 @@ fn compressed_bytes_may_be_cut_into_any_frames() {
 // attack: FR02, PD05
 #[test]
 fn rsv1_means_something_on_the_first_frame_of_a_message_only() {
-    let rsv1 = ProtocolError::ReservedBit(ReservedBit::Rsv1);
+    let rsv1 = ProtocolError::Header(HeaderError::ReservedBit(ReservedBit::Rsv1));
     for role in ROLES {
         for opcode in [CLOSE, PING, PONG] {
             script(role).peer(frame(opcode, "").rsv1()).fails(rsv1);
@@ -141,13 +142,15 @@ fn rsv1_means_something_on_the_first_frame_of_a_message_only() {
             script(role).peer(text("plain").more()).bytes([fin | 0x40]).fails(rsv1);
             // A compressed message inside another one is no better than a plain one.
             let inside = script(role).peer(text("plain").more()).bytes([fin | 0x41]);
-            inside.fails(ProtocolError::ExpectedContinuation);
+            inside.fails(ProtocolError::Header(HeaderError::ExpectedContinuation));
         }
         for reserved in [1, 2, 3, 5, 6, 7] {
             let bit = if reserved & 2 != 0 { ReservedBit::Rsv2 } else { ReservedBit::Rsv3 };
             for opcode in [TEXT, BINARY] {
                 let first = 0x80 | reserved << 4 | opcode;
-                script(role).bytes([first]).fails(ProtocolError::ReservedBit(bit));
+                script(role)
+                    .bytes([first])
+                    .fails(ProtocolError::Header(HeaderError::ReservedBit(bit)));
             }
         }
     }
@@ -338,8 +341,8 @@ fn the_limit_is_of_the_inflated_size() {
         assert!(stored.len() > 10_000);
         limited(10_000).peer(binary(&stored).rsv1()).sees(Seen::Binary(noise)).run();
         // What cannot fit even so is refused at its header.
-        let long = binary(vec![0; 12_000]).rsv1().by(peer_of(role));
-        let header = long.len() - 12_000;
+        let long = binary(vec![0; 2 * 10_000 + 1024 + 1]).rsv1().by(peer_of(role));
+        let header = long.len() - (2 * 10_000 + 1024 + 1);
         limited(10_000).bytes(&long[..header]).fails(ProtocolError::MessageTooBig(10_000));
     }
 }
@@ -437,7 +440,7 @@ fn declined_means_that_rsv1_has_no_meaning() {
     server.accept(Accept::new().no_deflate()).unwrap();
     let head = drain(&mut server);
     assert!(!String::from_utf8(head).unwrap().contains("Extensions"));
-    let error = ProtocolError::ReservedBit(ReservedBit::Rsv1);
+    let error = ProtocolError::Header(HeaderError::ReservedBit(ReservedBit::Rsv1));
     assert_eq!(feed(&mut server, &text(HELLO).rsv1().by(Role::Client)), [Seen::Failed(error)]);
 }
 

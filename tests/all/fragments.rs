@@ -1,5 +1,6 @@
 //! Fragmented messages: RFC 6455 section 5.4.
 
+use framewire::wire::HeaderError;
 use framewire::{Config, Fragment, MessageKind, ProtocolError, SendError, State};
 
 use super::support::frames::*;
@@ -37,21 +38,22 @@ fn fragments_make_one_message_in_order() {
 // attack: FM07
 #[test]
 fn fragments_out_of_turn_fail() {
-    use ProtocolError::{ExpectedContinuation, UnexpectedContinuation};
+    let unexpected = ProtocolError::Header(HeaderError::UnexpectedContinuation);
+    let expected = ProtocolError::Header(HeaderError::ExpectedContinuation);
     for role in ROLES {
         for lone in [continuation("a"), continuation("a").more(), continuation("")] {
-            Script::open(role).peer(lone.clone()).fails(UnexpectedContinuation);
+            Script::open(role).peer(lone.clone()).fails(unexpected);
             let after = Script::open(role).peer(text("a")).sees(said("a"));
-            after.peer(lone.clone()).fails(UnexpectedContinuation);
+            after.peer(lone.clone()).fails(unexpected);
             let after = Script::open(role).peer(text("a").more()).peer(continuation("b"));
-            after.sees(said("ab")).peer(lone).fails(UnexpectedContinuation);
+            after.sees(said("ab")).peer(lone).fails(unexpected);
         }
         for second in [text("b"), binary("b"), text("b").more(), binary("").more()] {
             for first in [text("a"), binary("a"), text("")] {
                 let script = Script::open(role).peer(first.clone().more()).peer(second.clone());
-                script.fails(ExpectedContinuation);
+                script.fails(expected);
                 let script = Script::open(role).peer(first.more()).peer(continuation("").more());
-                script.peer(second.clone()).fails(ExpectedContinuation);
+                script.peer(second.clone()).fails(expected);
             }
         }
     }

@@ -1,11 +1,14 @@
 //! Frames: RFC 6455 sections 5.1 to 5.3 and 5.5.
 
-use framewire::wire::{HeaderError, Opcode, apply_mask};
-use framewire::{Config, Outcome, ProtocolError, ReservedBit, Role, State};
+use framewire::wire::{HeaderError, Opcode, ReservedBit, apply_mask};
+use framewire::{Config, Outcome, ProtocolError, Role, State};
 
 use super::support::chunks::Random;
 use super::support::frames::*;
 use super::support::script::*;
+
+const UNMASKED: ProtocolError = ProtocolError::Header(HeaderError::Unmasked);
+const MASKED: ProtocolError = ProtocolError::Header(HeaderError::Masked);
 
 /// The first two bytes of a frame by the peer of `role`, with nothing behind them.
 fn two_bytes(role: Role, first: u8, length: u8) -> [u8; 2] {
@@ -39,15 +42,15 @@ fn whole_frames_of_every_length_are_delivered_and_answered() {
 fn an_unmasked_frame_to_the_server_fails_it() {
     for opcode in [TEXT, BINARY, CLOSE, PING, PONG] {
         let frame = frame(opcode, b"").masked(false);
-        Script::open(Role::Server).peer(frame).fails(ProtocolError::Unmasked);
+        Script::open(Role::Server).peer(frame).fails(UNMASKED);
         // The payload is not waited for.
         let bytes = [0x80 | opcode, 100];
-        Script::open(Role::Server).bytes(bytes).fails(ProtocolError::Unmasked);
+        Script::open(Role::Server).bytes(bytes).fails(UNMASKED);
     }
     Script::open(Role::Server)
         .peer(text("a").more())
         .peer(continuation("b").masked(false))
-        .fails(ProtocolError::Unmasked);
+        .fails(UNMASKED);
 }
 
 // req: W057, W056, W101, W102, W103
@@ -56,13 +59,13 @@ fn an_unmasked_frame_to_the_server_fails_it() {
 fn a_masked_frame_to_the_client_fails_it() {
     for opcode in [TEXT, BINARY, CLOSE, PING, PONG] {
         let frame = frame(opcode, b"").masked(true);
-        Script::open(Role::Client).peer(frame).fails(ProtocolError::Masked);
-        Script::open(Role::Client).bytes([0x80 | opcode, 0x80 | 100]).fails(ProtocolError::Masked);
+        Script::open(Role::Client).peer(frame).fails(MASKED);
+        Script::open(Role::Client).bytes([0x80 | opcode, 0x80 | 100]).fails(MASKED);
     }
     Script::open(Role::Client)
         .peer(text("a").more())
         .peer(continuation("b").masked(true))
-        .fails(ProtocolError::Masked);
+        .fails(MASKED);
 }
 
 // req: W061
@@ -98,7 +101,7 @@ fn first_bit(reserved: u8) -> ReservedBit {
 fn reserved_bits_without_meaning_fail() {
     for role in ROLES {
         for reserved in 1..=7 {
-            let error = ProtocolError::ReservedBit(first_bit(reserved));
+            let error = ProtocolError::Header(HeaderError::ReservedBit(first_bit(reserved)));
             for opcode in [CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG] {
                 let first = 0x80 | reserved << 4 | opcode;
                 Script::open(role).bytes([first]).fails(error);
@@ -130,13 +133,13 @@ fn a_length_with_its_top_bit_fails() {
 fn a_length_in_more_bytes_than_it_needs_fails() {
     for role in ROLES {
         for length in [0u16, 1, 64, 124, 125] {
-            let error = ProtocolError::Header(HeaderError::NonMinimalLength(length.into()));
+            let error = ProtocolError::Header(HeaderError::NonMinimalLength);
             let [first, second] = two_bytes(role, 0x82, 126);
             let bytes = [&[first, second], &length.to_be_bytes()[..]].concat();
             Script::open(role).bytes(bytes).fails(error);
         }
         for length in [0u64, 125, 126, 65_535] {
-            let error = ProtocolError::Header(HeaderError::NonMinimalLength(length));
+            let error = ProtocolError::Header(HeaderError::NonMinimalLength);
             let bytes = long_header(peer_of(role), 0x81, length);
             Script::open(role).bytes(&bytes[..10]).fails(error);
         }
@@ -179,25 +182,26 @@ fn control_frames_are_short_and_whole() {
 // req: W060, W061, W062, W069, W070, W077, W055, W057
 #[test]
 fn the_first_fault_of_a_header_counts() {
-    use ProtocolError::{Header, ReservedBit as Reserved};
+    use ProtocolError::Header;
+    let reserved = |bit| Header(HeaderError::ReservedBit(bit));
     let masked_wrongly = |role| match role {
-        Role::Server => (0x00, ProtocolError::Unmasked),
-        Role::Client => (0x80, ProtocolError::Masked),
+        Role::Server => (0x00, UNMASKED),
+        Role::Client => (0x80, MASKED),
     };
     for role in ROLES {
         let (wrong, mask_error) = masked_wrongly(role);
         let right = wrong ^ 0x80;
         let open: &[(&[u8], ProtocolError)] = &[
             // Reserved bits before the opcode sequence, the mask and the length.
-            (&[0xb2, wrong | 127, 0xff], Reserved(ReservedBit::Rsv2)),
-            (&[0x92, wrong | 127, 0xff], Reserved(ReservedBit::Rsv3)),
-            (&[0xc2, wrong | 127, 0xff], Reserved(ReservedBit::Rsv1)),
-            (&[0xc0, wrong], Reserved(ReservedBit::Rsv1)),
-            (&[0xc9, wrong], Reserved(ReservedBit::Rsv1)),
+            (&[0xb2, wrong | 127, 0xff], reserved(ReservedBit::Rsv2)),
+            (&[0x92, wrong | 127, 0xff], reserved(ReservedBit::Rsv3)),
+            (&[0xc2, wrong | 127, 0xff], reserved(ReservedBit::Rsv1)),
+            (&[0xc0, wrong], reserved(ReservedBit::Rsv1)),
+            (&[0xc9, wrong], reserved(ReservedBit::Rsv1)),
             // The opcode before the mask and the length.
             (&[0x83, wrong], Header(HeaderError::ReservedOpcode(3))),
             (&[0xff, wrong | 127], Header(HeaderError::ReservedOpcode(15))),
-            (&[0x80, wrong | 127], ProtocolError::UnexpectedContinuation),
+            (&[0x80, wrong | 127], ProtocolError::Header(HeaderError::UnexpectedContinuation)),
             // FIN of a control frame before its length, and both before the mask.
             (&[0x09, wrong | 126], Header(HeaderError::FragmentedControl(Opcode::Ping))),
             (&[0x89, wrong | 126], Header(HeaderError::ControlTooLong(Opcode::Ping))),
@@ -206,18 +210,31 @@ fn the_first_fault_of_a_header_counts() {
             (&[0x88, wrong | 1, 0], mask_error),
             // The length before the payload.
             (&[0x82, right | 127, 0xff], Header(HeaderError::LengthTopBit)),
-            (&[0x82, right | 126, 0, 9], Header(HeaderError::NonMinimalLength(9))),
-            (&[0x81, right | 126, 0, 101], Header(HeaderError::NonMinimalLength(101))),
-            (&[0x81, right | 101], ProtocolError::MessageTooBig(100)),
+            (&[0x82, right | 126, 0, 9], Header(HeaderError::NonMinimalLength)),
+            (&[0x82, right | 127, 0, 0, 0, 0, 0, 0], Header(HeaderError::NonMinimalLength)),
+            (&[0x88, right | 1], Header(HeaderError::CloseTooShort)),
         ];
-        let config = Config::new().max_message_size(100);
         for (bytes, error) in open {
-            Script::open(role).config(config.clone()).bytes(bytes).fails(*error);
+            Script::open(role).bytes(bytes).fails(*error);
+        }
+        // A limit counts from the byte on that shows that it will be passed, whatever follows.
+        let config = Config::new().max_message_size(100);
+        for bytes in [&[0x81, right | 101][..], &[0x81, right | 126], &[0x81, right | 127]] {
+            let script = Script::open(role).config(config.clone()).bytes(bytes);
+            script.fails(ProtocolError::MessageTooBig(100));
+        }
+        let larger = Config::new().max_message_size(100_000);
+        for bytes in [&[127, 0, 0, 0, 0, 1][..], &[127, 0, 0, 0, 0, 0, 1, 0x87]] {
+            let bytes = [&[0x81, right | bytes[0]], &bytes[1..]].concat();
+            let script = Script::open(role).config(larger.clone()).bytes(bytes);
+            script.fails(ProtocolError::MessageTooBig(100_000));
         }
         // Inside a message: a new one is refused before its mask and its length are looked at.
         for first in [0x81, 0x02] {
             let script = Script::open(role).config(config.clone()).peer(text("a").more());
-            script.bytes([first, wrong | 127]).fails(ProtocolError::ExpectedContinuation);
+            script
+                .bytes([first, wrong | 127])
+                .fails(ProtocolError::Header(HeaderError::ExpectedContinuation));
         }
     }
 }
@@ -373,8 +390,10 @@ fn noise_ends_in_at_most_one_error() {
 fn framing_of_the_old_drafts_is_refused() {
     for role in ROLES {
         // 0x00 "Hello" 0xff, and a length of 7-bit groups.
-        Script::open(role).bytes(b"\x00Hello\xff").fails(ProtocolError::UnexpectedContinuation);
-        let error = ProtocolError::ReservedBit(ReservedBit::Rsv1);
+        Script::open(role)
+            .bytes(b"\x00Hello\xff")
+            .fails(ProtocolError::Header(HeaderError::UnexpectedContinuation));
+        let error = ProtocolError::Header(HeaderError::ReservedBit(ReservedBit::Rsv1));
         Script::open(role).bytes([0xf0 | TEXT, 0xff, 0xff]).fails(error);
         let error = ProtocolError::Header(HeaderError::ReservedOpcode(15));
         Script::open(role).bytes([0xff, 0x00]).fails(error);

@@ -2,6 +2,7 @@
 //! beneath.
 
 use framewire::handshake::{HeadError, HeaderListError, RequestError, Response};
+use framewire::wire::HeaderError;
 use framewire::{
     Accept, Config, Connection, HandshakeError, Outcome, ProtocolError, Role, SendError, State,
 };
@@ -577,7 +578,7 @@ fn paths_and_origins_are_compared_exactly() {
 fn a_good_origin_makes_no_input_trusted() {
     let config = Config::new().origins(["https://good.example"]).max_message_size(10);
     for (frame, error) in [
-        (text("x").masked(false), ProtocolError::Unmasked),
+        (text("x").masked(false), ProtocolError::Header(HeaderError::Unmasked)),
         (text(b"\xff"), ProtocolError::InvalidUtf8),
         (binary([0; 11]), ProtocolError::MessageTooBig(10)),
     ] {
