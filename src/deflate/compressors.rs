@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use flate2::{Compress, Compression, FlushCompress};
 
-use super::config::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 
 /// A bounded set of live compressors.
 ///

@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::fmt;
 
+use super::params::{DeflateParams, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+
 /// How to negotiate and use permessage-deflate (RFC 7692 section 7.1).
 ///
 /// The defaults ask nothing of the peer: context takeover both ways, windows of 32 KiB, level 6.
@@ -25,10 +27,8 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeflateConfig {
     level: u8,
-    server_no_context_takeover: bool,
-    client_no_context_takeover: bool,
-    server_max_window_bits: u8,
-    client_max_window_bits: u8,
+    /// What is asked of both sides; 15 bits ask nothing.
+    params: DeflateParams,
     threshold: usize,
 }
 
@@ -36,14 +36,7 @@ impl DeflateConfig {
     /// The defaults: see [`DeflateConfig`].
     #[must_use]
     pub const fn new() -> Self {
-        Self {
-            level: 6,
-            server_no_context_takeover: false,
-            client_no_context_takeover: false,
-            server_max_window_bits: MAX_WINDOW_BITS,
-            client_max_window_bits: MAX_WINDOW_BITS,
-            threshold: 1024,
-        }
+        Self { level: 6, params: DeflateParams::new(), threshold: 1024 }
     }
 
     /// Sets the level of compression, 0 (stored) to 9 (smallest); default 6. On JSON, level 1 takes
@@ -66,7 +59,7 @@ impl DeflateConfig {
     /// does it for a client that asks.
     #[must_use]
     pub const fn with_server_no_context_takeover(mut self, yes: bool) -> Self {
-        self.server_no_context_takeover = yes;
+        self.params.server_no_context_takeover = yes;
         self
     }
 
@@ -75,7 +68,7 @@ impl DeflateConfig {
     /// A server then demands it, which every client has to obey; a client announces and does it.
     #[must_use]
     pub const fn with_client_no_context_takeover(mut self, yes: bool) -> Self {
-        self.client_no_context_takeover = yes;
+        self.params.client_no_context_takeover = yes;
         self
     }
 
@@ -92,7 +85,7 @@ impl DeflateConfig {
         if bits < MIN_WINDOW_BITS || bits > MAX_WINDOW_BITS {
             return Err(InvalidDeflateConfig::WindowBits(bits));
         }
-        self.server_max_window_bits = bits;
+        self.params.server_max_window_bits = bits;
         Ok(self)
     }
 
@@ -113,7 +106,7 @@ impl DeflateConfig {
         if bits < MIN_WINDOW_BITS || bits > MAX_WINDOW_BITS {
             return Err(InvalidDeflateConfig::WindowBits(bits));
         }
-        self.client_max_window_bits = bits;
+        self.params.client_max_window_bits = bits;
         Ok(self)
     }
 
@@ -137,25 +130,25 @@ impl DeflateConfig {
     /// Whether the server must forget its window after every message.
     #[must_use]
     pub const fn server_no_context_takeover(&self) -> bool {
-        self.server_no_context_takeover
+        self.params.server_no_context_takeover
     }
 
     /// Whether the client must forget its window after every message.
     #[must_use]
     pub const fn client_no_context_takeover(&self) -> bool {
-        self.client_no_context_takeover
+        self.params.client_no_context_takeover
     }
 
     /// The limit on the server's window, 8 to 15; 15 is none.
     #[must_use]
     pub const fn server_max_window_bits(&self) -> u8 {
-        self.server_max_window_bits
+        self.params.server_max_window_bits
     }
 
     /// The limit on the client's window, 8 to 15; 15 is none.
     #[must_use]
     pub const fn client_max_window_bits(&self) -> u8 {
-        self.client_max_window_bits
+        self.params.client_max_window_bits
     }
 
     /// The length from which a message is compressed.
@@ -191,12 +184,6 @@ impl fmt::Display for InvalidDeflateConfig {
 }
 
 impl Error for InvalidDeflateConfig {}
-
-/// The smallest window that RFC 7692 section 7.1.2 can express.
-pub(super) const MIN_WINDOW_BITS: u8 = 8;
-
-/// The largest window, and what an absent parameter means.
-pub(super) const MAX_WINDOW_BITS: u8 = 15;
 
 #[cfg(test)]
 mod tests {

@@ -41,6 +41,7 @@ mod config;
 mod context;
 mod history;
 mod inflater;
+mod negotiation;
 mod params;
 #[cfg(test)]
 mod strict_inflate;
@@ -49,4 +50,5 @@ pub use codec::Codec;
 pub use config::{DeflateConfig, InvalidDeflateConfig};
 pub use context::DeflateContext;
 pub use inflater::InflateError;
-pub use params::{DeflateError, DeflateParams, accept_offer, offer, verify_response};
+pub use negotiation::{accept_offer, offer, verify_response};
+pub use params::{DeflateError, DeflateParams};
