@@ -44,6 +44,7 @@ mod inflater;
 mod negotiation;
 mod params;
 #[cfg(test)]
+#[path = "../../tests/all/support/strict_inflate.rs"]
 mod strict_inflate;
 
 pub use codec::Codec;

@@ -1,27 +1,42 @@
-//! A small, slow DEFLATE decoder for tests that fails on every distance beyond its window, which
-//! zlib does not (RFC 1951).
-
-use super::compressors::TAIL;
+//! A small, slow DEFLATE decoder that shares no code with the library (RFC 1951).
+//!
+//! It knows of a window what the peer was promised and no more, and fails on every distance beyond it,
+//! which zlib does not. What is no DEFLATE data, and what is no whole message of it (RFC 7692 section
+//! 7.2.2), it refuses exactly where zlib and the library do.
 
 /// The receiving end of one direction with context takeover.
-pub(super) struct StrictInflate {
+pub(crate) struct StrictInflate {
     window: usize,
     text: Vec<u8>,
     /// The largest distance so far.
-    pub(super) farthest: usize,
+    pub(crate) farthest: usize,
 }
 
 impl StrictInflate {
     /// A receiver that remembers `window` bytes and no more.
-    pub(super) fn new(window: usize) -> Self {
+    pub(crate) fn new(window: usize) -> Self {
         Self { window, text: Vec::new(), farthest: 0 }
     }
 
-    /// The plain text of the next message.
-    pub(super) fn message(&mut self, wire: &[u8]) -> Result<Vec<u8>, &'static str> {
+    /// Empties the window, as a receiver without context takeover does after each message.
+    #[allow(dead_code, reason = "not every test that includes this file goes without takeover")]
+    pub(crate) fn forget(&mut self) {
+        self.text.clear();
+    }
+
+    /// The plain text of the next message, of its whole payload without the four octets that the sender
+    /// has left out.
+    pub(crate) fn message(&mut self, wire: &[u8]) -> Result<Vec<u8>, &'static str> {
+        if self.text.len() > 2 * self.window {
+            self.text.drain(..self.text.len() - self.window);
+        }
         let start = self.text.len();
+        if wire.is_empty() {
+            return Ok(Vec::new());
+        }
+        let sent = 8 * wire.len();
         let wire = [wire, &TAIL].concat();
-        let mut bits = Bits { bytes: &wire, position: 0 };
+        let mut bits = Bits { bytes: &wire, position: 0, sent };
         while bits.position < 8 * wire.len() {
             let last = bits.take(1)? == 1;
             match bits.take(2)? {
@@ -30,7 +45,8 @@ impl StrictInflate {
                     let mut lengths = [8; 288];
                     lengths[144..256].fill(9);
                     lengths[256..280].fill(7);
-                    self.coded(&mut bits, &Code::new(&lengths), &Code::new(&[5; 30]))?;
+                    // Two of the 32 codes for distances stand for nothing (RFC 1951 section 3.2.6).
+                    self.coded(&mut bits, &Code::new(&lengths), &Code::new(&[5; 32]))?;
                 }
                 2 => {
                     let (literals, distances) = dynamic(&mut bits)?;
@@ -40,6 +56,10 @@ impl StrictInflate {
             }
             if last {
                 bits.align();
+                // Some senders put no octet after a final block (RFC 7692 section 7.2.3.4).
+                if bits.position == sent {
+                    break;
+                }
             }
         }
         Ok(self.text[start..].to_vec())
@@ -52,7 +72,9 @@ impl StrictInflate {
             return Err("stored length");
         }
         for _ in 0..length {
-            self.text.push(bits.take(8)? as u8);
+            let byte = bits.take(8)? as u8;
+            bits.is_text()?;
+            self.text.push(byte);
         }
         Ok(())
     }
@@ -66,7 +88,10 @@ impl StrictInflate {
         loop {
             let symbol = literals.read(bits)?;
             match symbol {
-                0..=255 => self.text.push(symbol as u8),
+                0..=255 => {
+                    bits.is_text()?;
+                    self.text.push(symbol as u8);
+                }
                 256 => return Ok(()),
                 257..=285 => {
                     let index = symbol - 257;
@@ -79,6 +104,7 @@ impl StrictInflate {
                     if distance > self.window || distance > self.text.len() {
                         return Err("distance");
                     }
+                    bits.is_text()?;
                     self.farthest = self.farthest.max(distance);
                     for _ in 0..length {
                         self.text.push(self.text[self.text.len() - distance]);
@@ -90,14 +116,24 @@ impl StrictInflate {
     }
 }
 
+/// The end of an empty stored block, which does not go over the wire (RFC 7692 section 7.2.1).
+const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
+
 fn dynamic(bits: &mut Bits<'_>) -> Result<(Code, Code), &'static str> {
     let literals = bits.take(5)? + 257;
     let distances = bits.take(5)? + 1;
+    let count = bits.take(4)? + 4;
+    if literals > 286 || distances > 30 {
+        return Err("too many symbols");
+    }
     let mut lengths = [0; 19];
-    for index in ORDER.iter().take(bits.take(4)? + 4) {
+    for index in ORDER.iter().take(count) {
         lengths[*index] = bits.take(3)?;
     }
     let code = Code::new(&lengths);
+    if !code.is_complete() {
+        return Err("code of lengths");
+    }
     let mut lengths = Vec::new();
     while lengths.len() < literals + distances {
         let (value, times) = match code.read(bits)? {
@@ -111,7 +147,14 @@ fn dynamic(bits: &mut Bits<'_>) -> Result<(Code, Code), &'static str> {
     if lengths.len() > literals + distances {
         return Err("too many lengths");
     }
-    Ok((Code::new(&lengths[..literals]), Code::new(&lengths[literals..])))
+    if lengths[256] == 0 {
+        return Err("no end of block");
+    }
+    let codes = (Code::new(&lengths[..literals]), Code::new(&lengths[literals..]));
+    if !codes.0.is_usable() || !codes.1.is_usable() {
+        return Err("code");
+    }
+    Ok(codes)
 }
 
 /// A canonical Huffman code (RFC 1951 section 3.2.2).
@@ -129,6 +172,26 @@ impl Code {
             counts[lengths[*symbol]] += 1;
         }
         Self { counts, symbols }
+    }
+
+    /// Whether every sequence of bits stands for symbols.
+    fn is_complete(&self) -> bool {
+        self.left() == Some(0)
+    }
+
+    /// One code of one bit may stand alone, or no code at all (RFC 1951 section 3.2.7).
+    fn is_usable(&self) -> bool {
+        let alone = self.counts[1] == self.symbols.len() && self.symbols.len() < 2;
+        self.is_complete() || alone
+    }
+
+    /// How many codes of 15 bits are not in use; `None` if more are than there can be.
+    fn left(&self) -> Option<usize> {
+        let mut left = 1_usize;
+        for count in &self.counts[1..] {
+            left = (2 * left).checked_sub(*count)?;
+        }
+        Some(left)
     }
 
     fn read(&self, bits: &mut Bits<'_>) -> Result<usize, &'static str> {
@@ -149,21 +212,30 @@ impl Code {
 struct Bits<'a> {
     bytes: &'a [u8],
     position: usize,
+    /// Where what was sent ends and what was left out begins.
+    sent: usize,
 }
 
 impl Bits<'_> {
     fn take(&mut self, count: usize) -> Result<usize, &'static str> {
-        let mut value = 0;
-        for bit in 0..count {
-            let byte = self.bytes.get(self.position / 8).ok_or("end of input")?;
-            value |= usize::from(byte >> (self.position % 8) & 1) << bit;
-            self.position += 1;
+        if self.position + count > 8 * self.bytes.len() {
+            return Err("end of input");
         }
+        let at = self.position / 8;
+        let bytes = self.bytes[at..].iter().take(4).rev();
+        let value = bytes.fold(0, |value, byte| value << 8 | usize::from(*byte));
+        let value = value >> (self.position % 8) & ((1 << count) - 1);
+        self.position += count;
         Ok(value)
     }
 
     fn align(&mut self) {
         self.position = self.position.next_multiple_of(8);
+    }
+
+    /// The four octets that were left out belong to an empty block: no text comes of them.
+    fn is_text(&self) -> Result<(), &'static str> {
+        if self.position > self.sent { Err("text in the tail") } else { Ok(()) }
     }
 }
 
@@ -199,5 +271,26 @@ mod tests {
         let mut narrow = StrictInflate::new(4);
         assert_eq!(narrow.message(&hello).unwrap(), b"Hello");
         assert_eq!(narrow.message(&again), Err("distance"));
+        wide.forget();
+        assert_eq!(wide.message(&again), Err("distance"));
+    }
+
+    // req: D032, D034
+    #[test]
+    fn it_wants_whole_messages() {
+        let mut inflate = StrictInflate::new(32_768);
+        for whole in [&[][..], &[0x00], &[0x01], &[0x03, 0x00], &[0x03, 0x00, 0x00]] {
+            assert_eq!(inflate.message(whole), Ok(Vec::new()), "{whole:02x?}");
+        }
+        for broken in [
+            &[0x06][..],
+            &[0x04],
+            &[0x02],
+            &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07],
+            // The tail would be its text.
+            &[0x00, 0x04, 0x00, 0xfb, 0xff],
+        ] {
+            assert!(inflate.message(broken).is_err(), "{broken:02x?}");
+        }
     }
 }
