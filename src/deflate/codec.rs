@@ -1,12 +1,14 @@
 //! Messages in, compressed messages out, and back.
 
-use super::compressors::{COMPRESSOR_BYTES, Compressors, Key};
+use super::compressors::{COMPRESSOR_BYTES, Compressors, End, Key, Past};
 use super::context::DeflateContext;
-use super::inflater::{InflateError, Inflater};
+use super::history::History;
+use super::inflater::{DecompressStatus, InflateError, Inflater};
+use super::stored::EMPTY_MESSAGE;
 
 /// Compresses and decompresses for any number of connections.
 ///
-/// Have one for each event loop, or one for a connection that stands alone. It owns one
+/// Have one for each event loop, or one for a connection that stands alone. It owns a
 /// decompressor, made at the first use, and a bounded number of live compressors. A connection that
 /// sends with context takeover keeps its compressor while it is among the most recently used ones;
 /// afterwards one is restored from what its [`DeflateContext`] remembers. Connections without
@@ -26,7 +28,8 @@ use super::inflater::{InflateError, Inflater};
 /// ```
 #[derive(Debug)]
 pub struct Codec {
-    inflater: Option<Inflater>,
+    /// The decompressors that no message is in.
+    idle: Vec<Inflater>,
     compressors: Compressors,
     scratch: Vec<u8>,
 }
@@ -44,7 +47,7 @@ impl Codec {
     /// More than some 64 seldom pays, for then they push each other out of the processor's cache.
     #[must_use]
     pub fn with_live_budget(bytes: usize) -> Self {
-        Self { inflater: None, compressors: Compressors::new(bytes), scratch: Vec::new() }
+        Self { idle: Vec::new(), compressors: Compressors::new(bytes), scratch: Vec::new() }
     }
 
     /// Appends `payload` compressed to `output`, as it goes over the wire: without the final
@@ -53,25 +56,72 @@ impl Codec {
     /// Send it, with RSV1 on its first frame, before anything that is compressed later for the same
     /// connection. With context takeover the peer has to receive it, or the next one makes no
     /// sense.
+    ///
+    /// After [`compress_part`](Self::compress_part), `payload` is what the message ends with.
     pub fn compress(&mut self, context: &mut DeflateContext, payload: &[u8], output: &mut Vec<u8>) {
-        if payload.is_empty() {
-            output.push(EMPTY_MESSAGE);
+        if !context.takes_over && context.sent.is_empty() {
+            self.compress_detached_as(context.key, payload, output);
             return;
         }
+        if payload.is_empty() {
+            output.push(EMPTY_MESSAGE);
+        } else {
+            self.compress_after(context, payload, End::Message, output);
+        }
+        if !context.takes_over {
+            if let Some(ticket) = context.ticket.take() {
+                self.compressors.release(ticket);
+            }
+            context.sent.clear();
+        }
+    }
+
+    /// Appends a part of a message compressed to `output`, to which [`compress`](Self::compress) adds
+    /// the end.
+    ///
+    /// Everything of `part` is in the output then: what is sent of it at once can also be decompressed
+    /// at once. Each part costs up to five bytes for that. Other connections may be served before the
+    /// next part; of this one, nothing but the same message may be compressed.
+    ///
+    /// ```
+    /// use framewire::deflate::{Codec, DeflateConfig, DeflateContext, DeflateParams};
+    ///
+    /// let mut codec = Codec::new();
+    /// let mut context = DeflateContext::new(DeflateParams::default(), true, &DeflateConfig::new());
+    /// let mut wire = Vec::new();
+    /// codec.compress_part(&mut context, b"Hel", &mut wire);
+    /// assert!(wire.ends_with(&[0x00, 0x00, 0xff, 0xff]));
+    /// codec.compress(&mut context, b"lo", &mut wire);
+    ///
+    /// let mut peer = DeflateContext::new(DeflateParams::default(), false, &DeflateConfig::new());
+    /// let mut text = Vec::new();
+    /// codec.decompress(&mut peer, &wire, &mut text, 5)?;
+    /// assert_eq!(text, b"Hello");
+    /// # Ok::<(), framewire::deflate::InflateError>(())
+    /// ```
+    pub fn compress_part(
+        &mut self,
+        context: &mut DeflateContext,
+        part: &[u8],
+        output: &mut Vec<u8>,
+    ) {
+        if !part.is_empty() {
+            self.compress_after(context, part, End::Part, output);
+        }
+    }
+
+    fn compress_after(
+        &mut self,
+        context: &mut DeflateContext,
+        text: &[u8],
+        end: End,
+        output: &mut Vec<u8>,
+    ) {
+        let past = Past { ticket: context.ticket, history: context.sent.text() };
         let scratch = prepared(&mut self.scratch);
-        let Some(history) = &mut context.sent else {
-            self.compressors.compress_alone(context.key, payload, scratch, output);
-            return;
-        };
-        context.ticket = self.compressors.compress_after(
-            context.key,
-            context.ticket,
-            history.text(),
-            payload,
-            scratch,
-            output,
-        );
-        history.push(payload);
+        context.ticket =
+            self.compressors.compress_after(context.key, past, text, end, scratch, output);
+        context.sent.push(text);
     }
 
     /// Appends `payload` compressed to `output` for no connection in particular: it refers to no
@@ -94,11 +144,14 @@ impl Codec {
         payload: &[u8],
         output: &mut Vec<u8>,
     ) {
+        self.compress_detached_as(Key::new(level, window_bits), payload, output);
+    }
+
+    fn compress_detached_as(&mut self, key: Key, payload: &[u8], output: &mut Vec<u8>) {
         if payload.is_empty() {
             output.push(EMPTY_MESSAGE);
             return;
         }
-        let key = Key::new(level, window_bits);
         let scratch = prepared(&mut self.scratch);
         self.compressors.compress_alone(key, payload, scratch, output);
     }
@@ -124,19 +177,123 @@ impl Codec {
         limit: usize,
     ) -> Result<(), InflateError> {
         let start = output.len();
-        let history = context.received.as_ref().map_or(&[][..], |h| h.text());
-        self.inflater.get_or_insert_with(Inflater::new).message(
-            history,
-            payload,
-            prepared(&mut self.scratch),
-            output,
-            limit,
-        )?;
+        let outcome = self.decompress_whole(context, payload, output, limit);
+        if outcome.is_err() {
+            output.truncate(start);
+        }
+        outcome
+    }
+
+    fn decompress_whole(
+        &mut self,
+        context: &mut DeflateContext,
+        mut payload: &[u8],
+        output: &mut Vec<u8>,
+        limit: usize,
+    ) -> Result<(), InflateError> {
+        if self.idle.is_empty() {
+            self.idle.push(Inflater::new());
+        }
+        let Some(inflater) = self.idle.last_mut() else { return Ok(()) };
+        let scratch = prepared(&mut self.scratch);
+        let start = output.len();
+        let history = context.received.as_ref().map_or(&[][..], History::text);
+        inflater.begin(context.received_window, limit);
+        inflater.push(history, &mut payload, scratch, output, usize::MAX)?;
+        inflater.finish(scratch)?;
         if let Some(history) = &mut context.received {
             history.push(&output[start..]);
         }
         Ok(())
     }
+
+    /// Begins a message whose payload comes in parts, with `limit` bytes of plain text at the most.
+    ///
+    /// Go on with [`decompress_part`](Self::decompress_part). Of one connection, only one message may
+    /// be under way.
+    #[must_use]
+    pub fn begin_decompression(&mut self, context: &DeflateContext, limit: usize) -> Decompression {
+        let mut inflater = self.idle.pop().unwrap_or_else(Inflater::new);
+        inflater.begin(context.received_window, limit);
+        let alone = context.received.is_none();
+        Decompression { inflater, text: alone.then(|| History::new(context.received_window)) }
+    }
+
+    /// Appends to `output` the plain text of the next part of a message, `room` bytes of it at the most,
+    /// and cuts off of `input` what it has read.
+    ///
+    /// `input` may be of any length, without regard to frames or blocks. After its last part, when the
+    /// answer is [`DecompressStatus::InputEmpty`], call
+    /// [`finish_decompression`](Self::finish_decompression). Other connections may be served between
+    /// the calls.
+    ///
+    /// ```
+    /// use framewire::deflate::{
+    ///     Codec, DecompressStatus, DeflateConfig, DeflateContext, DeflateParams,
+    /// };
+    ///
+    /// let mut codec = Codec::new();
+    /// let mut context = DeflateContext::new(DeflateParams::default(), true, &DeflateConfig::new());
+    /// let mut message = codec.begin_decompression(&context, 1024);
+    /// let mut text = Vec::new();
+    /// for mut input in [&[0xf2, 0x48, 0xcd][..], &[0xc9, 0xc9, 0x07, 0x00]] {
+    ///     let status =
+    ///         codec.decompress_part(&mut message, &mut context, &mut input, &mut text, 512)?;
+    ///     assert_eq!(status, DecompressStatus::InputEmpty);
+    /// }
+    /// codec.finish_decompression(message)?;
+    /// assert_eq!(text, b"Hello");
+    /// # Ok::<(), framewire::deflate::InflateError>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InflateError`], as soon as it is certain: the first byte beyond the limit, for instance. Close
+    /// the connection, and use neither the message nor `context` to decompress again.
+    pub fn decompress_part(
+        &mut self,
+        message: &mut Decompression,
+        context: &mut DeflateContext,
+        input: &mut &[u8],
+        output: &mut Vec<u8>,
+        room: usize,
+    ) -> Result<DecompressStatus, InflateError> {
+        let start = output.len();
+        let mut history = message.text.as_mut().or(context.received.as_mut());
+        let known = history.as_deref().map_or(&[][..], History::text);
+        let scratch = prepared(&mut self.scratch);
+        let status = message.inflater.push(known, input, scratch, output, room)?;
+        if let Some(history) = &mut history {
+            history.push(&output[start..]);
+        }
+        Ok(status)
+    }
+
+    /// Checks that the message is whole.
+    ///
+    /// # Errors
+    ///
+    /// [`InflateError::Corrupt`]: the payload ended inside a block. Close the connection, and do not use
+    /// the context to decompress again.
+    pub fn finish_decompression(&mut self, message: Decompression) -> Result<(), InflateError> {
+        let mut inflater = message.inflater;
+        inflater.finish(prepared(&mut self.scratch))?;
+        if self.idle.len() < MOST_IDLE {
+            self.idle.push(inflater);
+        }
+        Ok(())
+    }
+}
+
+/// A compressed message under way, with a decompressor of its own: 46 KiB, and up to 48 KiB of plain
+/// text without context takeover.
+///
+/// [`Codec::begin_decompression`] begins one. When its connection is lost, drop it.
+#[derive(Debug)]
+pub struct Decompression {
+    inflater: Inflater,
+    /// What blocks after a final one may refer to, where no context remembers it.
+    text: Option<History>,
 }
 
 impl Default for Codec {
@@ -155,8 +312,8 @@ fn prepared(scratch: &mut Vec<u8>) -> &mut [u8] {
     scratch
 }
 
-/// RFC 7692 section 7.2.3.6.
-const EMPTY_MESSAGE: u8 = 0x00;
+/// How many decompressors are kept that no message is in.
+const MOST_IDLE: usize = 2;
 
 const SCRATCH_BYTES: usize = 64 * 1024;
 
@@ -347,6 +504,242 @@ mod tests {
                 assert!(output.capacity() <= length + 4);
             }
         }
+    }
+
+    /// One message by parts as `input` is cut, or its error and what came out before.
+    fn in_parts(
+        codec: &mut Codec,
+        context: &mut DeflateContext,
+        payload: &[u8],
+        limit: usize,
+        mut cut: impl FnMut(usize) -> usize,
+    ) -> Result<Vec<u8>, InflateError> {
+        let mut message = codec.begin_decompression(context, limit);
+        let mut output = b"kept".to_vec();
+        let mut rest = payload;
+        loop {
+            let (mut input, after) = rest.split_at(cut(rest.len()));
+            rest = after;
+            loop {
+                let (room, before) = (1 + cut(400), output.len());
+                let status =
+                    codec.decompress_part(&mut message, context, &mut input, &mut output, room);
+                assert!(output.starts_with(b"kept") && output.len() <= before + room);
+                assert!(output.len() <= 4 + limit);
+                match status? {
+                    DecompressStatus::InputEmpty => break assert!(input.is_empty()),
+                    DecompressStatus::OutputFull => assert_eq!(output.len(), before + room),
+                }
+            }
+            if rest.is_empty() {
+                codec.finish_decompression(message)?;
+                return Ok(output.split_off(4));
+            }
+        }
+    }
+
+    // req: D028, D032, D034
+    #[test]
+    fn a_message_may_be_cut_at_any_byte() {
+        let mut random = Random(21);
+        let mut codec = Codec::new();
+        for round in 0..60 {
+            let (bits, forget) = (8 + round % 8, round % 3 == 0);
+            let mut sender = DeflateContext::new(params(bits, forget), false, &level(6));
+            let mut whole = DeflateContext::new(params(bits, forget), true, &level(6));
+            let mut bytewise = DeflateContext::new(params(bits, forget), true, &level(6));
+            let mut cut = DeflateContext::new(params(bits, forget), true, &level(6));
+            for _ in 0..4 {
+                let length = random.below(3000);
+                let text = random.text(length);
+                let mut wire = Vec::new();
+                codec.compress(&mut sender, &text, &mut wire);
+                let mut output = Vec::new();
+                codec.decompress(&mut whole, &wire, &mut output, length).unwrap();
+                assert!(output == text);
+                let parts = in_parts(&mut codec, &mut bytewise, &wire, length, |most| most.min(1));
+                assert!(parts.unwrap() == text);
+                let parts =
+                    in_parts(&mut codec, &mut cut, &wire, length, |most| random.below(most + 1));
+                assert!(parts.unwrap() == text);
+            }
+            if round % 2 == 0 {
+                let text = random.text(100);
+                let mut wire = Vec::new();
+                codec.compress(&mut sender, &text, &mut wire);
+                let short = in_parts(&mut codec, &mut cut, &wire, 99, |most| most.min(1));
+                assert_eq!(short, Err(InflateError::TooBig));
+            }
+        }
+        assert!(codec.idle.len() <= MOST_IDLE);
+    }
+
+    // req: D026, D027, D028, D030, D031, D033
+    #[test]
+    fn messages_of_many_connections_are_under_way_together() {
+        struct Connection {
+            sender: DeflateContext,
+            receiver: DeflateContext,
+            strict: StrictInflate,
+            forget: bool,
+            text: Vec<u8>,
+            sent: usize,
+            wire: Vec<u8>,
+            message: Option<Decompression>,
+            received: Vec<u8>,
+        }
+        let mut random = Random(31);
+        // Room for two compressors: each part of a message may find another one than the part before.
+        let mut codec = Codec::with_live_budget(2 * COMPRESSOR_BYTES);
+        let mut connections: Vec<_> = (0..24_u8)
+            .map(|number| {
+                let (bits, forget) = (8 + number % 8, number % 3 == 0);
+                let config = level([6, 1, 9, 0][usize::from(number / 6)]);
+                Connection {
+                    sender: DeflateContext::new(params(bits, forget), true, &config),
+                    receiver: DeflateContext::new(params(bits, forget), false, &config),
+                    strict: StrictInflate::new(1 << bits),
+                    forget,
+                    text: Vec::new(),
+                    sent: 0,
+                    wire: Vec::new(),
+                    message: None,
+                    received: Vec::new(),
+                }
+            })
+            .collect();
+        let mut finished = 0;
+        for _ in 0..4000 {
+            let number = random.below(connections.len());
+            let connection = &mut connections[number];
+            if connection.message.is_none() {
+                let length = random.below(30_000);
+                connection.text = random.text(length);
+                connection.message = Some(codec.begin_decompression(&connection.receiver, length));
+            }
+            let message = connection.message.as_mut().unwrap();
+            let left = connection.text.len() - connection.sent;
+            let count = random.below(12_000).min(left);
+            let part = &connection.text[connection.sent..connection.sent + count];
+            let last = count == left;
+            let start = connection.wire.len();
+            if last {
+                codec.compress(&mut connection.sender, part, &mut connection.wire);
+            } else {
+                codec.compress_part(&mut connection.sender, part, &mut connection.wire);
+            }
+            connection.sent += count;
+            let mut input = &connection.wire[start..];
+            let most = count + 5 * count.div_ceil(65_535) + 5;
+            assert!(input.len() <= most, "{count} bytes became {}", input.len());
+            let status = codec.decompress_part(
+                message,
+                &mut connection.receiver,
+                &mut input,
+                &mut connection.received,
+                usize::MAX,
+            );
+            assert_eq!(status, Ok(DecompressStatus::InputEmpty));
+            // What has been sent can be read at once, but for the end, which may want the tail.
+            if !last {
+                assert!(connection.received == connection.text[..connection.sent]);
+                continue;
+            }
+            codec.finish_decompression(connection.message.take().unwrap()).unwrap();
+            assert!(connection.received == connection.text);
+            if connection.forget {
+                connection.strict.forget();
+                assert_eq!(connection.sender.heap_bytes() + connection.receiver.heap_bytes(), 0);
+            }
+            let strict = connection.strict.message(&connection.wire);
+            assert!(strict.as_ref() == Ok(&connection.text), "connection {number}");
+            connection.sent = 0;
+            connection.wire.clear();
+            connection.received.clear();
+            finished += 1;
+        }
+        assert!(finished > 500);
+    }
+
+    // req: D027, D030
+    #[test]
+    fn parts_without_takeover_leave_nothing_behind() {
+        let mut codec = Codec::with_live_budget(COMPRESSOR_BYTES);
+        let mut context = DeflateContext::new(params(15, true), true, &level(6));
+        let text = Random(41).text(5000);
+        let mut alone = Vec::new();
+        codec.compress(&mut context, &text, &mut alone);
+        for _ in 0..2 {
+            let mut wire = Vec::new();
+            codec.compress_part(&mut context, &text, &mut wire);
+            codec.compress_part(&mut context, b"", &mut wire);
+            let first = wire.len();
+            assert!(wire.ends_with(&TAIL));
+            codec.compress_part(&mut context, &text, &mut wire);
+            // The second part refers to the first.
+            assert!(wire.len() - first < first / 4);
+            codec.compress(&mut context, b"", &mut wire);
+            assert!(wire.ends_with(&[&TAIL[..], &[0]].concat()));
+            let read = StrictInflate::new(32_768).message(&wire).unwrap();
+            assert!(read == [&text[..], &text].concat());
+            assert_eq!(context.heap_bytes(), 0);
+            wire.clear();
+            codec.compress(&mut context, &text, &mut wire);
+            assert_eq!(wire, alone);
+        }
+    }
+
+    // req: D032, D034, D036
+    #[test]
+    fn a_decoder_that_shares_no_code_agrees() {
+        let mut random = Random(51);
+        let mut codec = Codec::new();
+        let (mut good, mut bad) = (0, 0);
+        for round in 0..4000_u32 {
+            let length = random.below(if round % 100 == 0 { 20_000 } else { 300 });
+            let text = random.text(length);
+            let mut payload = Vec::new();
+            let number = random.below(10) as u8;
+            codec.compress_detached(number, 15, &text, &mut payload);
+            if random.below(4) == 0 {
+                // A message that goes on after a final block.
+                payload[0] |= 1;
+                payload.extend([0x00, 0x00, 0xff, 0xff]);
+                payload.extend_from_slice(&payload.clone());
+                payload.push(0);
+            }
+            for _ in 0..random.below(3) {
+                let index = random.below(payload.len());
+                match random.below(3) {
+                    0 => payload[index] ^= 1 << random.below(8),
+                    1 => payload.truncate(index),
+                    _ => payload.insert(index, random.below(256) as u8),
+                }
+                if payload.is_empty() {
+                    break;
+                }
+            }
+            let expected = StrictInflate::new(32_768).message(&payload);
+            let mut context = DeflateContext::new(params(15, true), true, &level(6));
+            let mut output = Vec::new();
+            let outcome = codec.decompress(&mut context, &payload, &mut output, 1 << 20);
+            let parts = in_parts(&mut codec, &mut context, &payload, 1 << 20, |most| {
+                random.below(most + 1)
+            });
+            assert_eq!(parts.as_ref().err(), outcome.as_ref().err(), "{payload:02x?}");
+            match expected {
+                Ok(text) => {
+                    assert_eq!(outcome, Ok(()), "{payload:02x?}");
+                    assert!(output == text && parts == Ok(text), "{payload:02x?}");
+                    good += 1;
+                }
+                Err(reason) => {
+                    assert_eq!(outcome, Err(InflateError::Corrupt), "{reason} {payload:02x?}");
+                    bad += 1;
+                }
+            }
+        }
+        assert!(good > 1000 && bad > 1000, "{good} {bad}");
     }
 
     // req: D030

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use flate2::{Compress, Compression, FlushCompress};
 
 use super::params::{MAX_WINDOW_BITS, MIN_WINDOW_BITS};
+use super::stored::{EMPTY_MESSAGE, TAIL, store, stored_length};
 
 /// A bounded set of live compressors.
 ///
@@ -51,20 +52,21 @@ impl Compressors {
             None => self.acquire(key),
         };
         self.slots[index].used = self.next_use();
-        self.run(index, payload, scratch, output);
+        self.run(index, payload, End::Message, scratch, output);
     }
 
-    /// Appends `payload` compressed with the window that `ticket` stands for, or with `history` for
-    /// a window if that compressor has been given away. Returns the ticket for the next message.
+    /// Appends `payload`, a message or a part of one, compressed with the window that `past` gives.
+    /// Returns the ticket for what follows.
     pub(super) fn compress_after(
         &mut self,
         key: Key,
-        ticket: Option<Ticket>,
-        history: &[u8],
+        past: Past<'_>,
         payload: &[u8],
+        end: End,
         scratch: &mut [u8],
         output: &mut Vec<u8>,
     ) -> Option<Ticket> {
+        let Past { ticket, history } = past;
         let live = ticket.filter(|ticket| self.is_live(*ticket));
         let (index, owner) = match live {
             Some(ticket) => (ticket.slot, ticket.owner),
@@ -82,11 +84,18 @@ impl Compressors {
         let slot = &mut self.slots[index];
         slot.owner = Some(owner);
         slot.used = used;
-        self.run(index, payload, scratch, output).then_some(Ticket {
+        self.run(index, payload, end, scratch, output).then_some(Ticket {
             set: self.id,
             slot: index,
             owner,
         })
+    }
+
+    /// Takes note that nothing refers any more to what the ticket stands for.
+    pub(super) fn release(&mut self, ticket: Ticket) {
+        if self.is_live(ticket) {
+            self.slots[ticket.slot].owner = None;
+        }
     }
 
     fn is_live(&self, ticket: Ticket) -> bool {
@@ -117,6 +126,7 @@ impl Compressors {
         &mut self,
         index: usize,
         payload: &[u8],
+        end: End,
         scratch: &mut [u8],
         output: &mut Vec<u8>,
     ) -> bool {
@@ -127,10 +137,15 @@ impl Compressors {
             // Whatever it was, blocks that are stored as they are need no compressor.
             self.slots.swap_remove(index);
         }
-        if !done || output.len() - start > stored_length(payload) {
+        if !done || output.len() - start > stored_length(payload) + TAIL.len() {
             // Noise grows by 5 % at level 1. Both forms leave the peer with the same window.
             output.truncate(start);
             store(payload, output);
+            if end == End::Message {
+                output.push(EMPTY_MESSAGE);
+            }
+        } else if end == End::Message {
+            output.truncate(output.len() - TAIL.len());
         }
         done
     }
@@ -193,6 +208,24 @@ pub(super) struct Ticket {
     owner: NonZeroU64,
 }
 
+/// What a message, or a part of one, may refer to.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Past<'a> {
+    /// The compressor that has just passed it, if it has not been given away.
+    pub(super) ticket: Option<Ticket>,
+    /// What another one is restored from otherwise.
+    pub(super) history: &'a [u8],
+}
+
+/// What ends with the bytes that are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    /// A part of a message, with the four bytes that end an empty block.
+    Part,
+    /// The message: it goes without them, and the receiver adds them again (RFC 7692 section 7.2.1).
+    Message,
+}
+
 struct Slot {
     key: Key,
     owner: Option<NonZeroU64>,
@@ -206,8 +239,8 @@ impl Slot {
     }
 }
 
-/// Compresses all of `payload` and ends at a byte boundary, without the four bytes that the
-/// receiver adds again (RFC 7692 section 7.2.1). `false` if zlib would not.
+/// Compresses all of `payload` and ends at a byte boundary with an empty stored block. `false` if zlib
+/// would not.
 fn flush(
     compress: &mut Compress,
     payload: &[u8],
@@ -235,39 +268,11 @@ fn flush(
             }
         }
     }
-    let complete = output[start..].ends_with(&TAIL);
-    if complete {
-        output.truncate(output.len() - TAIL.len());
-    }
-    complete
+    output[start..].ends_with(&TAIL)
 }
-
-/// How long a message [`store`] makes of `payload`.
-const fn stored_length(payload: &[u8]) -> usize {
-    payload.len() + 5 * payload.len().div_ceil(MOST_STORED) + 1
-}
-
-/// Appends `payload` as stored blocks and the start of an empty one.
-fn store(payload: &[u8], output: &mut Vec<u8>) {
-    for block in payload.chunks(MOST_STORED) {
-        // A chunk's length fits by construction.
-        let length = u16::try_from(block.len()).unwrap_or(u16::MAX);
-        output.push(0);
-        output.extend_from_slice(&length.to_le_bytes());
-        output.extend_from_slice(&(!length).to_le_bytes());
-        output.extend_from_slice(block);
-    }
-    output.push(0);
-}
-
-/// The end of an empty stored block, which does not go over the wire (RFC 7692 section 7.2.1).
-pub(super) const TAIL: [u8; 4] = [0x00, 0x00, 0xff, 0xff];
 
 /// A compressor with the largest window; the smallest has two thirds of it.
 pub(super) const COMPRESSOR_BYTES: usize = 380_032;
-
-/// RFC 1951 section 3.2.4: the length of a stored block has 16 bits.
-const MOST_STORED: usize = 65_535;
 
 static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
 
@@ -275,19 +280,6 @@ static NEXT_ID: AtomicUsize = AtomicUsize::new(0);
 mod tests {
     use super::*;
     use crate::deflate::strict_inflate::StrictInflate;
-
-    // req: D027, D028
-    #[test]
-    fn stored_blocks_are_a_message_too() {
-        for length in [0, 1, 65_535, 65_536, 200_000] {
-            let text: Vec<u8> = (0..length).map(|i| (i % 251) as u8).collect();
-            let mut wire = Vec::new();
-            store(&text, &mut wire);
-            assert_eq!(wire.len(), stored_length(&text));
-            let mut peer = StrictInflate::new(256);
-            assert_eq!(peer.message(&wire).unwrap(), text);
-        }
-    }
 
     // req: D027
     #[test]
@@ -300,6 +292,7 @@ mod tests {
             for part in text.chunks(777) {
                 let mut wire = Vec::new();
                 assert!(flush(&mut compress, part, &mut scratch, &mut wire));
+                wire.truncate(wire.len() - TAIL.len());
                 assert_eq!(peer.message(&wire).unwrap(), part, "scratch of {size}");
             }
         }
@@ -311,9 +304,13 @@ mod tests {
         let key = Key::new(6, 15);
         let (mut one, mut other) = (Compressors::new(0), Compressors::new(0));
         let (mut scratch, mut wire) = (vec![0; 1024], Vec::new());
-        let ticket = one.compress_after(key, None, b"", b"abc", &mut scratch, &mut wire);
+        let mut compress = |set: &mut Compressors, ticket, history, text: &[u8]| {
+            let past = Past { ticket, history };
+            set.compress_after(key, past, text, End::Message, &mut scratch, &mut wire)
+        };
+        let ticket = compress(&mut one, None, b"", b"abc");
         assert!(one.is_live(ticket.unwrap()));
-        let foreign = other.compress_after(key, ticket, b"abc", b"d", &mut scratch, &mut wire);
+        let foreign = compress(&mut other, ticket, b"abc", b"d");
         assert!(!one.is_live(foreign.unwrap()));
         one.compress_alone(key, b"xyz", &mut scratch, &mut wire);
         assert!(!one.is_live(ticket.unwrap()));

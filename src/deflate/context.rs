@@ -12,14 +12,18 @@ use super::params::DeflateParams;
 /// [`Codec::decompress`](super::Codec::decompress) for every compressed message of the connection,
 /// in the order of the wire. It may move between codecs, even between threads.
 ///
-/// It owns no zlib state. Without context takeover it holds no memory at all; with it, the plain
-/// text that passed: up to one and a half windows received, and up to 12 KiB sent.
+/// It owns no zlib state. Without context takeover it holds no memory between messages; with it, the
+/// plain text that passed: up to one and a half windows received, and up to 12 KiB sent.
 #[derive(Debug)]
 pub struct DeflateContext {
     pub(super) key: Key,
+    /// What was sent; without context takeover, of a message under way only.
+    pub(super) sent: History,
+    pub(super) takes_over: bool,
     /// `None` without context takeover: there is nothing to remember.
-    pub(super) sent: Option<History>,
     pub(super) received: Option<History>,
+    /// How far back the peer may refer.
+    pub(super) received_window: usize,
     /// The live compressor that continues from `sent`, if it still does.
     pub(super) ticket: Option<Ticket>,
     params: DeflateParams,
@@ -48,8 +52,10 @@ impl DeflateContext {
         let forgets = sends.1 || config.level() == 0;
         Self {
             key,
-            sent: (!forgets).then(|| History::new(MOST_SENT.min(1 << sends.0))),
+            sent: History::new(MOST_SENT.min(1 << sends.0)),
+            takes_over: !forgets,
             received: (!receives.1).then(|| History::new(1 << receives.0)),
+            received_window: 1 << receives.0,
             ticket: None,
             params,
             threshold: config.threshold(),
@@ -91,8 +97,8 @@ impl DeflateContext {
     /// With context takeover, the peer's window moves on by that text, so what this end refers to
     /// has to move with it (RFC 7692 section 7.2.2). Without, this does nothing.
     pub fn note_sent(&mut self, payload: &[u8]) {
-        if let Some(history) = &mut self.sent {
-            history.push(payload);
+        if self.takes_over {
+            self.sent.push(payload);
             self.ticket = None;
         }
     }
@@ -100,8 +106,7 @@ impl DeflateContext {
     /// The memory that this context holds beside its own size.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
-        let held = |history: &Option<History>| history.as_ref().map_or(0, History::capacity);
-        held(&self.sent) + held(&self.received)
+        self.sent.capacity() + self.received.as_ref().map_or(0, History::capacity)
     }
 }
 
@@ -127,8 +132,8 @@ mod tests {
         let server = DeflateContext::new(params, true, &DeflateConfig::new());
         let client = DeflateContext::new(params, false, &DeflateConfig::new());
         assert_eq!((server.window_bits(), client.window_bits()), (9, 12));
-        assert!(server.sent.is_none() && server.received.is_some());
-        assert!(client.sent.is_some() && client.received.is_none());
+        assert!(!server.takes_over && server.received.is_some());
+        assert!(client.takes_over && client.received.is_none());
         assert_eq!(server.params(), params);
     }
 

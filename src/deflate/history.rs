@@ -39,6 +39,16 @@ impl History {
         last(&self.bytes, self.window)
     }
 
+    /// Whether nothing went by.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Forgets all that went by, and gives its memory back.
+    pub(super) fn clear(&mut self) {
+        self.bytes = Vec::new();
+    }
+
     /// How much memory it holds.
     pub(super) const fn capacity(&self) -> usize {
         self.bytes.capacity()
