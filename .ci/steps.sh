@@ -13,6 +13,13 @@ components() {
     done
 }
 
+# The tests against zlib pass where there is no Python, which is right at a desk.
+zlib() {
+    command -v python3 || debian python3
+    export ZLIB_REQUIRED=1
+    some_tests bounded 600 cargo test --locked --test all zlib::
+}
+
 format() {
     run cargo fmt --all --check
     run cargo fmt --manifest-path fuzz/Cargo.toml --check

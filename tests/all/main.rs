@@ -19,3 +19,5 @@ mod requirements;
 mod roundtrip;
 mod support;
 mod utf8;
+#[cfg(feature = "deflate")]
+mod zlib;

@@ -4,3 +4,5 @@ pub(crate) mod chunks;
 pub(crate) mod frames;
 pub(crate) mod pair;
 pub(crate) mod script;
+#[cfg(feature = "deflate")]
+pub(crate) mod strict_inflate;
