@@ -23,8 +23,10 @@ fuzz_target!(|input: Input<'_>| {
     assert_eq!(refused, impossible, "refused at another byte than the first impossible one");
     if refused.is_none() {
         assert_eq!(bytewise.finish().is_ok(), expected.is_some());
-        // The validator is then as good as new.
-        assert!(bytewise.push("é".as_bytes()).is_ok() && bytewise.finish().is_ok());
+        let again = bytewise.push("é".as_bytes()).is_ok() && bytewise.finish().is_ok();
+        assert_eq!(again, expected.is_some(), "as good as new, or failed for good");
+    } else {
+        assert!(bytewise.push(b"a").is_err() && bytewise.finish().is_err());
     }
 
     let (mut checked, mut kept, mut text) =

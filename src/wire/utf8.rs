@@ -17,7 +17,8 @@ pub fn validate_utf8(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
 /// Checks text that arrives in pieces, and fails at the first byte that no UTF-8 can contain there.
 ///
 /// RFC 6455 section 8.1 wants the connection failed on text that is not UTF-8; this finds it inside an
-/// unfinished frame, without waiting for the message to end.
+/// unfinished frame, without waiting for the message to end. After an error every method fails: another
+/// text needs another validator.
 ///
 /// ```
 /// use framewire::wire::Utf8Validator;
@@ -32,8 +33,12 @@ pub fn validate_utf8(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
 pub struct Utf8Validator {
     /// The bytes of a code point that is not yet complete.
     pending: [u8; 4],
+    /// How many bytes those are, or [`FAILED`].
     length: u8,
 }
+
+/// The length that stands for a text that was not UTF-8.
+const FAILED: u8 = u8::MAX;
 
 impl Utf8Validator {
     /// A validator at the start of a text.
@@ -48,7 +53,7 @@ impl Utf8Validator {
     /// [`InvalidUtf8`] at the first impossible byte; the text cannot be saved by what follows.
     #[inline]
     pub fn push(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
-        self.scan(piece, |_| ())
+        self.keep_failure(piece, |_| ())
     }
 
     /// Checks the next piece and appends what is complete of it to `text`, so that the whole need not
@@ -71,11 +76,23 @@ impl Utf8Validator {
     /// ```
     #[inline]
     pub fn push_into(&mut self, piece: &[u8], text: &mut String) -> Result<(), InvalidUtf8> {
-        self.scan(piece, |valid| text.push_str(valid))
+        self.keep_failure(piece, |valid| text.push_str(valid))
+    }
+
+    #[inline]
+    fn keep_failure(&mut self, piece: &[u8], sink: impl FnMut(&str)) -> Result<(), InvalidUtf8> {
+        let scanned = self.scan(piece, sink);
+        if scanned.is_err() {
+            self.length = FAILED;
+        }
+        scanned
     }
 
     fn scan(&mut self, mut piece: &[u8], mut sink: impl FnMut(&str)) -> Result<(), InvalidUtf8> {
         while self.length > 0 {
+            if self.length == FAILED {
+                return Err(InvalidUtf8);
+            }
             let Some((&next, rest)) = piece.split_first() else { return Ok(()) };
             let end = usize::from(self.length);
             self.pending[end] = next;
@@ -102,16 +119,17 @@ impl Utf8Validator {
         }
     }
 
-    /// Ends the text; the validator is then ready for the next one.
+    /// Ends the text. If it is UTF-8, the validator is then ready for the next one.
     ///
     /// # Errors
     ///
-    /// [`InvalidUtf8`] if the text ends inside a code point.
+    /// [`InvalidUtf8`] if the text ends inside a code point, or has failed before.
     pub fn finish(&mut self) -> Result<(), InvalidUtf8> {
-        match std::mem::take(&mut self.length) {
-            0 => Ok(()),
-            _ => Err(InvalidUtf8),
+        if self.length > 0 {
+            self.length = FAILED;
+            return Err(InvalidUtf8);
         }
+        Ok(())
     }
 }
 
@@ -234,6 +252,38 @@ mod tests {
         let mut text = Utf8Validator::new();
         text.push(b"\xf0\x9f\x98").unwrap();
         assert!(text.finish().is_err());
-        assert!(text.push(b"a").is_ok() && text.finish().is_ok());
+    }
+
+    // req: W078, W112
+    #[test]
+    fn what_failed_stays_failed_and_what_ended_begins_anew() {
+        let wrong: [&[&[u8]]; 6] = [
+            &[b"\xff"],
+            &[b"ok\xc0"],
+            &[b"\xe2", b"x"],
+            &[b"\xe2\x82", b"\x82\xff"],
+            &[b"\xc3"],
+            &[],
+        ];
+        for pieces in wrong {
+            for next in ["", "a", "\u{82}", "é"] {
+                for method in 0..3 {
+                    let mut text = Utf8Validator::new();
+                    let failed = pieces.iter().any(|piece| text.push(piece).is_err());
+                    let failed = failed || text.finish().is_err();
+                    assert_eq!(failed, !pieces.is_empty());
+                    let mut kept = String::new();
+                    let answer = match method {
+                        0 => text.push(next.as_bytes()),
+                        1 => text.push_into(next.as_bytes(), &mut kept),
+                        _ => text.finish(),
+                    };
+                    assert_eq!(answer.is_err(), failed, "{pieces:?} {next:?} {method}");
+                    assert!(!failed || kept.is_empty());
+                    assert_eq!(text.finish().is_err(), failed);
+                    assert_eq!(text.push(b"").is_err(), failed);
+                }
+            }
+        }
     }
 }
