@@ -4,16 +4,16 @@ use std::mem;
 use crate::wire::{FrameHeader, Utf8Validator};
 
 use super::error::ProtocolError;
-use super::gathered::Gathered;
+use super::gathered::{Gathered, missing_room};
 use super::message::{Fragment, MessageKind};
 
 /// A data message under way.
 #[derive(Debug)]
 pub(super) struct Assembly {
     pub(super) kind: MessageKind,
-    pub(super) fragments: u32,
+    fragments: u32,
     /// The sum of the announced lengths of the frames so far.
-    pub(super) announced: u64,
+    announced: u64,
     /// Whether a piece was delivered already.
     delivered: bool,
     pub(super) payload: Payload,
@@ -22,7 +22,7 @@ pub(super) struct Assembly {
 /// What has come of a message. Text is checked as it comes, so it is kept as text.
 #[derive(Debug)]
 pub(super) enum Payload {
-    Text { text: String, validator: Utf8Validator },
+    Text { text: String, validator: Utf8Validator, limit: usize },
     Binary(Gathered),
     Compressed(Gathered),
 }
@@ -39,7 +39,8 @@ impl Assembly {
             _ if header.rsv1 => Payload::Compressed(Gathered::with_capacity(room)),
             MessageKind::Binary => Payload::Binary(Gathered::with_capacity(room)),
             MessageKind::Text => {
-                Payload::Text { text: String::with_capacity(room), validator: Utf8Validator::new() }
+                let (text, validator) = (String::with_capacity(room), Utf8Validator::new());
+                Payload::Text { text, validator, limit: usize::MAX }
             }
         };
         Self { kind, fragments: 0, announced: 0, delivered: false, payload }
@@ -49,9 +50,39 @@ impl Assembly {
         matches!(self.payload, Payload::Compressed(_))
     }
 
+    /// How many frames there have been.
+    pub(super) fn fragments(&self) -> u32 {
+        self.fragments
+    }
+
+    /// How long the payloads of all frames so far are together.
+    pub(super) fn announced(&self) -> u64 {
+        self.announced
+    }
+
+    /// Takes note of the next frame of the message.
+    pub(super) fn begin_frame(&mut self, header: &FrameHeader) {
+        let before = self.announced;
+        self.fragments += 1;
+        self.announced += header.payload_len;
+        // More may come after a frame that is not the last. But a buffer that has grown to twice its length
+        // exactly has been copied no more often than one that doubles.
+        let exact = header.fin || header.payload_len >= before;
+        let announced = if exact { usize::try_from(self.announced).ok() } else { None };
+        let growth = announced.unwrap_or(usize::MAX);
+        match &mut self.payload {
+            Payload::Text { limit, .. } => *limit = growth,
+            Payload::Binary(bytes) | Payload::Compressed(bytes) => bytes.limit_growth(growth),
+        }
+    }
+
     pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
         match &mut self.payload {
-            Payload::Text { text, validator } => {
+            Payload::Text { text, validator, limit } => {
+                // Three bytes of a code point may have come before.
+                let more = (piece.len() + 3).min(limit.saturating_sub(text.len()));
+                let room = missing_room(text.len(), text.capacity(), more, *limit);
+                text.reserve_exact(room);
                 validator.push_into(piece, text).map_err(|_| ProtocolError::InvalidUtf8)?;
             }
             Payload::Binary(bytes) | Payload::Compressed(bytes) => bytes.append(piece),

@@ -1,5 +1,6 @@
 use crate::wire::append;
 
+#[cfg(feature = "mio")]
 use super::spares::Spares;
 
 /// The payload of a message under way, and behind it room that further bytes can be read into.
@@ -11,12 +12,19 @@ pub(crate) struct Gathered {
     /// The payload so far, and then the room.
     bytes: Vec<u8>,
     length: usize,
+    /// The length that the buffer does not grow beyond before so many bytes have come.
+    limit: usize,
 }
 
 impl Gathered {
     /// Nothing yet, in a buffer that takes so many bytes without moving.
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self { bytes: Vec::with_capacity(capacity), length: 0 }
+        Self { bytes: Vec::with_capacity(capacity), length: 0, limit: usize::MAX }
+    }
+
+    /// Takes note of how long the payload is going to be, as far as is known.
+    pub(super) fn limit_growth(&mut self, limit: usize) {
+        self.limit = limit;
     }
 
     pub(super) fn len(&self) -> usize {
@@ -24,7 +32,12 @@ impl Gathered {
     }
 
     pub(crate) fn append(&mut self, piece: &[u8]) {
-        self.change(|bytes| append(bytes, piece));
+        let limit = self.limit;
+        self.change(|bytes| {
+            let room = missing_room(bytes.len(), bytes.capacity(), piece.len(), limit);
+            bytes.reserve_exact(room);
+            append(bytes, piece);
+        });
     }
 
     /// What has come from the byte `start` on.
@@ -45,11 +58,22 @@ impl Gathered {
         result
     }
 
-    /// The payload.
+    /// The payload, in a buffer of its own length.
     pub(super) fn into_vec(mut self) -> Vec<u8> {
         self.bytes.truncate(self.length);
+        self.bytes.shrink_to_fit();
         self.bytes
     }
+}
+
+/// How much room to reserve behind `length` bytes, exactly, so that `more` can be appended: up to twice as
+/// much as there will be then, but not beyond `limit`.
+pub(super) fn missing_room(length: usize, capacity: usize, more: usize, limit: usize) -> usize {
+    let needed = length.saturating_add(more);
+    if needed <= capacity {
+        return 0;
+    }
+    needed.saturating_mul(2).min(limit).max(needed) - length
 }
 
 /// Room to read into.
@@ -75,8 +99,10 @@ impl Gathered {
         if self.length == self.bytes.len() {
             let room = limit.min(Self::STEP);
             if self.bytes.capacity() - self.length < room {
-                // Twice as much as there is, but no more than is missing.
-                self.bytes.reserve_exact(limit.min(self.length.max(Self::STEP)));
+                // Twice as much as there is, but no more than is announced.
+                let twice = self.length.saturating_add(self.length.max(Self::STEP));
+                let capacity = twice.min(self.limit).max(self.length + room);
+                self.bytes.reserve_exact(capacity - self.length);
             }
             self.bytes.resize(self.length + room, 0);
         }
@@ -134,7 +160,8 @@ mod tests {
         assert_eq!(gathered.room(usize::MAX).len(), Gathered::STEP);
         gathered.advance(usize::MAX);
         assert_eq!(gathered.len(), 100 + Gathered::STEP);
-        // The buffer grows by as much as there is, up to what is missing.
+        // The buffer grows by as much as there is, up to what is announced.
+        gathered.limit_growth(150 + 2 * Gathered::STEP);
         assert_eq!(gathered.room(Gathered::STEP + 50).len(), Gathered::STEP);
         gathered.advance(Gathered::STEP);
         assert_eq!(gathered.room(50).len(), 50);

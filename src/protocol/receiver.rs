@@ -223,7 +223,7 @@ fn read_header(
         } else {
             rules.max_payload_len
         };
-        rules.max_payload_len = limit.saturating_sub(assembly.announced);
+        rules.max_payload_len = limit.saturating_sub(assembly.announced());
     }
     let read = FrameHeader::decode_with(bytes, &rules).map_err(|error| match error {
         HeaderError::PayloadTooLong(_) => ProtocolError::MessageTooBig(settings.max_message_size),
@@ -231,7 +231,7 @@ fn read_header(
     })?;
     if let (Some((header, _)), Some(assembly)) = (&read, assembly)
         && !header.opcode.is_control()
-        && assembly.fragments >= settings.max_fragments
+        && assembly.fragments() >= settings.max_fragments
     {
         return Err(ProtocolError::TooManyFragments(settings.max_fragments));
     }
@@ -306,7 +306,9 @@ fn finish_compressed(
         return Err(ProtocolError::Header(HeaderError::ReservedBit(ReservedBit::Rsv1)));
     };
     let workspace = context.workspace.get_or_insert_default();
-    let bytes = compression.decompress(workspace, payload, context.settings.max_message_size)?;
+    let mut bytes =
+        compression.decompress(workspace, payload, context.settings.max_message_size)?;
+    bytes.shrink_to_fit();
     let message = match kind {
         MessageKind::Text => {
             Message::Text(Cow::Owned(into_text(bytes).map_err(|_| ProtocolError::InvalidUtf8)?))
@@ -379,11 +381,8 @@ impl Partial {
     fn begin_frame(&mut self, header: FrameHeader, context: &Context<'_>) -> Frame {
         if !header.opcode.is_control() {
             let keep = !context.settings.fragments;
-            let assembly = self
-                .assembly
-                .get_or_insert_with(|| Assembly::new(data_kind(header.opcode), &header, keep));
-            assembly.fragments += 1;
-            assembly.announced += header.payload_len;
+            let new = || Assembly::new(data_kind(header.opcode), &header, keep);
+            self.assembly.get_or_insert_with(new).begin_frame(&header);
         }
         *self.frame.insert(Frame { header, received: 0 })
     }
@@ -398,6 +397,7 @@ impl Partial {
         if ended && self.control.is_empty() {
             return whole_frame(header, piece, context).map(Some);
         }
+        self.control.reserve_exact(header.payload_len as usize - self.control.len());
         self.control.extend_from_slice(piece);
         if !ended {
             return Ok(None);
@@ -441,8 +441,9 @@ impl Partial {
         }
         let Some(Assembly { kind, payload, .. }) = self.assembly.take() else { return Ok(None) };
         Ok(Some(match payload {
-            Payload::Text { text, mut validator } => {
+            Payload::Text { mut text, mut validator, .. } => {
                 validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+                text.shrink_to_fit();
                 Received::Message(Message::Text(Cow::Owned(text)))
             }
             Payload::Binary(bytes) => {
