@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
-use framewire::{Accept, Config, Connection, Deadlines, Event, Outcome, State, Turn};
+use framewire::{Accept, Config, Connection, Event, Outcome, State};
 
 fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9002".into());
@@ -23,10 +23,10 @@ fn main() -> io::Result<()> {
 
 fn echo(mut stream: TcpStream) -> io::Result<Outcome> {
     stream.set_write_timeout(Some(Duration::from_secs(30)))?;
-    let (start, mut deadlines) = (Instant::now(), Deadlines::new(Duration::ZERO));
-    let mut connection = Connection::server(&Config::new());
+    let (start, mut connection) = (Instant::now(), Connection::server(&Config::new()));
     let (mut buffer, mut count) = (vec![0; 64 * 1024], 0);
-    while connection.state() != State::Closed {
+    loop {
+        connection.handle_timeout(start.elapsed());
         let mut input = &mut buffer[..count];
         while let Some(event) = connection.receive(&mut input) {
             match event {
@@ -42,14 +42,10 @@ fn echo(mut stream: TcpStream) -> io::Result<Outcome> {
         if connection.wants_shutdown() && stream.shutdown(Shutdown::Write).is_err() {
             break; // otherwise read on: to close with bytes unread would destroy our Close
         }
-        let turn = Turn { received: count > 0, sent: true, ..Turn::default() };
-        deadlines.observe(&connection, start.elapsed(), turn);
-        count = 0;
-        if let Some(due) = deadlines.due(&connection, start.elapsed()) {
-            connection.expire(due);
-            continue;
+        if connection.state() == State::Closed {
+            break;
         }
-        let wait = deadlines.next(&connection).map(|next| next.saturating_sub(start.elapsed()));
+        let wait = connection.next_timeout().map(|next| next.saturating_sub(start.elapsed()));
         stream.set_read_timeout(wait.map(|wait| wait.max(Duration::from_millis(1))))?;
         count = match stream.read(&mut buffer) {
             Ok(count @ 1..) => count,

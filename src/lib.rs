@@ -12,7 +12,7 @@
 //!     receive │                                          │ output
 //!             └───────▲────────────────────────▲─────────┘
 //!                     │ time                   │ chance
-//!                 Deadlines                 Entropy
+//!               Duration                  Entropy
 //! ```
 //!
 //! Nothing else passes the border of a [`Connection`]: it opens no socket, reads no clock and draws no
@@ -220,9 +220,10 @@ pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]
 pub use protocol::SystemEntropy;
 pub use protocol::{
-    Accept, Chunks, Compress, Config, Connection, Deadlines, Due, Entropy, EntropyError, Event,
-    Fragment, HandshakeError, Initiator, InvalidConfig, Message, MessageKind, Outcome, Prepared,
-    ProtocolError, Role, SendError, State, Turn, Upgraded, Workspace,
+    Accept, Chunks, Compress, CompressionMetrics, Config, Connection, Endpoint, Entropy,
+    EntropyError, Event, Fragment, HandshakeError, Initiator, InvalidConfig, Message, MessageKind,
+    Metrics, Outcome, PayloadBuffer, Prepared, ProtocolError, Role, SendError, State, TimeoutKind,
+    Upgraded, Workspace,
 };
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -1,9 +1,9 @@
-//! What every driver of a [`Connection`] does with its transport: one read, and the writes. The event
+//! What every driver of a [`Endpoint`] does with its transport: one read, and the writes. The event
 //! loop and the blocking client are two ways to wait in between.
 
 use std::io::{self, IoSlice, Read, Write};
 
-use crate::protocol::{Chunks, Connection, Event, Gathered};
+use crate::protocol::{Chunks, Endpoint, Event, PayloadBuffer, Workspace};
 
 /// The most slices given to one vectored write.
 pub(crate) const SLICES: usize = 64;
@@ -18,7 +18,7 @@ pub(crate) trait Transport {
     ///
     /// A short read is no reason to stop here: the peer is sending, and what it sends meanwhile costs less
     /// now than in a turn of its own.
-    fn read_into(&mut self, payload: &mut Gathered, limit: usize) -> (usize, Stopped) {
+    fn read_into(&mut self, payload: &mut PayloadBuffer, limit: usize) -> (usize, Stopped) {
         let mut total = 0;
         loop {
             let (count, stopped) = self.read(payload.room(limit - total));
@@ -101,7 +101,7 @@ pub(crate) struct Filled {
 /// Where the bytes of a read went.
 #[derive(Debug)]
 pub(crate) enum Bytes {
-    /// Into the buffer: give them to [`Connection::receive`].
+    /// Into the buffer: give them to [`Endpoint::receive`].
     Buffered,
     /// Into the payload of a long message, which may be whole by now.
     Direct(Option<Event<'static>>),
@@ -110,15 +110,16 @@ pub(crate) enum Bytes {
 /// Reads as much as fits into `buffer`; or, where a long message is under way, up to `share` bytes
 /// straight into its payload.
 pub(crate) fn fill(
-    connection: &mut Connection,
+    connection: &mut Endpoint,
     transport: &mut (impl Transport + ?Sized),
+    workspace: &mut Workspace,
     buffer: &mut [u8],
     share: usize,
 ) -> Filled {
-    let direct = connection.receive_direct_into(|payload, missing, spares| {
-        payload.reuse(spares, missing);
-        transport.read_into(payload, missing.min(share))
-    });
+    let direct = connection.receive_direct(
+        |payload, missing| transport.read_into(payload, missing.min(share)),
+        workspace,
+    );
     if let Some(((count, stopped), event)) = direct {
         return Filled { count, stopped, bytes: Bytes::Direct(event) };
     }
@@ -128,14 +129,15 @@ pub(crate) fn fill(
 
 /// Writes until nothing is left or the transport stops: how many bytes went out, and why it ended.
 pub(crate) fn flush(
-    connection: &mut Connection,
+    connection: &mut Endpoint,
     transport: &mut (impl Transport + ?Sized),
+    workspace: &mut Workspace,
 ) -> (usize, Stopped) {
     let mut total = 0;
     while connection.buffered_amount() > 0 || !transport.is_flushed() {
         let (count, stopped) = transport.write(connection.output());
         total += count;
-        connection.consume_output(count);
+        connection.consume_output(count, workspace);
         if stopped != Stopped::Done {
             return (total, stopped);
         }

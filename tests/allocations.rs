@@ -6,7 +6,7 @@
 use std::alloc::System;
 
 use framewire::wire::{FrameHeader, MAX_HEADER, Opcode};
-use framewire::{Accept, Config, Connection, Event, Prepared, Workspace};
+use framewire::{Accept, Config, Connection, Endpoint, Event, Prepared, Role, Workspace};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -81,7 +81,9 @@ const REQUEST: &str = "GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket
     Sec-WebSocket-Version: 13\r\n";
 
 fn open(config: &Config, lines: &str) -> Connection {
-    let mut connection = Connection::server(config);
+    // A connection that stands alone keeps no more than 64 KiB, and three of the longest messages are more.
+    let workspace = Workspace::new().for_many();
+    let mut connection = Connection::from_parts(Endpoint::server(config), workspace);
     let mut head = format!("{REQUEST}{lines}\r\n").into_bytes();
     let mut input = &mut head[..];
     assert!(matches!(connection.receive(&mut input), Some(Event::Request(_))));
@@ -171,7 +173,9 @@ fn control_frames_are_answered_without() {
 fn messages_of_both_roles_are_sent_without() {
     for length in LENGTHS {
         let payload = vec![b'x'; length];
-        let client = Connection::adopted_client(&Config::new(), |bytes: &mut [u8]| bytes.fill(1));
+        let workspace = Workspace::with_entropy(|bytes: &mut [u8]| bytes.fill(1)).for_many();
+        let endpoint = Endpoint::adopted(Role::Client, &Config::new());
+        let client = Connection::from_parts(endpoint, workspace);
         for mut connection in [open(&Config::new(), ""), client] {
             let count = each(|| {
                 connection.send(&payload[..]).unwrap();
@@ -204,18 +208,27 @@ fn an_assembled_message_takes_its_own_buffer() {
     }
 }
 
-fn peers(config: &Config, lines: &str) -> Vec<Connection> {
-    (0..50).map(|_| open(config, lines)).collect()
+fn peers(config: &Config, lines: &str, workspace: &mut Workspace) -> Vec<Endpoint> {
+    let open = |_| {
+        let mut endpoint = Endpoint::server(config);
+        let mut head = format!("{REQUEST}{lines}\r\n").into_bytes();
+        let event = endpoint.receive(&mut &mut head[..], workspace);
+        assert!(matches!(event, Some(Event::Request(_))));
+        endpoint.accept(Accept::new(), workspace).unwrap();
+        endpoint.consume_output(usize::MAX, workspace);
+        endpoint
+    };
+    (0..50).map(open).collect()
 }
 
 /// One message to all, as a driver of many connections does it.
-fn broadcast(peers: &mut [Connection], workspace: &mut Option<Box<Workspace>>, text: &str) {
+fn broadcast(peers: &mut [Endpoint], workspace: &mut Workspace, text: &str) {
     let prepared = Prepared::new(text);
     for peer in peers {
-        peer.lend(workspace.take().unwrap());
-        peer.send_prepared(&prepared).unwrap();
-        assert!(write(peer) > 10);
-        *workspace = peer.reclaim();
+        peer.send_prepared(&prepared, workspace).unwrap();
+        let length = peer.output().map(<[u8]>::len).sum();
+        assert!(length > 10);
+        peer.consume_output(length, workspace);
     }
 }
 
@@ -223,8 +236,8 @@ fn broadcast(peers: &mut [Connection], workspace: &mut Option<Box<Workspace>>, t
 fn a_broadcast_takes_its_frame() {
     for length in [20, 1024, 16_384] {
         let text = "x".repeat(length);
-        let mut peers = peers(&Config::new(), "");
-        let mut workspace = Some(Box::new(Workspace::new()));
+        let mut workspace = Workspace::new().for_many();
+        let mut peers = peers(&Config::new(), "", &mut workspace);
         let count = each(|| broadcast(&mut peers, &mut workspace, &text));
         assert_eq!(count, 3, "{length}");
     }
@@ -287,8 +300,8 @@ mod deflate {
     pub(super) fn a_compressed_broadcast_takes_a_second_frame() {
         for offer in OFFERS {
             let text = text(1024);
-            let mut peers = peers(&config(), offer);
-            let mut workspace = Some(Box::new(Workspace::new()));
+            let mut workspace = Workspace::new().for_many();
+            let mut peers = peers(&config(), offer, &mut workspace);
             let count = each(|| broadcast(&mut peers, &mut workspace, &text));
             assert_eq!(count, 6, "{offer}");
         }

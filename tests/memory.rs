@@ -5,10 +5,12 @@
 //! "work" is all that was ever allocated, which grows faster than the input if anything is copied again
 //! and again.
 
+use std::time::Duration;
+
 use cap::Cap;
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    Accept, Config, Connection, Event, Message, Outcome, ProtocolError, State, Workspace,
+    Accept, Config, Connection, Endpoint, Event, Message, Outcome, ProtocolError, State, Workspace,
 };
 use peak_alloc::PeakAlloc;
 
@@ -186,8 +188,8 @@ fn a_long_frame_takes_memory_as_it_comes() {
         let (mut received, mut events) = (0, 0);
         for piece in bytes.chunks_mut(48 * KIB + 7) {
             received += piece.len();
-            let appended = direct
-                .then(|| connection.receive_direct(|buffer, _| buffer.extend_from_slice(piece)));
+            let appended =
+                direct.then(|| connection.receive_direct(|buffer, _| buffer.append(piece)));
             match appended.flatten() {
                 Some((_, event)) => events += usize::from(event.is_some()),
                 None => events += receive(&mut connection, piece),
@@ -265,7 +267,7 @@ fn receive_without_slack(connection: &mut Connection, bytes: &mut [u8], size: us
         if direct {
             let taken = connection.receive_direct(|buffer, missing| {
                 let count = portion.len().min(missing);
-                buffer.extend_from_slice(&portion[..count]);
+                buffer.append(&portion[..count]);
                 count
             });
             if let Some((count, event)) = taken {
@@ -473,30 +475,35 @@ fn idle(config: &Config, lines: &str, talk: bool) -> usize {
     const MANY: usize = 500;
     /// The first ones fill the workspace (with compressors, 16 of them) and are not counted.
     const FIRST: usize = 40;
-    let mut workspace = Some(Box::new(Workspace::new()));
+    let mut workspace = Workspace::new().for_many();
     let mut peers = Vec::with_capacity(MANY);
     let mut base = 0;
     for number in 0..MANY + FIRST {
         if number == FIRST {
             base = held();
         }
-        let mut connection = Connection::server(config);
-        connection.lend(workspace.take().unwrap());
+        let mut endpoint = Endpoint::server(config);
+        endpoint.handle_timeout(Duration::from_secs(number as u64), &mut workspace);
         let mut head = format!("{REQUEST}{lines}\r\n").into_bytes();
-        receive(&mut connection, &mut head);
-        connection.accept(Accept::new()).unwrap();
+        let event = endpoint.receive(&mut &mut head[..], &mut workspace);
+        assert!(matches!(event, Some(Event::Request(_))));
+        drop(event);
+        endpoint.accept(Accept::new(), &mut workspace).unwrap();
         if talk {
             let mut bytes = [frame(0x81, b"hello"), frame(0x89, b"ping")].concat();
-            assert_eq!(receive(&mut connection, &mut bytes), 2);
-            connection.send("an answer").unwrap();
+            let mut input = &mut bytes[..];
+            for _ in 0..2 {
+                assert!(endpoint.receive(&mut input, &mut workspace).is_some());
+            }
+            assert_eq!(endpoint.receive(&mut input, &mut workspace), None);
+            endpoint.send("an answer", &mut workspace).unwrap();
         }
-        connection.consume_output(usize::MAX);
-        workspace = connection.reclaim();
+        endpoint.consume_output(usize::MAX, &mut workspace);
         if number >= FIRST {
-            peers.push(connection);
+            peers.push(endpoint);
         }
     }
-    (held() - base) / MANY + size_of::<Connection>()
+    (held() - base) / MANY + size_of::<Endpoint>()
 }
 
 fn idle_connections_are_small() {

@@ -4,9 +4,9 @@ use std::hint::black_box;
 
 use framewire::deflate::DeflateConfig;
 use framewire::wire::Opcode;
-use framewire::{Accept, Config, Connection, Event, Message, Prepared, Workspace};
+use framewire::{Accept, Config, Connection, Endpoint, Event, Message, Prepared, Workspace};
 use framewire_benches::{
-    Stream, frame, json, letters, non_ascii, open_client, open_server, request,
+    Stream, frame, json, letters, non_ascii, open_client, open_endpoint, open_server, request,
 };
 
 use super::Scenario;
@@ -109,18 +109,25 @@ fn write(connection: &mut Connection) {
     connection.consume_output(length);
 }
 
+fn write_shared(endpoint: &mut Endpoint, workspace: &mut Workspace) {
+    let mut length = 0;
+    for chunk in endpoint.output() {
+        length += black_box(chunk).len();
+    }
+    endpoint.consume_output(length, workspace);
+}
+
 /// One message to many connections, which take turns with one workspace.
 fn broadcast(rounds: usize) -> usize {
     let text = String::from_utf8(letters(128)).expect("ASCII");
-    let mut peers: Vec<_> = (0..64).map(|_| open_server(&Config::new(), "")).collect();
-    let mut workspace = Some(Box::new(Workspace::new()));
+    let mut workspace = Workspace::new().for_many();
+    let mut peers: Vec<_> =
+        (0..64).map(|_| open_endpoint(&Config::new(), "", &mut workspace)).collect();
     for _ in 0..rounds {
         let prepared = Prepared::new(text.as_str());
         for peer in &mut peers {
-            peer.lend(workspace.take().unwrap_or_default());
-            peer.send_prepared(&prepared).expect("open");
-            write(peer);
-            workspace = peer.reclaim();
+            peer.send_prepared(&prepared, &mut workspace).expect("open");
+            write_shared(peer, &mut workspace);
         }
     }
     rounds * peers.len()
@@ -129,16 +136,15 @@ fn broadcast(rounds: usize) -> usize {
 /// A connection from the request to the answer.
 fn handshake(rounds: usize) -> usize {
     let config = Config::new();
-    let mut workspace = Some(Box::new(Workspace::new()));
+    let mut workspace = Workspace::new().for_many();
     let mut head = request("Origin: https://example.com\r\nUser-Agent: Mozilla/5.0\r\n");
     for _ in 0..rounds {
-        let mut connection = Connection::server(&config);
-        connection.lend(workspace.take().unwrap_or_default());
+        let mut endpoint = Endpoint::server(&config);
         let mut input = &mut head[..];
-        assert!(matches!(connection.receive(&mut input), Some(Event::Request(_))));
-        connection.accept(Accept::new()).expect("a connection that asked");
-        write(&mut connection);
-        workspace = connection.reclaim();
+        let event = endpoint.receive(&mut input, &mut workspace);
+        assert!(matches!(event, Some(Event::Request(_))));
+        endpoint.accept(Accept::new(), &mut workspace).expect("a connection that asked");
+        write_shared(&mut endpoint, &mut workspace);
     }
     rounds
 }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use framewire::deflate::DeflateConfig;
-use framewire::{Config, Connection, Prepared, Workspace};
-use framewire_benches::{json, letters, open_server};
+use framewire::{Config, Endpoint, Prepared, Workspace};
+use framewire_benches::{json, letters, open_endpoint};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // As the other benchmarks do: see that it works.
@@ -41,27 +41,26 @@ const SMALL_WINDOW: &str =
 
 /// Connections that take turns with one workspace, as in a loop.
 struct Room {
-    connections: Vec<Connection>,
-    workspace: Option<Box<Workspace>>,
+    endpoints: Vec<Endpoint>,
+    workspace: Workspace,
 }
 
 impl Room {
     fn new(config: &Config, lines: &str, connections: usize) -> Self {
-        let workspace = Some(Box::new(Workspace::new()));
-        let connections = (0..connections).map(|_| open_server(config, lines)).collect();
-        Self { connections, workspace }
+        let mut workspace = Workspace::new().for_many();
+        let open = |_| open_endpoint(config, lines, &mut workspace);
+        let endpoints = (0..connections).map(open).collect();
+        Self { endpoints, workspace }
     }
 
     /// Has each connection do something in its turn; how much it has written.
-    fn turn(&mut self, mut act: impl FnMut(usize, &mut Connection)) -> usize {
+    fn turn(&mut self, mut act: impl FnMut(&mut Endpoint, &mut Workspace)) -> usize {
         let mut written = 0;
-        for (number, connection) in self.connections.iter_mut().enumerate() {
-            connection.lend(self.workspace.take().unwrap_or_default());
-            act(number, connection);
-            let length = connection.output().map(|chunk| black_box(chunk).len()).sum();
-            connection.consume_output(length);
+        for endpoint in &mut self.endpoints {
+            act(endpoint, &mut self.workspace);
+            let length = endpoint.output().map(|chunk| black_box(chunk).len()).sum();
+            endpoint.consume_output(length, &mut self.workspace);
             written += length;
-            self.workspace = connection.reclaim();
         }
         written
     }
@@ -86,9 +85,9 @@ fn compression(rounds: usize) -> Result<(), Box<dyn Error>> {
                 let (mut sent, mut written, mut next) = (0, 0, 0);
                 let time = each(rounds.min(9), 500, || {
                     for _ in 0..turns {
-                        written += room.turn(|_, connection| {
+                        written += room.turn(|endpoint, workspace| {
                             next = (next + 1) % messages.len();
-                            connection.send(&messages[next][..]).expect("it is open");
+                            endpoint.send(&messages[next][..], workspace).expect("it is open");
                         });
                         sent += 1024 * connections;
                     }
@@ -116,12 +115,16 @@ fn broadcast(rounds: usize) {
     for (kind, config, lines) in kinds {
         let mut room = Room::new(&config, lines, 1000);
         let time = each(rounds.min(5), 1000, || {
-            room.turn(|_, connection| connection.send(text.as_str()).expect("it is open"));
+            room.turn(|endpoint, workspace| {
+                endpoint.send(text.as_str(), workspace).expect("it is open");
+            });
         });
         println!("| {kind}, `send` to each | {time:.2} |");
         let time = each(rounds, 1000, || {
             let prepared = Prepared::new(text.as_str());
-            room.turn(|_, connection| connection.send_prepared(&prepared).expect("it is open"));
+            room.turn(|endpoint, workspace| {
+                endpoint.send_prepared(&prepared, workspace).expect("it is open");
+            });
         });
         println!("| {kind}, `broadcast` | {time:.2} |");
     }

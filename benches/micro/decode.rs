@@ -34,7 +34,7 @@ fn framewire(bencher: Bencher<'_, '_>, length: usize) {
             }
             // The rest of a long message goes straight where it belongs.
             let direct = connection.receive_direct(|message, missing| {
-                message.extend_from_slice(tape.next(missing));
+                message.append(tape.next(missing));
             });
             match direct {
                 Some(((), None)) => {}

@@ -4,6 +4,6 @@ mod open;
 mod stream;
 mod text;
 
-pub use open::{open_client, open_server, request};
+pub use open::{open_client, open_endpoint, open_server, request};
 pub use stream::{KEY, Stream, frame};
 pub use text::{json, letters, non_ascii};

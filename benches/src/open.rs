@@ -1,4 +1,4 @@
-use framewire::{Accept, Config, Connection, Event, State};
+use framewire::{Accept, Config, Connection, Endpoint, Event, State, Workspace};
 
 /// A client's request to open a WebSocket, with these further lines.
 pub fn request(lines: &str) -> Vec<u8> {
@@ -23,6 +23,22 @@ pub fn open_server(config: &Config, lines: &str) -> Connection {
     connection.consume_output(connection.buffered_amount());
     assert_eq!(connection.state(), State::Open);
     connection
+}
+
+/// The server's end of an open connection that shares a workspace with others; `lines` go into the request.
+///
+/// # Panics
+///
+/// If the request is rejected.
+pub fn open_endpoint(config: &Config, lines: &str, workspace: &mut Workspace) -> Endpoint {
+    let mut endpoint = Endpoint::server(config);
+    let mut head = request(lines);
+    let mut input = &mut head[..];
+    assert!(matches!(endpoint.receive(&mut input, workspace), Some(Event::Request(_))));
+    endpoint.accept(Accept::new(), workspace).expect("a connection that asked");
+    endpoint.consume_output(endpoint.buffered_amount(), workspace);
+    assert_eq!(endpoint.state(), State::Open);
+    endpoint
 }
 
 /// The client's end of an open connection, whose masking keys are all the same.

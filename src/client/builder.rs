@@ -12,7 +12,7 @@ use super::resolve::resolve;
 use super::socket::Socket;
 use super::{Client, Waits, dial};
 use crate::handshake::{ClientRequest, Url};
-use crate::protocol::{Config, Connection, SystemEntropy, Workspace};
+use crate::protocol::{Config, Connection, SystemEntropy};
 use crate::pump::Transport;
 #[cfg(feature = "tls")]
 use crate::tls::{self, TlsSocket};
@@ -211,11 +211,7 @@ impl ClientBuilder {
         let socket = self.dial(url, until)?;
         let (wait, another) = (socket.waiter()?, socket.try_clone()?);
         let transport = self.secure(socket, url)?;
-        let mut workspace = Some(Box::new(Workspace::with_entropy(SystemEntropy::new())));
-        let mut connection = Connection::client_in(request, &self.config, &mut workspace)?;
-        if let Some(workspace) = workspace {
-            connection.lend(workspace);
-        }
+        let connection = Connection::client(request, &self.config, SystemEntropy::new())?;
         Client::new(Line::new(connection, transport), Waits::Poll(wait, another)).opened()
     }
 
@@ -260,7 +256,7 @@ impl ClientBuilder {
         };
         let mut socket = dial_tcp(proxy.host(), proxy.port(), until)
             .map_err(|error| proxy::of_proxy(error.into()))?;
-        proxy.tunnel(&mut socket, url, self.config.settings().max_rejection_body, until)?;
+        proxy.tunnel(&mut socket, url, self.config.rejection_body_limit(), until)?;
         Ok(socket)
     }
 }

@@ -38,7 +38,8 @@ impl Inbox {
         transport: &mut (impl Transport + ?Sized),
     ) -> Filled {
         debug_assert!(self.is_empty());
-        let filled = pump::fill(connection, transport, &mut self.bytes, SHARE);
+        let (connection, workspace) = connection.as_parts_mut();
+        let filled = pump::fill(connection, transport, workspace, &mut self.bytes, SHARE);
         (self.start, self.end) = match filled.bytes {
             pump::Bytes::Buffered => (0, filled.count),
             pump::Bytes::Direct(_) => (0, 0),

@@ -4,17 +4,15 @@ use std::time::{Duration, Instant};
 
 use super::error::{ClientError, Waiting};
 use super::inbox::Inbox;
-use crate::protocol::{Chunks, Connection, Deadlines, Due, Event, Outcome, SendError, State, Turn};
+use crate::protocol::{Chunks, Connection, Event, Outcome, SendError, State, TimeoutKind};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
 /// A connection with its transport and its clock: one step at a time, never waiting.
 pub(super) struct Line {
     connection: Connection,
     transport: Box<dyn Transport + Send>,
-    deadlines: Deadlines,
-    /// The fixed point of the deadlines' times.
+    /// The fixed point of the connection's clock.
     start: Instant,
-    turn: Turn,
     /// The sending direction was ended.
     shut: bool,
     /// Nothing can be sent any more; reading still tells what the peer said last.
@@ -23,24 +21,21 @@ pub(super) struct Line {
     /// What was wrong with TLS, if that has ended the connection.
     #[cfg(feature = "tls")]
     tls_error: Option<crate::tls::TlsError>,
-    /// The deadline that ended the connection, if one did.
-    expired: Option<Due>,
 }
 
 impl Line {
-    pub(super) fn new(connection: Connection, transport: Box<dyn Transport + Send>) -> Self {
+    pub(super) fn new(mut connection: Connection, transport: Box<dyn Transport + Send>) -> Self {
+        // Starts its clock.
+        connection.handle_timeout(Duration::ZERO);
         Self {
             connection,
             transport,
-            deadlines: Deadlines::new(Duration::ZERO),
             start: Instant::now(),
-            turn: Turn::default(),
             shut: false,
             is_broken: false,
             outcome: None,
             #[cfg(feature = "tls")]
             tls_error: None,
-            expired: None,
         }
     }
 
@@ -73,18 +68,20 @@ impl Line {
 
     /// What came of sending something, when nothing of it waits any more.
     pub(super) fn result_of_sending(&self) -> Result<(), ClientError> {
-        match (self.expired, &self.outcome) {
-            (Some(Due::Write), _) => Err(ClientError::TimedOut(Waiting::Write)),
-            (_, Some(_)) => self.error().map_or(Ok(()), Err),
-            (_, None) if self.is_broken => {
+        match &self.outcome {
+            Some(Outcome::TimedOut { timeout: TimeoutKind::Write, .. }) => {
+                Err(ClientError::TimedOut(Waiting::Write))
+            }
+            Some(_) => self.error().map_or(Ok(()), Err),
+            None if self.is_broken => {
                 Err(ClientError::Lost(Outcome::Lost { sent: None, received: None }))
             }
-            (_, None) => Ok(()),
+            None => Ok(()),
         }
     }
 
     pub(super) fn round_trip_time(&self) -> Option<Duration> {
-        self.deadlines.round_trip_time()
+        self.connection.round_trip_time()
     }
 
     /// When the next deadline comes, if nothing else happens.
@@ -92,14 +89,15 @@ impl Line {
         if self.outcome.is_some() {
             return None;
         }
-        self.start.checked_add(self.deadlines.next(&self.connection)?)
+        self.start.checked_add(self.connection.next_timeout()?)
     }
 
     /// Queues something and sends what the transport takes of it.
-    pub(super) fn say(
+    pub(super) fn enqueue(
         &mut self,
         what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), SendError> {
+        self.connection.set_time(self.start.elapsed());
         what(&mut self.connection)?;
         self.settle();
         Ok(())
@@ -122,7 +120,7 @@ impl Line {
         }
         let Filled { count, stopped, bytes } =
             inbox.fill(&mut self.connection, &mut *self.transport);
-        self.turn.received |= count > 0;
+        self.connection.set_time(self.start.elapsed());
         if let Bytes::Direct(event) = bytes {
             events.extend(event);
         }
@@ -156,32 +154,27 @@ impl Line {
         if self.outcome.is_some() {
             return;
         }
-        let (count, stopped) = pump::flush(&mut self.connection, &mut *self.transport);
-        self.turn.sent |= count > 0;
+        let (connection, workspace) = self.connection.as_parts_mut();
+        let (_, stopped) = pump::flush(connection, &mut *self.transport, workspace);
         self.is_broken |= stopped == Stopped::Broken;
         if !self.shut && self.connection.wants_shutdown() && self.transport.is_flushed() {
             self.shut = true;
             // A peer that is gone already is found out by reading.
             let _ = self.transport.shutdown();
         }
-        let turn = std::mem::take(&mut self.turn);
-        self.deadlines.observe(&self.connection, self.start.elapsed(), turn);
         if self.connection.state() == State::Closed {
             self.terminate();
         }
     }
 
-    /// Does what the deadlines demand that have passed.
+    /// Tells the connection the time, which does what is due.
     pub(super) fn tick(&mut self, events: &mut VecDeque<Event<'static>>) {
         while self.outcome.is_none()
-            && let Some(due) = self.deadlines.due(&self.connection, self.start.elapsed())
+            && let Some(event) = self.connection.handle_timeout(self.start.elapsed())
         {
-            events.extend(self.connection.expire(due));
-            if due != Due::Ping {
-                self.expired = Some(due);
-            }
-            self.settle();
+            events.push_back(event);
         }
+        self.settle();
     }
 
     /// Ends the connection without a Close.

@@ -248,7 +248,7 @@ impl Client {
     /// not take it within [`Config::write_timeout`].
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
         let message = message.into();
-        self.say(|connection| connection.send(message))
+        self.write(|connection| connection.send(message))
     }
 
     /// Sends a message, and says whether to compress it.
@@ -262,7 +262,7 @@ impl Client {
         compress: Compress,
     ) -> Result<(), ClientError> {
         let message = message.into();
-        self.say(|connection| connection.send_with(message, compress))
+        self.write(|connection| connection.send_with(message, compress))
     }
 
     /// Sends a piece of a message; see [`Connection::send_fragment`].
@@ -271,7 +271,7 @@ impl Client {
     ///
     /// As [`send`](Self::send).
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), ClientError> {
-        self.say(|connection| connection.send_fragment(fragment))
+        self.write(|connection| connection.send_fragment(fragment))
     }
 
     /// Sends a Ping with at most 125 bytes of payload; the answer comes as an
@@ -281,7 +281,7 @@ impl Client {
     ///
     /// As [`send`](Self::send).
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), ClientError> {
-        self.say(|connection| connection.ping(payload))
+        self.write(|connection| connection.ping(payload))
     }
 
     /// Sends a Pong with at most 125 bytes of payload.
@@ -290,14 +290,14 @@ impl Client {
     ///
     /// As [`send`](Self::send).
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), ClientError> {
-        self.say(|connection| connection.pong(payload))
+        self.write(|connection| connection.pong(payload))
     }
 
-    fn say(
+    fn write(
         &mut self,
         what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), ClientError> {
-        self.line.say(what)?;
+        self.line.enqueue(what)?;
         while self.line.has_unsent() {
             if self.events.len() < READ_AHEAD {
                 match self.keep_on() {
@@ -423,7 +423,7 @@ impl Client {
         reason: &str,
     ) -> Result<Outcome, ClientError> {
         let code = code.into();
-        match self.line.say(|connection| connection.close(code, reason)) {
+        match self.line.enqueue(|connection| connection.close(code, reason)) {
             Ok(()) | Err(SendError::Closing | SendError::Closed) => Ok(self.finish()),
             Err(error) => Err(error.into()),
         }

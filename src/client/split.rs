@@ -152,7 +152,7 @@ impl ClientWriter {
     /// As [`Client::send`].
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
         let message = message.into();
-        self.say(|connection| connection.send(message))
+        self.write(|connection| connection.send(message))
     }
 
     /// Sends a message, and says whether to compress it.
@@ -166,7 +166,7 @@ impl ClientWriter {
         compress: Compress,
     ) -> Result<(), ClientError> {
         let message = message.into();
-        self.say(|connection| connection.send_with(message, compress))
+        self.write(|connection| connection.send_with(message, compress))
     }
 
     /// Sends a piece of a message; see [`Connection::send_fragment`].
@@ -175,7 +175,7 @@ impl ClientWriter {
     ///
     /// As [`Client::send`].
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), ClientError> {
-        self.say(|connection| connection.send_fragment(fragment))
+        self.write(|connection| connection.send_fragment(fragment))
     }
 
     /// Sends a Ping with at most 125 bytes of payload.
@@ -184,7 +184,7 @@ impl ClientWriter {
     ///
     /// As [`Client::send`].
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), ClientError> {
-        self.say(|connection| connection.ping(payload))
+        self.write(|connection| connection.ping(payload))
     }
 
     /// Begins the closing handshake; the reader's next `None` says that it is over.
@@ -195,17 +195,17 @@ impl ClientWriter {
     /// be sent.
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), ClientError> {
         let code = code.into();
-        let result = self.say(|connection| connection.close(code, reason));
+        let result = self.write(|connection| connection.close(code, reason));
         // The reader must watch the closing deadline from now on.
         self.shared.reader.wake()?;
         result
     }
 
-    fn say(
+    fn write(
         &mut self,
         what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), ClientError> {
-        self.shared.lock().line.say(what)?;
+        self.shared.lock().line.enqueue(what)?;
         loop {
             let next = {
                 let mut common = self.shared.lock();

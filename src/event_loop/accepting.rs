@@ -5,7 +5,7 @@ use std::time::Duration;
 use mio::Interest;
 
 use crate::handshake::Response;
-use crate::protocol::{Connection, Deadlines};
+use crate::protocol::Endpoint;
 
 use super::core::{Slot, token};
 use super::counting::Count;
@@ -44,7 +44,7 @@ impl<H: Handler> EventLoop<H> {
                         // Out of descriptors or memory: that passes when others leave, and no event
                         // will tell, so the clock has to.
                         _ => {
-                            self.core.counting.add(Count::AcceptErrors);
+                            self.core.shared.counting.add(Count::AcceptErrors);
                             event!(Warn, "accept", "cannot accept for now: {error}");
                             self.accept_again = Some(self.core.now + ACCEPT_PAUSE);
                             return;
@@ -56,7 +56,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Lets a connection in, or turns it away where there is no room.
-    pub(super) fn add(&mut self, socket: Socket, connection: Connection) -> Option<PeerId> {
+    pub(super) fn add(&mut self, socket: Socket, connection: Endpoint) -> Option<PeerId> {
         if self.lightest_loop().is_none() {
             self.turn_away_for_all(socket);
             return None;
@@ -98,13 +98,13 @@ impl<H: Handler> EventLoop<H> {
                 _ => return,
             }
         }
-        let connection = Connection::server(&self.core.config);
+        let connection = Endpoint::server(&self.core.config);
         self.let_in(socket, connection);
     }
 
     /// Serves a connection that another loop has accepted.
     pub(super) fn serve(&mut self, socket: Socket) {
-        let connection = Connection::server(&self.core.config);
+        let connection = Endpoint::server(&self.core.config);
         self.let_in(socket, connection);
         let Handle { loops, home } = &self.core.handle;
         loops.set_connections(*home, self.core.slots.len());
@@ -112,7 +112,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Lets a connection in, unless there are as many from its address as there may be, in all loops.
-    fn let_in(&mut self, socket: Socket, connection: Connection) -> Option<PeerId> {
+    fn let_in(&mut self, socket: Socket, connection: Endpoint) -> Option<PeerId> {
         if !self.core.handle.loops.has_quota() {
             return self.register(socket, connection);
         }
@@ -136,15 +136,15 @@ impl<H: Handler> EventLoop<H> {
         Some(id)
     }
 
-    fn register(&mut self, socket: Socket, connection: Connection) -> Option<PeerId> {
-        let slot = Slot::new(connection, socket, Deadlines::new(self.core.now));
+    fn register(&mut self, socket: Socket, connection: Endpoint) -> Option<PeerId> {
+        let slot = Slot::new(connection, socket);
         let id = self.core.insert(slot)?;
         let slot = self.core.slots.get_mut(id)?;
         let source = slot.socket.source();
         if let Err(error) = self.core.registry.register(source, token(id), Interest::READABLE) {
             event!(Warn, "accept", "{id} cannot be watched: {error}");
             self.core.slots.remove(id);
-            self.core.counting.end_unheard();
+            self.core.shared.counting.end_unheard();
             return None;
         }
         if let Some(draining) = &mut self.shutdown {
@@ -161,7 +161,7 @@ impl<H: Handler> EventLoop<H> {
         let mut refusal = Vec::new();
         response.encode(&mut refusal);
         socket.refuse(&refusal, &mut self.buffer);
-        self.core.counting.add(Count::Refused);
+        self.core.shared.counting.add(Count::Refused);
         event!(Info, "accept", "refused: {error}");
         if let Some(draining) = &mut self.shutdown {
             draining.note_refused();

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
 use crate::handshake::RequestParts;
-use crate::protocol::{Connection, Upgraded};
+use crate::protocol::{Endpoint, Upgraded};
 
 use super::event_loop::EventLoop;
 use super::handle::{Command, Handle};
@@ -170,8 +170,8 @@ impl<H: Handler> EventLoop<H> {
         self.core.now = self.start.elapsed();
         let config = &self.core.config;
         let connection = match upgraded {
-            None => Connection::server(config),
-            Some(upgraded) => Connection::upgraded(upgraded, config),
+            None => Endpoint::server(config),
+            Some(upgraded) => Endpoint::upgraded(upgraded, config),
         };
         let id = self.add(socket, connection).ok_or(io::ErrorKind::QuotaExceeded)?;
         if let Some(slot) = self.core.slots.get_mut(id) {

@@ -3,10 +3,11 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
 
-use crate::protocol::{Compress, Connection, Message, Prepared, SendError, State, Workspace};
+use crate::protocol::{Compress, Endpoint, Message, Prepared, SendError, State};
 use crate::wire::CloseCode;
 
-use super::core::{Core, Slot};
+use super::core::{Core, Shared, Slot};
+use super::counting::Counting;
 use super::event_loop::EventLoop;
 use super::handler::Handler;
 use super::logging::event;
@@ -153,6 +154,7 @@ impl Backlogs {
         slot: &mut Slot<S>,
         key: Key<'_>,
         message: Outgoing<'_>,
+        shared: &mut Shared,
     ) -> Sent {
         let open = slot.connection.state() == State::Open;
         let full = open && (slot.connection.is_full() || self.is_over_share(id, message.len()));
@@ -162,34 +164,21 @@ impl Backlogs {
             None => false,
         };
         let sent = if waits && open {
-            self.keep(id, slot, key, message)
+            self.keep(id, slot, key, message, &mut shared.counting)
         } else if full {
             Sent::Dropped(SendError::Full)
         } else {
-            slot.queue(|connection| match message {
-                Outgoing::Own(message, compress) => connection.send_with(message, compress),
-                Outgoing::Shared(prepared) => connection.send_prepared(prepared),
+            slot.queue(shared, |connection, workspace| match message {
+                Outgoing::Own(message, compress) => {
+                    connection.send_with(message, compress, workspace)
+                }
+                Outgoing::Shared(prepared) => connection.send_prepared(prepared, workspace),
             })
         };
         if matches!(sent, Sent::Dropped(SendError::Full)) {
-            self.note_dropped(id, slot);
+            self.note_dropped(id, slot, shared);
         }
         self.count(id, slot);
-        sent
-    }
-
-    /// The same for a message that others get too, with the workspace that all of them share.
-    pub(super) fn send_shared<S>(
-        &mut self,
-        id: PeerId,
-        slot: &mut Slot<S>,
-        key: Key<'_>,
-        prepared: &Prepared,
-        workspace: &mut Option<Box<Workspace>>,
-    ) -> Sent {
-        slot.connection.swap_workspace(workspace);
-        let sent = self.send_prepared(id, slot, key, prepared);
-        slot.connection.swap_workspace(workspace);
         sent
     }
 
@@ -200,27 +189,33 @@ impl Backlogs {
         slot: &mut Slot<S>,
         key: Key<'_>,
         prepared: &Prepared,
+        shared: &mut Shared,
     ) -> Sent {
         if slot.governed || key.name.is_some() {
-            return self.send(id, slot, key, Outgoing::Shared(prepared));
+            return self.send(id, slot, key, Outgoing::Shared(prepared), shared);
         }
-        let sent = slot.queue(|connection| connection.send_prepared(prepared));
+        let sent = slot
+            .queue(shared, |connection, workspace| connection.send_prepared(prepared, workspace));
         if matches!(sent, Sent::Dropped(SendError::Full)) {
-            self.note_dropped(id, slot);
+            self.note_dropped(id, slot, shared);
         }
         sent
     }
 
     /// A message could not be sent since too much waits already.
     #[cold]
-    pub(super) fn note_dropped<S>(&mut self, id: PeerId, slot: &mut Slot<S>) {
+    pub(super) fn note_dropped<S>(&mut self, id: PeerId, slot: &mut Slot<S>, shared: &mut Shared) {
         if !std::mem::replace(&mut slot.dropped, true) {
             event!(Debug, "limits", "{id} does not take what is sent: messages are dropped");
         }
         self.count_dropped(id);
         if slot.slow == SlowConsumer::Close {
             // A connection that is closing already needs no second Close.
-            let _ = slot.connection.close(CloseCode::TRY_AGAIN_LATER, "too much output waits");
+            let _ = slot.connection.close(
+                CloseCode::TRY_AGAIN_LATER,
+                "too much output waits",
+                &mut shared.workspace,
+            );
         }
     }
 
@@ -263,6 +258,7 @@ impl Backlogs {
         slot: &mut Slot<S>,
         key: Key<'_>,
         message: Outgoing<'_>,
+        counting: &mut Counting,
     ) -> Sent {
         let hash = self.hash(key);
         let length = message.len() + key.len();
@@ -295,7 +291,7 @@ impl Backlogs {
             None => kept.entries.push_back(Entry { hash, key: key.owned(), length, message }),
         }
         (slot.kept, slot.governed) = (true, true);
-        slot.hold_back();
+        slot.hold_back(counting);
         Sent::Kept
     }
 
@@ -305,18 +301,19 @@ impl Backlogs {
         &mut self,
         id: PeerId,
         slot: &mut Slot<S>,
-        room: impl Fn(&Connection) -> bool,
+        shared: &mut Shared,
+        room: impl Fn(&Endpoint) -> bool,
     ) -> bool {
         let mut released = false;
         if let Some(kept) = self.kept.get_mut(&id) {
             while room(&slot.connection)
                 && let Some(entry) = kept.entries.front()
             {
-                let sent = slot.queue(|connection| match &entry.message {
+                let sent = slot.queue(shared, |connection, workspace| match &entry.message {
                     KeptMessage::Own(message, compress) => {
-                        connection.send_with(message.borrowed(), *compress)
+                        connection.send_with(message.borrowed(), *compress, workspace)
                     }
-                    KeptMessage::Shared(prepared) => connection.send_prepared(prepared),
+                    KeptMessage::Shared(prepared) => connection.send_prepared(prepared, workspace),
                 });
                 if matches!(sent, Sent::Dropped(SendError::UnfinishedMessage)) {
                     // Its turn comes when that one is finished.
@@ -400,42 +397,18 @@ impl<S> Core<S> {
         key: Key<'_>,
         message: Outgoing<'_>,
     ) -> Sent {
-        let outside = self.current != Some(id);
-        let mut workspace = if outside { self.take_workspace() } else { None };
-        let mut sent = Sent::Dropped(SendError::Closed);
-        if let Some(slot) = self.slots.get_mut(id) {
-            if outside {
-                slot.connection.swap_workspace(&mut workspace);
-            }
-            sent = self.backlogs.send(id, slot, key, message);
-            if outside {
-                slot.connection.swap_workspace(&mut workspace);
-                slot.unsettle(id, &mut self.unsettled);
-            }
-        }
-        if outside {
-            self.put_workspace(workspace);
+        let Some(slot) = self.slots.get_mut(id) else { return Sent::Dropped(SendError::Closed) };
+        let sent = self.backlogs.send(id, slot, key, message, &mut self.shared);
+        if self.current != Some(id) {
+            slot.unsettle(id, &mut self.unsettled);
         }
         sent
     }
 
     /// Queues all that is kept for a connection that is about to be closed.
     pub(super) fn release_all(&mut self, id: PeerId) {
-        if self.slots.get(id).is_some_and(|slot| slot.kept) {
-            let outside = self.current != Some(id);
-            let mut workspace = if outside { self.take_workspace() } else { None };
-            if let Some(slot) = self.slots.get_mut(id) {
-                if outside {
-                    slot.connection.swap_workspace(&mut workspace);
-                }
-                self.backlogs.release(id, slot, |_| true);
-                if outside {
-                    slot.connection.swap_workspace(&mut workspace);
-                }
-            }
-            if outside {
-                self.put_workspace(workspace);
-            }
+        if let Some(slot) = self.slots.get_mut(id).filter(|slot| slot.kept) {
+            self.backlogs.release(id, slot, &mut self.shared, |_| true);
         }
     }
 

@@ -63,7 +63,7 @@ impl<S> Core<S> {
             && slot.connection.state() == State::Open
             && scope.holds(slot.route)
         {
-            self.backlogs.send_prepared(id, slot, Key::default(), &prepared);
+            self.backlogs.send_prepared(id, slot, Key::default(), &prepared, &mut self.shared);
         }
         self.broadcasts.bytes += prepared.len();
         self.broadcasts.waiting.push(Broadcast { scope, prepared, except: [except, self.current] });
@@ -83,20 +83,18 @@ impl<S> Core<S> {
     #[cold]
     fn spread_all(&mut self) {
         let waiting = self.broadcasts.take();
-        let mut workspace = self.take_workspace();
         for (id, slot) in self.slots.iter_mut() {
             if slot.connection.state() == State::Open {
-                slot.connection.swap_workspace(&mut workspace);
                 for broadcast in &waiting {
                     if broadcast.is_for(id, slot) {
-                        self.backlogs.send_prepared(id, slot, Key::default(), &broadcast.prepared);
+                        let prepared = &broadcast.prepared;
+                        let (key, shared) = (Key::default(), &mut self.shared);
+                        self.backlogs.send_prepared(id, slot, key, prepared, shared);
                     }
                 }
-                slot.connection.swap_workspace(&mut workspace);
                 slot.unsettle(id, &mut self.unsettled);
             }
         }
-        self.put_workspace(workspace);
     }
 }
 
@@ -120,7 +118,8 @@ impl<H: Handler> EventLoop<H> {
                 for broadcast in &waiting {
                     if broadcast.is_for(id, slot) {
                         let prepared = &broadcast.prepared;
-                        self.core.backlogs.send_prepared(id, slot, Key::default(), prepared);
+                        let (key, shared) = (Key::default(), &mut self.core.shared);
+                        self.core.backlogs.send_prepared(id, slot, key, prepared, shared);
                     }
                 }
             }

@@ -5,9 +5,8 @@ use std::time::Duration;
 use mio::{Interest, Registry, Token};
 
 use crate::handshake::{ClientRequest, Request};
-use crate::protocol::{Config, Connection, Deadlines, SendError, State, Turn, Workspace};
+use crate::protocol::{Config, Endpoint, SendError, State, Workspace};
 use crate::pump::{self, Stopped, Transport};
-use crate::wire::append;
 
 use super::backlogs::{Backlogs, SlowConsumer};
 use super::broadcasts::Broadcasts;
@@ -37,38 +36,43 @@ pub(super) struct Core<S> {
     pub(super) backlogs: Backlogs,
     pub(super) broadcasts: Broadcasts,
     pub(super) undecided: Undecided<S>,
-    /// Lent to the connection whose turn it is.
-    pub(super) workspace: Option<Box<Workspace>>,
+    pub(super) shared: Shared,
     /// The connection whose turn it is; it is settled when the turn is over.
     pub(super) current: Option<PeerId>,
     /// Connections that were changed outside their own turn and are to be settled after it.
     pub(super) unsettled: Vec<PeerId>,
     /// The time of this turn, since the loop was made.
     pub(super) now: Duration,
-    /// Where the nonces of dialled connections come from, while the workspace is lent.
-    pub(super) dialling: Option<Box<Workspace>>,
+}
+
+/// What the connections of a loop use in turn.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) workspace: Workspace,
     pub(super) counting: Counting,
+}
+
+impl Shared {
+    pub(super) fn new() -> Self {
+        Self { workspace: Workspace::new().for_many(), counting: Counting::default() }
+    }
 }
 
 /// One connection of a loop.
 pub(super) struct Slot<S> {
-    pub(super) connection: Connection,
+    pub(super) connection: Endpoint,
     pub(super) socket: Socket,
     /// From the upgrade on.
     pub(super) session: Option<S>,
     pub(super) request: Option<Arc<Request>>,
-    pub(super) deadlines: Deadlines,
     /// The earliest time at which the timers will look at this connection.
     pub(super) timer: Option<Tick>,
     /// What was read and may not be taken yet: reading stopped behind it.
     pub(super) unread: Option<Box<Unread>>,
-    /// What the transport did in this turn.
-    pub(super) turn: Turn,
     /// Of [`Routes`](super::Routes), if it is for one of them.
     pub(super) route: Option<RouteId>,
     /// How many bytes were read and thrown away since the sending direction was ended.
     pub(super) drained: u32,
-    pub(super) paused: bool,
     /// The application was told of backpressure and waits for `on_drain`.
     pub(super) backpressure: bool,
     /// To be dropped without ado at the end of the turn.
@@ -118,19 +122,16 @@ pub(super) struct Unread {
 }
 
 impl<S> Slot<S> {
-    pub(super) fn new(connection: Connection, socket: Socket, deadlines: Deadlines) -> Self {
+    pub(super) fn new(connection: Endpoint, socket: Socket) -> Self {
         Self {
             connection,
             socket,
             session: None,
             request: None,
-            deadlines,
             timer: None,
             unread: None,
-            turn: Turn::default(),
             route: None,
             drained: 0,
-            paused: false,
             backpressure: false,
             doomed: false,
             cut: false,
@@ -157,7 +158,7 @@ impl<S> Slot<S> {
     /// rid of output. A pause ends with the Close: without reading there is no closing handshake.
     #[inline]
     pub(super) fn is_stopped(&self) -> bool {
-        (self.paused && self.connection.state() == State::Open)
+        (self.connection.is_paused() && self.connection.state() == State::Open)
             || self.connection.is_congested()
             || self.connection.awaits_decision()
     }
@@ -165,19 +166,20 @@ impl<S> Slot<S> {
     /// Keeps bytes that were read behind those that wait.
     pub(super) fn keep_unread(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            append(&mut self.unread.get_or_insert_default().bytes, bytes);
+            self.unread.get_or_insert_default().bytes.extend_from_slice(bytes);
         }
     }
 
     #[inline]
     pub(super) fn queue(
         &mut self,
-        write: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+        shared: &mut Shared,
+        write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Sent {
-        match write(&mut self.connection) {
+        match write(&mut self.connection, &mut shared.workspace) {
             Err(error) => Sent::Dropped(error),
             Ok(()) if self.connection.is_congested() => {
-                self.hold_back();
+                self.hold_back(&mut shared.counting);
                 Sent::Backpressure
             }
             Ok(()) => Sent::Accepted,
@@ -185,9 +187,9 @@ impl<S> Slot<S> {
     }
 
     /// The application is to wait for `on_drain`.
-    pub(super) fn hold_back(&mut self) {
+    pub(super) fn hold_back(&mut self, counting: &mut Counting) {
         if !std::mem::replace(&mut self.backpressure, true) {
-            self.connection.note_backpressure();
+            counting.add(Count::Backpressure);
         }
     }
 
@@ -201,10 +203,10 @@ impl<S> Slot<S> {
 
     /// Writes what the socket takes of the output.
     #[inline]
-    pub(super) fn write(&mut self, id: PeerId, registry: &Registry, counting: &mut Counting) {
+    pub(super) fn write(&mut self, id: PeerId, registry: &Registry, shared: &mut Shared) {
         if !self.blocked && !self.doomed {
-            let (count, stopped) = pump::flush(&mut self.connection, &mut self.socket);
-            self.turn.sent |= count > 0;
+            let Shared { workspace, counting } = shared;
+            let (count, stopped) = pump::flush(&mut self.connection, &mut self.socket, workspace);
             counting.add_many(Count::BytesSent, count);
             self.blocked = stopped == Stopped::Blocked;
             self.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
@@ -214,10 +216,10 @@ impl<S> Slot<S> {
 
     /// Sets the timer, unless it will go off early enough anyway.
     pub(super) fn set_timer(&mut self, id: PeerId, timers: &mut Timers) {
-        if let Some(next) = self.deadlines.next(&self.connection)
-            && let next = Tick::at(next)
-            && self.timer.is_none_or(|set| next < set)
+        if let Some(next) = self.connection.next_timeout()
+            && self.timer.is_none_or(|set| next < set.time())
         {
+            let next = Tick::at(next);
             self.timer = Some(next);
             timers.set(next, id);
         }
@@ -248,48 +250,27 @@ impl<S> Core<S> {
         }
     }
 
-    /// Changes a connection outside its own turn, with the workspace of the loop, and settles it later.
+    /// Changes a connection outside its own turn, and settles it later.
     pub(super) fn change<T>(
         &mut self,
         id: PeerId,
-        change: impl FnOnce(&mut Slot<S>) -> T,
+        change: impl FnOnce(&mut Slot<S>, &mut Shared) -> T,
     ) -> Option<T> {
         self.spread();
-        let mut workspace = self.take_workspace();
-        let result = self.slots.get_mut(id).map(|slot| {
-            slot.connection.swap_workspace(&mut workspace);
-            let result = change(slot);
-            slot.connection.swap_workspace(&mut workspace);
-            result
-        });
-        self.put_workspace(workspace);
+        let result = self.slots.get_mut(id).map(|slot| change(slot, &mut self.shared));
         self.settle_later(id);
         result
-    }
-
-    /// The workspace, taken from the connection whose turn it is if that has it.
-    pub(super) fn take_workspace(&mut self) -> Option<Box<Workspace>> {
-        let mut workspace = self.workspace.take();
-        if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
-            slot.connection.swap_workspace(&mut workspace);
-        }
-        workspace
-    }
-
-    pub(super) fn put_workspace(&mut self, mut workspace: Option<Box<Workspace>>) {
-        if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
-            slot.connection.swap_workspace(&mut workspace);
-        }
-        self.workspace = workspace;
     }
 
     /// Puts a connection in; `None` if there is no id left to give.
     pub(super) fn insert(&mut self, mut slot: Slot<S>) -> Option<PeerId> {
         self.backlogs.adopt(&mut slot);
         let id = self.slots.insert(slot)?;
-        self.counting.add(Count::Connections);
+        self.shared.counting.add(Count::Connections);
         if let Some(slot) = self.slots.get_mut(id) {
-            slot.deadlines = slot.deadlines.clone().seed(id.as_u64());
+            slot.connection.seed(id.as_u64());
+            // Starts its clocks.
+            slot.connection.handle_timeout(self.now, &mut self.shared.workspace);
         }
         Some(id)
     }
@@ -304,9 +285,9 @@ impl<S> Core<S> {
         route: Option<RouteId>,
     ) -> io::Result<PeerId> {
         config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let connection =
-            Connection::client_in(request, config, &mut self.dialling).map_err(io::Error::other)?;
-        let mut slot = Slot::new(connection, socket, Deadlines::new(self.now));
+        let connection = Endpoint::client(request, config, &mut self.shared.workspace)
+            .map_err(io::Error::other)?;
+        let mut slot = Slot::new(connection, socket);
         (slot.session, slot.route) = (Some(session), route);
         // An event for writing tells that the connection stands.
         (slot.blocked, slot.watching) = (true, true);
@@ -315,7 +296,7 @@ impl<S> Core<S> {
             let interest = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.registry.register(slot.socket.source(), token(id), interest) {
                 self.slots.remove(id);
-                self.counting.end_unheard();
+                self.shared.counting.end_unheard();
                 return Err(error);
             }
         }

@@ -2,10 +2,10 @@ use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use crate::protocol::{MessageKind, Outcome, Role, Tally};
+use crate::protocol::{MessageKind, Metrics, Outcome, Role};
 use crate::wire::CloseCode;
 
-use super::core::{Core, Slot};
+use super::core::{Core, Shared, Slot};
 use super::counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
 use super::event_loop::EventLoop;
 use super::handle::Handle;
@@ -123,7 +123,8 @@ impl Counting {
             self.closed = true;
             let sent = match outcome {
                 Outcome::Clean { sent, .. } => sent.code(),
-                Outcome::Lost { sent: Some(sent), .. } => sent.code(),
+                Outcome::Lost { sent: Some(sent), .. }
+                | Outcome::TimedOut { sent: Some(sent), .. } => sent.code(),
                 Outcome::Failed(error) => error.close_code(),
                 _ => CloseCode::ABNORMAL,
             };
@@ -150,31 +151,17 @@ impl Counting {
         self.add(Count::Lost);
     }
 
-    /// Takes over what was counted in the workspace.
+    /// Takes note of what the connections have done, in all, with what they share.
     #[inline]
-    fn take(&mut self, tally: &mut Tally) {
-        for (kind, sent) in tally.sent.iter_mut().enumerate() {
-            self.numbers[Count::TextSent as usize + kind] += mem::take(sent);
-        }
-        if tally.is_rare {
-            self.take_rare(tally);
-        }
-    }
-
-    fn take_rare(&mut self, tally: &mut Tally) {
-        self.changed = true;
-        let Tally { rare, .. } = mem::take(tally);
-        for (count, number) in [
-            (Count::PingsSent, rare.pings_sent),
-            (Count::PongsSent, rare.pongs_sent),
-            (Count::PlainReceived, rare.inflated.plain),
-            (Count::CompressedReceived, rare.inflated.compressed),
-            (Count::PlainSent, rare.deflated.plain),
-            (Count::CompressedSent, rare.deflated.compressed),
-            (Count::Backpressure, rare.backpressure),
-        ] {
-            self.numbers[count as usize] += number;
-        }
+    fn copy(&mut self, metrics: &Metrics) {
+        self.numbers[Count::TextSent as usize] = metrics.text_messages_sent;
+        self.numbers[Count::BinarySent as usize] = metrics.binary_messages_sent;
+        self.set(Count::PingsSent, metrics.pings_sent);
+        self.set(Count::PongsSent, metrics.pongs_sent);
+        self.set(Count::PlainReceived, metrics.inflated.plain);
+        self.set(Count::CompressedReceived, metrics.inflated.compressed);
+        self.set(Count::PlainSent, metrics.deflated.plain);
+        self.set(Count::CompressedSent, metrics.deflated.compressed);
     }
 
     fn set(&mut self, count: Count, number: u64) {
@@ -257,19 +244,17 @@ impl<S> Core<S> {
     pub(super) fn count_opened(&mut self, id: PeerId) {
         if let Some(slot) = self.slots.get_mut(id) {
             slot.opened = true;
-            self.counting.add(Count::Accepted);
+            self.shared.counting.add(Count::Accepted);
             event!(Debug, "handshake", "{id} open");
         }
     }
 
     fn publish_counters(&mut self) {
-        if let Some(workspace) = &mut self.workspace {
-            self.counting.take(workspace.tally_mut());
-        }
-        self.counting.set(Count::Dropped, self.backlogs.dropped_ever());
-        self.counting
-            .set(Count::Buffered, self.backlogs.total().map_or(0, |total| total as u64 + 1));
-        self.counting.publish(self.handle.loops.published_by(self.handle.home));
+        let Shared { workspace, counting } = &mut self.shared;
+        counting.copy(workspace.metrics());
+        counting.set(Count::Dropped, self.backlogs.dropped_ever());
+        counting.set(Count::Buffered, self.backlogs.total().map_or(0, |total| total as u64 + 1));
+        counting.publish(self.handle.loops.published_by(self.handle.home));
     }
 }
 

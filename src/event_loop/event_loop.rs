@@ -12,8 +12,7 @@ use crate::protocol::{Config, Prepared};
 
 use super::backlogs::Backlogs;
 use super::broadcasts::Broadcasts;
-use super::core::Core;
-use super::counting::Counting;
+use super::core::{Core, Shared};
 use super::draining::Draining;
 use super::handle::Handle;
 use super::handler::Handler;
@@ -125,12 +124,10 @@ impl<H: Handler> EventLoop<H> {
                 timers: Timers::default(),
                 backlogs: Backlogs::new(backlogs),
                 broadcasts: Broadcasts::default(),
-                workspace: None,
+                shared: Shared::new(),
                 current: None,
                 unsettled: Vec::new(),
                 now: Duration::ZERO,
-                dialling: None,
-                counting: Counting::default(),
             },
             poll,
             events: None,
@@ -177,6 +174,7 @@ impl<H: Handler> EventLoop<H> {
             result => result?,
         }
         self.core.now = self.start.elapsed();
+        self.core.shared.workspace.set_time(self.core.now);
         for event in &events {
             match event.token() {
                 WAKE => {}

@@ -4,7 +4,7 @@
 //!   Server ──handler()──► EventLoop ◄──commands── Handle (any thread)
 //!                             │ a turn: lend, read, dispatch, write, reclaim
 //!                             ▼
-//!        Core: Slots ── Slot: Connection + Socket + Deadlines + Session
+//!        Core: Slots ── Slot: Endpoint + Socket + Session
 //!                             ▲
 //!   Handler ◄──── Peer ───────┘ one connection, during a call
 //! ```

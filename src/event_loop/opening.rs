@@ -24,7 +24,7 @@ impl<H: Handler> EventLoop<H> {
                 if let Some(config) = deferral.take_config()
                     && let Some(slot) = self.core.slots.get_mut(id)
                 {
-                    slot.connection.set_config(config);
+                    slot.connection.set_config(config, &mut self.core.shared.workspace);
                 }
                 deferral.begin(self.core.undecided.add(id, request));
                 // No event will tell a second time that the client is gone already.
@@ -55,7 +55,7 @@ impl<H: Handler> EventLoop<H> {
     fn open(&mut self, id: PeerId, accept: Accept, session: H::Session) {
         let Some(slot) = self.core.slots.get_mut(id) else { return };
         let request = slot.connection.request().cloned();
-        if slot.connection.accept(accept).is_err() {
+        if slot.connection.accept(accept, &mut self.core.shared.workspace).is_err() {
             // The handler chose a subprotocol that was not offered: its fault, not the peer's.
             return self.reject(id, None, Response::new(500));
         }
@@ -76,7 +76,7 @@ impl<H: Handler> EventLoop<H> {
     /// Turns an upgrade down.
     pub(super) fn respond(&mut self, id: PeerId, response: Response) {
         if let Some(status) = self.answer(id, response) {
-            self.core.counting.rejected(status);
+            self.core.shared.counting.rejected(status);
             event!(Info, "handshake", "{id} refused with status {status}");
         }
     }
@@ -85,11 +85,12 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn answer(&mut self, id: PeerId, response: Response) -> Option<u16> {
         let slot = self.core.slots.get_mut(id)?;
         let status = response.status();
-        if slot.connection.respond(response).is_ok() {
+        let workspace = &mut self.core.shared.workspace;
+        if slot.connection.respond(response, workspace).is_ok() {
             return Some(status);
         }
         // The handler's answer is no final one.
-        slot.connection.respond(Response::new(500)).is_ok().then_some(500)
+        slot.connection.respond(Response::new(500), workspace).is_ok().then_some(500)
     }
 
     /// Does not let a request wait for a decision while everything ends.

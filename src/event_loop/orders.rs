@@ -55,7 +55,12 @@ impl<H: Handler> EventLoop<H> {
                 }
                 Command::Pause(id, paused) => {
                     if let Some(slot) = self.core.slots.get_mut(id) {
-                        slot.paused = paused;
+                        let workspace = &mut self.core.shared.workspace;
+                        if paused {
+                            slot.connection.pause(workspace);
+                        } else {
+                            slot.connection.resume(workspace);
+                        }
                         self.core.settle_later(id);
                     }
                 }
@@ -75,7 +80,8 @@ impl<H: Handler> EventLoop<H> {
         self.core.release_all(id);
         if let Some(slot) = self.core.slots.get_mut(id) {
             // A connection that is closing already needs no second Close.
-            let _ = slot.connection.close(close.code(), close.reason());
+            let workspace = &mut self.core.shared.workspace;
+            let _ = slot.connection.close(close.code(), close.reason(), workspace);
             self.core.settle_later(id);
         }
     }

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use crate::handshake::{ClientRequest, Request};
 use crate::protocol::{
-    Compress, Config, Connection, Fragment, Message, Prepared, Role, SendError, State,
+    Compress, Config, Endpoint, Fragment, Message, Prepared, Role, SendError, State, Workspace,
 };
 use crate::wire::CloseCode;
 
 use super::backlogs::{Key, Outgoing};
-use super::core::{Core, Slot};
+use super::core::{Core, Shared, Slot};
 use super::handle::Handle;
 use super::routes::{RouteId, Scope};
 use super::slots::PeerId;
@@ -89,9 +89,12 @@ impl<S> Peer<'_, S> {
         let message = message.into();
         // The common case: a reply, to a connection that nothing is kept for.
         if self.core.current == Some(self.id) {
-            let slot = self.slot_mut();
+            let core = &mut *self.core;
+            let slot = core.slots.get_mut(self.id).expect(PRESENT);
             if !slot.governed {
-                let sent = slot.queue(|connection| connection.send_with(message, compress));
+                let sent = slot.queue(&mut core.shared, |connection, workspace| {
+                    connection.send_with(message, compress, workspace)
+                });
                 if matches!(sent, Sent::Dropped(SendError::Full)) {
                     self.note_dropped();
                 }
@@ -107,7 +110,7 @@ impl<S> Peer<'_, S> {
             let message = Outgoing::Own(message, compress);
             return self.core.send_governed(self.id, Key::default(), message);
         }
-        self.queue(|connection| connection.send_with(message, compress))
+        self.queue(|connection, workspace| connection.send_with(message, compress, workspace))
     }
 
     /// Queues a message that was encoded beforehand.
@@ -115,23 +118,23 @@ impl<S> Peer<'_, S> {
         if self.slot().governed {
             return self.core.send_governed(self.id, Key::default(), Outgoing::Shared(prepared));
         }
-        self.queue(|connection| connection.send_prepared(prepared))
+        self.queue(|connection, workspace| connection.send_prepared(prepared, workspace))
     }
 
     /// Queues a piece of a message; see [`Connection::send_fragment`].
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Sent {
-        self.queue(|connection| connection.send_fragment(fragment))
+        self.queue(|connection, workspace| connection.send_fragment(fragment, workspace))
     }
 
     /// Queues a Ping with at most 125 bytes of payload; the answer comes to
     /// [`on_pong`](crate::Handler::on_pong).
     pub fn ping(&mut self, payload: &[u8]) -> Sent {
-        self.queue(|connection| connection.ping(payload))
+        self.queue(|connection, workspace| connection.ping(payload, workspace))
     }
 
     /// Queues a Pong with at most 125 bytes of payload.
     pub fn pong(&mut self, payload: &[u8]) -> Sent {
-        self.queue(|connection| connection.pong(payload))
+        self.queue(|connection, workspace| connection.pong(payload, workspace))
     }
 
     /// Begins the closing handshake; [`on_close`](crate::Handler::on_close) says when it is over.
@@ -143,7 +146,7 @@ impl<S> Peer<'_, S> {
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
         self.core.release_all(self.id);
-        self.change(|slot| slot.connection.close(code, reason))
+        self.change(|slot, shared| slot.connection.close(code, reason, &mut shared.workspace))
     }
 
     /// Begins the closing handshake with a Close that has no body; the peer sees code 1005.
@@ -153,12 +156,12 @@ impl<S> Peer<'_, S> {
     /// [`SendError`] if the connection is closing already.
     pub fn close_without_code(&mut self) -> Result<(), SendError> {
         self.core.release_all(self.id);
-        self.change(|slot| slot.connection.close_without_code())
+        self.change(|slot, shared| slot.connection.close_without_code(&mut shared.workspace))
     }
 
     /// Drops the connection without a Close; the peer sees 1006.
     pub fn terminate(&mut self) {
-        self.change(|slot| (slot.doomed, slot.cut) = (true, true));
+        self.change(|slot, _| (slot.doomed, slot.cut) = (true, true));
     }
 
     /// How many bytes wait to be written, framing included.
@@ -169,24 +172,24 @@ impl<S> Peer<'_, S> {
     /// Stops reading from this connection: messages wait in the network until [`resume`](Self::resume).
     /// Until then nothing is asked of the peer by a deadline, but that it takes what is sent.
     pub fn pause(&mut self) {
-        self.change(|slot| slot.paused = true);
+        self.change(|slot, shared| slot.connection.pause(&mut shared.workspace));
     }
 
     /// Reads from this connection again.
     pub fn resume(&mut self) {
-        self.change(|slot| slot.paused = false);
+        self.change(|slot, shared| slot.connection.resume(&mut shared.workspace));
     }
 
     /// Whether reading is [paused](Self::pause).
     pub fn is_paused(&self) -> bool {
-        self.slot().paused
+        self.slot().connection.is_paused()
     }
 
     /// How long the last automatic Ping that was answered took to come back, the turns of both loops
     /// included; `None` before the first one. [`Config::ping_interval`] says when they are sent, which
     /// is only in silence.
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.slot().deadlines.round_trip_time()
+        self.slot().connection.round_trip_time()
     }
 
     /// Open, closing or closed.
@@ -258,8 +261,11 @@ impl<S> Peer<'_, S> {
     }
 
     #[inline]
-    fn queue(&mut self, write: impl FnOnce(&mut Connection) -> Result<(), SendError>) -> Sent {
-        let sent = self.change(|slot| slot.queue(write));
+    fn queue(
+        &mut self,
+        write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
+    ) -> Sent {
+        let sent = self.change(|slot, shared| slot.queue(shared, write));
         if matches!(sent, Sent::Dropped(SendError::Full)) {
             self.note_dropped();
         }
@@ -269,27 +275,28 @@ impl<S> Peer<'_, S> {
     #[cold]
     fn note_dropped(&mut self) {
         if let Some(slot) = self.core.slots.get_mut(self.id) {
-            self.core.backlogs.note_dropped(self.id, slot);
+            self.core.backlogs.note_dropped(self.id, slot, &mut self.core.shared);
         }
     }
 
     /// Changes the connection, and sees to it that what follows is done at the end of the turn.
     #[inline]
-    fn change<T>(&mut self, change: impl FnOnce(&mut Slot<S>) -> T) -> T {
+    fn change<T>(&mut self, change: impl FnOnce(&mut Slot<S>, &mut Shared) -> T) -> T {
         if self.core.current == Some(self.id) {
-            return change(self.slot_mut());
+            let slot = self.core.slots.get_mut(self.id).expect(PRESENT);
+            return change(slot, &mut self.core.shared);
         }
-        self.core.change(self.id, change).expect("the connection stays during a call")
+        self.core.change(self.id, change).expect(PRESENT)
     }
 
     #[inline]
     fn slot(&self) -> &Slot<S> {
-        self.core.slots.get(self.id).expect("the connection stays during a call")
+        self.core.slots.get(self.id).expect(PRESENT)
     }
 
     #[inline]
     fn slot_mut(&mut self) -> &mut Slot<S> {
-        self.core.slots.get_mut(self.id).expect("the connection stays during a call")
+        self.core.slots.get_mut(self.id).expect(PRESENT)
     }
 }
 
@@ -374,3 +381,5 @@ impl<S> Peer<'_, S> {
         self.core.handle.clone()
     }
 }
+
+const PRESENT: &str = "the connection stays during a call";

@@ -88,21 +88,16 @@ impl<S> Core<S> {
         let key = Key { topic: Some(topic), name: key };
         let subscribers = self.topics.subscribers(topic);
         let mut count = 0;
-        let mut workspace = self.workspace.take();
-        if let Some(slot) = self.current.and_then(|id| self.slots.get_mut(id)) {
-            slot.connection.swap_workspace(&mut workspace);
-        }
         for &id in subscribers {
             if Some(id) != except
                 && let Some(slot) = self.slots.get_mut(id)
                 && slot.connection.state() == State::Open
             {
-                let sent = self.backlogs.send_shared(id, slot, key, prepared, &mut workspace);
+                let sent = self.backlogs.send_prepared(id, slot, key, prepared, &mut self.shared);
                 count += usize::from(!sent.is_dropped());
                 slot.unsettle(id, &mut self.unsettled);
             }
         }
-        self.put_workspace(workspace);
         count
     }
 }

@@ -1,6 +1,6 @@
 use std::mem;
 
-use crate::protocol::{Due, Outcome, State, Turn};
+use crate::protocol::{Outcome, State};
 use crate::pump::Transport;
 
 use super::event_loop::EventLoop;
@@ -35,14 +35,16 @@ impl<H: Handler> EventLoop<H> {
         let mut drained = false;
         let slot = loop {
             let Some(slot) = self.core.slots.get_mut(id) else { return };
-            slot.write(id, &self.core.registry, &mut self.core.counting);
+            slot.write(id, &self.core.registry, &mut self.core.shared);
             slot.unsettled = false;
             if slot.doomed || slot.connection.state() == State::Closed {
                 return self.drop_connection(id);
             }
             if slot.kept
                 && slot.connection.is_drained()
-                && self.core.backlogs.release(id, slot, |connection| !connection.is_congested())
+                && self.core.backlogs.release(id, slot, &mut self.core.shared, |connection| {
+                    !connection.is_congested()
+                })
             {
                 continue;
             }
@@ -80,11 +82,7 @@ impl<H: Handler> EventLoop<H> {
             slot.watch_writing(&self.core.registry, id);
         }
         let paused = slot.is_stopped();
-        let turn = Turn { paused, ..mem::take(&mut slot.turn) };
-        let sooner = slot.deadlines.note(&slot.connection, self.core.now, turn);
-        if sooner || slot.timer.is_none() {
-            slot.set_timer(id, &mut self.core.timers);
-        }
+        slot.set_timer(id, &mut self.core.timers);
         if (slot.readable || slot.unread.is_some()) && !paused {
             self.read_later(id);
         }
@@ -98,37 +96,23 @@ impl<H: Handler> EventLoop<H> {
                 continue;
             }
             slot.timer = None;
-            let (mut expired, mut failed) = (false, None);
-            while let Some(due) = slot.deadlines.due(&slot.connection, self.core.now) {
-                let unsent = slot.connection.buffered_amount();
-                // Pings are counted there, and a client's masked with it.
-                slot.connection.swap_workspace(&mut self.core.workspace);
-                failed = slot.connection.expire(due);
-                slot.connection.swap_workspace(&mut self.core.workspace);
-                expired = true;
-                if due != Due::Ping {
-                    event!(Debug, "limits", "{id} is past its deadline: {due}");
-                }
-                if slot.connection.state() == State::Closed {
-                    slot.cut = true;
-                    if let Some(draining) = &mut self.shutdown
-                        && slot.session.is_some()
-                    {
-                        draining.note_unsent(unsent);
-                    }
-                }
-                if slot.connection.state() != State::Open {
-                    break;
-                }
-            }
-            if let Some(event) = failed {
-                self.refused(id, &event);
-            }
+            let unsent = slot.connection.buffered_amount();
+            let awaited = slot.connection.awaits_decision();
+            self.begin(id);
             let Some(slot) = self.core.slots.get_mut(id) else { continue };
-            if expired && !slot.connection.awaits_decision() {
+            if slot.connection.state() == State::Closed {
+                slot.cut = true;
+                event!(Debug, "limits", "{id} is past its deadline");
+                if let Some(draining) = &mut self.shutdown
+                    && slot.session.is_some()
+                {
+                    draining.note_unsent(unsent);
+                }
+            }
+            if awaited && !slot.connection.awaits_decision() {
                 self.core.undecided.remove(id);
             }
-            if expired { self.settle_turn(id) } else { slot.set_timer(id, &mut self.core.timers) }
+            self.finish(id);
         }
     }
 
@@ -159,13 +143,9 @@ impl<H: Handler> EventLoop<H> {
     /// Tells the handler how the connection ended, and forgets it.
     pub(super) fn remove(&mut self, id: PeerId, outcome: &Outcome) {
         let Some(slot) = self.core.slots.get_mut(id) else { return };
-        let workspace = slot.connection.reclaim();
-        if workspace.is_some() {
-            self.core.workspace = workspace;
-        }
         // What the handler still sends to others is sent with the workspace of the loop.
         self.core.current = None;
-        self.core.counting.end(slot, outcome);
+        self.core.shared.counting.end(slot, outcome);
         log_end(id, slot, outcome);
         // The system forgets a socket when it is dropped, unless somebody else holds it too. An error would
         // change nothing.

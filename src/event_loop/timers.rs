@@ -26,7 +26,8 @@ impl Tick {
         Self(NonZeroU64::MIN.saturating_add(u64::try_from(milliseconds).unwrap_or(u64::MAX)))
     }
 
-    fn time(self) -> Duration {
+    #[inline]
+    pub(super) fn time(self) -> Duration {
         Duration::from_millis(self.0.get() - 1)
     }
 }

@@ -9,7 +9,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
-use crate::protocol::{Chunks, Gathered};
+use crate::protocol::{Chunks, PayloadBuffer};
 use crate::pump::{self, Stopped, Stream, Transport};
 use crate::tcp;
 #[cfg(feature = "tls")]
@@ -174,7 +174,7 @@ impl Transport for Socket {
         delegate!(self, inner => Transport::read(inner, buffer))
     }
 
-    fn read_into(&mut self, payload: &mut Gathered, limit: usize) -> (usize, Stopped) {
+    fn read_into(&mut self, payload: &mut PayloadBuffer, limit: usize) -> (usize, Stopped) {
         delegate!(self, inner => inner.read_into(payload, limit))
     }
 

@@ -1,10 +1,10 @@
 use std::mem;
 
 use crate::handshake::Response;
-use crate::protocol::{Event, State, Workspace};
+use crate::protocol::{Event, State};
 use crate::pump::{self, Bytes, Filled, Stopped};
 
-use super::core::{Slot, Unread};
+use super::core::{Shared, Slot, Unread};
 use super::counting::Count;
 use super::event_loop::{EventLoop, READ_ROOM};
 use super::handler::Handler;
@@ -48,20 +48,22 @@ impl<H: Handler> EventLoop<H> {
             self.core.spread();
         }
         self.core.current = Some(id);
-        if let Some(slot) = self.core.slots.get_mut(id) {
-            let many = || Box::new(Workspace::of_many());
-            let workspace = self.core.workspace.take().unwrap_or_else(many);
-            self.core.workspace = slot.connection.lend(workspace);
-        }
+        self.tell_time(id);
     }
 
     pub(super) fn finish(&mut self, id: PeerId) {
         self.settle(id);
         self.core.current = None;
+    }
+
+    /// Tells a connection the time, at the head of its turn. What is due is done by that.
+    #[inline]
+    fn tell_time(&mut self, id: PeerId) {
         if let Some(slot) = self.core.slots.get_mut(id)
-            && let Some(workspace) = slot.connection.reclaim()
+            && let Some(event) =
+                slot.connection.handle_timeout(self.core.now, &mut self.core.shared.workspace)
         {
-            self.core.workspace = Some(workspace);
+            self.refused(id, &event);
         }
     }
 
@@ -75,13 +77,13 @@ impl<H: Handler> EventLoop<H> {
             && !slot.is_stopped()
         {
             let Slot { connection, socket, .. } = slot;
+            let Shared { workspace, counting } = &mut self.core.shared;
             // Who sends long messages most likely begins another: what comes behind its beginning is
             // then read straight into it, and need not be copied.
             let room = if slot.long_messages { LONG_MESSAGE_START } else { READ_ROOM };
             let Filled { count, stopped, bytes } =
-                pump::fill(connection, socket, &mut buffer[..room], LONG_MESSAGE_SHARE);
-            slot.turn.received |= count > 0;
-            self.core.counting.add_many(Count::BytesReceived, count);
+                pump::fill(connection, socket, workspace, &mut buffer[..room], LONG_MESSAGE_SHARE);
+            counting.add_many(Count::BytesReceived, count);
             // Where the peer has ended its direction no further event comes: read on to the end.
             slot.readable = stopped == Stopped::Done || slot.read_closed;
             if slot.shut {
@@ -157,7 +159,8 @@ impl<H: Handler> EventLoop<H> {
             if slot.is_stopped() {
                 break;
             }
-            let Some(event) = slot.connection.receive(&mut input) else { break };
+            let workspace = &mut self.core.shared.workspace;
+            let Some(event) = slot.connection.receive(&mut input, workspace) else { break };
             self.dispatch(id, event);
         }
         input.len()
@@ -167,7 +170,7 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn dispatch(&mut self, id: PeerId, event: Event<'_>) {
         match event {
             Event::Message(message) => {
-                self.core.counting.message_received(message.kind());
+                self.core.shared.counting.message_received(message.kind());
                 self.handler.on_message(&mut Peer::new(&mut self.core, id), message);
             }
             event => self.dispatch_rare(id, event),
@@ -184,7 +187,7 @@ impl<H: Handler> EventLoop<H> {
                 self.close_if_draining(id);
             }
             Event::Http(request) => {
-                self.core.counting.add(Count::Requests);
+                self.core.shared.counting.add(Count::Requests);
                 let response = match &self.shutdown {
                     None => self.handler.on_http(&request),
                     Some(_) => Response::service_unavailable(),
@@ -193,16 +196,16 @@ impl<H: Handler> EventLoop<H> {
             }
             Event::Fragment(fragment) => {
                 if fragment.last {
-                    self.core.counting.message_received(fragment.kind);
+                    self.core.shared.counting.message_received(fragment.kind);
                 }
                 self.handler.on_fragment(&mut Peer::new(&mut self.core, id), fragment);
             }
             Event::Ping(payload) => {
-                self.core.counting.add(Count::PingsReceived);
+                self.core.shared.counting.add(Count::PingsReceived);
                 self.handler.on_ping(&mut Peer::new(&mut self.core, id), payload);
             }
             Event::Pong(payload) => {
-                self.core.counting.add(Count::PongsReceived);
+                self.core.shared.counting.add(Count::PongsReceived);
                 self.handler.on_pong(&mut Peer::new(&mut self.core, id), payload);
             }
             event @ Event::HandshakeFailed(_) => self.refused(id, &event),

@@ -62,9 +62,9 @@ impl Accept {
         self
     }
 
-    /// The same, unless other settings are chosen already.
-    #[cfg(feature = "mio")]
-    pub(crate) fn or_config(mut self, config: &Config) -> Self {
+    /// Serves the connection with these settings, unless [`config`](Self::config) has chosen others.
+    #[must_use]
+    pub fn or_config(mut self, config: &Config) -> Self {
         self.config.get_or_insert_with(|| config.clone());
         self
     }

@@ -4,8 +4,8 @@ use std::mem;
 use crate::wire::{FrameHeader, Utf8Validator};
 
 use super::error::ProtocolError;
-use super::gathered::{Gathered, missing_room};
 use super::message::{Fragment, MessageKind};
+use super::payload_buffer::{PayloadBuffer, missing_room};
 
 /// A data message under way.
 #[derive(Debug)]
@@ -23,8 +23,8 @@ pub(super) struct Assembly {
 #[derive(Debug)]
 pub(super) enum Payload {
     Text { text: String, validator: Utf8Validator, limit: usize },
-    Binary(Gathered),
-    Compressed(Gathered),
+    Binary(PayloadBuffer),
+    Compressed(PayloadBuffer),
 }
 
 /// The room that a buffer gets at first, at most, whatever length was announced.
@@ -36,8 +36,8 @@ impl Assembly {
         // This does not take the announced length at its word.
         let room = if keep { header.payload_len.min(FIRST_ROOM) as usize } else { 0 };
         let payload = match kind {
-            _ if header.rsv1 => Payload::Compressed(Gathered::with_capacity(room)),
-            MessageKind::Binary => Payload::Binary(Gathered::with_capacity(room)),
+            _ if header.rsv1 => Payload::Compressed(PayloadBuffer::with_capacity(room)),
+            MessageKind::Binary => Payload::Binary(PayloadBuffer::with_capacity(room)),
             MessageKind::Text => {
                 let (text, validator) = (String::with_capacity(room), Utf8Validator::new());
                 Payload::Text { text, validator, limit: usize::MAX }

@@ -9,29 +9,33 @@ mod on {
 
     /// The agreed compression of one connection.
     #[derive(Debug)]
-    pub(crate) struct Compression {
+    pub(in crate::protocol) struct Compression {
         params: DeflateParams,
         threshold: usize,
         context: DeflateContext,
     }
 
     impl Compression {
-        pub(crate) fn new(params: DeflateParams, role: Role, config: &DeflateConfig) -> Self {
+        pub(in crate::protocol) fn new(
+            params: DeflateParams,
+            role: Role,
+            config: &DeflateConfig,
+        ) -> Self {
             let context = DeflateContext::new(params, role == Role::Server, config);
             Self { params, threshold: config.threshold(), context }
         }
 
-        pub(crate) fn params(&self) -> DeflateParams {
+        pub(in crate::protocol) fn params(&self) -> DeflateParams {
             self.params
         }
 
         /// Below how many bytes a message is sent as it is.
-        pub(crate) fn threshold(&self) -> usize {
+        pub(in crate::protocol) fn threshold(&self) -> usize {
             self.threshold
         }
 
         /// Inflates a whole message of at most `limit` bytes.
-        pub(crate) fn decompress(
+        pub(in crate::protocol) fn decompress(
             &mut self,
             workspace: &mut Workspace,
             payload: &[u8],
@@ -40,7 +44,7 @@ mod on {
             let mut bytes = Vec::new();
             match workspace.codec.decompress(&mut self.context, payload, &mut bytes, limit) {
                 Ok(()) => {
-                    workspace.tally.rare().inflated.add(bytes.len(), payload.len());
+                    workspace.metrics.inflated.add(bytes.len(), payload.len());
                     Ok(bytes)
                 }
                 Err(InflateError::TooBig) => Err(ProtocolError::MessageTooBig(limit)),
@@ -49,20 +53,24 @@ mod on {
         }
 
         /// Compresses a whole message into the scratch room of the workspace and returns it.
-        pub(crate) fn compress<'w>(
+        pub(in crate::protocol) fn compress<'w>(
             &mut self,
             workspace: &'w mut Workspace,
             payload: &[u8],
         ) -> &'w [u8] {
             workspace.scratch.clear();
             workspace.codec.compress(&mut self.context, payload, &mut workspace.scratch);
-            workspace.tally.rare().deflated.add(payload.len(), workspace.scratch.len());
+            workspace.metrics.deflated.add(payload.len(), workspace.scratch.len());
             &workspace.scratch
         }
 
         /// Compresses a message without reference to earlier ones, so that the result serves all
         /// connections with the same window. [`note_sent`](Self::note_sent) must follow on each.
-        pub(crate) fn compress_detached(&self, codec: &mut Codec, payload: &[u8]) -> Vec<u8> {
+        pub(in crate::protocol) fn compress_detached(
+            &self,
+            codec: &mut Codec,
+            payload: &[u8],
+        ) -> Vec<u8> {
             let mut bytes = Vec::new();
             let (level, bits) = (self.context.level(), self.context.window_bits());
             codec.compress_detached(level, bits, payload, &mut bytes);
@@ -70,7 +78,7 @@ mod on {
         }
 
         /// Takes note of a message that was compressed elsewhere and sent on this connection.
-        pub(crate) fn note_sent(&mut self, payload: &[u8]) {
+        pub(in crate::protocol) fn note_sent(&mut self, payload: &[u8]) {
             self.context.note_sent(payload);
         }
     }
@@ -83,14 +91,14 @@ mod off {
 
     /// No compression was built in, so there is no value of this type.
     #[derive(Debug)]
-    pub(crate) enum Compression {}
+    pub(in crate::protocol) enum Compression {}
 
     impl Compression {
-        pub(crate) fn threshold(&self) -> usize {
+        pub(in crate::protocol) fn threshold(&self) -> usize {
             match *self {}
         }
 
-        pub(crate) fn decompress(
+        pub(in crate::protocol) fn decompress(
             &mut self,
             _: &mut Workspace,
             _: &[u8],
@@ -99,13 +107,17 @@ mod off {
             match *self {}
         }
 
-        pub(crate) fn compress<'w>(&mut self, _: &'w mut Workspace, _: &[u8]) -> &'w [u8] {
+        pub(in crate::protocol) fn compress<'w>(
+            &mut self,
+            _: &'w mut Workspace,
+            _: &[u8],
+        ) -> &'w [u8] {
             match *self {}
         }
     }
 }
 
 #[cfg(not(feature = "deflate"))]
-pub(crate) use off::Compression;
+pub(super) use off::Compression;
 #[cfg(feature = "deflate")]
-pub(crate) use on::Compression;
+pub(super) use on::Compression;

@@ -30,42 +30,42 @@ use super::subprotocols::Subprotocols;
 pub struct Config(Arc<Settings>);
 
 #[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) max_message_size: usize,
-    pub(crate) max_fragments: u32,
-    pub(crate) max_rejection_body: usize,
-    pub(crate) output_high_water: usize,
-    pub(crate) output_low_water: usize,
-    pub(crate) max_buffered_amount: usize,
-    pub(crate) auto_pong: bool,
-    pub(crate) fragments: bool,
-    pub(crate) head: HeadLimits,
-    pub(crate) timeouts: Timeouts,
-    pub(crate) path: Option<Box<str>>,
-    pub(crate) origins: Option<Vec<Box<[u8]>>>,
-    pub(crate) same_origin: bool,
-    pub(crate) hosts: Option<Vec<Box<str>>>,
-    pub(crate) local_hosts: bool,
+pub(super) struct Settings {
+    pub(super) max_message_size: usize,
+    pub(super) max_fragments: u32,
+    pub(super) max_rejection_body: usize,
+    pub(super) output_high_water: usize,
+    pub(super) output_low_water: usize,
+    pub(super) max_buffered_amount: usize,
+    pub(super) auto_pong: bool,
+    pub(super) fragments: bool,
+    pub(super) head: HeadLimits,
+    pub(super) timeouts: Timeouts,
+    pub(super) path: Option<Box<str>>,
+    pub(super) origins: Option<Vec<Box<[u8]>>>,
+    pub(super) same_origin: bool,
+    pub(super) hosts: Option<Vec<Box<str>>>,
+    pub(super) local_hosts: bool,
     pub(super) subprotocols: Subprotocols,
     #[cfg(feature = "deflate")]
-    pub(crate) deflate: DeflateSetting,
+    pub(super) deflate: DeflateSetting,
 }
 
 /// How long each part of a connection may take; `None` is for ever.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Timeouts {
-    pub(crate) handshake: Option<Duration>,
-    pub(crate) decision: Option<Duration>,
-    pub(crate) first_message: Option<Duration>,
-    pub(crate) ping: Option<Duration>,
-    pub(crate) pong: Option<Duration>,
-    pub(crate) message: Option<Duration>,
-    pub(crate) write: Option<Duration>,
-    pub(crate) close: Option<Duration>,
-    pub(crate) idle: Option<Duration>,
-    pub(crate) lifetime: Option<Duration>,
+pub(super) struct Timeouts {
+    pub(super) handshake: Option<Duration>,
+    pub(super) decision: Option<Duration>,
+    pub(super) first_message: Option<Duration>,
+    pub(super) ping: Option<Duration>,
+    pub(super) pong: Option<Duration>,
+    pub(super) message: Option<Duration>,
+    pub(super) write: Option<Duration>,
+    pub(super) close: Option<Duration>,
+    pub(super) idle: Option<Duration>,
+    pub(super) lifetime: Option<Duration>,
     /// By how much of itself, in per cent, a deadline that may be spread is shortened at the most.
-    pub(crate) jitter: u8,
+    pub(super) jitter: u8,
 }
 
 impl Default for Timeouts {
@@ -89,7 +89,7 @@ impl Default for Timeouts {
 /// Whether a connection offers or accepts permessage-deflate.
 #[cfg(feature = "deflate")]
 #[derive(Clone, Debug, Default)]
-pub(crate) enum DeflateSetting {
+pub(super) enum DeflateSetting {
     /// A client offers it, a server declines it.
     #[default]
     ByRole,
@@ -181,6 +181,11 @@ impl Config {
         self.with(|settings| settings.max_buffered_amount = bytes)
     }
 
+    /// The limit that [`max_rejection_body`](Self::max_rejection_body) has set.
+    pub fn rejection_body_limit(&self) -> usize {
+        self.settings().max_rejection_body
+    }
+
     /// Whether Pings are answered by themselves, default yes. Otherwise answer each
     /// [`Event::Ping`](crate::Event::Ping) with [`pong`](crate::Connection::pong).
     pub fn auto_pong(self, automatic: bool) -> Self {
@@ -250,7 +255,7 @@ impl Config {
 
     /// After how long without a byte from the peer a Ping is sent, default 20 s. In the event loop each
     /// connection takes up to a quarter less; see [`jitter`](Self::jitter). The answers tell the
-    /// [round-trip time](crate::Deadlines::round_trip_time).
+    /// [round-trip time](crate::Endpoint::round_trip_time).
     pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.ping = interval.into())
     }
@@ -274,15 +279,15 @@ impl Config {
     /// paused the connection (`Peer::pause`) does not count.
     ///
     /// ```
-    /// use framewire::{Config, Connection, Deadlines, Due};
+    /// use framewire::{Config, Connection};
     /// use std::time::Duration;
     ///
-    /// let config = Config::new().idle_timeout(Duration::from_secs(15));
+    /// let config = Config::new().ping_interval(None).idle_timeout(Duration::from_secs(15));
     /// let mut connection = Connection::adopted_server(&config);
-    /// let mut deadlines = Deadlines::new(Duration::ZERO);
-    /// deadlines.observe(&connection, Duration::ZERO, Default::default());
-    /// assert_eq!(deadlines.due(&connection, Duration::from_secs(15)), Some(Due::Idle));
-    /// connection.expire(Due::Idle);
+    /// connection.handle_timeout(Duration::ZERO);
+    /// connection.handle_timeout(Duration::from_secs(15));
+    /// // Still nothing has come when it is asked a second time.
+    /// connection.handle_timeout(Duration::from_secs(15));
     /// assert_eq!(connection.output().flatten().copied().collect::<Vec<_>>(), b"\x88\x0e\x03\xe9idle timeout");
     /// ```
     pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
@@ -301,7 +306,7 @@ impl Config {
     /// [`max_lifetime`](Self::max_lifetime) are shortened, by a part of it that differs from connection
     /// to connection; default 25, and 0 for not at all. It needs a seed for each connection: the event
     /// loop gives one, the blocking client none, and a driver of yours by
-    /// [`Deadlines::seed`](crate::Deadlines::seed).
+    /// [`Connection::seed`](crate::Connection::seed).
     pub fn jitter(self, percent: u8) -> Self {
         self.with(|settings| settings.timeouts.jitter = percent)
     }
@@ -358,7 +363,7 @@ impl Config {
         }
     }
 
-    pub(crate) fn settings(&self) -> &Settings {
+    pub(super) fn settings(&self) -> &Settings {
         &self.0
     }
 
@@ -438,9 +443,13 @@ impl Config {
         self.settings().check(request)
     }
 
-    /// The part of this that holds for plain requests too.
-    #[cfg(feature = "mio")]
-    pub(crate) fn check_host(&self, request: &Request) -> Result<(), RequestError> {
+    /// Whether a request asks for a host of these settings: the part of [`check`](Self::check) that holds for
+    /// plain requests too.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::HostRejected`].
+    pub fn check_host(&self, request: &Request) -> Result<(), RequestError> {
         self.settings().check_host(request)
     }
 }
@@ -472,7 +481,7 @@ impl Settings {
 
     /// What a connection in this role offers or accepts; `None` for no compression.
     #[cfg(feature = "deflate")]
-    pub(crate) fn deflate_config(&self, role: Role) -> Option<DeflateConfig> {
+    pub(super) fn deflate_config(&self, role: Role) -> Option<DeflateConfig> {
         match &self.deflate {
             DeflateSetting::On(config) => Some(config.clone()),
             DeflateSetting::ByRole if role == Role::Client => Some(DeflateConfig::default()),

@@ -3,8 +3,8 @@ use std::fmt;
 use crate::handshake::{InvalidHeader, RequestError, ResponseError};
 use crate::wire::{CloseCode, CloseFrameError, HeaderError};
 
-use super::deadlines::Due;
 use super::entropy::EntropyError;
+use super::timers::TimeoutKind;
 
 /// The peer broke the protocol or a limit on an open connection.
 ///
@@ -28,8 +28,9 @@ pub enum ProtocolError {
     TooManyFragments(u32),
     /// A compressed payload that does not inflate (RFC 7692 section 7.2.2).
     CorruptDeflate,
-    /// The peer let a deadline pass.
-    Deadline(Due),
+    /// The peer took longer for its messages than it may: [`TimeoutKind::Message`] or
+    /// [`TimeoutKind::FirstMessage`].
+    Timeout(TimeoutKind),
 }
 
 impl ProtocolError {
@@ -41,7 +42,7 @@ impl ProtocolError {
             Self::Close(_) => CloseCode::PROTOCOL_ERROR,
             Self::InvalidUtf8 | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooBig(_) => CloseCode::MESSAGE_TOO_BIG,
-            Self::TooManyFragments(_) | Self::Deadline(_) => CloseCode::POLICY_VIOLATION,
+            Self::TooManyFragments(_) | Self::Timeout(_) => CloseCode::POLICY_VIOLATION,
         }
     }
 }
@@ -55,7 +56,7 @@ impl fmt::Display for ProtocolError {
             Self::MessageTooBig(limit) => write!(f, "message is longer than {limit} bytes"),
             Self::TooManyFragments(limit) => write!(f, "message has more than {limit} fragments"),
             Self::CorruptDeflate => f.write_str("compressed message does not inflate"),
-            Self::Deadline(due) => write!(f, "deadline passed: {due}"),
+            Self::Timeout(kind) => write!(f, "timeout: {kind}"),
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::wire::{CloseCode, CloseFrame};
 use super::error::{HandshakeError, ProtocolError};
 use super::message::{Fragment, Message};
 use super::state::Initiator;
+use super::timers::TimeoutKind;
 
 /// What [`Connection::receive`](crate::Connection::receive) found in the input.
 #[non_exhaustive]
@@ -62,7 +63,8 @@ impl Event<'_> {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    /// Both sides sent a Close (RFC 6455 section 7.1.4).
+    /// Both Closes have passed: ours has left, and the peer's has come (RFC 6455 section 7.1.4). All that was
+    /// queued before ours has left, too.
     Clean {
         /// The Close that was sent.
         sent: CloseFrame,
@@ -80,7 +82,16 @@ pub enum Outcome {
     Rejected(Arc<Response>),
     /// The transport ended without a closing handshake (RFC 6455 section 7.1.5).
     Lost {
-        /// The Close that was sent, if one was.
+        /// The Close that was sent, if one has left; one that was only queued does not count.
+        sent: Option<CloseFrame>,
+        /// The Close that was received, if one was.
+        received: Option<CloseFrame>,
+    },
+    /// A time limit of this side ended the connection without a closing handshake.
+    TimedOut {
+        /// Which one.
+        timeout: TimeoutKind,
+        /// The Close that was sent, if one has left.
         sent: Option<CloseFrame>,
         /// The Close that was received, if one was.
         received: Option<CloseFrame>,
@@ -99,15 +110,17 @@ impl Outcome {
         self.received().map_or("", CloseFrame::reason)
     }
 
-    /// Whether the closing handshake was completed by both sides; the browser's `wasClean`.
+    /// Whether the closing handshake was completed by both sides, so that nothing was left unsent; the
+    /// browser's `wasClean`.
     pub fn was_clean(&self) -> bool {
         matches!(self, Self::Clean { .. })
     }
 
-    fn received(&self) -> Option<&CloseFrame> {
+    /// The peer's Close, if it came and the connection did not fail.
+    pub fn received(&self) -> Option<&CloseFrame> {
         match self {
             Self::Clean { received, .. } => Some(received),
-            Self::Lost { received, .. } => received.as_ref(),
+            Self::Lost { received, .. } | Self::TimedOut { received, .. } => received.as_ref(),
             _ => None,
         }
     }
@@ -123,6 +136,7 @@ impl fmt::Display for Outcome {
             Self::HandshakeFailed(error) => write!(f, "handshake failed: {error}"),
             Self::Rejected(response) => write!(f, "rejected with status {}", response.status()),
             Self::Lost { .. } => f.write_str("lost without a closing handshake"),
+            Self::TimedOut { timeout, .. } => write!(f, "timeout: {timeout}"),
         }
     }
 }

@@ -14,7 +14,7 @@ pub enum MessageKind {
 
 impl MessageKind {
     /// The opcode of the first frame of such a message.
-    pub(crate) const fn opcode(self) -> Opcode {
+    pub(super) const fn opcode(self) -> Opcode {
         match self {
             Self::Text => Opcode::Text,
             Self::Binary => Opcode::Binary,
@@ -125,7 +125,7 @@ impl<'a> Message<'a> {
     }
 
     /// The kind, and the payload of either kind.
-    pub(crate) fn into_parts(self) -> (MessageKind, Cow<'a, [u8]>) {
+    pub(super) fn into_parts(self) -> (MessageKind, Cow<'a, [u8]>) {
         match self {
             Self::Text(Cow::Borrowed(text)) => (MessageKind::Text, Cow::Borrowed(text.as_bytes())),
             Self::Text(Cow::Owned(text)) => (MessageKind::Text, Cow::Owned(text.into_bytes())),

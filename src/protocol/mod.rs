@@ -13,7 +13,7 @@
 //!
 //! A [`Connection`] holds the state machine and puts the parts together; each part knows bytes and
 //! settings, and no other part. [`Config`] is what is asked of them. What a driver has to bring is an
-//! argument: bytes, the time ([`Deadlines`]), chance ([`Entropy`]) and, where many connections take turns,
+//! argument: bytes, the time, chance ([`Entropy`]) and, where many connections take turns,
 //! what they share ([`Workspace`]).
 //!
 //! **Invariant.** A fault of the peer is an [`Event`], and the right answer to it is in the output before
@@ -24,44 +24,44 @@
 
 mod accept;
 mod assembly;
+mod buffer_pool;
 mod compression;
 mod config;
 mod connection;
-mod deadlines;
+mod endpoint;
 mod entropy;
 mod error;
 mod event;
-mod gathered;
 mod message;
+mod metrics;
 mod opening;
 mod output;
+mod payload_buffer;
 mod prepared;
 mod receiver;
 mod sender;
-mod spares;
 mod state;
 mod subprotocols;
-mod tally;
+mod timers;
 mod upgraded;
 mod workspace;
 
 pub use accept::Accept;
 pub use config::{Config, InvalidConfig};
 pub use connection::Connection;
-pub use deadlines::{Deadlines, Due, Turn};
+pub use endpoint::Endpoint;
 #[cfg(feature = "getrandom")]
 pub use entropy::SystemEntropy;
 pub use entropy::{Entropy, EntropyError};
 pub use error::{HandshakeError, ProtocolError, SendError};
 pub use event::{Event, Outcome};
-#[cfg(feature = "mio")]
-pub(crate) use gathered::Gathered;
 pub use message::{Fragment, Message, MessageKind};
+pub use metrics::{CompressionMetrics, Metrics};
 pub use output::Chunks;
+pub use payload_buffer::PayloadBuffer;
 pub use prepared::Prepared;
 pub use sender::Compress;
 pub use state::{Initiator, Role, State};
-#[cfg(feature = "mio")]
-pub(crate) use tally::Tally;
+pub use timers::TimeoutKind;
 pub use upgraded::Upgraded;
 pub use workspace::Workspace;

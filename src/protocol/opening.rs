@@ -166,7 +166,7 @@ impl Opening {
         };
         let Agreed { opened, extensions } = negotiate(request, &accept, settings)?;
         let subprotocol = opened.subprotocol.as_deref();
-        output.push_with(|bytes| {
+        output.try_push_with(|bytes| {
             encode_switching_protocols(
                 bytes,
                 request.key().as_bytes(),

@@ -3,12 +3,14 @@ use std::sync::Arc;
 
 use crate::wire::append;
 
+use super::timers::Moment;
+
 /// Payloads from this size up are kept where they are and go out beside the small frames, uncopied.
-pub(crate) const UNCOPIED: usize = 8 * 1024;
+pub(super) const UNCOPIED: usize = 8 * 1024;
 
 /// Bytes to send, in order: small frames run together in one buffer, large payloads stand apart.
 #[derive(Debug, Default)]
-pub(crate) struct Output {
+pub(super) struct Output {
     /// All that is small, in order of sending.
     bytes: Vec<u8>,
     /// How much of `bytes` has been sent.
@@ -19,6 +21,8 @@ pub(crate) struct Output {
     payload_sent: usize,
     /// What remains to be sent of all.
     remaining: usize,
+    /// Since when what remains waits without progress.
+    pub(super) since: Option<Moment>,
 }
 
 #[derive(Debug)]
@@ -54,20 +58,20 @@ impl Payload {
 impl Output {
     /// How many bytes remain to be sent.
     #[inline]
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.remaining
     }
 
     /// Appends bytes, copying them.
     #[inline]
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
+    pub(super) fn push(&mut self, bytes: &[u8]) {
         append(&mut self.bytes, bytes);
         self.remaining += bytes.len();
     }
 
     /// Appends an unmasked frame whose payload is shorter than 126 bytes.
     #[inline]
-    pub(crate) fn push_small(&mut self, first_byte: u8, payload: &[u8]) {
+    pub(super) fn push_small(&mut self, first_byte: u8, payload: &[u8]) {
         debug_assert!(payload.len() < 126);
         let length = payload.len();
         self.bytes.reserve(2 + length);
@@ -78,7 +82,7 @@ impl Output {
 
     /// Appends whatever `write` appends to the buffer it is given, and must not otherwise change.
     #[inline]
-    pub(crate) fn push_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
+    pub(super) fn push_with<T>(&mut self, write: impl FnOnce(&mut Vec<u8>) -> T) -> T {
         let before = self.bytes.len();
         let result = write(&mut self.bytes);
         debug_assert!(self.bytes.len() >= before);
@@ -86,8 +90,22 @@ impl Output {
         result
     }
 
+    /// Appends whatever `write` appends, or nothing if that fails.
+    pub(super) fn try_push_with<T, E>(
+        &mut self,
+        write: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let before = self.bytes.len();
+        let result = self.push_with(write);
+        if result.is_err() {
+            self.remaining -= self.bytes.len() - before;
+            self.bytes.truncate(before);
+        }
+        result
+    }
+
     /// Appends an owned payload, uncopied if it is large.
-    pub(crate) fn push_owned(&mut self, bytes: Vec<u8>) {
+    pub(super) fn push_owned(&mut self, bytes: Vec<u8>) {
         if bytes.len() < UNCOPIED {
             self.push(&bytes);
         } else {
@@ -96,7 +114,7 @@ impl Output {
     }
 
     /// Appends bytes shared with other connections, uncopied if they are many.
-    pub(crate) fn push_shared(&mut self, bytes: &Arc<[u8]>) {
+    pub(super) fn push_shared(&mut self, bytes: &Arc<[u8]>) {
         if bytes.len() < UNCOPIED {
             self.push(bytes);
         } else {
@@ -110,14 +128,14 @@ impl Output {
     }
 
     /// The bytes to send, as slices in order, none of them empty.
-    pub(crate) fn chunks(&self) -> Chunks<'_> {
+    pub(super) fn chunks(&self) -> Chunks<'_> {
         Chunks { output: self, sent: self.sent, next: 0, payload_sent: self.payload_sent }
     }
 
     /// Takes note that the first `count` bytes have been sent; more than there are counts as all. The last
     /// owned payload that has then been sent whole comes back: nobody needs it any more.
     #[inline]
-    pub(crate) fn consume(&mut self, count: usize) -> Option<Vec<u8>> {
+    pub(super) fn consume(&mut self, count: usize) -> Option<Vec<u8>> {
         // Most often all is small, and all is sent.
         if count >= self.remaining && self.payloads.is_empty() {
             self.bytes.clear();
@@ -154,41 +172,37 @@ impl Output {
             self.payload_sent = 0;
             last = self.payloads.pop_front().and_then(Payload::into_owned);
         }
-        // A peer that reads slowly but for ever must not make the buffer grow for ever: once the
-        // sent part is the larger one, moving the rest costs less than was sent since the last time.
-        if self.sent > self.bytes.len() / 2 && self.sent >= 4096 {
-            let sent = std::mem::take(&mut self.sent);
-            self.bytes.drain(..sent);
-            for payload in &mut self.payloads {
-                payload.at -= sent;
-            }
-        }
         last
     }
 
     /// Forgets everything unsent and keeps the buffer.
-    pub(crate) fn clear(&mut self) {
+    pub(super) fn clear(&mut self) {
         self.bytes.clear();
         self.payloads.clear();
         (self.sent, self.payload_sent, self.remaining) = (0, 0, 0);
     }
 
-    /// Moves what is unsent into an output of just the size that it needs; this one is then empty and
-    /// keeps its buffer.
-    pub(crate) fn split_off_unsent(&mut self) -> Self {
+    /// Moves what is unsent into an output of just the size that it needs, if the buffer has more room than
+    /// that besides; this one is then empty and keeps its buffer. A peer that reads slowly but for ever must
+    /// not make the buffer grow for ever; and moving costs less than was sent since the last time.
+    pub(super) fn split_off_unsent(&mut self) -> Option<Self> {
+        let unsent = self.bytes.len() - self.sent;
+        if self.bytes.capacity() - unsent <= unsent.max(4096) {
+            return None;
+        }
         let mut rest = Self { bytes: self.bytes[self.sent..].to_vec(), ..Self::default() };
-        rest.remaining = self.remaining;
-        rest.payload_sent = self.payload_sent;
+        (rest.remaining, rest.payload_sent) = (self.remaining, self.payload_sent);
+        rest.since = self.since;
         rest.payloads = std::mem::take(&mut self.payloads);
         for payload in &mut rest.payloads {
             payload.at -= self.sent;
         }
         self.clear();
-        rest
+        Some(rest)
     }
 
     /// Gives back what an exceptional burst made the buffer grow to.
-    pub(crate) fn shrink_to(&mut self, capacity: usize) {
+    pub(super) fn shrink_to(&mut self, capacity: usize) {
         if self.remaining == 0 && self.bytes.capacity() > capacity {
             self.bytes.shrink_to(capacity);
         }
@@ -206,13 +220,14 @@ pub struct Chunks<'a> {
 
 impl Chunks<'_> {
     /// No slices at all.
-    pub(crate) fn none() -> Self {
+    pub(super) fn none() -> Self {
         static NOTHING: Output = Output {
             bytes: Vec::new(),
             sent: 0,
             payloads: VecDeque::new(),
             payload_sent: 0,
             remaining: 0,
+            since: None,
         };
         NOTHING.chunks()
     }
@@ -273,8 +288,8 @@ mod tests {
                 let count = step.min(all.len());
                 seen.extend(&all[..count]);
                 output.consume(step);
-                if step == 4096 {
-                    output = output.split_off_unsent();
+                if let Some(rest) = output.split_off_unsent() {
+                    output = rest;
                 }
                 if step == 1 {
                     // Every byte alone is slow in a debug build; the borders are what matters.
@@ -296,6 +311,7 @@ mod tests {
         for _ in 0..10_000 {
             output.push(&[2; 1000]);
             output.consume(1000);
+            output = output.split_off_unsent().unwrap_or(output);
         }
         assert_eq!(output.len(), 10_000);
         assert!(output.bytes.len() < 40_000);

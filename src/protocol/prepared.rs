@@ -77,7 +77,7 @@ impl Prepared {
     }
 
     /// The whole unmasked frame.
-    pub(crate) fn plain(&self) -> &Arc<[u8]> {
+    pub(super) fn plain(&self) -> &Arc<[u8]> {
         &self.0.plain
     }
 

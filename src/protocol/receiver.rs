@@ -10,8 +10,8 @@ use super::assembly::{Assembly, Payload};
 use super::compression::Compression;
 use super::config::Settings;
 use super::error::ProtocolError;
-use super::gathered::Gathered;
 use super::message::{Fragment, Message, MessageKind};
+use super::payload_buffer::PayloadBuffer;
 use super::state::Role;
 use super::workspace::Workspace;
 
@@ -29,7 +29,7 @@ pub(super) struct Context<'c> {
     pub(super) role: Role,
     pub(super) settings: &'c Settings,
     pub(super) compression: Option<&'c mut Compression>,
-    pub(super) workspace: &'c mut Option<Box<Workspace>>,
+    pub(super) workspace: &'c mut Workspace,
 }
 
 #[derive(Debug, PartialEq)]
@@ -162,7 +162,10 @@ impl Receiver {
     /// The buffer of a long payload under way, and how many bytes it misses. The caller may append up
     /// to so many bytes of the transport to it, and must then call
     /// [`direct_received`](Self::direct_received) with the length that the buffer had before.
-    pub(super) fn direct_buffer(&mut self, settings: &Settings) -> Option<(&mut Gathered, usize)> {
+    pub(super) fn direct_buffer(
+        &mut self,
+        settings: &Settings,
+    ) -> Option<(&mut PayloadBuffer, usize)> {
         if settings.fragments {
             return None;
         }
@@ -305,9 +308,8 @@ fn finish_compressed(
     let Some(compression) = context.compression.as_deref_mut() else {
         return Err(ProtocolError::Header(HeaderError::ReservedBit(ReservedBit::Rsv1)));
     };
-    let workspace = context.workspace.get_or_insert_default();
     let mut bytes =
-        compression.decompress(workspace, payload, context.settings.max_message_size)?;
+        compression.decompress(context.workspace, payload, context.settings.max_message_size)?;
     bytes.shrink_to_fit();
     let message = match kind {
         MessageKind::Text => {

@@ -60,7 +60,7 @@ pub(super) struct Sink<'c> {
     pub(super) role: Role,
     pub(super) output: &'c mut Output,
     pub(super) compression: Option<&'c mut Compression>,
-    pub(super) workspace: &'c mut Option<Box<Workspace>>,
+    pub(super) workspace: &'c mut Workspace,
 }
 
 impl Sender {
@@ -102,11 +102,10 @@ impl Sender {
         if let Some(compression) = sink.compression.as_deref_mut()
             && prepared.len() >= compression.threshold()
         {
-            let workspace = sink.workspace.get_or_insert_default();
-            let frame = prepared.compressed(compression, &mut workspace.codec);
-            workspace.tally.rare().deflated.add(prepared.len(), payload_length(frame));
-            workspace.tally.note_sent(prepared.kind());
+            let frame = prepared.compressed(compression, &mut sink.workspace.codec);
+            sink.workspace.metrics.deflated.add(prepared.len(), payload_length(frame));
             sink.output.push_shared(frame);
+            sink.note_sent(prepared.kind());
             return Ok(());
         }
         sink.output.push_shared(prepared.plain());
@@ -152,28 +151,28 @@ impl Sender {
         if payload.len() > MAX_CONTROL_PAYLOAD {
             return Err(SendError::ControlTooLong(payload.len()));
         }
-        sink.frame(FrameHeader::new(opcode, payload.len() as u64), Cow::Borrowed(payload))?;
-        if let Some(workspace) = sink.workspace.as_deref_mut() {
-            let tally = workspace.tally.rare();
-            match opcode {
-                Opcode::Ping => tally.pings_sent += 1,
-                _ => tally.pongs_sent += 1,
-            }
-        }
+        let key = sink.mask_key()?;
+        sink.control(opcode, payload, key);
         Ok(())
     }
 
-    /// Queues a Close; nothing may be sent after it.
+    /// Queues a Close, after the Pong that is still owed; nothing may be sent after it.
     pub(super) fn close(
         &mut self,
         close: &CloseFrame,
         mut sink: Sink<'_>,
     ) -> Result<(), SendError> {
-        (self.held_pong, self.unfinished) = (None, None);
+        // Nothing is changed before the last step that can fail.
+        let pong_key = if self.held_pong.is_some() { sink.mask_key()? } else { None };
+        let key = sink.mask_key()?;
+        if let Some(pong) = self.held_pong.take() {
+            sink.control(Opcode::Pong, &pong, pong_key);
+        }
+        self.unfinished = None;
         let mut payload = Vec::with_capacity(MAX_CONTROL_PAYLOAD);
         close.encode(&mut payload);
-        let header = FrameHeader::new(Opcode::Close, payload.len() as u64);
-        sink.frame(header, Cow::Borrowed(&payload))
+        sink.control(Opcode::Close, &payload, key);
+        Ok(())
     }
 
     /// Keeps the answer to a Ping for when the output is no longer congested, in place of an earlier
@@ -181,6 +180,12 @@ impl Sender {
     /// frame" (RFC 6455 section 5.5.3).
     pub(super) fn hold_pong(&mut self, payload: &[u8]) {
         self.held_pong = Some(payload.into());
+    }
+
+    /// Whether the answer to a Ping is held.
+    #[inline]
+    pub(super) fn holds_pong(&self) -> bool {
+        self.held_pong.is_some()
     }
 
     /// The held answer, if there is one.
@@ -195,12 +200,24 @@ impl Sink<'_> {
     fn compressed(&mut self, kind: MessageKind, payload: &[u8]) -> Result<(), SendError> {
         let key = self.mask_key()?;
         let Some(compression) = self.compression.as_deref_mut() else { return Ok(()) };
-        let workspace = self.workspace.get_or_insert_default();
-        let payload = compression.compress(workspace, payload);
+        let payload = compression.compress(self.workspace, payload);
         let header = FrameHeader::new(kind.opcode(), payload.len() as u64);
         let header = FrameHeader { rsv1: true, mask: key, ..header };
         push_frame(header, Cow::Borrowed(payload), self.output);
+        #[cfg(feature = "deflate")]
+        self.workspace.trim_scratch();
         Ok(())
+    }
+
+    /// A Ping, a Pong or a Close.
+    fn control(&mut self, opcode: Opcode, payload: &[u8], mask: Option<[u8; 4]>) {
+        let header = FrameHeader { mask, ..FrameHeader::new(opcode, payload.len() as u64) };
+        push_frame(header, Cow::Borrowed(payload), self.output);
+        match opcode {
+            Opcode::Ping => self.workspace.metrics.pings_sent += 1,
+            Opcode::Pong => self.workspace.metrics.pongs_sent += 1,
+            _ => {}
+        }
     }
 
     #[inline]
@@ -215,12 +232,10 @@ impl Sink<'_> {
         Ok(())
     }
 
-    /// Counts a whole message, where somebody counts.
+    /// Counts a whole message.
     #[inline]
     fn note_sent(&mut self, kind: MessageKind) {
-        if let Some(workspace) = self.workspace.as_deref_mut() {
-            workspace.tally.note_sent(kind);
-        }
+        self.workspace.metrics.message_sent(kind);
     }
 
     /// A new masking key for a client's frame, none for a server's (RFC 6455 sections 5.1 and 5.3).
@@ -230,7 +245,7 @@ impl Sink<'_> {
             return Ok(None);
         }
         let mut key = [0; 4];
-        self.workspace.get_or_insert_default().fill_entropy(&mut key)?;
+        self.workspace.fill_entropy(&mut key)?;
         Ok(Some(key))
     }
 }

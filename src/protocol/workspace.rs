@@ -1,46 +1,108 @@
 use std::fmt;
+use std::mem;
+use std::time::Duration;
 
 #[cfg(feature = "deflate")]
 use crate::deflate::Codec;
 
+use super::buffer_pool::BufferPool;
 use super::entropy::{Entropy, EntropyError};
+use super::metrics::Metrics;
 use super::output::Output;
-use super::spares::Spares;
-use super::tally::Tally;
+use super::timers::Moment;
 
-/// What connections that are served one after the other can share: the output buffer, the compressors
-/// and the source of masking keys.
+/// What connections that are served one after the other share: the buffer for their output, the
+/// compressors, the source of masking keys, and buffers of long messages that were sent.
 ///
-/// A connection makes its own when it needs one. A program with many connections
-/// [lends](crate::Connection::lend) one workspace to whichever connection it is at, and
-/// [reclaims](crate::Connection::reclaim) it afterwards; an idle connection then holds none of this.
-#[derive(Default)]
+/// A [`Connection`](crate::Connection) has one of its own. A program with many connections has many an
+/// [`Endpoint`](crate::Endpoint) and one of these, which it gives to every call; an idle connection then holds
+/// none of this.
+///
+/// Of its buffers it keeps 64 KiB at the most when nothing is under way, and a few MiB if it was made
+/// [for many](Self::for_many) connections.
 pub struct Workspace {
+    now: Moment,
     /// Empty between two connections.
-    pub(super) output: Option<Box<Output>>,
+    output: Option<Box<Output>>,
     /// Room for a compressed payload on its way to the output.
     #[cfg(feature = "deflate")]
     pub(super) scratch: Vec<u8>,
     #[cfg(feature = "deflate")]
     pub(super) codec: Codec,
-    pub(super) entropy: Option<Box<dyn Entropy + Send>>,
-    pub(super) tally: Tally,
-    keeps_spares: bool,
-    pub(super) spares: Spares,
+    entropy: Option<Box<dyn Entropy + Send>>,
+    pub(super) metrics: Metrics,
+    is_for_many: bool,
+    pub(super) pool: BufferPool,
 }
 
 impl Workspace {
-    /// How large an output buffer is kept from one connection to the next.
-    pub(super) const OUTPUT_KEPT: usize = 1 << 20;
+    /// How much room is kept for output and for a compressed payload together.
+    const KEPT: usize = 60 * 1024;
 
-    /// A workspace for servers, who mask nothing and need no entropy.
+    /// How large each of the two may be where many connections use it.
+    const KEPT_FOR_MANY: usize = 1 << 20;
+
+    /// How much of it may be for a compressed payload.
+    #[cfg(feature = "deflate")]
+    const SCRATCH_KEPT: usize = 16 * 1024;
+
+    /// A workspace for servers, who mask nothing and need no entropy. Clients that use it take their masking
+    /// keys from the operating system, if the feature `getrandom` is on.
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            now: Moment::START,
+            output: None,
+            #[cfg(feature = "deflate")]
+            scratch: Vec::new(),
+            #[cfg(feature = "deflate")]
+            codec: Codec::new(),
+            entropy: None,
+            metrics: Metrics::default(),
+            is_for_many: false,
+            pool: BufferPool::default(),
+        }
     }
 
     /// A workspace for clients, whose masking keys come from `entropy`.
     pub fn with_entropy(entropy: impl Entropy + Send + 'static) -> Self {
-        Self { entropy: Some(Box::new(entropy)), ..Self::default() }
+        Self { entropy: Some(Box::new(entropy)), ..Self::new() }
+    }
+
+    /// Keeps more: an output buffer of up to 1 MiB, and up to 4 MiB of buffers of long messages that were
+    /// sent, for the next ones to be received into. It is worth it where many connections use them in turn.
+    #[must_use]
+    pub fn for_many(self) -> Self {
+        Self { is_for_many: true, ..self }
+    }
+
+    /// Tells all connections that use it what time it is, as
+    /// [`Endpoint::handle_timeout`](crate::Endpoint::handle_timeout) does too: the time since any fixed point.
+    /// Time never goes back.
+    #[inline]
+    pub fn set_time(&mut self, now: Duration) {
+        self.now = self.now.max(Moment::of(now));
+    }
+
+    #[inline]
+    pub(super) fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// What connections have done with it since the last call.
+    pub fn take_metrics(&mut self) -> Metrics {
+        mem::take(&mut self.metrics)
+    }
+
+    /// What connections have done with it since the last [`take_metrics`](Self::take_metrics).
+    #[inline]
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The codec that connections with permessage-deflate share, to set its budget.
+    #[cfg(feature = "deflate")]
+    pub fn codec_mut(&mut self) -> &mut Codec {
+        &mut self.codec
     }
 
     /// Fills `bytes` from the source of entropy, the system's if no other was given.
@@ -53,29 +115,52 @@ impl Workspace {
         entropy.fill(bytes)
     }
 
-    /// One that many connections use, so that it is worth to keep buffers for them.
-    #[cfg(feature = "mio")]
-    pub(crate) fn of_many() -> Self {
-        Self { keeps_spares: true, ..Self::default() }
+    /// An empty output for a connection that has something to send.
+    #[inline]
+    pub(super) fn take_output(&mut self) -> Box<Output> {
+        self.output.take().unwrap_or_default()
     }
 
-    /// Takes the buffer of a payload that was sent.
-    pub(super) fn keep_spare(&mut self, sent: Vec<u8>) {
-        if self.keeps_spares {
-            self.spares.keep(sent);
+    /// Takes an output back of which nothing waits any more.
+    #[inline]
+    pub(super) fn keep_output(&mut self, mut output: Box<Output>) {
+        if self.output.is_none() {
+            output.shrink_to(self.output_kept());
+            self.output = Some(output);
         }
     }
 
-    /// What was done with it since the last time.
-    #[cfg(feature = "mio")]
-    pub(crate) fn tally_mut(&mut self) -> &mut Tally {
-        &mut self.tally
+    fn output_kept(&self) -> usize {
+        if self.is_for_many {
+            return Self::KEPT_FOR_MANY;
+        }
+        #[cfg(feature = "deflate")]
+        let scratch = self.scratch.capacity();
+        #[cfg(not(feature = "deflate"))]
+        let scratch = 0;
+        Self::KEPT.saturating_sub(scratch)
     }
 
-    /// The codec that connections with permessage-deflate share, to set its budget.
+    /// Takes the buffer of a payload that was sent.
+    pub(super) fn keep_buffer(&mut self, sent: Vec<u8>) {
+        if self.is_for_many {
+            self.pool.keep(sent);
+        }
+    }
+
+    /// Takes the room for a compressed payload back.
     #[cfg(feature = "deflate")]
-    pub fn codec_mut(&mut self) -> &mut Codec {
-        &mut self.codec
+    pub(super) fn trim_scratch(&mut self) {
+        let kept = if self.is_for_many { Self::KEPT_FOR_MANY } else { Self::SCRATCH_KEPT };
+        if self.scratch.capacity() > kept {
+            self.scratch = Vec::new();
+        }
+    }
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -6,7 +6,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::TlsError;
-use crate::protocol::{Chunks, Gathered};
+use crate::protocol::{Chunks, PayloadBuffer};
 use crate::pump::{self, SLICES, Stopped, Stream, Transport};
 
 /// How much ciphertext one read takes off the socket.
@@ -256,7 +256,7 @@ impl<S: Stream> Transport for TlsSocket<S> {
     }
 
     // Once: decrypting goes on by itself, as far as it may in one turn.
-    fn read_into(&mut self, payload: &mut Gathered, limit: usize) -> (usize, Stopped) {
+    fn read_into(&mut self, payload: &mut PayloadBuffer, limit: usize) -> (usize, Stopped) {
         self.decrypt(limit, |plaintext| payload.append(plaintext))
     }
 
@@ -410,8 +410,9 @@ mod tests {
         fn turn(&mut self, room: usize) {
             let mut buffer = vec![0; room];
             let seen = self.messages.len();
+            let (endpoint, workspace) = self.connection.as_parts_mut();
             let Filled { count, stopped, bytes } =
-                pump::fill(&mut self.connection, &mut self.socket, &mut buffer, room);
+                pump::fill(endpoint, &mut self.socket, workspace, &mut buffer, room);
             assert!(count <= room && stopped != Stopped::Broken, "{:?}", self.socket.error);
             match bytes {
                 Bytes::Direct(event) => self.messages.extend(event.and_then(payload)),
@@ -432,7 +433,8 @@ mod tests {
             }
             self.is_eof |= stopped == Stopped::Eof;
             let before = self.connection.buffered_amount();
-            let (sent, stopped) = pump::flush(&mut self.connection, &mut self.socket);
+            let (endpoint, workspace) = self.connection.as_parts_mut();
+            let (sent, stopped) = pump::flush(endpoint, &mut self.socket, workspace);
             assert!(stopped != Stopped::Broken);
             // What is reported is exactly what is not offered again.
             assert_eq!(before - self.connection.buffered_amount(), sent);

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use framewire::handshake::{ClientRequest, HeadError, HeaderListError, ResponseError, Url};
-use framewire::{Config, Connection, Outcome, Role, SendError, State};
+use framewire::{Config, Connection, Endpoint, Outcome, Role, SendError, State};
 
 use super::support::frames::*;
 use super::support::script::*;
@@ -282,11 +282,11 @@ fn what_cannot_be_asked_for_is_refused_before_connecting() {
 #[test]
 fn every_connection_has_a_key_of_its_own() {
     let mut keys = HashSet::new();
-    let mut workspace = Some(Box::new(framewire::Workspace::with_entropy(not_random(1))));
+    let mut workspace = framewire::Workspace::with_entropy(not_random(1));
     for _ in 0..1000 {
         let request = ClientRequest::new(&Url::parse("ws://h").unwrap());
-        let connection = Connection::client_in(request, &plain(), &mut workspace).unwrap();
-        let head: Vec<u8> = connection.output().flatten().copied().collect();
+        let endpoint = Endpoint::client(request, &plain(), &mut workspace).unwrap();
+        let head: Vec<u8> = endpoint.output().flatten().copied().collect();
         let head = String::from_utf8(head).unwrap();
         let lines: Vec<&str> = head.split("\r\n").collect();
         let found: Vec<_> =

@@ -300,7 +300,7 @@ fn every_fault_has_its_code() {
         (InvalidUtf8, 1007),
         (CorruptDeflate, 1007),
         (TooManyFragments(1), 1008),
-        (Deadline(framewire::Due::Message), 1008),
+        (Timeout(framewire::TimeoutKind::Message), 1008),
         (MessageTooBig(1), 1009),
     ];
     for (error, code) in codes {

@@ -7,7 +7,6 @@ mod behaviour;
 mod client;
 mod close;
 mod control;
-mod deadlines;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod fragments;

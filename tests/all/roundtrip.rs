@@ -1,8 +1,8 @@
 //! What one engine sends, the other receives: every message once, in order, and a clean end.
 
 use framewire::{
-    Compress, Config, Connection, Fragment, Initiator, Message, MessageKind, Outcome, Prepared,
-    Role, SendError, State,
+    Compress, Config, Endpoint, Fragment, Initiator, Message, MessageKind, Outcome, Prepared, Role,
+    SendError, State, Workspace,
 };
 
 use super::support::chunks::Random;
@@ -33,28 +33,36 @@ fn as_seen(message: &Message<'_>) -> Seen {
 }
 
 /// Sends `message` in one of the ways there are.
-fn send(connection: &mut Connection, random: &mut Random, message: Message<'_>) {
+fn send(
+    endpoint: &mut Endpoint,
+    workspace: &mut Workspace,
+    random: &mut Random,
+    message: Message<'_>,
+) {
     match random.below(5) {
-        0 => connection.send(message.borrowed()).unwrap(),
-        1 => connection.send(message.into_owned()).unwrap(),
+        0 => endpoint.send(message.borrowed(), workspace).unwrap(),
+        1 => endpoint.send(message.into_owned(), workspace).unwrap(),
         2 => {
             let compress = [Compress::Always, Compress::Never][random.below(2)];
-            connection.send_with(message, compress).unwrap();
+            endpoint.send_with(message, compress, workspace).unwrap();
         }
-        3 => connection.send_prepared(&Prepared::new(message)).unwrap(),
+        3 => endpoint.send_prepared(&Prepared::new(message), workspace).unwrap(),
         _ => {
             let (kind, mut rest) = (message.kind(), message.as_bytes());
             while !rest.is_empty() && random.below(3) > 0 {
                 let count = random.below(rest.len() + 1);
                 let (now, later) = rest.split_at(count);
-                connection.send_fragment(Fragment::more(kind, now)).unwrap();
+                endpoint.send_fragment(Fragment::more(kind, now), workspace).unwrap();
                 if random.once_in(2) {
-                    assert_eq!(connection.send("inside"), Err(SendError::UnfinishedMessage));
-                    connection.pong(b"between").unwrap();
+                    assert_eq!(
+                        endpoint.send("inside", workspace),
+                        Err(SendError::UnfinishedMessage)
+                    );
+                    endpoint.pong(b"between", workspace).unwrap();
                 }
                 rest = later;
             }
-            connection.send_fragment(Fragment::last(kind, rest)).unwrap();
+            endpoint.send_fragment(Fragment::last(kind, rest), workspace).unwrap();
         }
     }
 }
@@ -68,7 +76,7 @@ fn converse(mut pair: Pair, count: usize, seed: u64) {
         let index = random.below(2);
         let role = ROLES[index];
         let mut said = Vec::new();
-        let congested = pair.end(role).connection.is_congested();
+        let congested = pair.end(role).endpoint.is_congested();
         for _ in 0..if congested { 0 } else { random.below(3) } {
             if sent[index].len() + said.len() < count {
                 said.push(random_message(&mut random));
@@ -76,18 +84,20 @@ fn converse(mut pair: Pair, count: usize, seed: u64) {
         }
         let ping = random.once_in(4);
         pings[index] += usize::from(ping);
-        pair.turn(role, |connection| {
+        pair.turn(role, |endpoint, workspace| {
             for message in &said {
-                send(connection, &mut random, message.borrowed());
+                send(endpoint, workspace, &mut random, message.borrowed());
             }
             if ping {
-                connection.ping(b"are you there").unwrap();
+                endpoint.ping(b"are you there", workspace).unwrap();
             }
         });
         sent[index].extend(said.iter().map(as_seen));
     }
     let closer = ROLES[random.below(2)];
-    pair.turn(closer, |connection| connection.close(4000 + seed as u16, "over").unwrap());
+    pair.turn(closer, |endpoint, workspace| {
+        endpoint.close(4000 + seed as u16, "over", workspace).unwrap();
+    });
     pair.settle();
 
     for (index, role) in ROLES.into_iter().enumerate() {
@@ -100,7 +110,7 @@ fn converse(mut pair: Pair, count: usize, seed: u64) {
         let reason = Seen::Close(4000 + seed as u16, "over".into());
         assert_eq!(seen.last(), Some(&reason), "seed {seed}");
         let end = pair.end(role);
-        assert_eq!(end.connection.state(), State::Closed, "seed {seed}");
+        assert_eq!(end.endpoint.state(), State::Closed, "seed {seed}");
         let Some(Outcome::Clean { initiator, .. }) = &end.outcome else {
             panic!("seed {seed}: {role:?} ended with {:?}", end.outcome)
         };
@@ -142,9 +152,9 @@ fn random_conversations_with_compression() {
         let client = Config::new().deflate(deflate(seed));
         let server = Config::new().deflate(deflate(seed + 7));
         let pair = Pair::open(&client, &server, seed % 2 == 0, seed);
-        let agreed = pair.client.connection.deflate();
+        let agreed = pair.client.endpoint.deflate();
         assert!(agreed.is_some());
-        assert_eq!(agreed, pair.server.connection.deflate());
+        assert_eq!(agreed, pair.server.endpoint.deflate());
         converse(pair, 40, seed);
     }
 }
@@ -161,10 +171,10 @@ fn two_closes_that_cross_are_a_clean_end() {
         // the second is queued.
         let early = pair.random.below(3);
         for _ in 0..early {
-            pair.turn(first, |connection| connection.send("before").unwrap());
+            pair.turn(first, |endpoint, workspace| endpoint.send("before", workspace).unwrap());
         }
         for (role, code) in [(first, 4001u16), (peer_of(first), 4002)] {
-            pair.act(role, |connection| connection.close(code, "").unwrap());
+            pair.act(role, |endpoint, workspace| endpoint.close(code, "", workspace).unwrap());
         }
         pair.settle();
         for role in [first, peer_of(first)] {
@@ -194,9 +204,9 @@ fn the_two_roles_open_a_connection_between_them() {
         assert_eq!(pair.seen(Role::Server), [Seen::Request("/chat".into())]);
         assert_eq!(pair.seen(Role::Client), [Seen::Open]);
         for role in ROLES {
-            let connection = &pair.end(role).connection;
-            assert_eq!((connection.state(), connection.subprotocol()), (State::Open, Some("b")));
-            assert_eq!(connection.role(), role);
+            let endpoint = &pair.end(role).endpoint;
+            assert_eq!((endpoint.state(), endpoint.subprotocol()), (State::Open, Some("b")));
+            assert_eq!(endpoint.role(), role);
         }
     }
 }
@@ -212,7 +222,9 @@ fn pieces_join_to_what_was_sent() {
         for _ in 0..30 {
             let message = random_message(&mut random);
             expected.push(Seen::Pieces(message.kind(), message.as_bytes().to_vec()));
-            pair.turn(Role::Client, |connection| send(connection, &mut random, message));
+            pair.turn(Role::Client, |endpoint, workspace| {
+                send(endpoint, workspace, &mut random, message);
+            });
         }
         pair.settle();
         let mut seen = pair.seen(Role::Server);

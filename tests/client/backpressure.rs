@@ -64,7 +64,7 @@ fn a_peer_that_never_reads_meets_the_deadline_of_writing() {
     let error = send_until_it_fails(|block| client.send(block));
     assert!(matches!(error, ClientError::TimedOut(Waiting::Write)), "{error:?}");
     assert!(error.is_retryable());
-    assert!(matches!(client.outcome(), Some(Outcome::Lost { .. })));
+    assert!(matches!(client.outcome(), Some(Outcome::TimedOut { .. })));
     assert!(matches!(client.recv(), Err(ClientError::Lost(_))));
     drop(hang_up);
     server.join();
@@ -148,7 +148,7 @@ fn a_close_that_is_not_answered_meets_its_deadline() {
     let config = Config::new().close_timeout(Duration::from_millis(50));
     let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
     let outcome = client.close(1000, "bye").unwrap();
-    let Outcome::Lost { sent: Some(sent), received: None } = &outcome else {
+    let Outcome::TimedOut { sent: Some(sent), received: None, .. } = &outcome else {
         panic!("{outcome:?}")
     };
     assert_eq!((sent.code().0, sent.reason()), (1000, "bye"));

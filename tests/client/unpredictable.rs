@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use framewire::handshake::{ClientRequest, Url, accept_key};
-use framewire::{Config, Connection, Event, Message, SystemEntropy, Workspace};
+use framewire::{Config, Connection, Endpoint, Event, Message, SystemEntropy, Workspace};
 
 use super::support::header;
 
@@ -32,17 +32,17 @@ fn open() -> Connection {
 #[test]
 fn keys_are_new_for_each_connection() {
     let config = Config::new().no_deflate();
-    let mut workspace = Some(Box::new(Workspace::with_entropy(SystemEntropy::new())));
+    let mut workspace = Workspace::with_entropy(SystemEntropy::new());
     let mut keys = HashSet::new();
     let count = 100_000;
     for _ in 0..count {
-        let mut connection = Connection::client_in(request(), &config, &mut workspace).unwrap();
-        let head = String::from_utf8(take_output(&mut connection)).unwrap();
+        let endpoint = Endpoint::client(request(), &config, &mut workspace).unwrap();
+        let head: Vec<u8> = endpoint.output().flatten().copied().collect();
+        let head = String::from_utf8(head).unwrap();
         let key = header(&head, "Sec-WebSocket-Key").unwrap();
         assert_eq!(key.len(), 24);
         assert_eq!(accept_key(key.as_bytes()).len(), 28);
         keys.insert(key.to_owned());
-        workspace = workspace.or_else(|| connection.reclaim());
     }
     assert_eq!(keys.len(), count);
 }

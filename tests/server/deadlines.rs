@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use framewire::{CloseCode, Config, Due, Outcome, ProtocolError, Server};
+use framewire::{CloseCode, Config, Outcome, ProtocolError, Server, TimeoutKind};
 
 use crate::client::{BINARY, Client, PING, PONG, REQUEST, TEXT, frame, frame_with};
 use crate::house::{Call, House, Spy, echo, eventually};
@@ -50,11 +50,12 @@ fn a_silent_peer_is_pinged_and_then_lost() {
     }
     client.read_message(PING);
     client.read_eof();
-    assert_eq!(log.wait_for_close(), Outcome::Lost { sent: None, received: None });
+    let timeout = TimeoutKind::Pong;
+    assert_eq!(log.wait_for_close(), Outcome::TimedOut { timeout, sent: None, received: None });
     house.stop(log);
 }
 
-fn fails_with(config: Config, due: Due, act: impl FnOnce(&mut Client)) {
+fn fails_with(config: Config, timeout: TimeoutKind, act: impl FnOnce(&mut Client)) {
     let (spy, mut log) = Spy::echo();
     let house = House::new(config, spy);
     let mut client = Client::open(house.address);
@@ -62,25 +63,25 @@ fn fails_with(config: Config, due: Due, act: impl FnOnce(&mut Client)) {
     assert_eq!(client.read_close().0, 1008);
     client.read_eof();
     drop(client);
-    assert_eq!(log.wait_for_close(), Outcome::Failed(ProtocolError::Deadline(due)));
+    assert_eq!(log.wait_for_close(), Outcome::Failed(ProtocolError::Timeout(timeout)));
     house.stop(log);
 }
 
 // attack: FM06
 #[test]
 fn a_message_must_come_and_must_end() {
-    fails_with(Config::new().first_message_timeout(SHORT), Due::FirstMessage, |client| {
+    fails_with(Config::new().first_message_timeout(SHORT), TimeoutKind::FirstMessage, |client| {
         // A Ping is no message.
         client.send_frame(PING, "");
         assert_eq!(client.read_message(PONG), b"");
     });
-    fails_with(Config::new().message_timeout(SHORT), Due::Message, |client| {
+    fails_with(Config::new().message_timeout(SHORT), TimeoutKind::Message, |client| {
         client.send_raw([frame(TEXT, "whole"), frame_with(0x01, "begun")].concat());
         assert_eq!(client.read_text(), "whole");
         // A byte now and then does not help.
         let _ = client.stream.write_all(&frame_with(0x00, "x"));
     });
-    fails_with(Config::new().message_timeout(SHORT), Due::Message, |client| {
+    fails_with(Config::new().message_timeout(SHORT), TimeoutKind::Message, |client| {
         client.send_raw(&frame(BINARY, vec![0; 1 << 20])[..1 << 19]);
     });
 }
@@ -119,7 +120,13 @@ fn a_close_that_is_not_answered_ends_all_the_same() {
     assert_eq!(client.read_close(), (1000, "bye".to_owned()));
     client.read_eof();
     let outcome = log.wait_for_close();
-    assert!(matches!(outcome, Outcome::Lost { sent: Some(_), received: None }), "{outcome:?}");
+    assert!(
+        matches!(
+            outcome,
+            Outcome::TimedOut { timeout: TimeoutKind::Close, sent: Some(_), received: None }
+        ),
+        "{outcome:?}"
+    );
 
     // Answered, but the client keeps its direction open.
     let mut client = Client::open(house.address);
@@ -152,9 +159,8 @@ fn a_peer_that_takes_nothing_is_lost() {
                 }
             }
         });
-        let config = Config::new()
-            .write_timeout(if closes { None } else { Some(SHORT) })
-            .close_timeout(if closes { Some(SHORT) } else { None });
+        // A Close that has not left is not waited for.
+        let config = Config::new().write_timeout(SHORT).close_timeout(None);
         let house = House::new(config, spy);
         let mut client = Client::open(house.address);
         client.send_frame(TEXT, "much, please");

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 
 use framewire::handshake::{ClientRequest, Url};
-use framewire::{Accept, Config, Connection, Event, Role, State, Workspace};
+use framewire::{Accept, Config, Endpoint, Event, Role, State, Workspace};
 
 use super::chunks::Random;
 use super::script::{Recorder, Seen, not_random};
 
 /// One end, with the bytes on their way to it.
 pub(crate) struct End {
-    pub(crate) connection: Connection,
+    pub(crate) endpoint: Endpoint,
     pub(crate) recorder: Recorder,
     incoming: VecDeque<u8>,
     /// The peer sends no more.
@@ -22,9 +22,8 @@ pub(crate) struct End {
 pub(crate) struct Pair {
     pub(crate) client: End,
     pub(crate) server: End,
-    /// Lent to either, one after the other, if they share one.
-    workspace: Option<Box<Workspace>>,
-    shared: bool,
+    /// The client's and the server's, or the one that they share.
+    workspaces: Vec<Workspace>,
     pub(crate) random: Random,
 }
 
@@ -42,23 +41,23 @@ impl Pair {
         shared: bool,
         seed: u64,
     ) -> Self {
-        let end = |connection| End {
-            connection,
+        let end = |endpoint| End {
+            endpoint,
             recorder: Recorder::default(),
             incoming: VecDeque::new(),
             incoming_ends: false,
             outcome: None,
         };
-        let mut workspace = shared.then(|| Box::new(Workspace::with_entropy(not_random(seed))));
-        let client = match shared {
-            true => Connection::client_in(request, client, &mut workspace),
-            false => Connection::client(request, client, not_random(seed)),
+        let workspace = Workspace::with_entropy(not_random(seed));
+        let mut workspaces = match shared {
+            true => vec![workspace.for_many()],
+            false => vec![workspace, Workspace::new()],
         };
+        let client = Endpoint::client(request, client, &mut workspaces[0]);
         Self {
             client: end(client.unwrap()),
-            server: end(Connection::server(server)),
-            workspace,
-            shared,
+            server: end(Endpoint::server(server)),
+            workspaces,
             random: Random::new(seed),
         }
     }
@@ -67,8 +66,8 @@ impl Pair {
     pub(crate) fn open(client: &Config, server: &Config, shared: bool, seed: u64) -> Self {
         let mut pair = Self::new(client, server, shared, seed);
         pair.settle();
-        assert_eq!(pair.client.connection.state(), State::Open);
-        assert_eq!(pair.server.connection.state(), State::Open);
+        assert_eq!(pair.client.endpoint.state(), State::Open);
+        assert_eq!(pair.server.endpoint.state(), State::Open);
         pair.client.recorder.seen.clear();
         pair.server.recorder.seen.clear();
         pair
@@ -82,59 +81,55 @@ impl Pair {
     }
 
     /// A turn at one end: what `act` does, some bytes in, some bytes out.
-    pub(crate) fn turn<T>(&mut self, role: Role, act: impl FnOnce(&mut Connection) -> T) -> T {
-        let (end, other) = match role {
-            Role::Client => (&mut self.client, &mut self.server),
-            Role::Server => (&mut self.server, &mut self.client),
+    pub(crate) fn turn<T>(
+        &mut self,
+        role: Role,
+        act: impl FnOnce(&mut Endpoint, &mut Workspace) -> T,
+    ) -> T {
+        let (end, other, workspace) = match role {
+            Role::Client => (&mut self.client, &mut self.server, self.workspaces.first_mut()),
+            Role::Server => (&mut self.server, &mut self.client, self.workspaces.last_mut()),
         };
-        if let Some(workspace) = self.workspace.take() {
-            end.connection.lend(workspace);
-        }
-        let result = act(&mut end.connection);
-        end.take_in(&mut self.random);
-        let waiting = end.connection.buffered_amount();
+        let workspace = workspace.unwrap();
+        let result = act(&mut end.endpoint, workspace);
+        end.take_in(&mut self.random, workspace);
+        let waiting = end.endpoint.buffered_amount();
         let count = self.random.below(waiting + 1).max(waiting.min(1));
         let count = if self.random.once_in(3) { waiting } else { count };
-        other.incoming.extend(end.connection.output().flatten().take(count));
-        end.connection.consume_output(count);
-        if end.connection.wants_shutdown() {
+        other.incoming.extend(end.endpoint.output().flatten().take(count));
+        end.endpoint.consume_output(count, workspace);
+        if end.endpoint.wants_shutdown() {
             other.incoming_ends = true;
-        }
-        if self.shared {
-            self.workspace = end.connection.reclaim();
-            assert!(self.workspace.is_some());
         }
         // The end of a transport is seen behind its last byte. A client that is asked to hang up
         // does so after the server did.
         if end.incoming_ends && end.incoming.is_empty() && end.outcome.is_none() {
-            end.outcome = Some(end.connection.receive_eof());
+            end.outcome = Some(end.endpoint.receive_eof());
             other.incoming_ends = true;
         }
         result
     }
 
     /// What `act` does at one end, while no byte moves.
-    pub(crate) fn act<T>(&mut self, role: Role, act: impl FnOnce(&mut Connection) -> T) -> T {
-        let workspace = self.workspace.take();
-        let connection = &mut self.end(role).connection;
-        if let Some(workspace) = workspace {
-            connection.lend(workspace);
+    pub(crate) fn act<T>(
+        &mut self,
+        role: Role,
+        act: impl FnOnce(&mut Endpoint, &mut Workspace) -> T,
+    ) -> T {
+        match role {
+            Role::Client => act(&mut self.client.endpoint, self.workspaces.first_mut().unwrap()),
+            Role::Server => act(&mut self.server.endpoint, self.workspaces.last_mut().unwrap()),
         }
-        let result = act(connection);
-        if self.shared {
-            self.workspace = self.end(role).connection.reclaim();
-        }
-        result
     }
 
     /// Until nothing more happens.
     pub(crate) fn settle(&mut self) {
         loop {
-            self.turn(Role::Client, |_| ());
-            self.turn(Role::Server, |_| ());
+            self.turn(Role::Client, |_, _| ());
+            self.turn(Role::Server, |_, _| ());
             let quiet = |end: &End| {
                 end.incoming.is_empty()
-                    && end.connection.buffered_amount() == 0
+                    && end.endpoint.buffered_amount() == 0
                     && end.incoming_ends == end.outcome.is_some()
             };
             if quiet(&self.client) && quiet(&self.server) {
@@ -150,17 +145,19 @@ impl Pair {
 }
 
 impl End {
-    fn take_in(&mut self, random: &mut Random) {
+    fn take_in(&mut self, random: &mut Random, workspace: &mut Workspace) {
         let mut budget = random.below(self.incoming.len() + 1).max(self.incoming.len().min(1));
         while budget > 0 {
             // Long payloads may go straight into their buffer.
             if random.once_in(2) {
                 let incoming = &mut self.incoming;
-                let direct = self.connection.receive_direct(|buffer, missing| {
+                let read = |buffer: &mut framewire::PayloadBuffer, missing: usize| {
                     let count = missing.min(budget);
-                    buffer.extend(incoming.drain(..count));
+                    let bytes: Vec<u8> = incoming.drain(..count).collect();
+                    buffer.append(&bytes);
                     count
-                });
+                };
+                let direct = self.endpoint.receive_direct(read, workspace);
                 if let Some((count, event)) = direct {
                     budget -= count;
                     if let Some(event) = event {
@@ -174,9 +171,9 @@ impl End {
             budget -= count;
             let mut bytes: Vec<u8> = self.incoming.drain(..count).collect();
             let mut input = &mut bytes[..];
-            while let Some(event) = self.connection.receive(&mut input) {
+            while let Some(event) = self.endpoint.receive(&mut input, workspace) {
                 if matches!(event, Event::Request(_)) {
-                    self.connection.accept(Accept::new()).unwrap();
+                    self.endpoint.accept(Accept::new(), workspace).unwrap();
                 }
                 self.recorder.record(event);
             }

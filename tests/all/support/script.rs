@@ -348,7 +348,7 @@ impl Player<'_> {
         let appended = connection.receive_direct(|buffer, missing| {
             let count = most.min(missing).min(input.len());
             let (now, later) = std::mem::take(input).split_at_mut(count);
-            buffer.extend_from_slice(now);
+            buffer.append(now);
             *input = later;
             count
         });

@@ -1,14 +1,13 @@
 use crate::wire::append;
 
-#[cfg(feature = "mio")]
-use super::spares::Spares;
+use super::buffer_pool::BufferPool;
 
 /// The payload of a message under way, and behind it room that further bytes can be read into.
 ///
 /// Safe Rust has to fill room before it can be read into. What a read leaves of it stays for the next read, in
 /// this turn or a later one; only what is [changed](Self::change) in between takes its place.
 #[derive(Debug)]
-pub(crate) struct Gathered {
+pub struct PayloadBuffer {
     /// The payload so far, and then the room.
     bytes: Vec<u8>,
     length: usize,
@@ -16,7 +15,7 @@ pub(crate) struct Gathered {
     limit: usize,
 }
 
-impl Gathered {
+impl PayloadBuffer {
     /// Nothing yet, in a buffer that takes so many bytes without moving.
     pub(super) fn with_capacity(capacity: usize) -> Self {
         Self { bytes: Vec::with_capacity(capacity), length: 0, limit: usize::MAX }
@@ -27,11 +26,14 @@ impl Gathered {
         self.limit = limit;
     }
 
-    pub(super) fn len(&self) -> usize {
+    #[allow(clippy::len_without_is_empty)]
+    /// How many bytes of the payload have come.
+    pub fn len(&self) -> usize {
         self.length
     }
 
-    pub(crate) fn append(&mut self, piece: &[u8]) {
+    /// Appends bytes that were read elsewhere.
+    pub fn append(&mut self, piece: &[u8]) {
         let limit = self.limit;
         self.change(|bytes| {
             let room = missing_room(bytes.len(), bytes.capacity(), piece.len(), limit);
@@ -77,17 +79,16 @@ pub(super) fn missing_room(length: usize, capacity: usize, more: usize, limit: u
 }
 
 /// Room to read into.
-#[cfg(feature = "mio")]
-impl Gathered {
+impl PayloadBuffer {
     /// How much room is filled at once: a buffer grows as its bytes come, not as they are announced.
     const STEP: usize = 256 * 1024;
 
     /// Moves to a spare buffer, if there is one for a payload to which another `missing` bytes will come, and
     /// little has come as yet.
-    pub(crate) fn reuse(&mut self, spares: &mut Spares, missing: usize) {
+    pub(super) fn reuse(&mut self, pool: &mut BufferPool, missing: usize) {
         if self.length <= missing / 4
             && self.bytes.len() < self.length.saturating_add(missing)
-            && let Some(mut spare) = spares.take(self.length.saturating_add(missing))
+            && let Some(mut spare) = pool.take(self.length.saturating_add(missing))
         {
             spare[..self.length].copy_from_slice(&self.bytes[..self.length]);
             self.bytes = spare;
@@ -95,7 +96,7 @@ impl Gathered {
     }
 
     /// Some room behind the payload, of `limit` bytes at the most; none only for a limit of 0.
-    pub(crate) fn room(&mut self, limit: usize) -> &mut [u8] {
+    pub fn room(&mut self, limit: usize) -> &mut [u8] {
         if self.length == self.bytes.len() {
             let room = limit.min(Self::STEP);
             if self.bytes.capacity() - self.length < room {
@@ -111,83 +112,83 @@ impl Gathered {
     }
 
     /// Takes note that the first `count` bytes of the room were read into.
-    pub(crate) fn advance(&mut self, count: usize) {
+    pub fn advance(&mut self, count: usize) {
         self.length = self.length.saturating_add(count).min(self.bytes.len());
     }
 }
 
-#[cfg(all(test, feature = "mio"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(gathered: &mut Gathered, limit: usize, bytes: &[u8]) {
-        let room = gathered.room(limit);
+    fn read(payload: &mut PayloadBuffer, limit: usize, bytes: &[u8]) {
+        let room = payload.room(limit);
         let count = bytes.len().min(room.len());
         room[..count].copy_from_slice(&bytes[..count]);
-        gathered.advance(count);
+        payload.advance(count);
     }
 
     #[test]
     fn appended_and_read_bytes_stand_in_order() {
-        let mut gathered = Gathered::with_capacity(2);
-        gathered.append(b"ab");
-        read(&mut gathered, 10, b"cd");
-        gathered.append(b"ef");
-        read(&mut gathered, 3, b"ghi-");
-        read(&mut gathered, 0, b"-");
-        gathered.change(|bytes| bytes.push(b'j'));
-        read(&mut gathered, usize::MAX, b"");
-        assert_eq!(gathered.len(), 10);
-        assert_eq!(gathered.tail_mut(6), b"ghij");
-        assert_eq!(gathered.tail_mut(11), b"");
-        gathered.truncate(9);
-        gathered.truncate(12);
-        assert_eq!(gathered.into_vec(), b"abcdefghi");
+        let mut payload = PayloadBuffer::with_capacity(2);
+        payload.append(b"ab");
+        read(&mut payload, 10, b"cd");
+        payload.append(b"ef");
+        read(&mut payload, 3, b"ghi-");
+        read(&mut payload, 0, b"-");
+        payload.change(|bytes| bytes.push(b'j'));
+        read(&mut payload, usize::MAX, b"");
+        assert_eq!(payload.len(), 10);
+        assert_eq!(payload.tail_mut(6), b"ghij");
+        assert_eq!(payload.tail_mut(11), b"");
+        payload.truncate(9);
+        payload.truncate(12);
+        assert_eq!(payload.into_vec(), b"abcdefghi");
     }
 
     #[test]
     fn room_is_bounded_and_kept() {
-        let mut gathered = Gathered::with_capacity(0);
-        assert_eq!(gathered.room(0), b"");
-        assert_eq!(gathered.room(100).len(), 100);
-        gathered.room(100).fill(7);
-        assert_eq!(gathered.room(100), [7; 100]);
-        gathered.advance(40);
+        let mut payload = PayloadBuffer::with_capacity(0);
+        assert_eq!(payload.room(0), b"");
+        assert_eq!(payload.room(100).len(), 100);
+        payload.room(100).fill(7);
+        assert_eq!(payload.room(100), [7; 100]);
+        payload.advance(40);
         // What is left is given before more is filled.
-        assert_eq!(gathered.room(100), [7; 60]);
-        assert_eq!(gathered.room(20), [7; 20]);
-        gathered.advance(60);
-        assert_eq!(gathered.room(usize::MAX).len(), Gathered::STEP);
-        gathered.advance(usize::MAX);
-        assert_eq!(gathered.len(), 100 + Gathered::STEP);
+        assert_eq!(payload.room(100), [7; 60]);
+        assert_eq!(payload.room(20), [7; 20]);
+        payload.advance(60);
+        assert_eq!(payload.room(usize::MAX).len(), PayloadBuffer::STEP);
+        payload.advance(usize::MAX);
+        assert_eq!(payload.len(), 100 + PayloadBuffer::STEP);
         // The buffer grows by as much as there is, up to what is announced.
-        gathered.limit_growth(150 + 2 * Gathered::STEP);
-        assert_eq!(gathered.room(Gathered::STEP + 50).len(), Gathered::STEP);
-        gathered.advance(Gathered::STEP);
-        assert_eq!(gathered.room(50).len(), 50);
-        assert_eq!(gathered.bytes.capacity(), 150 + 2 * Gathered::STEP);
+        payload.limit_growth(150 + 2 * PayloadBuffer::STEP);
+        assert_eq!(payload.room(PayloadBuffer::STEP + 50).len(), PayloadBuffer::STEP);
+        payload.advance(PayloadBuffer::STEP);
+        assert_eq!(payload.room(50).len(), 50);
+        assert_eq!(payload.bytes.capacity(), 150 + 2 * PayloadBuffer::STEP);
     }
 
     #[test]
     fn a_spare_takes_over_what_has_come() {
         let spare = || {
-            let mut spares = Spares::default();
-            spares.keep(vec![9; 100_000]);
-            spares
+            let mut pool = BufferPool::default();
+            pool.keep(vec![9; 100_000]);
+            pool
         };
-        let mut gathered = Gathered::with_capacity(3);
-        gathered.append(b"abc");
-        gathered.reuse(&mut spare(), 99_997);
-        assert_eq!(gathered.room(usize::MAX), vec![9; 99_997]);
-        gathered.advance(1);
+        let mut payload = PayloadBuffer::with_capacity(3);
+        payload.append(b"abc");
+        payload.reuse(&mut spare(), 99_997);
+        assert_eq!(payload.room(usize::MAX), vec![9; 99_997]);
+        payload.advance(1);
         // It has room for the rest already.
-        let mut spares = spare();
-        gathered.reuse(&mut spares, 99_996);
-        assert!(spares.take(100_000).is_some());
-        assert_eq!(gathered.into_vec(), b"abc\x09");
+        let mut pool = spare();
+        payload.reuse(&mut pool, 99_996);
+        assert!(pool.take(100_000).is_some());
+        assert_eq!(payload.into_vec(), b"abc\x09");
 
         // Too much has come to be copied, or there is none that is long enough.
-        let mut late = Gathered::with_capacity(0);
+        let mut late = PayloadBuffer::with_capacity(0);
         late.append(&[1; 30_000]);
         late.reuse(&mut spare(), 70_000);
         late.reuse(&mut spare(), 140_000);

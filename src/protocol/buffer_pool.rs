@@ -3,12 +3,12 @@ use std::ops::RangeInclusive;
 /// Buffers of long payloads that were sent. The next long messages are read into them as they are, where
 /// fresh room would have to be filled first, page by page.
 #[derive(Debug, Default)]
-pub(crate) struct Spares {
+pub(super) struct BufferPool {
     /// The last one kept is the warmest.
     buffers: Vec<Vec<u8>>,
 }
 
-impl Spares {
+impl BufferPool {
     /// Shorter ones cost nothing, longer ones are too rare.
     const LENGTHS: RangeInclusive<usize> = 64 << 10..=2 << 20;
 
@@ -31,8 +31,7 @@ impl Spares {
     }
 
     /// Gives out a buffer of at least this length, and less than twice as long.
-    #[cfg_attr(not(feature = "mio"), allow(dead_code, reason = "only the pump reads into them"))]
-    pub(crate) fn take(&mut self, length: usize) -> Option<Vec<u8>> {
+    pub(super) fn take(&mut self, length: usize) -> Option<Vec<u8>> {
         let fits = |buffer: &Vec<u8>| (length..length.saturating_mul(2)).contains(&buffer.len());
         let index = self.buffers.iter().rposition(fits)?;
         Some(self.buffers.remove(index))
@@ -45,38 +44,38 @@ mod tests {
 
     #[test]
     fn a_buffer_that_fits_is_given_out_once() {
-        let mut spares = Spares::default();
-        spares.keep(vec![1; 100_000]);
-        spares.keep(vec![2; 100_000]);
-        assert_eq!(spares.take(100_001), None);
-        assert_eq!(spares.take(50_000), None);
-        assert_eq!(spares.take(50_001).unwrap(), [2; 100_000]);
-        assert_eq!(spares.take(100_000).unwrap(), [1; 100_000]);
-        assert_eq!(spares.take(100_000), None);
-        assert_eq!(spares.take(usize::MAX), None);
-        assert_eq!(spares.take(0), None);
+        let mut pool = BufferPool::default();
+        pool.keep(vec![1; 100_000]);
+        pool.keep(vec![2; 100_000]);
+        assert_eq!(pool.take(100_001), None);
+        assert_eq!(pool.take(50_000), None);
+        assert_eq!(pool.take(50_001).unwrap(), [2; 100_000]);
+        assert_eq!(pool.take(100_000).unwrap(), [1; 100_000]);
+        assert_eq!(pool.take(100_000), None);
+        assert_eq!(pool.take(usize::MAX), None);
+        assert_eq!(pool.take(0), None);
     }
 
     #[test]
     fn what_is_kept_is_bounded() {
-        let mut spares = Spares::default();
-        let (short, long) = (*Spares::LENGTHS.start() - 1, *Spares::LENGTHS.end() + 1);
+        let mut pool = BufferPool::default();
+        let (short, long) = (*BufferPool::LENGTHS.start() - 1, *BufferPool::LENGTHS.end() + 1);
         for length in [0, short, long] {
-            spares.keep(vec![0; length]);
-            assert_eq!(spares.take(length), None);
+            pool.keep(vec![0; length]);
+            assert_eq!(pool.take(length), None);
         }
         // Room that is held counts, used or not.
-        spares.keep(Vec::with_capacity(Spares::TOTAL + 1));
-        let mut held = Vec::with_capacity(Spares::TOTAL + 1);
+        pool.keep(Vec::with_capacity(BufferPool::TOTAL + 1));
+        let mut held = Vec::with_capacity(BufferPool::TOTAL + 1);
         held.resize(100_000, 0);
-        spares.keep(held);
-        assert_eq!(spares.take(100_000), None);
+        pool.keep(held);
+        assert_eq!(pool.take(100_000), None);
         for number in 0..10 {
-            spares.keep(vec![number; 1 << 20]);
+            pool.keep(vec![number; 1 << 20]);
         }
         for number in (6..10).rev() {
-            assert_eq!(spares.take(1 << 20).unwrap()[0], number);
+            assert_eq!(pool.take(1 << 20).unwrap()[0], number);
         }
-        assert_eq!(spares.take(1 << 20), None);
+        assert_eq!(pool.take(1 << 20), None);
     }
 }

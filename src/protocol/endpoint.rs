@@ -1,0 +1,1141 @@
+use std::borrow::Cow;
+use std::mem;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::handshake::{ClientRequest, Request, RequestError, Response, ResponseError};
+use crate::wire::{CloseCode, CloseFrame, Opcode, validate_utf8};
+
+use super::accept::{Accept, Opened};
+use super::compression::Compression;
+use super::config::{Config, Settings, Timeouts};
+use super::entropy::EntropyError;
+use super::error::{HandshakeError, ProtocolError, SendError};
+use super::event::{Event, Outcome};
+use super::message::{Fragment, Message, MessageKind};
+use super::opening::{Opening, Step};
+use super::output::{Chunks, Output};
+use super::payload_buffer::PayloadBuffer;
+use super::prepared::Prepared;
+use super::receiver::{Context, Received, Receiver};
+use super::sender::{Compress, Sender, Sink};
+use super::state::{Initiator, Role, State};
+use super::timers::{Moment, TimeoutKind, Timers, Waiting};
+use super::upgraded::Upgraded;
+use super::workspace::Workspace;
+
+/// One end of a WebSocket connection, for programs that have many: what connections share is a
+/// [`Workspace`], which is given to every call that needs it. A [`Connection`](crate::Connection) is one of these
+/// with a workspace of its own, and its documentation is where the calls are explained.
+///
+/// An idle endpoint holds no buffer: what it needs to send it borrows from the workspace until all has left.
+/// Any workspace will do at any call, but it is worth it to stay with one.
+///
+/// ```
+/// use framewire::{Accept, Config, Endpoint, Event, Workspace};
+/// use std::time::Duration;
+///
+/// let mut workspace = Workspace::new().for_many();
+/// let mut endpoints = vec![Endpoint::server(&Config::new()), Endpoint::server(&Config::new())];
+/// for endpoint in &mut endpoints {
+///     assert_eq!(endpoint.handle_timeout(Duration::ZERO, &mut workspace), None);
+///     let mut bytes = b"GET / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\n\
+///         Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
+///         Sec-WebSocket-Version: 13\r\n\r\n".to_vec();
+///     let mut input = &mut bytes[..];
+///     while let Some(event) = endpoint.receive(&mut input, &mut workspace) {
+///         if let Event::Request(_) = event {
+///             endpoint.accept(Accept::new(), &mut workspace)?;
+///         }
+///     }
+///     // Write it to the socket, then:
+///     let written = endpoint.output().map(<[u8]>::len).sum();
+///     endpoint.consume_output(written, &mut workspace);
+///     assert_eq!(endpoint.next_timeout(), Some(Duration::from_secs(20)));
+/// }
+/// # Ok::<(), framewire::SendError>(())
+/// ```
+#[derive(Debug)]
+pub struct Endpoint {
+    role: Role,
+    phase: Phase,
+    config: Config,
+    receiver: Receiver,
+    sender: Sender,
+    compression: Option<Box<Compression>>,
+    subprotocol: Option<Box<str>>,
+    /// There while it holds something, or may soon.
+    output: Option<Box<Output>>,
+    /// How many bytes have left, in all.
+    left: u64,
+    timers: Timers,
+}
+
+/// Where the connection stands. Changed by [`Endpoint::enter`] only.
+#[derive(Debug)]
+enum Phase {
+    Connecting(Box<Opening>),
+    Open,
+    Closing(Box<Closing>),
+    Closed(Box<Ended>),
+}
+
+/// What has been said of the end.
+#[derive(Debug)]
+struct Closing {
+    initiator: Initiator,
+    sent: Option<CloseFrame>,
+    received: Option<CloseFrame>,
+    /// The outcome, where it is not for the closing handshake to decide.
+    verdict: Option<Outcome>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    outcome: Outcome,
+    /// How many bytes were queued and have not left.
+    unsent: usize,
+}
+
+impl Closing {
+    /// Whether what the peer sends no longer matters: "an endpoint MUST NOT continue to attempt to
+    /// process data" (RFC 6455 section 7.1.7), and none may follow its Close.
+    fn ignores_input(&self) -> bool {
+        self.received.is_some() || self.verdict.is_some()
+    }
+
+    /// How the connection ends with so many bytes unsent. A Close is the last thing that is queued: while
+    /// anything is unsent, it has not left.
+    fn outcome(&self, unsent: usize, timeout: Option<TimeoutKind>) -> Outcome {
+        if let Some(verdict) = &self.verdict {
+            return verdict.clone();
+        }
+        let sent = self.sent.clone().filter(|_| unsent == 0);
+        match (sent, self.received.clone(), timeout) {
+            (Some(sent), Some(received), _) => {
+                Outcome::Clean { sent, received, initiator: self.initiator }
+            }
+            (sent, received, Some(timeout)) => Outcome::TimedOut { timeout, sent, received },
+            (sent, received, None) => Outcome::Lost { sent, received },
+        }
+    }
+}
+
+/// Creation. The clocks of an endpoint start with the first [`handle_timeout`](Self::handle_timeout).
+impl Endpoint {
+    /// The server's end of a connection whose transport has just been accepted.
+    pub fn server(config: &Config) -> Self {
+        let opening = Opening::server(config.settings());
+        Self::new(Role::Server, Phase::Connecting(Box::new(opening)), config)
+    }
+
+    /// The client's end of a connection whose transport has just been opened: the request is in the
+    /// output.
+    ///
+    /// # Errors
+    ///
+    /// [`EntropyError`] if there is no entropy for the nonce.
+    pub fn client(
+        request: ClientRequest,
+        config: &Config,
+        workspace: &mut Workspace,
+    ) -> Result<Self, EntropyError> {
+        let mut nonce = [0; 16];
+        workspace.fill_entropy(&mut nonce)?;
+        let mut output = workspace.take_output();
+        let opening = Opening::client(request, nonce, config.settings(), &mut output);
+        let mut endpoint = Self::new(Role::Client, Phase::Connecting(Box::new(opening)), config);
+        output.since = Some(workspace.now());
+        endpoint.output = Some(output);
+        Ok(endpoint)
+    }
+
+    /// The server's end of a connection that another HTTP server accepts with a 101 of its own; see
+    /// [`Connection::upgraded`](crate::Connection::upgraded).
+    pub fn upgraded(upgraded: Upgraded, config: &Config) -> Self {
+        Self::new(Role::Server, Phase::Connecting(Box::new(Opening::upgraded(upgraded))), config)
+    }
+
+    /// Either end of a connection that somebody else opened, without subprotocol or compression.
+    pub fn adopted(role: Role, config: &Config) -> Self {
+        Self::new(role, Phase::Open, config)
+    }
+
+    fn new(role: Role, phase: Phase, config: &Config) -> Self {
+        Self {
+            role,
+            phase,
+            config: config.clone(),
+            receiver: Receiver::default(),
+            sender: Sender::default(),
+            compression: None,
+            subprotocol: None,
+            output: None,
+            left: 0,
+            timers: Timers::new(),
+        }
+    }
+}
+
+/// What there is to know.
+impl Endpoint {
+    /// The state, as RFC 6455 names it.
+    #[inline]
+    pub fn state(&self) -> State {
+        match &self.phase {
+            Phase::Connecting(_) => State::Connecting,
+            Phase::Open => State::Open,
+            Phase::Closing(_) => State::Closing,
+            Phase::Closed(_) => State::Closed,
+        }
+    }
+
+    /// Client or server.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The subprotocol agreed on, once the connection is open.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.subprotocol.as_deref()
+    }
+
+    /// The parameters of permessage-deflate agreed on, once the connection is open; `None` without.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
+        self.compression.as_deref().map(Compression::params)
+    }
+
+    /// How many bytes wait in the output, framing included.
+    #[inline]
+    pub fn buffered_amount(&self) -> usize {
+        self.output.as_deref().map_or(0, Output::len)
+    }
+
+    /// Whether the output has reached [`Config::output_high_water`]: stop reading from the transport
+    /// until it is [drained](Self::is_drained), or the peer can make the output grow.
+    #[inline]
+    pub fn is_congested(&self) -> bool {
+        self.buffered_amount() >= self.settings().output_high_water.max(1)
+    }
+
+    /// Whether the output has come down to [`Config::output_low_water`].
+    #[inline]
+    pub fn is_drained(&self) -> bool {
+        let settings = self.settings();
+        self.buffered_amount() <= settings.output_low_water.min(settings.output_high_water)
+    }
+
+    /// Whether so much waits in the output that messages are rejected with [`SendError::Full`]:
+    /// more than [`Config::max_buffered_amount`].
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.buffered_amount() > self.max_buffered_amount()
+    }
+
+    /// [`Config::max_buffered_amount`] of the settings that hold.
+    #[inline]
+    pub fn max_buffered_amount(&self) -> usize {
+        self.settings().max_buffered_amount
+    }
+
+    /// How many bytes were queued since the connection was made, framing and handshake included. It only
+    /// grows.
+    pub fn queued(&self) -> u64 {
+        let unsent = match &self.phase {
+            Phase::Closed(ended) => ended.unsent,
+            _ => self.buffered_amount(),
+        };
+        self.left + unsent as u64
+    }
+
+    /// How many of the [queued](Self::queued) bytes have left, as
+    /// [`consume_output`](Self::consume_output) was told. It only grows; a message that was queued when
+    /// `queued` said `n` afterwards has left when this has come to `n`.
+    #[inline]
+    pub fn left(&self) -> u64 {
+        self.left
+    }
+
+    /// Whether a message or a frame has begun and not ended.
+    pub fn is_inside_message(&self) -> bool {
+        self.receiver.is_inside_message()
+    }
+
+    /// Whether the server waits for [`accept`](Self::accept) or [`reject`](Self::reject): until then
+    /// [`receive`](Self::receive) takes nothing.
+    pub fn awaits_decision(&self) -> bool {
+        matches!(&self.phase, Phase::Connecting(opening) if opening.awaits_decision())
+    }
+
+    /// The request that waits for an answer, or `None`.
+    pub fn request(&self) -> Option<&Arc<Request>> {
+        match &self.phase {
+            Phase::Connecting(opening) => opening.request(),
+            _ => None,
+        }
+    }
+
+    /// How the connection ended, once it has: once its [`state`](Self::state) is [`State::Closed`].
+    pub fn outcome(&self) -> Option<&Outcome> {
+        match &self.phase {
+            Phase::Closed(ended) => Some(&ended.outcome),
+            _ => None,
+        }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Goes on with other settings: limits hold from the next frame on, time limits from when they began to
+    /// run. What the handshake has agreed on stays.
+    pub fn set_config(&mut self, config: Config, workspace: &mut Workspace) {
+        self.config = config;
+        if matches!(self.phase, Phase::Open) {
+            self.timers.watch_messages(workspace.now(), &self.config.settings().timeouts);
+        }
+        self.refresh_timers();
+    }
+
+    fn settings(&self) -> &Settings {
+        self.config.settings()
+    }
+}
+
+/// Bytes in.
+impl Endpoint {
+    /// Takes bytes from the front of `input` up to the next event; see
+    /// [`Connection::receive`](crate::Connection::receive).
+    #[inline]
+    pub fn receive<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        workspace: &mut Workspace,
+    ) -> Option<Event<'i>> {
+        if let Phase::Open = self.phase {
+            if input.is_empty() {
+                return None;
+            }
+            self.timers.received(workspace.now());
+            let settings = self.config.settings();
+            if let Some((kind, payload)) = self.receiver.whole_message(input, self.role, settings) {
+                let message = match kind {
+                    MessageKind::Binary => Message::Binary(Cow::Borrowed(payload)),
+                    MessageKind::Text => match validate_utf8(payload) {
+                        Ok(text) => Message::Text(Cow::Borrowed(text)),
+                        Err(_) => return Some(self.fail(ProtocolError::InvalidUtf8, workspace)),
+                    },
+                };
+                self.timers.message_ended(workspace.now());
+                return Some(Event::Message(message));
+            }
+        }
+        self.receive_uncommon(input, workspace)
+    }
+
+    fn receive_uncommon<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        workspace: &mut Workspace,
+    ) -> Option<Event<'i>> {
+        loop {
+            match &self.phase {
+                Phase::Open => {}
+                Phase::Closing(closing) if !closing.ignores_input() => {}
+                Phase::Connecting(_) => match self.receive_opening(input, workspace) {
+                    Some(event) => return Some(event),
+                    None if matches!(self.phase, Phase::Connecting(_)) => return None,
+                    None => continue,
+                },
+                Phase::Closing(_) | Phase::Closed(_) => {
+                    *input = &mut [];
+                    return None;
+                }
+            }
+            let mut context = Context {
+                role: self.role,
+                settings: self.config.settings(),
+                compression: self.compression.as_deref_mut(),
+                workspace,
+            };
+            let received = self.receiver.receive(input, &mut context);
+            return self.received(received, workspace);
+        }
+    }
+
+    /// Lets `read` put bytes of the transport straight behind the payload of a long message under way, which
+    /// saves a copy; `None` if none is under way, and then `read` was not called. See
+    /// [`Connection::receive_direct`](crate::Connection::receive_direct).
+    pub fn receive_direct<R>(
+        &mut self,
+        read: impl FnOnce(&mut PayloadBuffer, usize) -> R,
+        workspace: &mut Workspace,
+    ) -> Option<(R, Option<Event<'static>>)> {
+        match &self.phase {
+            Phase::Open => {}
+            Phase::Closing(closing) if !closing.ignores_input() => {}
+            _ => return None,
+        }
+        let settings = self.config.settings();
+        let (buffer, missing) = self.receiver.direct_buffer(settings)?;
+        let before = buffer.len();
+        buffer.reuse(&mut workspace.pool, missing);
+        let result = read(buffer, missing);
+        if buffer.len() > before {
+            self.timers.received(workspace.now());
+        }
+        let mut context = Context {
+            role: self.role,
+            settings,
+            compression: self.compression.as_deref_mut(),
+            workspace,
+        };
+        let received = self.receiver.direct_received(before, &mut context);
+        Some((result, self.received(received, workspace)))
+    }
+
+    /// Makes an event of what the receiver found.
+    #[inline]
+    fn received<'i>(
+        &mut self,
+        received: Result<Option<Received<'i>>, ProtocolError>,
+        workspace: &mut Workspace,
+    ) -> Option<Event<'i>> {
+        match received {
+            Ok(Some(Received::Message(message))) => {
+                self.timers.message_ended(workspace.now());
+                Some(Event::Message(message))
+            }
+            Ok(Some(received)) => Some(self.handle(received, workspace)),
+            Ok(None) => {
+                let inside = self.receiver.is_inside_message();
+                self.timers.input_ended(inside, workspace.now(), &self.config.settings().timeouts);
+                None
+            }
+            Err(error) => Some(self.fail(error, workspace)),
+        }
+    }
+
+    /// Takes note that the transport has ended, and says how the connection did. Drop the transport.
+    ///
+    /// The answer is the same however often it is asked for.
+    pub fn receive_eof(&mut self) -> Outcome {
+        match self.unfinished_rejection() {
+            Some(outcome) => self.end_as(outcome),
+            None => self.end(None),
+        }
+    }
+
+    /// A rejection whose body never came whole is a rejection all the same.
+    fn unfinished_rejection(&mut self) -> Option<Outcome> {
+        let Phase::Connecting(opening) = &mut self.phase else { return None };
+        Some(Outcome::Rejected(Arc::new(opening.receive_eof()?)))
+    }
+
+    /// Takes note that the transport is dropped without further ado, and says how the connection
+    /// ended. Nothing more is sent or received.
+    pub fn terminate(&mut self) -> Outcome {
+        self.end(None)
+    }
+
+    fn end(&mut self, timeout: Option<TimeoutKind>) -> Outcome {
+        let (sent, received) = (None, None);
+        let outcome = match (&self.phase, timeout) {
+            (Phase::Closed(ended), _) => return ended.outcome.clone(),
+            (Phase::Closing(closing), timeout) => closing.outcome(self.buffered_amount(), timeout),
+            (_, Some(timeout)) => Outcome::TimedOut { timeout, sent, received },
+            (_, None) => Outcome::Lost { sent, received },
+        };
+        self.end_as(outcome)
+    }
+
+    fn end_as(&mut self, outcome: Outcome) -> Outcome {
+        let unsent = self.buffered_amount();
+        (self.receiver, self.sender) = (Receiver::default(), Sender::default());
+        self.output = None;
+        // No clock runs any more.
+        let now = Moment::START;
+        self.enter(Phase::Closed(Box::new(Ended { outcome: outcome.clone(), unsent })), now);
+        outcome
+    }
+
+    #[cold]
+    fn handle<'i>(&mut self, received: Received<'i>, workspace: &mut Workspace) -> Event<'i> {
+        match received {
+            Received::Message(message) => {
+                self.timers.message_ended(workspace.now());
+                Event::Message(message)
+            }
+            Received::Fragment(fragment) => {
+                if fragment.last {
+                    self.timers.message_ended(workspace.now());
+                } else {
+                    let timeouts = &self.config.settings().timeouts;
+                    self.timers.input_ended(true, workspace.now(), timeouts);
+                }
+                Event::Fragment(fragment)
+            }
+            Received::Ping(payload) => {
+                // "MUST send a Pong frame in response, unless it already received a Close frame"
+                // (RFC 6455 section 5.5.2); after our own Close nothing may follow.
+                if self.settings().auto_pong && matches!(self.phase, Phase::Open) {
+                    if self.is_congested() {
+                        self.sender.hold_pong(&payload);
+                    } else if self.pong(&payload, workspace).is_err() {
+                        self.finish(Outcome::Lost { sent: None, received: None }, workspace.now());
+                    }
+                }
+                Event::Ping(payload)
+            }
+            Received::Pong(payload) => {
+                self.timers.pong_received(&payload, workspace.now());
+                Event::Pong(payload)
+            }
+            Received::Close(close) => {
+                self.receive_close(close.clone(), workspace);
+                Event::Close(close)
+            }
+        }
+    }
+
+    /// Answers the peer's Close with the same code and reason, or takes it as the answer to ours.
+    fn receive_close(&mut self, close: CloseFrame, workspace: &mut Workspace) {
+        if let Phase::Closing(closing) = &mut self.phase {
+            closing.received = Some(close);
+            return;
+        }
+        let sent = self.queue_close(&close, workspace).is_ok().then(|| close.clone());
+        self.enter(
+            Phase::Closing(Box::new(Closing {
+                initiator: Initiator::Remote,
+                sent,
+                received: Some(close),
+                verdict: None,
+            })),
+            workspace.now(),
+        );
+    }
+
+    #[cold]
+    fn fail(&mut self, error: ProtocolError, workspace: &mut Workspace) -> Event<'static> {
+        if matches!(self.phase, Phase::Open) {
+            let reason = error.to_string();
+            let code = error.close_code();
+            let close = CloseFrame::new(code, &reason)
+                .or_else(|_| CloseFrame::new(code, ""))
+                .unwrap_or_else(|_| CloseFrame::empty());
+            // Without entropy there is no Close; the transport ends all the same.
+            let _ = self.queue_close(&close, workspace);
+        }
+        self.finish(Outcome::Failed(error), workspace.now());
+        Event::Failed(error)
+    }
+
+    /// Ends the conversation with this outcome: what is queued goes out, nothing more is received.
+    fn finish(&mut self, verdict: Outcome, now: Moment) {
+        self.receiver = Receiver::default();
+        let (initiator, verdict) = (Initiator::Local, Some(verdict));
+        self.enter(
+            Phase::Closing(Box::new(Closing { initiator, sent: None, received: None, verdict })),
+            now,
+        );
+    }
+
+    /// The one place where the phase changes.
+    fn enter(&mut self, phase: Phase, now: Moment) {
+        debug_assert!(
+            !matches!(
+                (&self.phase, &phase),
+                (Phase::Closed(_), _)
+                    | (_, Phase::Connecting(_))
+                    | (Phase::Closing(_), Phase::Open)
+            ),
+            "{:?} cannot follow {:?}",
+            phase,
+            self.phase
+        );
+        self.phase = phase;
+        let is_open = matches!(self.phase, Phase::Open);
+        self.timers.enter(is_open, now, &self.config.settings().timeouts);
+        self.refresh_timers();
+    }
+}
+
+/// The opening handshake.
+impl Endpoint {
+    fn receive_opening<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        workspace: &mut Workspace,
+    ) -> Option<Event<'i>> {
+        let Phase::Connecting(opening) = &mut self.phase else { return None };
+        let (used, step) = opening.receive(input, self.config.settings());
+        *input = &mut mem::take(input)[used..];
+        match step {
+            Step::Nothing => None,
+            Step::Request(request) => {
+                // From now on it is the application that takes long.
+                self.timers.renew(workspace.now());
+                self.refresh_timers();
+                Some(Event::Request(request))
+            }
+            Step::Http(request) => Some(Event::Http(request)),
+            Step::Unanswered => {
+                self.answer(Response::upgrade_required(), None, workspace);
+                None
+            }
+            Step::Open(opened, response) => {
+                self.open(opened, workspace.now());
+                Some(Event::Open(response))
+            }
+            Step::Rejected(response) => {
+                self.finish(Outcome::Rejected(Arc::new(response)), workspace.now());
+                None
+            }
+            Step::RequestFailed(error) => Some(self.refuse(error, workspace)),
+            Step::ResponseFailed(error) => {
+                let error = HandshakeError::Response(error);
+                self.finish(Outcome::HandshakeFailed(error.clone()), workspace.now());
+                Some(Event::HandshakeFailed(error))
+            }
+        }
+    }
+
+    /// Answers as the fault demands.
+    fn refuse(&mut self, error: RequestError, workspace: &mut Workspace) -> Event<'static> {
+        let response = Response::from(&error);
+        let error = HandshakeError::Request(error);
+        let outcome = Outcome::HandshakeFailed(error.clone());
+        self.answer(response, Some(outcome), workspace);
+        Event::HandshakeFailed(error)
+    }
+
+    fn open(&mut self, opened: Opened, now: Moment) {
+        self.subprotocol = opened.subprotocol;
+        self.compression = opened.compression;
+        self.enter(Phase::Open, now);
+    }
+
+    /// Server: opens the connection that [`Event::Request`] asked for; the 101 is then in the output.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::accept`](crate::Connection::accept).
+    pub fn accept(
+        &mut self,
+        mut accept: Accept,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        let Phase::Connecting(opening) = &mut self.phase else {
+            return Err(SendError::NothingToAnswer);
+        };
+        let timeouts = &self.config.settings().timeouts;
+        let output = output(&mut self.output, &mut self.timers, timeouts, workspace);
+        let config = accept.take_config().unwrap_or_else(|| self.config.clone());
+        let opened = opening.accept(accept, config.settings(), output)?;
+        self.config = config;
+        self.open(opened, workspace.now());
+        Ok(())
+    }
+
+    /// Server: answers any request that waits with this response, in place of a 101. The connection then ends:
+    /// it serves one request.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::respond`](crate::Connection::respond).
+    pub fn respond(
+        &mut self,
+        response: Response,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        match &self.phase {
+            Phase::Connecting(opening) if opening.awaits_answer() => {}
+            _ => return Err(SendError::NothingToAnswer),
+        }
+        if !(200..600).contains(&response.status()) {
+            return Err(SendError::Status(response.status()));
+        }
+        self.answer(response, None, workspace);
+        Ok(())
+    }
+
+    /// Server: says this in place of the answer that was queued for a request at fault, right after
+    /// [`Event::HandshakeFailed`] told of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::answer_instead`](crate::Connection::answer_instead).
+    pub fn answer_instead(&mut self, response: &Response) -> Result<(), SendError> {
+        if !(200..600).contains(&response.status()) {
+            return Err(SendError::Status(response.status()));
+        }
+        let rejected = matches!(&self.phase, Phase::Closing(closing)
+            if matches!(closing.verdict, Some(Outcome::HandshakeFailed(_))));
+        match &mut self.output {
+            Some(output)
+                if rejected
+                    && self.left == 0
+                    && output.chunks().next().is_some_and(begins_answer) =>
+            {
+                output.clear();
+                output.push_with(|bytes| response.encode(bytes));
+                Ok(())
+            }
+            _ => Err(SendError::NothingToAnswer),
+        }
+    }
+
+    fn answer(&mut self, response: Response, verdict: Option<Outcome>, workspace: &mut Workspace) {
+        if matches!(&self.phase, Phase::Connecting(opening) if opening.is_upgraded()) {
+            self.close_upgraded(&response, workspace);
+        } else {
+            let timeouts = &self.config.settings().timeouts;
+            output(&mut self.output, &mut self.timers, timeouts, workspace)
+                .push_with(|bytes| response.encode(bytes));
+        }
+        self.finish(
+            verdict.unwrap_or_else(|| Outcome::Rejected(Arc::new(response))),
+            workspace.now(),
+        );
+    }
+
+    /// Says by a Close what cannot be said by an HTTP answer any more.
+    fn close_upgraded(&mut self, response: &Response, workspace: &mut Workspace) {
+        let code = match response.status() {
+            503 => CloseCode::TRY_AGAIN_LATER,
+            500..=599 => CloseCode::INTERNAL_ERROR,
+            _ => CloseCode::POLICY_VIOLATION,
+        };
+        let reason = format!("{} {}", response.status(), response.reason_phrase());
+        let close = CloseFrame::new(code, &reason).or_else(|_| CloseFrame::new(code, ""));
+        self.enter(Phase::Open, workspace.now());
+        // A server needs no entropy, and a code from this list may be sent: it cannot fail.
+        let _ = self.queue_close(&close.unwrap_or_else(|_| CloseFrame::empty()), workspace);
+    }
+}
+
+/// What an application sends. The calls queue; they never write.
+impl Endpoint {
+    /// Queues a message, compressed where that was agreed on and the message reaches the threshold.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`](crate::Connection::send).
+    #[inline]
+    pub fn send<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        self.send_with(message, Compress::Threshold, workspace)
+    }
+
+    /// Queues a message, and says whether to compress it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`](crate::Connection::send).
+    #[inline]
+    pub fn send_with<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+        compress: Compress,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        let (sender, sink) = self.message_sink(workspace)?;
+        sender.message(message.into(), compress, sink)
+    }
+
+    /// Queues a message that was encoded beforehand, sharing its bytes where they are many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send`](crate::Connection::send).
+    pub fn send_prepared(
+        &mut self,
+        prepared: &Prepared,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        let (sender, sink) = self.message_sink(workspace)?;
+        sender.prepared(prepared, sink)
+    }
+
+    /// Queues a piece of a message in a frame of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send_fragment`](crate::Connection::send_fragment).
+    pub fn send_fragment(
+        &mut self,
+        fragment: Fragment<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        let (sender, sink) = self.message_sink(workspace)?;
+        sender.fragment(fragment, sink)
+    }
+
+    /// Queues a Ping with at most 125 bytes of payload, which the Pong repeats.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::ping`](crate::Connection::ping).
+    pub fn ping(&mut self, payload: &[u8], workspace: &mut Workspace) -> Result<(), SendError> {
+        let (sender, sink) = self.sink(workspace)?;
+        sender.control(Opcode::Ping, payload, sink)
+    }
+
+    /// Queues a Pong with at most 125 bytes of payload, asked for or not (RFC 6455 section 5.5.3).
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::pong`](crate::Connection::pong).
+    pub fn pong(&mut self, payload: &[u8], workspace: &mut Workspace) -> Result<(), SendError> {
+        let (sender, sink) = self.sink(workspace)?;
+        sender.control(Opcode::Pong, payload, sink)
+    }
+
+    /// Begins the closing handshake with a code and a reason of at most 123 bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::close`](crate::Connection::close).
+    pub fn close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        self.begin_close(CloseFrame::new(code.into(), reason)?, workspace)
+    }
+
+    /// Begins the closing handshake with a Close that has no body; the peer sees code 1005.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::close`](crate::Connection::close).
+    pub fn close_without_code(&mut self, workspace: &mut Workspace) -> Result<(), SendError> {
+        self.begin_close(CloseFrame::empty(), workspace)
+    }
+
+    fn begin_close(
+        &mut self,
+        close: CloseFrame,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        self.queue_close(&close, workspace)?;
+        let (initiator, sent) = (Initiator::Local, Some(close));
+        let closing = Closing { initiator, sent, received: None, verdict: None };
+        self.enter(Phase::Closing(Box::new(closing)), workspace.now());
+        Ok(())
+    }
+
+    fn queue_close(
+        &mut self,
+        close: &CloseFrame,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        let (sender, sink) = self.sink(workspace)?;
+        sender.close(close, sink)
+    }
+
+    /// Where messages go, unless too much waits there already.
+    #[inline]
+    fn message_sink<'c>(
+        &'c mut self,
+        workspace: &'c mut Workspace,
+    ) -> Result<(&'c mut Sender, Sink<'c>), SendError> {
+        if self.is_full() && matches!(self.phase, Phase::Open) {
+            return Err(SendError::Full);
+        }
+        self.sink(workspace)
+    }
+
+    #[inline]
+    fn sink<'c>(
+        &'c mut self,
+        workspace: &'c mut Workspace,
+    ) -> Result<(&'c mut Sender, Sink<'c>), SendError> {
+        match self.phase {
+            Phase::Open => {}
+            Phase::Connecting(_) => return Err(SendError::Connecting),
+            Phase::Closing(_) => return Err(SendError::Closing),
+            Phase::Closed(_) => return Err(SendError::Closed),
+        }
+        let timeouts = &self.config.settings().timeouts;
+        let sink = Sink {
+            role: self.role,
+            output: output(&mut self.output, &mut self.timers, timeouts, workspace),
+            compression: self.compression.as_deref_mut(),
+            workspace,
+        };
+        Ok((&mut self.sender, sink))
+    }
+}
+
+/// Bytes out.
+impl Endpoint {
+    /// The bytes to send, as slices in order: write them, together by a vectored write if there are
+    /// several, and report how many went out to [`consume_output`](Self::consume_output).
+    pub fn output(&self) -> Chunks<'_> {
+        self.output.as_deref().map_or_else(Chunks::none, Output::chunks)
+    }
+
+    /// Takes note that the first `count` bytes of the output were written. Look at
+    /// [`wants_shutdown`](Self::wants_shutdown) next.
+    #[inline]
+    pub fn consume_output(&mut self, count: usize, workspace: &mut Workspace) {
+        let settings = self.config.settings();
+        // Most often all is sent, and nothing waited for that.
+        if let Some(output) = &mut self.output
+            && count >= output.len()
+            && output.len() < settings.output_high_water
+            && matches!(self.phase, Phase::Open)
+            && self.timers.is_plain()
+            && !self.sender.holds_pong()
+        {
+            self.left += output.len() as u64;
+            if let Some(sent) = output.consume(count) {
+                workspace.keep_buffer(sent);
+            }
+            if let Some(output) = self.output.take() {
+                workspace.keep_output(output);
+            }
+            return;
+        }
+        self.consume_uncommon(count, workspace);
+    }
+
+    fn consume_uncommon(&mut self, count: usize, workspace: &mut Workspace) {
+        let was_congested = self.is_congested();
+        let Some(output) = &mut self.output else { return };
+        let count = count.min(output.len());
+        if let Some(sent) = output.consume(count) {
+            workspace.keep_buffer(sent);
+        }
+        if count > 0 {
+            self.left += count as u64;
+            output.since = Some(workspace.now());
+            let timeouts = &self.config.settings().timeouts;
+            self.timers.output_left(self.left, workspace.now(), timeouts);
+        }
+        let rest = if output.len() > 0 { output.split_off_unsent().map(Box::new) } else { None };
+        if (rest.is_some() || output.len() == 0)
+            && let Some(emptied) = mem::replace(&mut self.output, rest)
+        {
+            workspace.keep_output(emptied);
+        }
+        if count > 0 && !matches!(self.phase, Phase::Open) {
+            // What is waited for can only come after the last byte: the server's answer, the peer's end.
+            self.timers.renew(workspace.now());
+            self.refresh_timers();
+        }
+        if self.is_congested() {
+            self.timers.reading_stops(workspace.now());
+        } else {
+            if was_congested {
+                self.timers.reading_resumes(workspace.now());
+                self.refresh_timers();
+            }
+            if let Some(payload) = self.sender.take_held_pong() {
+                // Not open any more means that a Close was sent, and no Pong is owed.
+                let _ = self.pong(&payload, workspace);
+            }
+        }
+    }
+
+    /// Whether to end the sending direction of the transport now, and go on reading until its end.
+    ///
+    /// A server does so when both Closes have passed, so that the peer can read the last one; either
+    /// side does so after it failed the connection, or refused it. A client that has no fault to find
+    /// waits for the server's end (RFC 6455 section 7.1.1), for
+    /// [`Config::close_timeout`] at most.
+    pub fn wants_shutdown(&self) -> bool {
+        let Phase::Closing(closing) = &self.phase else { return false };
+        let finished = match self.role {
+            Role::Server => closing.ignores_input(),
+            Role::Client => closing.verdict.is_some(),
+        };
+        finished && self.buffered_amount() == 0
+    }
+}
+
+/// Time.
+impl Endpoint {
+    /// Tells the time, and does what is due; see
+    /// [`Connection::handle_timeout`](crate::Connection::handle_timeout).
+    #[inline]
+    pub fn handle_timeout(
+        &mut self,
+        now: Duration,
+        workspace: &mut Workspace,
+    ) -> Option<Event<'static>> {
+        workspace.set_time(now);
+        if self.timers.may_be_due(workspace.now()) { self.expire(workspace) } else { None }
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, if nothing else happens, by the
+    /// clock of that call; `None` for never. It may be earlier than anything is due.
+    #[inline]
+    pub fn next_timeout(&self) -> Option<Duration> {
+        self.timers.next()
+    }
+
+    /// Tells that the driver does not read from the transport until [`resume`](Self::resume): meanwhile
+    /// no deadline runs that asks something of what the peer sends.
+    pub fn pause(&mut self, workspace: &mut Workspace) {
+        if !self.timers.is_paused() {
+            self.timers.set_paused(true);
+            self.timers.reading_stops(workspace.now());
+        }
+    }
+
+    /// Tells that the driver reads again.
+    pub fn resume(&mut self, workspace: &mut Workspace) {
+        if self.timers.is_paused() {
+            self.timers.set_paused(false);
+            self.timers.reading_resumes(workspace.now());
+            self.refresh_timers();
+        }
+    }
+
+    /// Whether reading is [paused](Self::pause).
+    #[inline]
+    pub fn is_paused(&self) -> bool {
+        self.timers.is_paused()
+    }
+
+    /// Shortens the Ping interval and the maximum lifetime by a part that differs with the seed; see
+    /// [`Connection::seed`](crate::Connection::seed).
+    pub fn seed(&mut self, seed: u64) {
+        self.timers.seed(seed);
+        self.refresh_timers();
+    }
+
+    /// How long the last automatic Ping that was answered took to come back, from when it had left to when
+    /// its Pong was received, to the precision of the driver's clock; `None` before the first one.
+    #[inline]
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        self.timers.round_trip_time()
+    }
+
+    fn waiting(&self) -> Waiting {
+        match &self.phase {
+            Phase::Connecting(opening) if opening.awaits_decision() => Waiting::Decision,
+            Phase::Connecting(_) => Waiting::Handshake,
+            Phase::Open if self.timers.is_paused() || self.is_congested() => Waiting::Nothing,
+            Phase::Open => Waiting::Messages,
+            Phase::Closing(_) => Waiting::End,
+            Phase::Closed(_) => Waiting::Closed,
+        }
+    }
+
+    /// Since when output waits without progress.
+    fn output_since(&self) -> Option<Moment> {
+        self.output.as_deref().filter(|output| output.len() > 0)?.since
+    }
+
+    fn refresh_timers(&mut self) {
+        let (waiting, since) = (self.waiting(), self.output_since());
+        self.timers.refresh(&self.config.settings().timeouts, waiting, since);
+    }
+
+    #[cold]
+    fn expire(&mut self, workspace: &mut Workspace) -> Option<Event<'static>> {
+        if self.timers.start(workspace.now()) {
+            if let Some(output) = &mut self.output {
+                output.since = Some(workspace.now());
+            }
+            if matches!(self.phase, Phase::Open) {
+                self.timers.enter(true, workspace.now(), &self.config.settings().timeouts);
+            }
+        }
+        loop {
+            let (waiting, since) = (self.waiting(), self.output_since());
+            if waiting == Waiting::Nothing {
+                self.timers.reading_stops(workspace.now());
+            }
+            let due = self.timers.due(
+                workspace.now(),
+                &self.config.settings().timeouts,
+                waiting,
+                since,
+            )?;
+            let event = self.expire_one(due, workspace);
+            if event.is_some() {
+                return event;
+            }
+        }
+    }
+
+    fn expire_one(
+        &mut self,
+        due: TimeoutKind,
+        workspace: &mut Workspace,
+    ) -> Option<Event<'static>> {
+        match due {
+            TimeoutKind::Ping => {
+                let payload = self.timers.next_ping();
+                match self.ping(&payload, workspace) {
+                    Ok(()) => self.timers.ping_queued(self.queued(), workspace.now()),
+                    // There is no entropy for it.
+                    Err(_) => self.timers.ping_failed(workspace.now()),
+                }
+                None
+            }
+            TimeoutKind::Idle => self.go_away("idle timeout", workspace),
+            TimeoutKind::Lifetime => self.go_away("maximum lifetime reached", workspace),
+            TimeoutKind::FirstMessage | TimeoutKind::Message => {
+                Some(self.fail(ProtocolError::Timeout(due), workspace))
+            }
+            TimeoutKind::Handshake => {
+                if let Some(outcome) = self.unfinished_rejection() {
+                    self.end_as(outcome);
+                    return None;
+                }
+                let error = match self.role {
+                    Role::Server => HandshakeError::Request(RequestError::Timeout),
+                    Role::Client => HandshakeError::Response(ResponseError::Timeout),
+                };
+                self.end_as(Outcome::HandshakeFailed(error.clone()));
+                Some(Event::HandshakeFailed(error))
+            }
+            TimeoutKind::Decision => Some(self.refuse(RequestError::DecisionTimeout, workspace)),
+            TimeoutKind::Pong | TimeoutKind::Write | TimeoutKind::Close => {
+                self.end(Some(due));
+                None
+            }
+        }
+    }
+
+    fn go_away(&mut self, reason: &str, workspace: &mut Workspace) -> Option<Event<'static>> {
+        if self.close(CloseCode::GOING_AWAY, reason, workspace).is_err() {
+            // There is no entropy for a Close.
+            self.terminate();
+        }
+        None
+    }
+}
+
+/// Whether this is the whole or the front part of an answer, and not a Close.
+fn begins_answer(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"HTTP/1.1 ")
+}
+
+/// The output to append to; if nothing waits in it, it begins to wait now.
+#[inline]
+fn output<'o>(
+    output: &'o mut Option<Box<Output>>,
+    timers: &mut Timers,
+    timeouts: &Timeouts,
+    workspace: &mut Workspace,
+) -> &'o mut Output {
+    let output = output.get_or_insert_with(|| workspace.take_output());
+    if output.len() == 0 {
+        output.since = Some(workspace.now());
+        timers.output_begins(workspace.now(), timeouts);
+    }
+    output
+}

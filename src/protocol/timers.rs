@@ -1,0 +1,490 @@
+use std::fmt;
+use std::num::{NonZeroU32, NonZeroU64};
+use std::time::Duration;
+
+use super::config::Timeouts;
+
+/// Which of its time limits a connection has reached.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimeoutKind {
+    /// The opening handshake takes too long: [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    Handshake,
+    /// The application takes too long to decide about a request:
+    /// [`Config::decision_timeout`](crate::Config::decision_timeout).
+    Decision,
+    /// No message has come since the connection opened:
+    /// [`Config::first_message_timeout`](crate::Config::first_message_timeout).
+    FirstMessage,
+    /// Nothing has come for so long that a Ping asks whether the peer is there:
+    /// [`Config::ping_interval`](crate::Config::ping_interval).
+    Ping,
+    /// Nothing has followed a Ping that has left: [`Config::pong_timeout`](crate::Config::pong_timeout).
+    Pong,
+    /// No message has come for too long: [`Config::idle_timeout`](crate::Config::idle_timeout).
+    Idle,
+    /// The connection has lived as long as it may:
+    /// [`Config::max_lifetime`](crate::Config::max_lifetime).
+    Lifetime,
+    /// A message takes too long from its first byte to its last:
+    /// [`Config::message_timeout`](crate::Config::message_timeout).
+    Message,
+    /// Output waits, and the peer takes none of it:
+    /// [`Config::write_timeout`](crate::Config::write_timeout).
+    Write,
+    /// The peer does not end the connection after our Close, or after an HTTP answer:
+    /// [`Config::close_timeout`](crate::Config::close_timeout).
+    Close,
+}
+
+impl TimeoutKind {
+    /// Whether the peer may have met the deadline with bytes that nobody has read yet, or by taking output
+    /// that nobody has tried to write.
+    fn depends_on_the_peer(self) -> bool {
+        !matches!(self, Self::Decision | Self::Ping | Self::Lifetime)
+    }
+}
+
+impl fmt::Display for TimeoutKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Handshake => "opening handshake",
+            Self::Decision => "decision",
+            Self::FirstMessage => "first message",
+            Self::Ping => "ping",
+            Self::Pong => "pong",
+            Self::Idle => "idle",
+            Self::Lifetime => "lifetime",
+            Self::Message => "message",
+            Self::Write => "write",
+            Self::Close => "closing handshake",
+        })
+    }
+}
+
+/// Microseconds since the driver's fixed point, and one: never zero, so that an optional moment is as small
+/// as a certain one. Every connection holds several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(NonZeroU64);
+
+impl Moment {
+    pub(super) const START: Self = Self(NonZeroU64::MIN);
+
+    #[inline]
+    pub(super) fn of(now: Duration) -> Self {
+        Self(NonZeroU64::MIN.saturating_add(microseconds(now)))
+    }
+
+    #[inline]
+    fn after(self, microseconds: u64) -> Self {
+        Self(self.0.saturating_add(microseconds))
+    }
+
+    /// How many microseconds later this is; 0 if it is earlier.
+    fn since(self, earlier: Self) -> u64 {
+        self.0.get().saturating_sub(earlier.0.get())
+    }
+
+    #[inline]
+    fn since_start(self) -> Duration {
+        Duration::from_micros(self.0.get() - 1)
+    }
+}
+
+#[inline]
+fn microseconds(duration: Duration) -> u64 {
+    let seconds = duration.as_secs().saturating_mul(1_000_000);
+    seconds.saturating_add(duration.subsec_micros().into())
+}
+
+/// The time limits of one connection. It is told what happens, and says what is due.
+///
+/// Most of what happens can only put a deadline off. So the earliest one is not worked out each time: there
+/// is a [bound](Self::next) before which nothing is due, and only what brings a deadline nearer lowers it.
+#[derive(Debug)]
+pub(super) struct Timers {
+    /// Since when the state lasts, or what is waited for in it: the decision, the end after the last byte.
+    entered: Moment,
+    /// When the last byte was received, or reading began again.
+    received: Moment,
+    /// Nothing is due before; `None` for never.
+    bound: Option<Moment>,
+    /// What most connections have no use for most of the time.
+    rare: Option<Box<Rare>>,
+    /// The last measured round trip, in microseconds.
+    round_trip: Option<NonZeroU32>,
+    /// How many automatic Pings were sent: the latest one's number is its payload.
+    pings: u32,
+    jitter: u8,
+    /// The first call that told the time has come.
+    started: bool,
+    /// Nothing has come since the automatic Ping.
+    silent: bool,
+    /// The driver does not read.
+    paused: bool,
+    /// A deadline has passed that the peer may have met meanwhile.
+    overdue: bool,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
+    messages: Option<Messages>,
+    ping: Option<Ping>,
+}
+
+/// An automatic Ping on its way, until its Pong comes.
+#[derive(Debug)]
+struct Ping {
+    /// The position in the output at which it ends.
+    end: u64,
+    left: Option<Moment>,
+    /// When it left, or more output left after it.
+    alive: Moment,
+}
+
+/// What is known of the messages that come. Pauses do not count: all is as much later as they were long.
+#[derive(Debug)]
+struct Messages {
+    /// When the connection opened.
+    opened: Moment,
+    /// When a part of a message came last; at first, when the connection opened.
+    last: Moment,
+    /// When the first byte of the unfinished message came.
+    begun: Option<Moment>,
+    /// Whether a whole message has come.
+    any: bool,
+    /// Since when the driver does not read.
+    stopped: Option<Moment>,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Waiting {
+    Handshake,
+    Decision,
+    /// Open, and what the peer sends is read.
+    Messages,
+    /// Open, and nothing is read for now.
+    Nothing,
+    /// For the peer to end the connection.
+    End,
+    Closed,
+}
+
+impl Timers {
+    pub(super) fn new() -> Self {
+        Self {
+            entered: Moment::START,
+            received: Moment::START,
+            // The first call that tells the time starts the clocks.
+            bound: Some(Moment::START),
+            rare: None,
+            round_trip: None,
+            pings: 0,
+            jitter: 0,
+            started: false,
+            silent: false,
+            paused: false,
+            overdue: false,
+        }
+    }
+
+    pub(super) fn seed(&mut self, seed: u64) {
+        // Multiples of the golden ratio lie as far from each other as can be.
+        self.jitter = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
+    }
+
+    /// Whether something may be due.
+    #[inline]
+    pub(super) fn may_be_due(&self, now: Moment) -> bool {
+        self.bound.is_some_and(|bound| bound <= now)
+    }
+
+    /// Starts all clocks, if they do not run: whether they did not.
+    pub(super) fn start(&mut self, now: Moment) -> bool {
+        if self.started {
+            return false;
+        }
+        (self.started, self.entered, self.received) = (true, now, now);
+        true
+    }
+
+    /// The bound before which nothing is due.
+    #[inline]
+    pub(super) fn next(&self) -> Option<Duration> {
+        self.bound.map(Moment::since_start)
+    }
+
+    #[inline]
+    pub(super) fn round_trip_time(&self) -> Option<Duration> {
+        self.round_trip.map(|micros| Duration::from_micros(micros.get().into()))
+    }
+
+    #[inline]
+    pub(super) fn is_paused(&self) -> bool {
+        self.paused
+    }
+
+    pub(super) fn set_paused(&mut self, paused: bool) {
+        self.paused = paused;
+    }
+
+    /// Whether neither messages nor a Ping are watched, so that nothing but time can make anything due.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.rare.is_none()
+    }
+
+    /// The state has changed, or what is waited for in it.
+    pub(super) fn enter(&mut self, is_open: bool, now: Moment, timeouts: &Timeouts) {
+        (self.entered, self.overdue) = (now, false);
+        self.rare = None;
+        if is_open {
+            self.watch_messages(now, timeouts);
+        }
+    }
+
+    /// Watches the messages that come from now on, if a time limit needs it and they are not watched already.
+    pub(super) fn watch_messages(&mut self, now: Moment, timeouts: &Timeouts) {
+        let Timeouts { first_message, message, idle, .. } = timeouts;
+        if [first_message, message, idle].into_iter().any(Option::is_some) {
+            let rare = self.rare.get_or_insert_default();
+            rare.messages.get_or_insert(Messages {
+                opened: now,
+                last: now,
+                begun: None,
+                any: false,
+                stopped: None,
+            });
+        }
+    }
+
+    /// The clock of the state begins anew.
+    pub(super) fn renew(&mut self, now: Moment) {
+        self.entered = now;
+    }
+
+    /// Bytes have come.
+    #[inline]
+    pub(super) fn received(&mut self, now: Moment) {
+        (self.received, self.silent) = (now, false);
+    }
+
+    /// A whole message has come.
+    #[inline]
+    pub(super) fn message_ended(&mut self, now: Moment) {
+        if let Some(rare) = self.rare.as_deref_mut()
+            && let Some(messages) = &mut rare.messages
+        {
+            (messages.last, messages.begun, messages.any) = (now, None, true);
+        }
+    }
+
+    /// All that came has been taken, and it ended `inside` a message or not.
+    #[inline]
+    pub(super) fn input_ended(&mut self, inside: bool, now: Moment, timeouts: &Timeouts) {
+        if let Some(rare) = self.rare.as_deref_mut()
+            && let Some(messages) = &mut rare.messages
+        {
+            if !inside {
+                messages.begun = None;
+                return;
+            }
+            messages.last = now;
+            if messages.begun.is_none() {
+                messages.begun = Some(now);
+                self.lower(now, timeouts.message);
+            }
+        }
+    }
+
+    /// Output begins to wait.
+    #[inline]
+    pub(super) fn output_begins(&mut self, now: Moment, timeouts: &Timeouts) {
+        self.lower(now, timeouts.write);
+    }
+
+    /// Output has left, up to this position.
+    pub(super) fn output_left(&mut self, left: u64, now: Moment, timeouts: &Timeouts) {
+        self.overdue = false;
+        if let Some(rare) = self.rare.as_deref_mut()
+            && let Some(ping) = &mut rare.ping
+            && ping.end <= left
+        {
+            // What follows the Ping leaves by and by: the peer takes it, and so is alive.
+            ping.alive = now;
+            if ping.left.is_none() {
+                ping.left = Some(now);
+                self.lower(now, timeouts.pong);
+            }
+        }
+    }
+
+    /// Reading stops until [`reading_resumes`](Self::reading_resumes).
+    pub(super) fn reading_stops(&mut self, now: Moment) {
+        if let Some(rare) = self.rare.as_deref_mut()
+            && let Some(messages) = &mut rare.messages
+        {
+            messages.stopped.get_or_insert(now);
+        }
+    }
+
+    /// The peer's silence was not its own: all that asks something of what it sends begins anew, or is as
+    /// much later as the pause was long.
+    pub(super) fn reading_resumes(&mut self, now: Moment) {
+        (self.received, self.silent, self.overdue) = (now, false, false);
+        if let Some(rare) = self.rare.as_deref_mut()
+            && let Some(messages) = &mut rare.messages
+        {
+            match messages.stopped.take() {
+                Some(since) => {
+                    let length = now.since(since);
+                    messages.opened = messages.opened.after(length);
+                    messages.last = messages.last.after(length);
+                    messages.begun = messages.begun.map(|begun| begun.after(length));
+                }
+                None => {
+                    messages.begun = messages.begun.map(|_| now);
+                    (messages.opened, messages.last) = (now, now);
+                }
+            }
+        }
+    }
+
+    /// The payload of the next automatic Ping.
+    pub(super) fn next_ping(&self) -> [u8; 4] {
+        self.pings.wrapping_add(1).max(1).to_be_bytes()
+    }
+
+    /// The Ping of [`next_ping`](Self::next_ping) was queued, and ends at this position.
+    pub(super) fn ping_queued(&mut self, end: u64, now: Moment) {
+        (self.pings, self.silent) = (self.pings.wrapping_add(1).max(1), true);
+        let ping = Ping { end, left: None, alive: now };
+        self.rare.get_or_insert_default().ping = Some(ping);
+    }
+
+    /// A Ping that could not be queued is tried again an interval later.
+    pub(super) fn ping_failed(&mut self, now: Moment) {
+        self.received = now;
+    }
+
+    /// A Pong with this payload has come.
+    pub(super) fn pong_received(&mut self, payload: &[u8], now: Moment) {
+        let Some(rare) = self.rare.as_deref_mut() else { return };
+        if rare.ping.is_none() || payload != self.pings.to_be_bytes() {
+            return;
+        }
+        if let Some(left) = rare.ping.take().and_then(|ping| ping.left) {
+            let micros = u32::try_from(now.since(left)).unwrap_or(u32::MAX);
+            self.round_trip = NonZeroU32::new(micros.max(1));
+        }
+        if rare.messages.is_none() {
+            self.rare = None;
+        }
+    }
+
+    /// Works the bound out anew.
+    pub(super) fn refresh(
+        &mut self,
+        timeouts: &Timeouts,
+        waiting: Waiting,
+        output_since: Option<Moment>,
+    ) {
+        self.overdue = false;
+        // Before the first call that tells the time only the end is sure: it has no deadline.
+        if self.started || waiting == Waiting::Closed {
+            self.bound = self.earliest(timeouts, waiting, output_since).map(|(moment, _)| moment);
+        }
+    }
+
+    /// What is due now, if anything. What the peer may have met meanwhile is due only when it is found so
+    /// a second time: between the two the driver has read what lay there, and written what could be.
+    pub(super) fn due(
+        &mut self,
+        now: Moment,
+        timeouts: &Timeouts,
+        waiting: Waiting,
+        output_since: Option<Moment>,
+    ) -> Option<TimeoutKind> {
+        let earliest = self.earliest(timeouts, waiting, output_since);
+        self.bound = earliest.map(|(moment, _)| moment);
+        let overdue = std::mem::take(&mut self.overdue);
+        let (_, kind) = earliest.filter(|&(moment, _)| moment <= now)?;
+        if kind.depends_on_the_peer() && !overdue {
+            self.overdue = true;
+            return None;
+        }
+        Some(kind)
+    }
+
+    /// Nothing is due later than so long from now.
+    #[inline]
+    fn lower(&mut self, now: Moment, timeout: Option<Duration>) {
+        if let Some(timeout) = timeout {
+            let moment = now.after(microseconds(timeout));
+            if self.bound.is_none_or(|bound| moment < bound) {
+                self.bound = Some(moment);
+            }
+        }
+    }
+
+    fn earliest(
+        &self,
+        timeouts: &Timeouts,
+        waiting: Waiting,
+        output_since: Option<Moment>,
+    ) -> Option<(Moment, TimeoutKind)> {
+        let mut earliest: Option<(Moment, TimeoutKind)> = None;
+        let mut consider = |since: Option<Moment>, timeout: Option<Duration>, jitter, kind| {
+            if let (Some(since), Some(timeout)) = (since, timeout) {
+                let moment = since.after(shortened(microseconds(timeout), timeouts.jitter, jitter));
+                if earliest.is_none_or(|(first, _)| moment < first) {
+                    earliest = Some((moment, kind));
+                }
+            }
+        };
+        let entered = Some(self.entered);
+        match waiting {
+            Waiting::Handshake => consider(entered, timeouts.handshake, 0, TimeoutKind::Handshake),
+            // Once the request is whole it is not the client that takes long.
+            Waiting::Decision => consider(entered, timeouts.decision, 0, TimeoutKind::Decision),
+            Waiting::Messages => {
+                let rare = self.rare.as_deref();
+                if let Some(messages) = rare.and_then(|rare| rare.messages.as_ref()) {
+                    if !messages.any {
+                        let opened = Some(messages.opened);
+                        consider(opened, timeouts.first_message, 0, TimeoutKind::FirstMessage);
+                    }
+                    consider(messages.begun, timeouts.message, 0, TimeoutKind::Message);
+                    consider(Some(messages.last), timeouts.idle, 0, TimeoutKind::Idle);
+                }
+                if self.silent {
+                    let ping = rare.and_then(|rare| rare.ping.as_ref());
+                    let alive = ping.filter(|ping| ping.left.is_some()).map(|ping| ping.alive);
+                    consider(alive, timeouts.pong, 0, TimeoutKind::Pong);
+                } else {
+                    consider(Some(self.received), timeouts.ping, self.jitter, TimeoutKind::Ping);
+                }
+                consider(entered, timeouts.lifetime, self.jitter, TimeoutKind::Lifetime);
+            }
+            Waiting::Nothing => {
+                consider(entered, timeouts.lifetime, self.jitter, TimeoutKind::Lifetime);
+            }
+            // Before all has left, only a lack of progress ends the connection.
+            Waiting::End if output_since.is_none() => {
+                consider(entered, timeouts.close, 0, TimeoutKind::Close);
+            }
+            Waiting::End => {}
+            Waiting::Closed => return None,
+        }
+        consider(output_since, timeouts.write, 0, TimeoutKind::Write);
+        earliest
+    }
+}
+
+/// `micros` less `jitter` 256ths of `percent` per cent of it.
+fn shortened(micros: u64, percent: u8, jitter: u8) -> u64 {
+    // In 65536ths, and the two halves apart: nothing overflows.
+    let part = u64::from(percent.min(100)) * u64::from(jitter) * 64 / 25;
+    micros - (micros >> 16) * part - (((micros & 0xffff) * part) >> 16)
+}
