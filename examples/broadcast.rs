@@ -8,7 +8,7 @@ mod serving;
 
 use std::io;
 
-use framewire::{Config, Decision, Handler, Message, Peer, Request, Server, SlowConsumer};
+use framewire::{Config, Decision, Handler, IncomingRequest, Message, Peer, Server, SlowConsumer};
 
 /// What may wait for one client.
 const MAX_UNREAD: usize = 4 << 20;
@@ -25,7 +25,7 @@ struct Broadcast;
 impl Handler for Broadcast {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 

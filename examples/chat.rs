@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use framewire::deflate::DeflateConfig;
 use framewire::{
-    CloseCode, Config, Decision, Handler, Message, Outcome, Peer, PeerId, Prepared, Request,
-    Response, Server, State,
+    CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, PeerId,
+    Prepared, Response, Server, State,
 };
 use serde_json::{Map, Value, json};
 
@@ -61,7 +61,7 @@ enum Fault {
 impl Handler for Chat {
     type Session = ();
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
         // Pages from elsewhere must not speak in the name of whoever looks at them (RFC 6455 section
         // 10.2). What is no browser sends no origin.
         let host = request.host().as_bytes();
@@ -72,7 +72,7 @@ impl Handler for Chat {
         Decision::accept(())
     }
 
-    fn on_http(&mut self, request: &Request) -> Response {
+    fn on_http(&mut self, request: &IncomingRequest) -> Response {
         match request.path() {
             "/" => page::asset("text/html", include_str!("chat/page.html")),
             "/page.css" => page::asset("text/css", include_str!("chat/page.css")),

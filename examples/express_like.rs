@@ -15,7 +15,8 @@ use std::error::Error;
 use std::rc::Rc;
 
 use framewire::{
-    CloseCode, Config, Decision, Handler, Message, Outcome, Peer, Request, Response, Routes, Server,
+    CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Request,
+    Response, Routes, Server,
 };
 use lexopt::prelude::*;
 use serde_json::json;
@@ -89,7 +90,7 @@ impl Handler for Talk {
     type Session = ();
 
     /// Before the 101, so that a refusal is an answer that every client understands.
-    fn on_upgrade(&mut self, request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
         match &self.key {
             Some(key) if given_key(request) != Some(key) => Decision::reject(unauthorized()),
             _ => Decision::accept(()),
@@ -124,7 +125,7 @@ struct Watch {
 impl Handler for Watch {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 

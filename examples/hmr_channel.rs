@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use framewire::{
-    Config, Decision, Entropy, Handler, Message, Peer, Request, Response, Routes, Server,
+    Config, Decision, Entropy, Handler, IncomingRequest, Message, Peer, Response, Routes, Server,
     SystemEntropy,
 };
 use lexopt::prelude::*;
@@ -114,7 +114,7 @@ fn site(options: &Options, style: &Arc<Style>) -> Result<Routes<Member<()>>, Box
     // Who may not use the channel by this name must not read the token by it either.
     let guarded = move |answer: Box<dyn Fn() -> Response>| {
         let hosts = hosts.clone();
-        move |request: &Request| match hosts.check(request) {
+        move |request: &IncomingRequest| match hosts.check(request) {
             Ok(()) => answer(),
             Err(error) => Response::from(&error),
         }
@@ -215,7 +215,7 @@ struct Echo;
 impl Handler for Echo {
     type Session = Member<()>;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<Member<()>> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<Member<()>> {
         Decision::accept(Member::Guest(()))
     }
 

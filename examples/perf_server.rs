@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use framewire::deflate::DeflateConfig;
-use framewire::{Config, Decision, Handler, Message, Peer, Request, Server};
+use framewire::{Config, Decision, Handler, IncomingRequest, Message, Peer, Server};
 
 /// What is done with a message.
 #[derive(Clone, Copy)]
@@ -18,7 +18,7 @@ enum Work {
 impl Handler for Work {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 

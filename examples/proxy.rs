@@ -9,8 +9,8 @@ use std::net::{SocketAddr, ToSocketAddrs};
 
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    CloseCode, Config, Decision, Handler, Message, Outcome, Peer, PeerId, Request, Role, Sent,
-    Server,
+    CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Role,
+    Sent, Server,
 };
 
 /// One side of a relayed conversation, and the other one once it is known.
@@ -24,7 +24,7 @@ struct Relay {
 impl Handler for Relay {
     type Session = Side;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<Side> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<Side> {
         Decision::accept(None)
     }
 

@@ -31,8 +31,8 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use framewire::{
-    CloseCode, Config, Decision, Entropy, EventLoop, Handler, Message, Outcome, Peer, PeerId,
-    Prepared, Request, Response, Server, State, Subscribed, SystemEntropy,
+    CloseCode, Config, Decision, Entropy, EventLoop, Handler, IncomingRequest, Message, Outcome,
+    Peer, PeerId, Prepared, Response, Server, State, Subscribed, SystemEntropy,
 };
 use serde_json::{Map, Value, json};
 
@@ -147,7 +147,7 @@ enum Fault {
 impl Handler for Rooms {
     type Session = Session;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<Session> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<Session> {
         let mut random = [0; 8];
         if self.entropy.fill(&mut random).is_err() {
             return Decision::reject(Response::service_unavailable());
@@ -156,7 +156,7 @@ impl Handler for Rooms {
         Decision::accept(Session { id, asked: BTreeSet::new(), asking: 0 })
     }
 
-    fn on_http(&mut self, request: &Request) -> Response {
+    fn on_http(&mut self, request: &IncomingRequest) -> Response {
         match request.path() {
             "/" => asset("text/html", include_str!("rooms_with_acks/page.html")),
             "/page.css" => asset("text/css", include_str!("rooms_with_acks/page.css")),

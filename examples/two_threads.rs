@@ -11,8 +11,8 @@ use std::thread;
 use std::time::Instant;
 
 use framewire::{
-    Client, ClientReader, ClientWriter, Decision, Handler, Message, Outcome, Peer, Request, Sent,
-    Server,
+    Client, ClientReader, ClientWriter, Decision, Handler, IncomingRequest, Message, Outcome, Peer,
+    Sent, Server,
 };
 
 const GIBIBYTE: u64 = 1 << 30;
@@ -147,7 +147,7 @@ impl Mirror {
 impl Handler for Mirror {
     type Session = Session;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<Session> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<Session> {
         Decision::accept(Session {
             sending: Stream::new(TO_CLIENT, self.total),
             receiving: Stream::new(TO_SERVER, self.total),

@@ -10,7 +10,7 @@ mod serving;
 use std::io;
 
 use framewire::{
-    Accept, Config, Decision, Handler, Message, Outcome, Peer, Request, Response, Server,
+    Accept, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Response, Server,
 };
 use serde_json::json;
 
@@ -57,7 +57,7 @@ impl<S> ByProtocol<S> {
 impl<S: Default> Handler for ByProtocol<S> {
     type Session = Session<S>;
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<Session<S>> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<Session<S>> {
         let find = |name| self.handlers.iter().position(|(own, _)| *own == name);
         let Some(handler) = request.subprotocols().find_map(find) else {
             let names: Vec<_> = self.handlers.iter().map(|(name, _)| *name).collect();

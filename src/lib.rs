@@ -39,7 +39,7 @@
 //!
 #![cfg_attr(feature = "mio", doc = "```")]
 #![cfg_attr(not(feature = "mio"), doc = "```ignore")]
-//! use framewire::{Config, Decision, Handler, Message, Outcome, Peer, Request, Response, Server};
+//! use framewire::{Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Response, Server};
 //!
 //! /// Tells everybody who said what.
 //! struct Room;
@@ -48,7 +48,7 @@
 //!     /// The name.
 //!     type Session = String;
 //!
-//!     fn on_upgrade(&mut self, request: &Request) -> Decision<String> {
+//!     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<String> {
 //!         match request.query() {
 //!             Some(name) => Decision::accept(name.to_owned()),
 //!             None => Decision::reject(Response::bad_request("who are you?\n")),
@@ -211,10 +211,10 @@ pub use client::{
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{
-    AdoptedStream, CloseCounts, Counters, Decision, Deferral, EventLoop, EventLoops, Handle,
-    Handler, HandshakeCounts, OpeningError, Peer, PeerId, Pending, RouteError, RouteId, Routes,
-    Sent, Server, Shutdown, ShutdownReport, SlowConsumer, Subscribed, TopicError, TrafficCounts,
-    serve,
+    AdoptedStream, CloseCounts, Counters, Decision, EventLoop, EventLoops, Handle, Handler,
+    HandshakeCounts, IncomingRequest, OpeningError, PathPattern, PatternError, Peer, PeerId,
+    Pending, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer,
+    Subscribed, TopicError, TrafficCounts, serve,
 };
 pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]

@@ -317,7 +317,7 @@ mod event_loop {
     use std::net::TcpStream;
     use std::time::{Duration, Instant};
 
-    use framewire::{Decision, EventLoop, Handler, Message, Peer, Request, Server};
+    use framewire::{Decision, EventLoop, Handler, IncomingRequest, Message, Peer, Server};
 
     use super::*;
 
@@ -327,7 +327,7 @@ mod event_loop {
     impl Handler for Echo {
         type Session = ();
 
-        fn on_upgrade(&mut self, _: &Request) -> Decision<()> {
+        fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> {
             Decision::accept(())
         }
 

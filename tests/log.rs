@@ -6,7 +6,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Url};
-use framewire::{Config, Decision, Handler, Message, Peer, Request, Response, Server};
+use framewire::{Config, Decision, Handler, IncomingRequest, Message, Peer, Response, Server};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 const SECRET: &str = "s3cret";
@@ -33,7 +33,7 @@ struct Guarded;
 impl Handler for Guarded {
     type Session = ();
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
         match request.path() {
             "/closed" => Decision::reject(Response::new(403)),
             _ => Decision::accept(()),

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use framewire::wire::Opcode;
-use framewire::{EventLoop, Handler, Message, Peer, Request, Server};
+use framewire::{EventLoop, Handler, IncomingRequest, Message, Peer, Server};
 use framewire_benches::{Stream, letters, request};
 
 use super::Scenario;
@@ -23,7 +23,7 @@ struct Echo;
 impl Handler for Echo {
     type Session = ();
 
-    fn on_upgrade(&mut self, _: &Request) -> framewire::Decision<()> {
+    fn on_upgrade(&mut self, _: &IncomingRequest) -> framewire::Decision<()> {
         framewire::Decision::accept(())
     }
 

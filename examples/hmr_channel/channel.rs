@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use framewire::{
-    Accept, CloseCode, Config, Decision, Fragment, Handler, Message, OpeningError, Outcome, Peer,
-    Request, Response,
+    Accept, CloseCode, Config, Decision, Fragment, Handler, IncomingRequest, Message, OpeningError,
+    Outcome, Peer, Request, Response,
 };
 use serde_json::{Value, json};
 
@@ -152,7 +152,7 @@ impl<T: 'static> Channel<T> {
 impl<T: 'static> Handler for Channel<T> {
     type Session = Member<T>;
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<Member<T>> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<Member<T>> {
         let Some(member) = self.member(request) else {
             if self.options.standalone {
                 return Decision::reject(Response::service_unavailable());
@@ -174,7 +174,7 @@ impl<T: 'static> Handler for Channel<T> {
         Decision::accept_with(accept, member)
     }
 
-    fn on_http(&mut self, request: &Request) -> Response {
+    fn on_http(&mut self, request: &IncomingRequest) -> Response {
         if self.options.standalone {
             return Response::upgrade_required().body("Upgrade Required");
         }

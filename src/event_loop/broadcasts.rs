@@ -6,7 +6,7 @@ use super::backlogs::Key;
 use super::core::{Core, Slot};
 use super::event_loop::EventLoop;
 use super::handler::Handler;
-use super::routes::Scope;
+use super::route::Scope;
 use super::slots::PeerId;
 
 /// How many broadcasts, and how many bytes of them, wait for the end of the turn.

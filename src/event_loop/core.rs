@@ -1,10 +1,9 @@
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use mio::{Interest, Registry, Token};
 
-use crate::handshake::{ClientRequest, Request};
+use crate::handshake::ClientRequest;
 use crate::protocol::{Config, Endpoint, SendError, State, Workspace};
 use crate::pump::{self, Stopped, Transport};
 
@@ -12,11 +11,12 @@ use super::backlogs::{Backlogs, SlowConsumer};
 use super::broadcasts::Broadcasts;
 use super::counting::{Count, Counting};
 use super::handle::Handle;
+use super::incoming_request::IncomingRequest;
 use super::logging::event;
 use super::loops::Outbox;
 use super::peer::{Peer, Sent};
 use super::pending::Undecided;
-use super::routes::{RouteId, Scope};
+use super::route::{RouteId, Scope};
 use super::slots::{PeerId, Slots};
 use super::timers::{Tick, Timers};
 use super::topics::Topics;
@@ -64,7 +64,7 @@ pub(super) struct Slot<S> {
     pub(super) socket: Socket,
     /// From the upgrade on.
     pub(super) session: Option<S>,
-    pub(super) request: Option<Arc<Request>>,
+    pub(super) request: Option<IncomingRequest>,
     /// The earliest time at which the timers will look at this connection.
     pub(super) timer: Option<Tick>,
     /// What was read and may not be taken yet: reading stopped behind it.

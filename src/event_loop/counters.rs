@@ -14,7 +14,7 @@ use crate::wire::CloseCode;
 /// In the text format of Prometheus, at a path of the same port:
 ///
 /// ```
-/// use framewire::{Counters, Handle, Handler, Request, Response, Server};
+/// use framewire::{Counters, Handle, Handler, IncomingRequest, Response, Server};
 ///
 /// struct Observed(Option<Handle>);
 ///
@@ -33,12 +33,12 @@ use crate::wire::CloseCode;
 ///
 /// impl Handler for Observed {
 ///     type Session = ();
-/// #   fn on_upgrade(&mut self, _: &Request) -> framewire::Decision<()> {
+/// #   fn on_upgrade(&mut self, _: &IncomingRequest) -> framewire::Decision<()> {
 /// #       framewire::Decision::accept(())
 /// #   }
 /// #   fn on_message(&mut self, _: &mut framewire::Peer<'_>, _: framewire::Message<'_>) {}
 ///
-///     fn on_http(&mut self, request: &Request) -> Response {
+///     fn on_http(&mut self, request: &IncomingRequest) -> Response {
 ///         match (&self.0, request.path()) {
 ///             (Some(handle), "/metrics") => Response::new(200).body(metrics(&handle.counters())),
 ///             _ => Response::not_found(),

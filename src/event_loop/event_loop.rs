@@ -19,7 +19,7 @@ use super::handler::Handler;
 use super::loops::{Commands, Outbox, Seat, seats};
 use super::peer::Peer;
 use super::pending::Undecided;
-use super::routes::Scope;
+use super::route::Scope;
 use super::server::Server;
 use super::slots::{PeerId, Slots};
 use super::timers::Timers;

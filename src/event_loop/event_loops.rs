@@ -35,7 +35,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// within 5 s, and [`run`](Self::run) answers with an error: half a server is not left behind.
 ///
 /// ```
-/// use framewire::{Decision, Handler, Message, Peer, Request, Server};
+/// use framewire::{Decision, Handler, IncomingRequest, Message, Peer, Server};
 ///
 /// /// Tells everybody, and says from which thread.
 /// struct Room(usize);
@@ -43,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// impl Handler for Room {
 ///     type Session = ();
 ///
-///     fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+///     fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
 ///         Decision::accept(())
 ///     }
 ///

@@ -8,7 +8,7 @@ use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 use super::adopting::Adoption;
 use super::draining::ShutdownOrder;
 use super::loops::Loops;
-use super::routes::{RouteId, Scope};
+use super::route::{RouteId, Scope};
 use super::shutdown::{Reporter, Shutdown};
 use super::slots::PeerId;
 use super::transport::Socket;

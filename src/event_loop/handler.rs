@@ -1,12 +1,15 @@
 use std::borrow::Cow;
+use std::fmt;
 use std::net::SocketAddr;
 
-use crate::handshake::{Request, Response};
-use crate::protocol::{Accept, Config, Fragment, Message, Outcome};
+use crate::handshake::Response;
+use crate::protocol::{Accept, Fragment, Message, Outcome};
 
+use super::incoming_request::IncomingRequest;
 use super::peer::Peer;
-use super::pending::{Deferral, Pending};
+use super::pending::Pending;
 use super::refusing::OpeningError;
+use super::route::Route;
 
 /// What a server does with its connections: one value for all of them, called on the loop's thread.
 ///
@@ -17,7 +20,7 @@ use super::refusing::OpeningError;
 /// result back by a [`Handle`](crate::Handle).
 ///
 /// ```
-/// use framewire::{Decision, Handler, Message, Peer, Request};
+/// use framewire::{Decision, Handler, IncomingRequest, Message, Peer};
 ///
 /// /// Counts what each connection has said.
 /// struct Count;
@@ -25,7 +28,7 @@ use super::refusing::OpeningError;
 /// impl Handler for Count {
 ///     type Session = u32;
 ///
-///     fn on_upgrade(&mut self, _request: &Request) -> Decision<u32> {
+///     fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<u32> {
 ///         Decision::accept(0)
 ///     }
 ///
@@ -43,11 +46,11 @@ pub trait Handler {
 
     /// A client asks for a WebSocket: accept with a session, reject with an HTTP answer, or
     /// [defer](Decision::defer) the decision.
-    fn on_upgrade(&mut self, request: &Request) -> Decision<Self::Session>;
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<Self::Session>;
 
     /// A plain HTTP request came; by default 426 Upgrade Required is answered. The request is a GET
     /// without a body, and the connection ends after the answer.
-    fn on_http(&mut self, request: &Request) -> Response {
+    fn on_http(&mut self, request: &IncomingRequest) -> Response {
         Response::upgrade_required()
     }
 
@@ -57,12 +60,12 @@ pub trait Handler {
     /// and [`RequestError::Timeout`](crate::handshake::RequestError::Timeout) there is nobody.
     ///
     /// ```
-    /// # use framewire::{Decision, Handler, Message, OpeningError, Peer, Request, Response};
+    /// # use framewire::{Decision, Handler, IncomingRequest, Message, OpeningError, Peer, Response};
     /// # use std::net::SocketAddr;
     /// # struct Chat;
     /// # impl Handler for Chat {
     /// #     type Session = ();
-    /// #     fn on_upgrade(&mut self, _: &Request) -> Decision<()> { Decision::accept(()) }
+    /// #     fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> { Decision::accept(()) }
     /// #     fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
     /// fn on_handshake_error(
     ///     &mut self,
@@ -123,41 +126,37 @@ pub trait Handler {
 }
 
 /// The answer to an upgrade request.
-#[non_exhaustive]
-#[derive(Debug)]
-pub enum Decision<S> {
+pub struct Decision<S> {
+    pub(super) choice: Choice<S>,
+    /// Where [`Routes`](crate::Routes) have asked one of their handlers.
+    pub(super) route: Option<Route>,
+}
+
+/// What was decided.
+pub(super) enum Choice<S> {
     /// Open the connection, with this session.
     Accept(Accept, S),
-    /// Answer with this status, these headers and this body instead.
+    /// Answer with this instead.
     Reject(Response),
-    /// Let the client wait; made by [`defer`](Self::defer).
-    Defer(Deferral<S>),
+    /// Let the client wait, for what this makes of it.
+    Defer(Box<dyn FnOnce(Pending<S>)>),
 }
 
 impl<S> Decision<S> {
-    /// Opens the connection as [`Config`] says.
+    /// Opens the connection as [`Config`](crate::Config) says.
     pub fn accept(session: S) -> Self {
-        Self::Accept(Accept::new(), session)
+        Self::accept_with(Accept::new(), session)
     }
 
     /// Opens the connection with the subprotocol, the header fields or the lack of compression that
     /// `accept` says.
     pub fn accept_with(accept: Accept, session: S) -> Self {
-        Self::Accept(accept, session)
+        Choice::Accept(accept, session).into()
     }
 
     /// Answers with an HTTP response, such as [`Response::forbidden`].
     pub fn reject(response: Response) -> Self {
-        Self::Reject(response)
-    }
-
-    /// The same with other settings for the connection, where the handler has not chosen any.
-    pub(super) fn with_config(self, config: &Config) -> Self {
-        match self {
-            Self::Accept(accept, session) => Self::Accept(accept.or_config(config), session),
-            Self::Reject(response) => Self::Reject(response),
-            Self::Defer(deferral) => Self::Defer(deferral.with_config(config)),
-        }
+        Choice::Reject(response).into()
     }
 
     /// Puts the decision off: `begin` is called at once with what takes the answer, to be kept or given to
@@ -169,7 +168,7 @@ impl<S> Decision<S> {
     /// [`Server::max_connections`](crate::Server::max_connections).
     ///
     /// ```
-    /// use framewire::{Decision, Handler, Message, Peer, Pending, Request, Response};
+    /// use framewire::{Decision, Handler, IncomingRequest, Message, Peer, Pending, Response};
     /// use std::sync::mpsc::Sender;
     ///
     /// struct Chat {
@@ -180,7 +179,7 @@ impl<S> Decision<S> {
     /// impl Handler for Chat {
     ///     type Session = String;
     ///
-    ///     fn on_upgrade(&mut self, _request: &Request) -> Decision<String> {
+    ///     fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<String> {
     ///         let doorkeeper = self.doorkeeper.clone();
     ///         Decision::defer(move |pending| {
     ///             // A thread that has gone drops it: the client is answered 500.
@@ -206,7 +205,23 @@ impl<S> Decision<S> {
     /// }
     /// ```
     pub fn defer(begin: impl FnOnce(Pending<S>) + 'static) -> Self {
-        Self::Defer(Deferral::new(begin))
+        Choice::Defer(Box::new(begin)).into()
+    }
+}
+
+impl<S> From<Choice<S>> for Decision<S> {
+    fn from(choice: Choice<S>) -> Self {
+        Self { choice, route: None }
+    }
+}
+
+impl<S> fmt::Debug for Decision<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.choice {
+            Choice::Accept(accept, _) => f.debug_tuple("Accept").field(accept).finish(),
+            Choice::Reject(response) => f.debug_tuple("Reject").field(response).finish(),
+            Choice::Defer(_) => f.write_str("Defer"),
+        }
     }
 }
 
@@ -217,7 +232,7 @@ pub(super) struct OnMessage<F>(pub(super) F);
 impl<F: FnMut(&mut Peer<'_>, Message<'_>)> Handler for OnMessage<F> {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 

@@ -4,12 +4,12 @@ use crate::handshake::{Request, Response};
 use crate::protocol::Accept;
 
 use super::event_loop::EventLoop;
-use super::handler::{Decision, Handler};
+use super::handler::{Choice, Decision, Handler};
+use super::incoming_request::IncomingRequest;
 use super::logging::event;
 use super::peer::Peer;
 use super::pending::Answer;
 use super::refusing::OpeningError;
-use super::routes::RouteId;
 use super::slots::PeerId;
 
 /// How a request is decided.
@@ -19,21 +19,26 @@ impl<H: Handler> EventLoop<H> {
             let error = OpeningError::ShuttingDown;
             return self.reject(id, Some(error), Response::service_unavailable());
         }
-        match self.handler.on_upgrade(&request) {
-            Decision::Defer(mut deferral) => {
-                if let Some(config) = deferral.take_config()
-                    && let Some(slot) = self.core.slots.get_mut(id)
-                {
-                    slot.connection.set_config(config, &mut self.core.shared.workspace);
-                }
-                deferral.begin(self.core.undecided.add(id, request));
+        let mut request = IncomingRequest::new(request);
+        let Decision { choice, route } = self.handler.on_upgrade(&request);
+        if let Choice::Reject(response) = choice {
+            return self.reject(id, None, response);
+        }
+        let Some(slot) = self.core.slots.get_mut(id) else { return };
+        if let Some(route) = route {
+            slot.connection.set_config(route.config, &mut self.core.shared.workspace);
+            slot.route = Some(route.id);
+            request = request.routed(&route.pattern);
+        }
+        slot.request = Some(request.clone());
+        match choice {
+            Choice::Accept(accept, session) => self.open(id, accept, session),
+            Choice::Reject(_) => {}
+            Choice::Defer(begin) => {
                 // No event will tell a second time that the client is gone already.
-                if let Some(slot) = self.core.slots.get_mut(id) {
-                    slot.doomed |= slot.read_closed;
-                }
+                slot.doomed |= slot.read_closed;
+                begin(self.core.undecided.add(id, request));
             }
-            Decision::Accept(accept, session) => self.open(id, accept, session),
-            Decision::Reject(response) => self.reject(id, None, response),
         }
     }
 
@@ -54,17 +59,12 @@ impl<H: Handler> EventLoop<H> {
 
     fn open(&mut self, id: PeerId, accept: Accept, session: H::Session) {
         let Some(slot) = self.core.slots.get_mut(id) else { return };
-        let request = slot.connection.request().cloned();
         if slot.connection.accept(accept, &mut self.core.shared.workspace).is_err() {
             // The handler chose a subprotocol that was not offered: its fault, not the peer's.
             return self.reject(id, None, Response::new(500));
         }
         slot.session = Some(session);
         self.core.count_opened(id);
-        let Some(slot) = self.core.slots.get_mut(id) else { return };
-        let number = request.as_ref().and_then(|request| request.route_number());
-        slot.route = number.and_then(RouteId::from_number);
-        slot.request = request;
         self.handler.on_open(&mut Peer::new(&mut self.core, id));
         if !self.core.keep_requests
             && let Some(slot) = self.core.slots.get_mut(id)

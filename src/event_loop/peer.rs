@@ -1,10 +1,9 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::handshake::{ClientRequest, Request};
+use crate::handshake::ClientRequest;
 use crate::protocol::{
     Compress, Config, Endpoint, Fragment, Message, Prepared, Role, SendError, State, Workspace,
 };
@@ -13,7 +12,8 @@ use crate::wire::CloseCode;
 use super::backlogs::{Key, Outgoing};
 use super::core::{Core, Shared, Slot};
 use super::handle::Handle;
-use super::routes::{RouteId, Scope};
+use super::incoming_request::IncomingRequest;
+use super::route::{RouteId, Scope};
 use super::slots::PeerId;
 use super::transport::Socket;
 
@@ -224,7 +224,7 @@ impl<S> Peer<'_, S> {
     /// The request that opened the connection. It is kept until
     /// [`on_open`](crate::Handler::on_open) returns, and longer where
     /// [`Server::keep_requests`](crate::Server::keep_requests) says so.
-    pub fn request(&self) -> Option<&Arc<Request>> {
+    pub fn request(&self) -> Option<&IncomingRequest> {
         self.slot().request.as_ref()
     }
 
@@ -366,7 +366,7 @@ impl<S> Peer<'_, S> {
         &mut self,
         address: SocketAddr,
         server_name: &str,
-        tls: impl Into<Arc<rustls::ClientConfig>>,
+        tls: impl Into<std::sync::Arc<rustls::ClientConfig>>,
         request: ClientRequest,
         config: &Config,
         session: S,

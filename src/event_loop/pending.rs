@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
-use crate::handshake::{Request, Response};
-use crate::protocol::{Accept, Config};
+use crate::handshake::Response;
+use crate::protocol::Accept;
 
 use super::handle::{Command, Handle};
+use super::incoming_request::IncomingRequest;
 use super::slots::PeerId;
 
 /// A request that waits for its answer, which any thread may give; see
@@ -20,7 +21,7 @@ use super::slots::PeerId;
 /// its session is dropped.
 pub struct Pending<S = ()> {
     id: PeerId,
-    request: Arc<Request>,
+    request: IncomingRequest,
     over: Arc<AtomicBool>,
     /// Until the answer is given.
     decisions: Option<Decisions<S>>,
@@ -52,7 +53,7 @@ impl<S> Pending<S> {
     }
 
     /// The request.
-    pub fn request(&self) -> &Arc<Request> {
+    pub fn request(&self) -> &IncomingRequest {
         &self.request
     }
 
@@ -61,7 +62,7 @@ impl<S> Pending<S> {
         self.over.load(Ordering::Relaxed)
     }
 
-    /// Opens the connection as [`Config`] says, with this session.
+    /// Opens the connection as [`Config`](crate::Config) says, with this session.
     pub fn accept(self, session: S) {
         self.accept_with(Accept::new(), session);
     }
@@ -100,38 +101,6 @@ impl<S> fmt::Debug for Pending<S> {
     }
 }
 
-/// What is done with a request that waits; made by
-/// [`Decision::defer`](crate::Decision::defer).
-pub struct Deferral<S> {
-    begin: Box<dyn FnOnce(Pending<S>)>,
-    config: Option<Config>,
-}
-
-impl<S> Deferral<S> {
-    pub(super) fn new(begin: impl FnOnce(Pending<S>) + 'static) -> Self {
-        Self { begin: Box::new(begin), config: None }
-    }
-
-    pub(super) fn with_config(self, config: &Config) -> Self {
-        Self { config: Some(config.clone()), ..self }
-    }
-
-    /// The settings that the connection is to have, if not those that it has.
-    pub(super) fn take_config(&mut self) -> Option<Config> {
-        self.config.take()
-    }
-
-    pub(super) fn begin(self, pending: Pending<S>) {
-        (self.begin)(pending);
-    }
-}
-
-impl<S> fmt::Debug for Deferral<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deferral").finish_non_exhaustive()
-    }
-}
-
 /// The loop's end: who waits for a decision, and the decisions that were made.
 pub(super) struct Undecided<S> {
     decisions: Decisions<S>,
@@ -146,7 +115,7 @@ impl<S> Undecided<S> {
         Self { decisions: Decisions { sender, handle }, receiver, waiting: HashMap::new() }
     }
 
-    pub(super) fn add(&mut self, id: PeerId, request: Arc<Request>) -> Pending<S> {
+    pub(super) fn add(&mut self, id: PeerId, request: IncomingRequest) -> Pending<S> {
         let over = Arc::new(AtomicBool::new(false));
         self.waiting.insert(id, Arc::clone(&over));
         Pending { id, request, over, decisions: Some(self.decisions.clone()) }

@@ -8,7 +8,7 @@ use super::event_loop::EventLoop;
 use super::handle::{Command, Handle};
 use super::handler::Handler;
 use super::peer::Peer;
-use super::routes::Scope;
+use super::route::Scope;
 use super::slots::PeerId;
 use super::topics::{Subscribed, TopicError};
 

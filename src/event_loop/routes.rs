@@ -1,16 +1,18 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use crate::handshake::{PathPattern, PatternError, Request, RequestError, Response};
+use crate::handshake::{Request, RequestError, Response, percent_decode};
 use crate::protocol::{Config, Fragment, InvalidConfig, Message, Outcome};
 use crate::wire::CloseCode;
 
 use super::handler::{Decision, Handler};
+use super::incoming_request::IncomingRequest;
+use super::path_pattern::{PathPattern, PatternError};
 use super::peer::Peer;
 use super::refusing::OpeningError;
+use super::route::{Route, RouteId};
 
 /// Several endpoints on one port: a [`Handler`] that gives each request to the handler of its path.
 ///
@@ -24,18 +26,18 @@ use super::refusing::OpeningError;
 /// segment in which they differ decides, a literal before a parameter before a `*`. A path that cannot
 /// be percent-decoded, or is not UTF-8 then, is answered 400.
 ///
-/// All routes share a type of sessions. They cannot be nested: `Routes` as the handler of a route answers
-/// 500.
+/// All routes share a type of sessions. They cannot be nested: `Routes` as the handler of a route, or of
+/// [`otherwise`](Self::otherwise), answer 500.
 ///
 /// ```
-/// use framewire::{Config, Decision, Handler, Message, Peer, Request, Response, Routes, Server};
+/// use framewire::{Config, Decision, Handler, IncomingRequest, Message, Peer, Response, Routes, Server};
 ///
 /// struct Chat;
 ///
 /// impl Handler for Chat {
 ///     type Session = String;
 ///
-///     fn on_upgrade(&mut self, request: &Request) -> Decision<String> {
+///     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<String> {
 ///         match request.parameter("room").as_deref() {
 ///             Some("secret") => Decision::reject(Response::new(401).body("who are you?\n")),
 ///             room => Decision::accept(room.unwrap_or("lobby").to_owned()),
@@ -59,7 +61,7 @@ use super::refusing::OpeningError;
 /// # }
 /// ```
 pub struct Routes<S = ()> {
-    routes: Vec<Route<S>>,
+    routes: Vec<Endpoint<S>>,
     /// The places of `routes`, the most specific one first.
     order: Vec<usize>,
     /// Routes of plain requests, the most specific one first.
@@ -67,7 +69,7 @@ pub struct Routes<S = ()> {
     otherwise: Option<Box<dyn Handler<Session = S>>>,
 }
 
-struct Route<S> {
+struct Endpoint<S> {
     pattern: Arc<PathPattern>,
     config: Config,
     handler: Box<dyn Handler<Session = S>>,
@@ -75,43 +77,7 @@ struct Route<S> {
 
 struct Page {
     pattern: Arc<PathPattern>,
-    answer: Box<dyn FnMut(&Request) -> Response>,
-}
-
-/// Names a route of one [`Routes`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct RouteId(NonZeroU16);
-
-impl RouteId {
-    pub(super) fn from_number(number: u16) -> Option<Self> {
-        NonZeroU16::new(number).map(Self)
-    }
-
-    fn of(index: usize) -> Option<Self> {
-        Self::from_number(u16::try_from(index).ok()?.checked_add(1)?)
-    }
-
-    fn index(self) -> usize {
-        usize::from(self.0.get()) - 1
-    }
-}
-
-/// Which connections something is for.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Scope {
-    All,
-    /// Those of one route, or those of none.
-    Route(Option<RouteId>),
-}
-
-impl Scope {
-    #[inline]
-    pub(super) fn holds(self, route: Option<RouteId>) -> bool {
-        match self {
-            Self::All => true,
-            Self::Route(own) => own == route,
-        }
-    }
+    answer: Box<dyn FnMut(&IncomingRequest) -> Response>,
 }
 
 /// Why a route cannot be.
@@ -201,7 +167,7 @@ impl<S> Routes<S> {
         let rank = new.rank();
         let at = self.order.partition_point(|&at| self.routes[at].pattern.rank() <= rank);
         self.order.insert(at, self.routes.len());
-        self.routes.push(Route { pattern: new, config, handler: Box::new(handler) });
+        self.routes.push(Endpoint { pattern: new, config, handler: Box::new(handler) });
         Ok(self)
     }
 
@@ -215,7 +181,7 @@ impl<S> Routes<S> {
     pub fn get(
         mut self,
         pattern: &str,
-        answer: impl FnMut(&Request) -> Response + 'static,
+        answer: impl FnMut(&IncomingRequest) -> Response + 'static,
     ) -> Result<Self, RouteError> {
         let new = parse(pattern, self.pages.iter().map(|page| &page.pattern))?;
         let rank = new.rank();
@@ -270,49 +236,56 @@ fn parse<'p>(
     }
 }
 
+/// The answer where routes stand within routes: a fault of the application.
+fn nested() -> Response {
+    Response::new(500)
+}
+
 /// Choosing, and handing on.
 impl<S> Handler for Routes<S> {
     type Session = S;
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<S> {
-        if !request.has_plain_path() {
-            return Decision::Reject(Response::from(&RequestError::InvalidTarget));
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<S> {
+        if request.pattern().is_some() {
+            return Decision::reject(nested());
+        }
+        if percent_decode(request.path()).is_none() {
+            return Decision::reject(Response::from(&RequestError::InvalidTarget));
         }
         let Some(index) = self.find(request) else {
-            return match &mut self.otherwise {
-                Some(handler) => handler.on_upgrade(request),
-                None => Decision::Reject(Response::from(&RequestError::PathNotServed)),
+            let Some(handler) = &mut self.otherwise else {
+                return Decision::reject(Response::from(&RequestError::PathNotServed));
             };
+            let decision = handler.on_upgrade(request);
+            return if decision.route.is_none() { decision } else { Decision::reject(nested()) };
         };
-        let Route { pattern, config, handler } = &mut self.routes[index];
-        let number = RouteId::of(index).map(|id| id.0.get());
-        if !request.set_match(pattern, number) {
-            // Routes within routes: a fault of the application.
-            return Decision::Reject(Response::new(500));
-        }
+        let Endpoint { pattern, config, handler } = &mut self.routes[index];
+        let Some(id) = RouteId::of(index) else { return Decision::reject(nested()) };
         if let Err(error) = config.check(request) {
-            return Decision::Reject(Response::from(&error));
+            return Decision::reject(Response::from(&error));
         }
-        handler.on_upgrade(request).with_config(config)
+        let route = Route { id, pattern: Arc::clone(pattern), config: config.clone() };
+        Decision { route: Some(route), ..handler.on_upgrade(&request.routed(pattern)) }
     }
 
-    fn on_http(&mut self, request: &Request) -> Response {
-        if !request.has_plain_path() {
+    fn on_http(&mut self, request: &IncomingRequest) -> Response {
+        if request.pattern().is_some() {
+            return nested();
+        }
+        if percent_decode(request.path()).is_none() {
             return Response::from(&RequestError::InvalidTarget);
         }
         let path = request.path();
         if let Some(page) = self.pages.iter_mut().find(|page| page.pattern.matches(path)) {
-            request.set_match(&page.pattern, None);
-            return (page.answer)(request);
+            return (page.answer)(&request.routed(&page.pattern));
         }
         match (self.find(request), &mut self.otherwise) {
             (Some(index), _) => {
-                let Route { pattern, config, handler } = &mut self.routes[index];
-                request.set_match(pattern, None);
+                let Endpoint { pattern, config, handler } = &mut self.routes[index];
                 if let Err(error) = config.check_host(request) {
                     return Response::from(&error);
                 }
-                handler.on_http(request)
+                handler.on_http(&request.routed(pattern))
             }
             (None, Some(handler)) => handler.on_http(request),
             (None, None) => Response::not_found(),
@@ -398,7 +371,7 @@ mod tests {
             let names = source.split("    fn on_").skip(1);
             names.map(|rest| rest.split(['(', '<']).next().unwrap().to_owned()).collect()
         };
-        let (defined, _) = include_str!("handler.rs").split_once("pub enum Decision").unwrap();
+        let (defined, _) = include_str!("handler.rs").split_once("pub struct Decision").unwrap();
         let handed_on = of(include_str!("routes.rs").split_once("/// Choosing").unwrap().1);
         let defined = of(defined);
         assert!(defined.len() > 9);

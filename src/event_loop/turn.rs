@@ -8,6 +8,7 @@ use super::core::{Shared, Slot, Unread};
 use super::counting::Count;
 use super::event_loop::{EventLoop, READ_ROOM};
 use super::handler::Handler;
+use super::incoming_request::IncomingRequest;
 use super::peer::Peer;
 use super::slots::PeerId;
 
@@ -189,7 +190,7 @@ impl<H: Handler> EventLoop<H> {
             Event::Http(request) => {
                 self.core.shared.counting.add(Count::Requests);
                 let response = match &self.shutdown {
-                    None => self.handler.on_http(&request),
+                    None => self.handler.on_http(&IncomingRequest::new(request)),
                     Some(_) => Response::service_unavailable(),
                 };
                 self.answer(id, response);

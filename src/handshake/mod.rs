@@ -25,7 +25,6 @@ mod headers;
 mod host;
 mod key;
 mod names;
-mod pattern;
 mod request;
 mod request_error;
 mod request_parts;
@@ -44,7 +43,6 @@ pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subpro
 pub use headers::{Headers, InvalidHeader, has_token, is_token};
 pub(crate) use host::{is_host_name, is_name_of, is_origin_of};
 pub use key::{accept_key, encode_key, is_valid_key};
-pub use pattern::{PathPattern, PatternError};
 pub use request::Request;
 pub use request_error::RequestError;
 pub use request_parts::RequestParts;
@@ -55,4 +53,4 @@ pub use response_error::ResponseError;
 pub use response_reader::ResponseReader;
 #[cfg(feature = "mio")]
 pub(crate) use url::Authority;
-pub use url::{Url, UrlError};
+pub use url::{Url, UrlError, percent_decode};

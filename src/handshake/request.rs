@@ -1,14 +1,11 @@
 //! The request of a client as a server reads it (RFC 6455 section 4.2.1).
 
-use std::sync::OnceLock;
-
 use super::head::{Head, HeadError};
 use super::header_list::{Extension, append_subprotocols, check_distinct, parse_extensions};
 use super::headers::{Headers, has_token, trim};
 use super::host::{is_ipv4, is_name_of, is_origin_of, is_under};
 use super::key::is_valid_key;
 use super::names::*;
-use super::pattern::Matched;
 use super::request_error::RequestError;
 use super::url::{is_authority, split_port};
 
@@ -22,8 +19,6 @@ pub struct Request {
     headers: Headers,
     /// `None`: a plain `GET`.
     version: Option<u8>,
-    /// Where a router was asked.
-    pub(super) matched: OnceLock<Matched>,
 }
 
 impl Request {
@@ -206,7 +201,7 @@ impl Request {
             true => Some(check_upgrade(&headers)?),
             false => None,
         };
-        Ok(Self { target: target.into(), headers, version, matched: OnceLock::new() })
+        Ok(Self { target: target.into(), headers, version })
     }
 
     fn path_and_query(&self) -> (&str, Option<&str>) {

@@ -2,6 +2,7 @@
 
 // Address *values*: this layer opens no sockets.
 use core::net::Ipv6Addr;
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -314,6 +315,28 @@ impl fmt::Display for UrlError {
 
 impl std::error::Error for UrlError {}
 
+/// Decodes the percent-encoded bytes in a part of a URL (RFC 3986 section 2.1).
+///
+/// `None` if two hexadecimal digits do not follow each `%`, or if the result is not UTF-8. It may hold
+/// any character, `/` and control characters too.
+///
+/// ```
+/// use framewire::handshake::percent_decode;
+///
+/// assert_eq!(percent_decode("caf%C3%A9").as_deref(), Some("café"));
+/// assert_eq!(percent_decode("100%"), None);
+/// ```
+#[must_use]
+pub fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('%') {
+        return Some(Cow::Borrowed(text));
+    }
+    match bad_percent(text) {
+        None => decode_percent(text).map(Cow::Owned),
+        Some(_) => None,
+    }
+}
+
 /// `user:password@host:port` (RFC 3986 section 3.2), as far as a connection needs it.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Authority {
@@ -449,7 +472,7 @@ fn decode_userinfo(text: &str, start: usize) -> Result<(String, String), UrlErro
 }
 
 /// `None` if it is not UTF-8 then.
-pub(super) fn decode_percent(text: &str) -> Option<String> {
+fn decode_percent(text: &str) -> Option<String> {
     let mut decoded = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     loop {
@@ -469,7 +492,7 @@ pub(super) fn decode_percent(text: &str) -> Option<String> {
 }
 
 /// The place of the first `%` that two hexadecimal digits do not follow.
-pub(super) fn bad_percent(text: &str) -> Option<usize> {
+fn bad_percent(text: &str) -> Option<usize> {
     let bytes = text.as_bytes();
     let is_escape = |digits: &[u8]| digits.iter().all(u8::is_ascii_hexdigit);
     (0..bytes.len())

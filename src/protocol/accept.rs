@@ -62,13 +62,6 @@ impl Accept {
         self
     }
 
-    /// Serves the connection with these settings, unless [`config`](Self::config) has chosen others.
-    #[must_use]
-    pub fn or_config(mut self, config: &Config) -> Self {
-        self.config.get_or_insert_with(|| config.clone());
-        self
-    }
-
     pub(super) fn take_config(&mut self) -> Option<Config> {
         self.config.take()
     }

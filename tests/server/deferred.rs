@@ -4,7 +4,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use framewire::{
-    Accept, CloseCode, Config, Decision, Handler, Message, Outcome, Peer, Pending, Request,
+    Accept, CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Pending,
     Response, Server,
 };
 
@@ -20,7 +20,7 @@ struct Waiting {
 impl Handler for Waiting {
     type Session = String;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<String> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<String> {
         let pending = self.pending.clone();
         Decision::defer(move |one| pending.send(one).unwrap())
     }

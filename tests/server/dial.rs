@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Response, Url};
 use framewire::{
-    Config, Decision, EventLoop, Handle, Handler, Message, Outcome, Peer, Request, Role, Server,
+    Config, Decision, EventLoop, Handle, Handler, IncomingRequest, Message, Outcome, Peer, Role,
+    Server,
 };
 
 /// A server that says everything back, in a thread of its own, and the way to end it.
@@ -74,7 +75,7 @@ impl Talk {
 impl Handler for Talk {
     type Session = Talker;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<Talker> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<Talker> {
         Decision::reject(Response::forbidden())
     }
 
@@ -182,7 +183,7 @@ struct Relay {
 impl Handler for Relay {
     type Session = Option<framewire::PeerId>;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<Self::Session> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<Self::Session> {
         Decision::accept(None)
     }
 

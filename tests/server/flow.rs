@@ -252,7 +252,7 @@ fn a_flood_of_empty_frames_is_served_in_full() {
     struct Count(Arc<AtomicUsize>);
     impl framewire::Handler for Count {
         type Session = ();
-        fn on_upgrade(&mut self, _: &framewire::Request) -> framewire::Decision<()> {
+        fn on_upgrade(&mut self, _: &framewire::IncomingRequest) -> framewire::Decision<()> {
             framewire::Decision::accept(())
         }
         fn on_message(&mut self, peer: &mut framewire::Peer<'_>, m: framewire::Message<'_>) {

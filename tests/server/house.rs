@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framewire::{
-    Config, Decision, Fragment, Handle, Handler, Message, MessageKind, Outcome, Peer, PeerId,
-    Request, Response, Server,
+    Config, Decision, Fragment, Handle, Handler, IncomingRequest, Message, MessageKind, Outcome,
+    Peer, PeerId, Response, Server,
 };
 
 use crate::client::PATIENCE;
@@ -52,13 +52,13 @@ pub(crate) struct Spy {
 }
 
 type Act = dyn FnMut(&mut Peer<'_, u64>, &Call) + Send;
-type Decide = dyn FnMut(&Request) -> Decision<u64> + Send;
-type Answer = dyn FnMut(&Request) -> Response + Send;
+type Decide = dyn FnMut(&IncomingRequest) -> Decision<u64> + Send;
+type Answer = dyn FnMut(&IncomingRequest) -> Response + Send;
 
 impl Spy {
     pub(crate) fn new(act: impl FnMut(&mut Peer<'_, u64>, &Call) + Send + 'static) -> (Self, Log) {
         let (log, calls) = channel();
-        let decide = Box::new(|_: &Request| Decision::accept(0));
+        let decide = Box::new(|_: &IncomingRequest| Decision::accept(0));
         (Self { log, act: Box::new(act), decide, http: None }, Log { calls, seen: Vec::new() })
     }
 
@@ -69,7 +69,7 @@ impl Spy {
 
     pub(crate) fn deciding(
         mut self,
-        decide: impl FnMut(&Request) -> Decision<u64> + Send + 'static,
+        decide: impl FnMut(&IncomingRequest) -> Decision<u64> + Send + 'static,
     ) -> Self {
         self.decide = Box::new(decide);
         self
@@ -77,7 +77,7 @@ impl Spy {
 
     pub(crate) fn answering(
         mut self,
-        http: impl FnMut(&Request) -> Response + Send + 'static,
+        http: impl FnMut(&IncomingRequest) -> Response + Send + 'static,
     ) -> Self {
         self.http = Some(Box::new(http));
         self
@@ -105,11 +105,11 @@ pub(crate) fn echo(peer: &mut Peer<'_, u64>, call: &Call) {
 impl Handler for Spy {
     type Session = u64;
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<u64> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<u64> {
         (self.decide)(request)
     }
 
-    fn on_http(&mut self, request: &Request) -> Response {
+    fn on_http(&mut self, request: &IncomingRequest) -> Response {
         match &mut self.http {
             Some(http) => http(request),
             None => Response::upgrade_required(),

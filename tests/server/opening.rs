@@ -42,7 +42,7 @@ fn what_on_open_sends_stands_right_behind_the_answer() {
 fn requests_are_kept_where_wanted() {
     let (spy, log) = Spy::new(|peer, call| {
         if let Call::Message(..) = call {
-            let request = Arc::clone(peer.request().unwrap());
+            let request = peer.request().unwrap().clone();
             peer.send(request.target());
         }
     });

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use framewire::handshake::{Cookie, RequestError, SameSite};
 use framewire::{
-    Accept, Config, Decision, Handler, Message, OpeningError, Peer, Pending, Request, Response,
-    Routes, Server,
+    Accept, Config, Decision, Handler, IncomingRequest, Message, OpeningError, Peer, Pending,
+    Response, Routes, Server,
 };
 
 use crate::client::{Client, PATIENCE, REQUEST, TEXT, request_with};
@@ -166,7 +166,7 @@ struct Doorkeeper {
 impl Handler for Doorkeeper {
     type Session = ();
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
         match request.path() {
             "/no" => Decision::reject(Response::forbidden()),
             "/odd" => Decision::accept_with(Accept::new().subprotocol("not offered"), ()),

@@ -4,10 +4,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use framewire::deflate::DeflateConfig;
-use framewire::handshake::{ClientRequest, PatternError, Url};
+use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    Config, Decision, Handler, InvalidConfig, Message, Outcome, Peer, Pending, Request, Response,
-    RouteError, Routes, Server,
+    Config, Decision, Handler, IncomingRequest, InvalidConfig, Message, Outcome, PatternError,
+    Peer, Pending, Response, RouteError, Routes, Server,
 };
 
 use crate::client::{Client, PATIENCE, REQUEST, TEXT, request_with};
@@ -19,7 +19,7 @@ struct Place(&'static str);
 impl Handler for Place {
     type Session = String;
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<String> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<String> {
         match request.parameter("room").as_deref() {
             Some("secret") => Decision::reject(Response::new(401).body("who are you?\n")),
             Some(room) => {
@@ -258,7 +258,7 @@ struct Later(Sender<Pending<String>>);
 impl Handler for Later {
     type Session = String;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<String> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<String> {
         let pendings = self.0.clone();
         Decision::defer(move |pending| pendings.send(pending).unwrap())
     }
@@ -348,7 +348,7 @@ struct Dialler;
 impl Handler for Dialler {
     type Session = String;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<String> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<String> {
         Decision::accept("server".to_owned())
     }
 
@@ -402,6 +402,56 @@ fn routes_are_not_nested() {
     });
     let answer = Client::ask(house.address, to("/outer/x"));
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+    let plain = Client::ask(house.address, "GET /outer/x HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert!(plain.starts_with("HTTP/1.1 500 "), "{plain}");
+    let house = routes(|| {
+        let inner = Routes::new().route("/*", Config::new(), Place("inner")).unwrap();
+        Routes::new().otherwise(inner)
+    });
+    let answer = Client::ask(house.address, to("/x"));
+    assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+}
+
+/// Says what it knows of its request, when it opens and later.
+struct Knows;
+
+impl Handler for Knows {
+    type Session = ();
+
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
+        assert_eq!(*request, request.clone(), "a request is equal to its own clone");
+        Decision::accept(())
+    }
+
+    fn on_open(&mut self, peer: &mut Peer<'_>) {
+        self.tell(peer);
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_>, _message: Message<'_>) {
+        self.tell(peer);
+    }
+}
+
+impl Knows {
+    fn tell(&self, peer: &mut Peer<'_>) {
+        let request = peer.request().unwrap();
+        let said = format!("{:?} {:?}", request.parameter("room"), request.query());
+        peer.send(said);
+    }
+}
+
+#[test]
+fn parameters_stay_with_a_kept_request() {
+    let server = Server::bind("127.0.0.1:0").unwrap().keep_requests(true);
+    let house = House::made_by(server, || {
+        Routes::new().route("/chat/:room", Config::new(), Knows).unwrap()
+    });
+    let mut client = Client::connect(house.address);
+    client.send_raw(to("/chat/a%20b?c"));
+    client.read_head();
+    assert_eq!(client.read_text(), "Some(\"a b\") Some(\"c\")");
+    client.send_frame(TEXT, "");
+    assert_eq!(client.read_text(), "Some(\"a b\") Some(\"c\")");
 }
 
 /// Tells of every close.
@@ -410,7 +460,7 @@ struct Closes(Sender<(String, Outcome)>);
 impl Handler for Closes {
     type Session = String;
 
-    fn on_upgrade(&mut self, request: &Request) -> Decision<String> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<String> {
         Decision::accept(request.pattern().unwrap().to_string())
     }
 

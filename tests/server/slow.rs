@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use framewire::deflate::DeflateConfig;
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    CloseCode, Config, Decision, Fragment, Handler, Message, MessageKind, Outcome, Peer, PeerId,
-    Prepared, Request, SendError, Sent, Server, SlowConsumer, State,
+    CloseCode, Config, Decision, Fragment, Handler, IncomingRequest, Message, MessageKind, Outcome,
+    Peer, PeerId, Prepared, SendError, Sent, Server, SlowConsumer, State,
 };
 
 use crate::client::{BINARY, CLOSE, Client, PING, TEXT};
@@ -124,7 +124,7 @@ impl Handler for Reader {
     /// How many messages came.
     type Session = usize;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<usize> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<usize> {
         unreachable!()
     }
 

@@ -10,7 +10,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use framewire::{
-    Config, Decision, Handle, Handler, Message, Outcome, Peer, PeerId, Pending, Request, Server,
+    Config, Decision, Handle, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Pending,
+    Server,
 };
 
 use crate::client::{Client, PATIENCE, REQUEST, TEXT};
@@ -36,7 +37,7 @@ struct Worker {
 impl Handler for Worker {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         match &self.deferred {
             None => Decision::accept(()),
             Some(sender) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use framewire::deflate::DeflateConfig;
 use framewire::{
-    Config, Decision, Handler, Message, Outcome, Peer, PeerId, Prepared, Request, Server,
+    Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Prepared, Server,
     Subscribed, TopicError,
 };
 
@@ -295,7 +295,7 @@ struct Bridge(Sender<(String, usize)>);
 impl Handler for Bridge {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 

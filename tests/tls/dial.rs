@@ -2,7 +2,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Response, Url};
-use framewire::{Config, Decision, EventLoop, Handler, Message, Outcome, Peer, Request, Server};
+use framewire::{
+    Config, Decision, EventLoop, Handler, IncomingRequest, Message, Outcome, Peer, Server,
+};
 
 use crate::support::{Authority, Echo, LONG, pattern};
 
@@ -16,7 +18,7 @@ struct Dialler {
 impl Handler for Dialler {
     type Session = u32;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<u32> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<u32> {
         Decision::reject(Response::forbidden())
     }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use framewire::deflate::DeflateConfig;
 use framewire::rustls::{self, version};
 use framewire::{
-    Client, Config, Decision, Handler, Message, OpeningError, Outcome, Peer, Request, Response,
-    Sent, Server,
+    Client, Config, Decision, Handler, IncomingRequest, Message, OpeningError, Outcome, Peer,
+    Response, Sent, Server,
 };
 
 use crate::support::{Authority, Echo, LONG, Running, Seen, next_outcome, pattern};
@@ -79,7 +79,7 @@ struct Tell(mpsc::Sender<Option<rustls::ProtocolVersion>>);
 impl Handler for Tell {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 
@@ -208,7 +208,7 @@ impl Flood {
 impl Handler for Flood {
     type Session = u32;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<u32> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<u32> {
         Decision::accept(0)
     }
 
@@ -249,7 +249,7 @@ struct Sip(mpsc::Sender<Vec<u8>>);
 impl Handler for Sip {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 
@@ -323,7 +323,7 @@ struct Ledger(mpsc::Sender<(OpeningError, Option<SocketAddr>)>);
 impl Handler for Ledger {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 

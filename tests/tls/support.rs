@@ -4,7 +4,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use framewire::{
-    Config, Decision, Handle, Handler, Message, Outcome, Peer, Request, Server, TlsClient,
+    Config, Decision, Handle, Handler, IncomingRequest, Message, Outcome, Peer, Server, TlsClient,
     TlsServer,
 };
 use rcgen::{
@@ -132,7 +132,7 @@ impl Echo {
 impl Handler for Echo {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 

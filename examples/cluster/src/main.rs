@@ -19,8 +19,8 @@ use std::thread;
 use std::time::Duration;
 
 use framewire::{
-    CloseCode, Config, Decision, Entropy, Handler, Message, Peer, Prepared, Request, Server,
-    Subscribed, SystemEntropy,
+    CloseCode, Config, Decision, Entropy, Handler, IncomingRequest, Message, Peer, Prepared,
+    Server, Subscribed, SystemEntropy,
 };
 use lexopt::prelude::*;
 use redis::Client;
@@ -127,7 +127,7 @@ struct Node {
 impl Handler for Node {
     type Session = ();
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<()> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
     }
 

@@ -19,7 +19,8 @@ use std::time::{Duration, Instant};
 
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    Config, Decision, EventLoop, Handler, Message, Outcome, Peer, PeerId, Request, Response, Server,
+    Config, Decision, EventLoop, Handler, IncomingRequest, Message, Outcome, Peer, PeerId,
+    Response, Server,
 };
 use serde_json::{Value, json};
 
@@ -284,7 +285,7 @@ impl Counts {
 impl Handler for Counts {
     type Session = Session;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<Session> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<Session> {
         // It does not listen.
         Decision::reject(Response::not_found())
     }

@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use framewire::{Decision, Fragment, Handler, Message, Outcome, Peer, Request, Server};
+use framewire::{Decision, Fragment, Handler, Message, Outcome, Peer, IncomingRequest, Server};
 use framewire_interop::{
     Failure, SERVER_CLOSE, SERVER_PING, SUBPROTOCOL, Settings, pieces, report_end,
 };
@@ -11,7 +11,7 @@ impl Handler for Echo {
     /// Whether to echo the next message in pieces.
     type Session = bool;
 
-    fn on_upgrade(&mut self, _request: &Request) -> Decision<bool> {
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<bool> {
         Decision::accept(false)
     }
 

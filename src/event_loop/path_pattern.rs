@@ -1,11 +1,7 @@
-//! Patterns of paths, and what they find in the path of a request.
-
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
 
-use super::request::Request;
-use super::url::{bad_percent, decode_percent};
+use crate::handshake::percent_decode;
 
 /// A pattern of paths: `/chat`, `/chat/:room`, `/files/*`.
 ///
@@ -20,12 +16,12 @@ use super::url::{bad_percent, decode_percent};
 /// parts nothing and `/caf%C3%A9` matches `/café`; a pattern is written decoded.
 ///
 /// ```
-/// use framewire::handshake::PathPattern;
+/// use framewire::PathPattern;
 ///
 /// let pattern = PathPattern::new("/chat/:room")?;
 /// assert!(pattern.matches("/chat/lobby") && pattern.matches("/chat/a%2Fb"));
 /// assert!(!pattern.matches("/chat") && !pattern.matches("/chat/") && !pattern.matches("/Chat/a"));
-/// # Ok::<(), framewire::handshake::PatternError>(())
+/// # Ok::<(), framewire::PatternError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathPattern {
@@ -98,8 +94,25 @@ impl PathPattern {
         rest.is_none()
     }
 
-    /// What stands for a parameter in a path that matches, as it stands there.
-    fn find<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
+    /// What stands for a parameter in a path that [`matches`](Self::matches), percent-decoded: `room` of
+    /// `/chat/:room`, or `*`. `None` if the pattern has no such parameter, or if what stands there cannot
+    /// be decoded to UTF-8.
+    ///
+    /// ```
+    /// # use framewire::PathPattern;
+    /// let pattern = PathPattern::new("/chat/:room")?;
+    /// assert_eq!(pattern.parameter("/chat/caf%C3%A9", "room").as_deref(), Some("café"));
+    /// assert_eq!(pattern.raw_parameter("/chat/caf%C3%A9", "room"), Some("caf%C3%A9"));
+    /// # Ok::<(), framewire::PatternError>(())
+    /// ```
+    #[must_use]
+    pub fn parameter<'p>(&self, path: &'p str, name: &str) -> Option<Cow<'p, str>> {
+        percent_decode(self.raw_parameter(path, name)?)
+    }
+
+    /// What stands for a parameter in a path that [`matches`](Self::matches), as it stands there.
+    #[must_use]
+    pub fn raw_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         let mut rest = path.strip_prefix('/')?;
         for segment in &self.segments {
             let (part, behind) = split(rest);
@@ -115,8 +128,7 @@ impl PathPattern {
     /// A pattern with a smaller rank goes before one with a greater, where a path matches both: the
     /// first segment in which they differ decides, a literal before a parameter before a `*`. Equal
     /// ranks do not make patterns equal, but [`is_same`](Self::is_same) does.
-    #[cfg(any(feature = "mio", test))]
-    pub(crate) fn rank(&self) -> Vec<u8> {
+    pub(super) fn rank(&self) -> Vec<u8> {
         let rank = |segment: &Segment| match segment {
             Segment::Literal(_) => 0,
             Segment::Parameter(_) => 1,
@@ -126,8 +138,7 @@ impl PathPattern {
     }
 
     /// Whether both match the same paths.
-    #[cfg(any(feature = "mio", test))]
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
+    pub(super) fn is_same(&self, other: &Self) -> bool {
         let same = |pair: (&Segment, &Segment)| match pair {
             (Segment::Parameter(_), Segment::Parameter(_)) => true,
             (one, other) => one == other,
@@ -184,84 +195,6 @@ impl fmt::Display for PatternError {
 
 impl std::error::Error for PatternError {}
 
-/// The pattern that a request was chosen by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Matched {
-    pattern: Arc<PathPattern>,
-    /// Whatever number the chooser has given it.
-    number: Option<u16>,
-}
-
-/// What a router has found in the path.
-impl Request {
-    /// What stands in the path for a parameter of the pattern that it was matched with, percent-decoded:
-    /// `room` of `/chat/:room`, or `*`. `None` if the pattern has no such parameter, or if what stands
-    /// there cannot be decoded to UTF-8; the routes of the event loop let no such path through.
-    ///
-    /// What is decoded may hold anything, `/` and control characters too.
-    #[must_use]
-    pub fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
-        let raw = self.raw_parameter(name)?;
-        if !raw.contains('%') {
-            return Some(Cow::Borrowed(raw));
-        }
-        match bad_percent(raw) {
-            None => decode_percent(raw).map(Cow::Owned),
-            Some(_) => None,
-        }
-    }
-
-    /// The same as it stands in the path.
-    #[must_use]
-    pub fn raw_parameter(&self, name: &str) -> Option<&str> {
-        self.matched.get()?.pattern.find(self.path(), name)
-    }
-
-    /// The pattern that the path was matched with, if it was.
-    #[must_use]
-    pub fn pattern(&self) -> Option<&PathPattern> {
-        self.matched.get().map(|matched| &*matched.pattern)
-    }
-
-    /// Matches the path with a pattern, for a router of your own: if it is the first to match,
-    /// [`parameter`](Self::parameter) tells what it has found. Whether it is.
-    ///
-    /// ```
-    /// use framewire::handshake::{HeadLimits, PathPattern, RequestParts};
-    /// use std::sync::Arc;
-    ///
-    /// let pattern = Arc::new(PathPattern::new("/chat/:room")?);
-    /// let request = RequestParts::new("GET", "/chat/caf%C3%A9")?
-    ///     .header("Host", "example.com")?
-    ///     .read(HeadLimits::default())?;
-    /// assert!(request.match_with(&pattern));
-    /// assert_eq!(request.parameter("room").as_deref(), Some("café"));
-    /// assert_eq!(request.raw_parameter("room"), Some("caf%C3%A9"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn match_with(&self, pattern: &Arc<PathPattern>) -> bool {
-        pattern.matches(self.path()) && self.set_match(pattern, None)
-    }
-
-    /// The number that [`set_match`](Self::set_match) was given.
-    #[cfg(feature = "mio")]
-    pub(crate) fn route_number(&self) -> Option<u16> {
-        self.matched.get()?.number
-    }
-
-    /// Notes which pattern the path was matched with. Only once: whether it was the first time.
-    pub(crate) fn set_match(&self, pattern: &Arc<PathPattern>, number: Option<u16>) -> bool {
-        self.matched.set(Matched { pattern: Arc::clone(pattern), number }).is_ok()
-    }
-
-    /// Whether all of the path can be percent-decoded, and is then UTF-8.
-    #[cfg(feature = "mio")]
-    pub(crate) fn has_plain_path(&self) -> bool {
-        let path = self.path();
-        !path.contains('%') || (bad_percent(path).is_none() && decode_percent(path).is_some())
-    }
-}
-
 /// The first segment, and what is behind the slash that ends it.
 fn split(rest: &str) -> (&str, Option<&str>) {
     rest.split_once('/').map_or((rest, None), |(part, behind)| (part, Some(behind)))
@@ -269,10 +202,7 @@ fn split(rest: &str) -> (&str, Option<&str>) {
 
 /// Whether this segment of a path stands for this text.
 fn is_encoding_of(part: &str, text: &str) -> bool {
-    if !part.contains('%') {
-        return part == text;
-    }
-    bad_percent(part).is_none() && decode_percent(part).is_some_and(|decoded| decoded == text)
+    percent_decode(part).is_some_and(|decoded| decoded == text)
 }
 
 fn is_name(name: &str) -> bool {
@@ -313,13 +243,13 @@ mod tests {
     #[test]
     fn parameters_are_found_by_name() {
         let two = pattern("/:a/b/:c");
-        assert_eq!(two.find("/x/b/y%2Fz", "a"), Some("x"));
-        assert_eq!(two.find("/x/b/y%2Fz", "c"), Some("y%2Fz"));
-        assert_eq!(two.find("/x/b/y", "b"), None);
+        assert_eq!(two.raw_parameter("/x/b/y%2Fz", "a"), Some("x"));
+        assert_eq!(two.raw_parameter("/x/b/y%2Fz", "c"), Some("y%2Fz"));
+        assert_eq!(two.raw_parameter("/x/b/y", "b"), None);
         let rest = pattern("/f/:a/*");
-        assert_eq!(rest.find("/f/x/y/z", "*"), Some("y/z"));
-        assert_eq!(rest.find("/f/x/", "*"), Some(""));
-        assert_eq!(rest.find("/f/x/y", "a"), Some("x"));
+        assert_eq!(rest.raw_parameter("/f/x/y/z", "*"), Some("y/z"));
+        assert_eq!(rest.raw_parameter("/f/x/", "*"), Some(""));
+        assert_eq!(rest.raw_parameter("/f/x/y", "a"), Some("x"));
     }
 
     #[test]
