@@ -39,32 +39,6 @@ clippy() {
     done
 }
 
-# The import rule of ARCHITECTURE.md, for what clippy.toml cannot see: a layer names no higher one.
-# Comments may. What the layers may take from the standard library is clippy's to check.
-layers() {
-    names_none wire 'handshake|deflate|protocol|pump|client|tls|event_loop'
-    names_none handshake 'protocol|pump|tls|event_loop'  # it has a file named client itself
-    names_none deflate 'protocol|pump|client|tls|event_loop'
-    names_none protocol 'pump|client|tls|event_loop'
-    names_none 'wire handshake deflate protocol' 'mio' '(^|[^:[:alnum:]_])'
-    # What is re-exported at the root comes from protocol and event_loop, so the root is no way around.
-    local root
-    root=$(code_of src/{wire,handshake,deflate,protocol} |
-        grep -E '(^|[^[:alnum:]_$])crate::([A-Z{*])' || true)
-    refuse "$root" 'a layer imports from the root of the crate'
-    echo 'no layer names a higher one'
-}
-
-# names_none FOLDERS MODULES [BEFORE]
-names_none() {
-    local folder found
-    for folder in $1; do
-        [ -d "src/$folder" ] || { echo "src/$folder is gone: mend this check"; return 1; }
-        found=$(code_of "src/$folder" | grep -E "${3-(crate|super)::}($2)(::|;|,| |\})" || true)
-        refuse "$found" "src/$folder names a higher layer"
-    done
-}
-
 # The lines of code, without comments and documentation.
 code_of() {
     grep -rnE --include='*.rs' '' "$@" | grep -vE '^[^:]+:[0-9]+:[[:space:]]*//'
