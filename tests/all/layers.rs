@@ -50,8 +50,8 @@ const OUTSIDE_WORDS: [&str; 6] = ["Instant", "SystemTime", "println", "eprintln"
 
 /// The layers whose files still name each other in a circle, and those with an `impl` away from its type.
 /// A layer that has neither any more is taken off.
-const OPEN_CIRCLES: &[&str] = &["handshake", "protocol", "event_loop", "client"];
-const OPEN_IMPLS: &[&str] = &["handshake", "event_loop"];
+const OPEN_CIRCLES: &[&str] = &["event_loop", "client"];
+const OPEN_IMPLS: &[&str] = &["event_loop"];
 
 fn layer_of(file: &str) -> &str {
     file.split('/').next().unwrap_or_default().trim_end_matches(".rs")
@@ -238,9 +238,10 @@ fn every_file_is_read() {
     let unread: Vec<_> =
         sources.keys().filter(|path| !read.files().any(|file| file == *path)).collect();
     assert!(unread.is_empty() && sources.len() > 80, "{unread:?}");
-    let connection = read.arrows("protocol/connection.rs");
-    assert!(connection.iter().any(|arrow| arrow.to == "protocol/receiver.rs"));
-    assert!(connection.iter().any(|arrow| arrow.to.starts_with("wire/")));
+    let receiver = read.arrows("protocol/receiver.rs");
+    for file in ["protocol/message.rs", "wire/header.rs", "wire/mask.rs"] {
+        assert!(receiver.iter().any(|arrow| arrow.to == file), "{file}");
+    }
 }
 
 #[test]
