@@ -109,7 +109,7 @@ enum Kind {
 impl fmt::Debug for Proxy {
     /// Without the password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}({}:{})", self.kind, self.authority.host, self.authority.port)
+        write!(f, "{:?}({})", self.kind, self.authority)
     }
 }
 
@@ -128,17 +128,22 @@ impl Proxy {
         if let Some(index) = authority.bytes().position(|byte| byte <= b' ' || byte == 0x7f) {
             return Err(ProxyError::Url(UrlError::Character { index: start + index }));
         }
-        let authority = Authority::parse(authority, start, port).map_err(ProxyError::Url)?;
+        let authority = Authority::parse(authority, port).map_err(|error| {
+            ProxyError::Url(match error {
+                UrlError::Character { index } => UrlError::Character { index: start + index },
+                error => error,
+            })
+        })?;
         Ok(Self { kind, authority })
     }
 
     /// The name or address of the proxy, an IPv6 address without its brackets.
     pub(super) fn host(&self) -> &str {
-        self.authority.host_name()
+        self.authority.host()
     }
 
     pub(super) fn port(&self) -> u16 {
-        self.authority.port
+        self.authority.port()
     }
 
     /// Has the proxy at the other end of `socket` connect to the server of `url`.
@@ -149,8 +154,7 @@ impl Proxy {
         max_body: usize,
         until: Option<Instant>,
     ) -> Result<(), ClientError> {
-        let userinfo = self.authority.userinfo.as_ref();
-        let userinfo = userinfo.map(|(user, password)| (user.as_str(), password.as_str()));
+        let userinfo = self.authority.userinfo();
         let result = Patient::new(socket, until).map_err(ProxyError::Io).and_then(|mut stream| {
             match self.kind {
                 Kind::Http => http::connect(&mut stream, url, userinfo, max_body),
@@ -194,7 +198,7 @@ mod tests {
             assert_eq!((proxy.kind, proxy.host(), proxy.port()), expected, "{text}");
         }
         let proxy = Proxy::parse("http://us%20er:p%3Aw@h:1").unwrap();
-        assert_eq!(proxy.authority.userinfo, Some(("us er".into(), "p:w".into())));
+        assert_eq!(proxy.authority.userinfo(), Some(("us er", "p:w")));
         assert_eq!(format!("{proxy:?}"), "Http(h:1)");
     }
 

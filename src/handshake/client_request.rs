@@ -81,18 +81,36 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// The same request for another URL, to which a server has redirected it.
-    #[cfg(feature = "mio")]
-    pub(crate) fn redirected(mut self, url: &Url) -> Self {
+    /// Asks for the resource of another URL, to which a server has redirected the request. User name and
+    /// password are those of that URL.
+    ///
+    /// Where the URL is of [another origin](Url::is_same_origin), call
+    /// [`without_credentials`](Self::without_credentials) too.
+    #[must_use]
+    pub fn redirected(mut self, url: &Url) -> Self {
         self.target = url.target().to_owned();
         self.host = url.host_header();
         self.authorization = url.userinfo().map(Secret::basic);
         self
     }
 
-    /// Without the headers that say who asks, which are not for another origin to read.
-    #[cfg(feature = "mio")]
-    pub(crate) fn without_credentials(mut self) -> Self {
+    /// Without `Authorization`, `Cookie` and `Proxy-Authorization`, which are not for another origin to
+    /// read (RFC 9110 section 15.4).
+    ///
+    /// ```
+    /// use framewire::handshake::{ClientRequest, Url, encode_key};
+    ///
+    /// let request = ClientRequest::new(&Url::parse("ws://example.com/")?).header("Cookie", "a=1")?;
+    /// let other = Url::parse("ws://other.example/chat")?;
+    /// let mut out = Vec::new();
+    /// request.without_credentials().redirected(&other).encode(&encode_key([0; 16]), None, &mut out);
+    /// let text = String::from_utf8(out)?;
+    /// assert!(text.starts_with("GET /chat HTTP/1.1\r\nHost: other.example\r\n"));
+    /// assert!(!text.contains("Cookie"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn without_credentials(mut self) -> Self {
         self.authorization = None;
         let mut headers = Headers::new();
         for (name, value) in self.headers.iter() {
@@ -296,11 +314,18 @@ impl From<InvalidHeader> for ClientRequestError {
     }
 }
 
-#[cfg(feature = "mio")]
 const CREDENTIALS: [&str; 3] = [AUTHORIZATION, "Cookie", "Proxy-Authorization"];
 
-/// The value of `Authorization` or `Proxy-Authorization` (RFC 7617 section 2).
-pub(crate) fn basic_credentials(user: &str, password: &str) -> String {
+/// The value of `Authorization` or `Proxy-Authorization` for a user name and a password (RFC 7617
+/// section 2).
+///
+/// ```
+/// use framewire::handshake::basic_credentials;
+///
+/// assert_eq!(basic_credentials("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
+/// ```
+#[must_use]
+pub fn basic_credentials(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))
 }
 

@@ -34,9 +34,7 @@ mod response_error;
 mod response_reader;
 mod url;
 
-#[cfg(feature = "mio")]
-pub(crate) use client_request::basic_credentials;
-pub use client_request::{Accepted, ClientRequest, ClientRequestError};
+pub use client_request::{Accepted, ClientRequest, ClientRequestError, basic_credentials};
 pub use cookie::{Cookie, SameSite};
 pub use head::{HeadError, HeadLimits};
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
@@ -51,6 +49,4 @@ pub use response::{Response, encode_switching_protocols};
 pub(crate) use response::{accept_headers, is_of_handshake};
 pub use response_error::ResponseError;
 pub use response_reader::ResponseReader;
-#[cfg(feature = "mio")]
-pub(crate) use url::Authority;
-pub use url::{Url, UrlError, percent_decode};
+pub use url::{Authority, Url, UrlError, percent_decode};

@@ -55,10 +55,10 @@ impl ResponseReader {
         }
     }
 
-    /// A reader for the response to a `CONNECT`. Of success it reads the head only, whatever length
-    /// that announces: behind it begins the tunnel (RFC 9110 section 9.3.6).
-    #[cfg(feature = "mio")]
-    pub(crate) fn of_tunnel(limits: HeadLimits, body_limit: usize) -> Self {
+    /// A reader for the response of a proxy to a `CONNECT`. Of success it reads the head only, whatever
+    /// length that announces: behind it begins the tunnel (RFC 9110 section 9.3.6).
+    #[must_use]
+    pub fn of_tunnel(limits: HeadLimits, body_limit: usize) -> Self {
         Self { is_of_tunnel: true, ..Self::new(limits, body_limit) }
     }
 
@@ -445,7 +445,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "mio")]
     #[test]
     fn a_tunnel_begins_behind_the_head() {
         let tunnel = || ResponseReader::of_tunnel(HeadLimits::default(), LIMIT);

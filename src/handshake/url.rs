@@ -61,7 +61,7 @@ impl Url {
         let rest = rest.strip_prefix("//").ok_or(UrlError::MissingHost)?;
         let (authority, resource) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
         let start = text.len() - rest.len();
-        let authority = Authority::parse(authority, start, default_port(secure))?;
+        let authority = Authority::parse_at(authority, start, default_port(secure))?;
         Ok(Self {
             secure,
             host: authority.host,
@@ -135,8 +135,14 @@ impl Url {
     }
 
     /// Host and port, each named: the target of a `CONNECT` (RFC 9110 section 9.3.6).
-    #[cfg(feature = "mio")]
-    pub(crate) fn host_and_port(&self) -> String {
+    ///
+    /// ```
+    /// # use framewire::handshake::Url;
+    /// assert_eq!(Url::parse("wss://example.com/chat")?.host_and_port(), "example.com:443");
+    /// # Ok::<(), framewire::handshake::UrlError>(())
+    /// ```
+    #[must_use]
+    pub fn host_and_port(&self) -> String {
         format!("{}:{}", self.host, self.port)
     }
 
@@ -337,19 +343,37 @@ pub fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
-/// `user:password@host:port` (RFC 3986 section 3.2), as far as a connection needs it.
+/// `user:password@host:port`, the part of a URL that names a server (RFC 3986 section 3.2).
+///
+/// ```
+/// use framewire::handshake::Authority;
+///
+/// let proxy = Authority::parse("ann:s%40crt@[::1]", 1080)?;
+/// assert_eq!((proxy.host(), proxy.port()), ("::1", 1080));
+/// assert_eq!(proxy.userinfo(), Some(("ann", "s@crt")));
+/// # Ok::<(), framewire::handshake::UrlError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Authority {
+pub struct Authority {
     /// In lower case; an IPv6 address in its brackets.
-    pub(crate) host: String,
-    pub(crate) port: u16,
+    host: String,
+    port: u16,
     /// Percent-decoded.
-    pub(crate) userinfo: Option<(String, String)>,
+    userinfo: Option<(String, String)>,
 }
 
 impl Authority {
+    /// Reads an authority, whose port is `default_port` if it names none.
+    ///
+    /// # Errors
+    ///
+    /// [`UrlError`] names the part that is wrong (RFC 3986 section 3.2).
+    pub fn parse(text: &str, default_port: u16) -> Result<Self, UrlError> {
+        Self::parse_at(text, 0, default_port)
+    }
+
     /// Reads `text`, which stands at `start` in what the user wrote.
-    pub(crate) fn parse(text: &str, start: usize, default_port: u16) -> Result<Self, UrlError> {
+    fn parse_at(text: &str, start: usize, default_port: u16) -> Result<Self, UrlError> {
         let (userinfo, host_start) = match text.rfind('@') {
             Some(at) => (Some(decode_userinfo(&text[..at], start)?), at + 1),
             None => (None, 0),
@@ -365,10 +389,35 @@ impl Authority {
         Ok(Self { host: host.to_ascii_lowercase(), port, userinfo })
     }
 
-    /// The host, an IPv6 address without its brackets.
-    #[cfg(feature = "mio")]
-    pub(crate) fn host_name(&self) -> &str {
+    /// The name or address, in lower case; an IPv6 address without its brackets.
+    #[must_use]
+    pub fn host(&self) -> &str {
         without_brackets(&self.host)
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// User name and password, percent-decoded.
+    #[must_use]
+    pub fn userinfo(&self) -> Option<(&str, &str)> {
+        self.userinfo.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+}
+
+/// Host and port, without user name and password.
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+impl fmt::Debug for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Authority({self})")
     }
 }
 
