@@ -259,6 +259,11 @@ faults() {
     bounded 900 tests/faults/run
 }
 
+slow_links() {
+    there tests/slow_links/run
+    bounded 300 tests/slow_links/run
+}
+
 interop() {
     there tests/interop/run
     command -v chromium || command -v chromium-browser || debian chromium

@@ -59,6 +59,9 @@ const TESTS: &[(&str, fn())] = table![
     pongs_leave_nothing_behind,
     an_echo_that_nobody_reads,
     connections_leave_nothing_behind,
+    a_connection_keeps_little_of_what_has_left,
+    #[cfg(feature = "mio")]
+    a_client_keeps_little_of_what_has_left,
     #[cfg(feature = "deflate")]
     a_bomb_costs_no_more_than_the_limit,
     #[cfg(feature = "deflate")]
@@ -581,6 +584,130 @@ fn connections_leave_nothing_behind() {
         receive(&mut connection, &mut noise);
     }
     assert_eq!(held(), base);
+}
+
+/// What does not compress.
+fn noise(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15u64;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 20) as u8
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// The offers of compression that this build knows.
+const EXTENSIONS: &[Option<&str>] = &[
+    None,
+    #[cfg(feature = "deflate")]
+    Some("permessage-deflate"),
+];
+
+/// Settings with which what was offered is accepted.
+fn offering() -> Config {
+    let config = Config::new();
+    #[cfg(feature = "deflate")]
+    let config = config.deflate(framewire::deflate::DeflateConfig::new().with_threshold(0));
+    config
+}
+
+/// Sends small messages, which fill what is kept from one message to the next and has a fixed size, then
+/// long ones and small ones again: how much more is held after each of the latter than before.
+fn kept_of_long_messages(mut send: impl FnMut(Vec<u8>)) {
+    let (small, long) = (noise(1000), noise(16 * MIB));
+    for _ in 0..100 {
+        send(small.clone());
+    }
+    let base = held();
+    for _ in 0..2 {
+        send(long.clone());
+        let kept = held() - base;
+        assert!(kept <= 64 * KIB, "{kept} bytes after a long message");
+        for _ in 0..3 {
+            send(small.clone());
+            let kept = held() - base;
+            assert!(kept <= 64 * KIB, "{kept} bytes after a small message");
+        }
+    }
+}
+
+fn a_connection_keeps_little_of_what_has_left() {
+    for extensions in EXTENSIONS {
+        let lines = extensions.map(|list| format!("Sec-WebSocket-Extensions: {list}\r\n"));
+        let mut server = open(&offering(), lines.as_deref().unwrap_or_default());
+        kept_of_long_messages(|message| {
+            server.send(message).unwrap();
+            while server.buffered_amount() > 0 {
+                server.consume_output(1000 * KIB);
+            }
+        });
+    }
+    let mut client = Connection::adopted_client(&Config::new(), |bytes: &mut [u8]| bytes.fill(7));
+    kept_of_long_messages(|message| {
+        // Borrowed, so that the connection copies it.
+        client.send(&message[..]).unwrap();
+        while client.buffered_amount() > 0 {
+            client.consume_output(1000 * KIB);
+        }
+    });
+}
+
+#[cfg(feature = "mio")]
+fn a_client_keeps_little_of_what_has_left() {
+    use std::io::{self, Read, Write};
+
+    /// A server that accepts, and takes what is sent to it.
+    struct Server {
+        extensions: Option<&'static str>,
+        head: Vec<u8>,
+        answer: io::Cursor<Vec<u8>>,
+    }
+
+    impl Read for Server {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            match self.answer.read(buffer)? {
+                0 => Err(io::ErrorKind::TimedOut.into()),
+                count => Ok(count),
+            }
+        }
+    }
+
+    impl Write for Server {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.answer.get_ref().is_empty() {
+                self.head.extend_from_slice(bytes);
+                let head = String::from_utf8(std::mem::take(&mut self.head)).unwrap();
+                let (_, key) = head.split_once("Sec-WebSocket-Key: ").unwrap();
+                let key = key.split("\r\n").next().unwrap();
+                let accept = framewire::handshake::accept_key(key.as_bytes());
+                let mut answer = format!(
+                    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n",
+                    accept.escape_ascii()
+                );
+                if let Some(extensions) = self.extensions {
+                    answer += &format!("Sec-WebSocket-Extensions: {extensions}\r\n");
+                }
+                self.answer = io::Cursor::new((answer + "\r\n").into_bytes());
+                return Ok(bytes.len());
+            }
+            Ok(bytes.len().min(1000 * KIB))
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    for &extensions in EXTENSIONS {
+        let (head, answer) = Default::default();
+        let stream = Server { extensions, head, answer };
+        let request = ClientRequest::new(&Url::parse("ws://example.com/").unwrap());
+        let mut client = framewire::Client::handshake(stream, request, &offering()).unwrap();
+        kept_of_long_messages(|message| client.send(&message[..]).unwrap());
+    }
 }
 
 #[cfg(feature = "deflate")]

@@ -367,3 +367,41 @@ fn a_connection_can_be_dropped_at_once() {
         assert_eq!(connection.receive_eof(), lost);
     }
 }
+
+/// Only what has left was sent, and only two Closes that have passed make a clean end.
+// req: W091, W096, W099
+#[test]
+fn what_is_unsent_is_never_clean() {
+    for role in ROLES {
+        for ours_first in [false, true] {
+            let peers = close(1001, "theirs").by(peer_of(role));
+            let play = |taken: usize, answered: bool| {
+                let mut connection = open(role, &Config::new(), None);
+                connection.send(vec![0; 100_000]).unwrap();
+                if ours_first {
+                    connection.close(4000, "ours").unwrap();
+                }
+                if answered {
+                    feed(&mut connection, &peers);
+                }
+                let total = connection.buffered_amount();
+                connection.consume_output(taken.min(total));
+                (connection.receive_eof(), total)
+            };
+            let (ours, theirs) = (frame_of(4000, "ours"), frame_of(1001, "theirs"));
+            let ours = if ours_first { ours } else { theirs.clone() };
+            let (_, total) = play(0, true);
+            for taken in [0, 1, 50_000, total - 20, total - 1] {
+                let lost = Outcome::Lost { sent: None, received: Some(theirs.clone()) };
+                assert_eq!(play(taken, true).0, lost, "{role:?} {ours_first} {taken}");
+                let lost = Outcome::Lost { sent: None, received: None };
+                assert_eq!(play(taken, false).0, lost, "{role:?} {ours_first} {taken}");
+            }
+            let initiator = if ours_first { Initiator::Local } else { Initiator::Remote };
+            let clean = Outcome::Clean { sent: ours.clone(), received: theirs, initiator };
+            assert_eq!(play(total, true).0, clean);
+            let lost = Outcome::Lost { sent: ours_first.then_some(ours), received: None };
+            assert_eq!(play(total, false).0, lost);
+        }
+    }
+}

@@ -140,7 +140,9 @@ fn a_pong_held_back_goes_out_before_our_close() {
         let config = Config::new().output_high_water(1).output_low_water(0);
         let mut connection = open(role, &config, None);
         connection.send("fills it").unwrap();
-        feed(&mut connection, &ping("held").by(peer_of(role)));
+        for payload in ["earlier", "held"] {
+            feed(&mut connection, &ping(payload).by(peer_of(role)));
+        }
         connection.close(1000, "").unwrap();
         let sent = drain_frames(&mut connection);
         assert_eq!(sent, [text("fills it"), pong("held"), close(1000, "")]);

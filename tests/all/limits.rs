@@ -2,6 +2,7 @@
 
 use framewire::{Config, InvalidConfig, Outcome, ProtocolError, Role, State};
 
+use super::support::chunks::Random;
 use super::support::frames::*;
 use super::support::script::*;
 
@@ -299,4 +300,91 @@ fn without_entropy_a_client_sends_nothing() {
     assert_eq!(feed(&mut client, &ping("p").by(Role::Server)), [Seen::Ping(b"p".to_vec())]);
     assert_eq!((client.buffered_amount(), client.state()), (0, State::Closing));
     assert!(client.wants_shutdown());
+}
+
+/// Entropy that fails for as long as it is told to.
+struct Fails(std::sync::Arc<std::sync::atomic::AtomicBool>, Random);
+
+impl framewire::Entropy for Fails {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), framewire::EntropyError> {
+        if self.0.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(framewire::EntropyError::default());
+        }
+        self.1.fill(bytes);
+        Ok(())
+    }
+}
+
+/// A call that cannot be done leaves everything as it was: the frames that follow are those of a connection on
+/// which it was never made.
+// req: W055, W079
+#[test]
+fn a_call_without_entropy_changes_nothing() {
+    use framewire::{Compress, Connection, Fragment, MessageKind, Prepared, SendError};
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    type Call = fn(&mut Connection) -> Result<(), SendError>;
+    const TEXT: MessageKind = MessageKind::Text;
+    let begins: Call = |c| c.send_fragment(Fragment::more(TEXT, &b"caf\xc3"[..]));
+    let goes_on: Call = |c| c.send_fragment(Fragment::more(TEXT, &b"\xa9, caf\xc3"[..]));
+    let ends: Call = |c| c.send_fragment(Fragment::last(TEXT, &b"\xa9"[..]));
+    let whole: Call = |c| c.send("a message that repeats a message that repeats");
+    let others: [Call; 9] = [
+        |c| c.send(vec![1; 100_000]),
+        |c| c.send_with("a message that repeats", Compress::Always),
+        |c| c.send_prepared(&Prepared::new("a message that repeats")),
+        |c| c.send_fragment(Fragment::more(MessageKind::Binary, &b"another"[..])),
+        |c| c.ping(b"ping"),
+        |c| c.pong(b"pong"),
+        |c| c.close(1000, "bye"),
+        |c| c.close_without_code(),
+        |c| c.close(4000, ""),
+    ];
+    let befores: [&[Call]; 4] = [&[], &[whole], &[begins], &[whole, begins, goes_on]];
+    let extensions = [
+        None,
+        #[cfg(feature = "deflate")]
+        Some("permessage-deflate"),
+    ];
+    for extensions in extensions {
+        for before in befores {
+            for held in [false, true] {
+                for call in [begins, goes_on, ends, whole].into_iter().chain(others) {
+                    let play = |fails: bool| {
+                        let flag = std::sync::Arc::new(AtomicBool::new(false));
+                        let config = match held {
+                            true => Config::new().output_high_water(1).output_low_water(0),
+                            false => Config::new(),
+                        };
+                        let entropy = Fails(flag.clone(), Random::new(1));
+                        let mut client = open_client(&config, extensions, entropy);
+                        before.iter().for_each(|call| call(&mut client).unwrap());
+                        if held {
+                            // Its Pong is held back until the output has room.
+                            client.ping(b"fills").unwrap();
+                            feed(&mut client, &ping("held").by(Role::Server));
+                        }
+                        if fails {
+                            flag.store(true, Ordering::Relaxed);
+                            let was = (client.state(), client.buffered_amount());
+                            let error = call(&mut client).unwrap_err();
+                            // Some calls do not fit the message that is under way.
+                            use SendError::{Entropy, InvalidUtf8, UnfinishedMessage};
+                            assert!(matches!(error, Entropy(_) | InvalidUtf8 | UnfinishedMessage));
+                            assert_eq!((client.state(), client.buffered_amount()), was);
+                            flag.store(false, Ordering::Relaxed);
+                        }
+                        let mut frames = drain_frames(&mut client);
+                        frames.extend(drain_frames(&mut client));
+                        let results = [goes_on, ends, whole, begins, ends, whole]
+                            .map(|call| call(&mut client).is_ok());
+                        client.close(1000, "").unwrap();
+                        frames.extend(drain_frames(&mut client));
+                        (results, frames)
+                    };
+                    assert_eq!(play(true), play(false), "{} {held}", before.len());
+                }
+            }
+        }
+    }
 }

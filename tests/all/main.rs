@@ -9,6 +9,7 @@ mod close;
 mod control;
 #[cfg(feature = "deflate")]
 mod deflate;
+mod draining;
 mod fragments;
 mod framing;
 mod handshake;

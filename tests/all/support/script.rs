@@ -406,6 +406,30 @@ pub(crate) fn client_of(request: ClientRequest, config: &Config) -> Connection {
     Connection::client(request, config, entropy).unwrap()
 }
 
+/// An open client with the answer of a server to its offer, and this entropy for its masking keys.
+pub(crate) fn open_client(
+    config: &Config,
+    extensions: Option<&str>,
+    entropy: impl framewire::Entropy + Send + 'static,
+) -> Connection {
+    struct Sample<E>(bool, E);
+    impl<E: framewire::Entropy> framewire::Entropy for Sample<E> {
+        fn fill(&mut self, bytes: &mut [u8]) -> Result<(), framewire::EntropyError> {
+            if std::mem::take(&mut self.0) {
+                bytes.copy_from_slice(b"the sample nonce");
+                return Ok(());
+            }
+            self.1.fill(bytes)
+        }
+    }
+    let request = ClientRequest::new(&Url::parse("ws://example.com/chat").unwrap());
+    let mut client = Connection::client(request, config, Sample(true, entropy)).unwrap();
+    drain(&mut client);
+    let lines = extensions.map(|list| format!("Sec-WebSocket-Extensions: {list}\r\n"));
+    assert_eq!(feed(&mut client, response(&lines.unwrap_or_default()).as_bytes()), [Seen::Open]);
+    client
+}
+
 /// The request that a client sends, with these lines added.
 pub(crate) fn request(lines: &str) -> String {
     format!(
