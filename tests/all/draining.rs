@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use framewire::{Config, Connection, Event, Fragment, MessageKind, Outcome, Role, State};
+use framewire::{
+    Config, Connection, Event, Fragment, MessageKind, Outcome, Response, Role, State, TimeoutKind,
+};
 
-use self::time::Driven;
 use super::support::chunks::Random;
 use super::support::frames::*;
 use super::support::script::*;
@@ -132,12 +133,14 @@ fn first_frame(bytes: &[u8]) -> Option<usize> {
 struct Session {
     random: Random,
     rate: Rate,
-    driven: Driven,
+    connection: Connection,
     peer: Peer,
     now: Duration,
     turn: usize,
-    /// Whether the driver stops reading while the output is congested.
+    /// Whether the driver stops reading while the output is congested, and at other times.
     pauses: bool,
+    /// For how many more turns it does not read at all.
+    resting: usize,
     /// Whether the driver is late now and then, by seconds.
     is_late: bool,
     said: Vec<Said>,
@@ -152,18 +155,20 @@ impl Session {
     fn new(role: Role, rate: Rate, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let config = config(&mut random);
-        let connection = match role {
+        let mut connection = match role {
             Role::Server => Connection::adopted_server(&config),
             Role::Client => Connection::adopted_client(&config, not_random(seed)),
         };
         let now = Duration::from_secs(random.below(100) as u64);
+        connection.handle_timeout(now);
         Self {
             rate,
-            driven: Driven::new(connection, now),
+            connection,
             peer: Peer::new(peer_of(role)),
             now,
             turn: 0,
             pauses: random.once_in(2),
+            resting: 0,
             // A peer that takes a byte in many turns takes many in the time in which the driver is late.
             is_late: rate.turns == 1 && random.once_in(2),
             said: Vec::new(),
@@ -182,13 +187,12 @@ impl Session {
         if self.is_late && self.random.once_in(50) {
             self.now += Duration::from_millis(self.random.below(20_000) as u64);
         }
-        self.driven.begin_turn(self.now);
+        assert_eq!(self.connection.handle_timeout(self.now), None);
         self.check();
-        let connection = &mut self.driven.connection;
-        let paused = self.pauses && connection.is_congested();
-        let mut received = false;
-        if !paused && !self.peer.answers.is_empty() {
-            received = true;
+        self.rest();
+        let connection = &mut self.connection;
+        let stops = connection.is_paused() || (self.pauses && connection.is_congested());
+        if !stops {
             let mut bytes = std::mem::take(&mut self.peer.answers);
             let mut input = &mut bytes[..];
             while let Some(event) = connection.receive(&mut input) {
@@ -198,16 +202,14 @@ impl Session {
                     self.owed_pong = Some(payload.to_vec());
                 }
                 assert!(!matches!(event, Event::Failed(_)), "{event:?}");
-                if let Event::Close(close) = event {
+                if let Event::Close(theirs) = event {
                     self.owed_pong = None;
                     if !self.said.iter().any(|said| matches!(said, Said::Close(_))) {
-                        let code = close.code().0;
-                        self.said.push(Said::Close(super::support::frames::close(code, "")));
+                        self.said.push(Said::Close(close(theirs.code().0, "")));
                     }
                 }
             }
         }
-        let mut sent = 0;
         if self.turn.is_multiple_of(self.rate.turns) {
             let mut wanted = self.rate.bytes;
             // What is taken may make room for a Pong that was held.
@@ -217,13 +219,12 @@ impl Session {
                     break;
                 }
                 connection.consume_output(bytes.len());
-                (sent, wanted) = (sent + bytes.len(), wanted - bytes.len());
+                wanted -= bytes.len();
                 self.peer.read(&bytes);
             }
         }
-        self.driven.end_turn(self.now, received, sent > 0, paused);
         self.check();
-        let connection = &mut self.driven.connection;
+        let connection = &mut self.connection;
         // The server ends first, whichever it is.
         let ended = match self.peer.role {
             Role::Server => self.peer.met_close && self.peer.sent_close,
@@ -234,18 +235,30 @@ impl Session {
         }
     }
 
+    /// Has the driver read nothing for some turns, once in a while before the end.
+    fn rest(&mut self) {
+        self.resting = match self.resting {
+            0 if self.pauses && self.random.once_in(100) => self.random.below(60),
+            turns => turns.saturating_sub(1),
+        };
+        if self.resting > 0 && self.connection.state() == State::Open {
+            self.connection.pause();
+        } else {
+            self.connection.resume();
+        }
+    }
+
     /// What holds at all times.
     fn check(&mut self) {
-        let connection = &self.driven.connection;
-        if let Some((queued, left)) = self.driven.positions() {
-            assert!(queued >= self.positions.0 && left >= self.positions.1);
-            if connection.state() != State::Closed {
-                assert_eq!(queued - left, connection.buffered_amount() as u64);
-            }
-            self.positions = (queued, left);
+        let connection = &self.connection;
+        let (queued, left) = (connection.queued(), connection.left());
+        assert!(queued >= self.positions.0 && left >= self.positions.1);
+        if connection.state() != State::Closed {
+            assert_eq!(queued - left, connection.buffered_amount() as u64);
         }
+        self.positions = (queued, left);
         if connection.state() == State::Closed && self.outcome.is_none() {
-            self.outcome = Some(self.driven.connection.receive_eof());
+            self.outcome = connection.outcome().cloned();
         }
     }
 
@@ -256,7 +269,7 @@ impl Session {
             length = length.min(10);
         }
         let payload = self.random.bytes(length);
-        let connection = &mut self.driven.connection;
+        let connection = &mut self.connection;
         let before = connection.buffered_amount();
         match self.random.below(6) {
             0 | 1 => match connection.send(&payload[..]) {
@@ -293,7 +306,7 @@ impl Session {
     }
 
     fn close(&mut self) {
-        self.driven.connection.close(1000, "").unwrap();
+        self.connection.close(1000, "").unwrap();
         self.said.push(Said::Close(close(1000, "")));
     }
 
@@ -334,9 +347,9 @@ fn converse(session: &mut Session) {
     let mut budget = session.rate.in_turns(turns).max(20);
     for _ in 0..turns {
         if session.random.once_in(4) && budget > 0 {
-            let before = session.driven.connection.buffered_amount();
+            let before = session.connection.buffered_amount();
             session.speak(budget);
-            let more = session.driven.connection.buffered_amount().saturating_sub(before);
+            let more = session.connection.buffered_amount().saturating_sub(before);
             budget = budget.saturating_sub(more);
         }
         session.turn();
@@ -347,7 +360,7 @@ fn converse(session: &mut Session) {
 /// Whatever takes what is sent to it, at any rate, gets all of it, and the closing handshake ends it.
 #[test]
 fn nothing_ends_a_connection_whose_peer_behaves() {
-    sessions(40, |mut session| {
+    sessions(25, |mut session| {
         converse(&mut session);
         if session.random.once_in(2) {
             session.close();
@@ -367,7 +380,7 @@ fn nothing_ends_a_connection_whose_peer_behaves() {
 #[test]
 fn an_end_at_any_time_is_told_as_it_was() {
     let (clean, unclean) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
-    sessions(40, |mut session| {
+    sessions(25, |mut session| {
         converse(&mut session);
         match session.random.below(3) {
             0 => session.close(),
@@ -382,8 +395,8 @@ fn an_end_at_any_time_is_told_as_it_was() {
                 session.turn();
             }
         }
-        let Session { driven, peer, .. } = &mut session;
-        let outcome = driven.connection.receive_eof();
+        let Session { connection, peer, .. } = &mut session;
+        let outcome = connection.receive_eof();
         let sent = match &outcome {
             Outcome::Clean { sent, .. } => Some(sent),
             Outcome::Lost { sent, .. } => sent.as_ref(),
@@ -406,7 +419,7 @@ fn an_end_at_any_time_is_told_as_it_was() {
 fn a_peer_that_takes_nothing_is_given_up() {
     sessions(10, |mut session| {
         converse(&mut session);
-        session.driven.connection.send("one more").ok();
+        session.connection.send("one more").ok();
         match session.random.below(3) {
             0 => session.close(),
             1 => session.peer.send(&close(1001, "")),
@@ -416,7 +429,7 @@ fn a_peer_that_takes_nothing_is_given_up() {
         let since = session.now;
         let before = TURN * session.rate.turns as u32;
         (session.rate, session.is_late) = (Rate { bytes: 0, turns: 1 }, false);
-        if session.driven.connection.buffered_amount() == 0 {
+        if session.connection.buffered_amount() == 0 {
             return;
         }
         while session.outcome.is_none() {
@@ -424,7 +437,10 @@ fn a_peer_that_takes_nothing_is_given_up() {
             assert!(session.now < since + 2 * WRITE_TIMEOUT);
         }
         assert!(session.now + before >= since + WRITE_TIMEOUT);
-        assert!(session.driven.ended_by_write_timeout(session.outcome.as_ref().unwrap()));
+        let Some(Outcome::TimedOut { timeout, sent, .. }) = &session.outcome else {
+            panic!("{:?}", session.outcome)
+        };
+        assert_eq!((*timeout, sent), (TimeoutKind::Write, &None));
     });
 }
 
@@ -434,70 +450,24 @@ fn http_answers_arrive_whole() {
     for rate in RATES {
         let mut random = Random::new(rate.bytes as u64);
         let mut connection = Connection::server(&config(&mut random));
-        let mut driven = Driven::new(
-            {
-                let mut head = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
-                assert!(matches!(connection.receive(&mut &mut head[..]), Some(Event::Http(_))));
-                connection
-            },
-            Duration::ZERO,
-        );
+        connection.handle_timeout(Duration::ZERO);
+        let mut head = b"GET /page HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+        assert!(matches!(connection.receive(&mut &mut head[..]), Some(Event::Http(_))));
         let body = random.bytes(rate.in_turns(300).max(30));
-        let response = framewire::Response::new(200).body(body.clone());
+        connection.respond(Response::new(200).body(body.clone())).unwrap();
         let mut met = Vec::new();
-        driven.connection.respond(response).unwrap();
         let mut turn = 0;
-        while !driven.connection.wants_shutdown() {
+        while !connection.wants_shutdown() {
             turn += 1;
-            assert!(turn < 100_000 && driven.connection.state() != State::Closed, "{rate:?}");
-            let now = TURN * turn;
-            driven.begin_turn(now);
-            let mut count = 0;
+            assert!(turn < 100_000 && connection.state() != State::Closed, "{rate:?}");
+            assert_eq!(connection.handle_timeout(TURN * turn), None);
             if (turn as usize).is_multiple_of(rate.turns) {
                 let before = met.len();
-                met.extend(driven.connection.output().flatten().take(rate.bytes));
-                count = met.len() - before;
-                driven.connection.consume_output(count);
+                met.extend(connection.output().flatten().take(rate.bytes));
+                connection.consume_output(met.len() - before);
             }
-            driven.end_turn(now, false, count > 0, false);
         }
         assert!(met.ends_with(&body), "{rate:?}");
-        assert!(matches!(driven.connection.receive_eof(), Outcome::Rejected(_)));
-    }
-}
-
-/// The engine and its time, as a driver keeps it.
-mod time {
-    use super::*;
-
-    pub(super) struct Driven {
-        pub(super) connection: Connection,
-    }
-
-    impl Driven {
-        pub(super) fn new(mut connection: Connection, now: Duration) -> Self {
-            assert_eq!(connection.handle_timeout(now), None);
-            Self { connection }
-        }
-
-        pub(super) fn begin_turn(&mut self, now: Duration) {
-            assert_eq!(self.connection.handle_timeout(now), None);
-        }
-
-        pub(super) fn end_turn(&mut self, _: Duration, _: bool, _: bool, paused: bool) {
-            if paused {
-                self.connection.pause();
-            } else {
-                self.connection.resume();
-            }
-        }
-
-        pub(super) fn positions(&self) -> Option<(u64, u64)> {
-            Some((self.connection.queued(), self.connection.left()))
-        }
-
-        pub(super) fn ended_by_write_timeout(&self, outcome: &Outcome) -> bool {
-            matches!(outcome, Outcome::TimedOut { timeout: framewire::TimeoutKind::Write, .. })
-        }
+        assert!(matches!(connection.receive_eof(), Outcome::Rejected(_)));
     }
 }
