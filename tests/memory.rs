@@ -279,7 +279,7 @@ fn receive_without_slack(connection: &mut Connection, bytes: &mut [u8], size: us
             }
         }
         while let Some(event) = connection.receive(&mut portion) {
-            delivered = delivered.or(Some(event.into_owned()));
+            delivered = delivered.or_else(|| Some(event.into_owned()));
         }
     }
     let Some(Event::Message(message)) = delivered else { panic!("{delivered:?}") };
