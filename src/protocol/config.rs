@@ -51,19 +51,19 @@ pub(super) struct Settings {
     pub(super) deflate: DeflateSetting,
 }
 
-/// How long each part of a connection may take; `None` is for ever.
+/// How long each part of a connection may take.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Timeouts {
-    pub(super) handshake: Option<Duration>,
-    pub(super) decision: Option<Duration>,
-    pub(super) first_message: Option<Duration>,
-    pub(super) ping: Option<Duration>,
-    pub(super) pong: Option<Duration>,
-    pub(super) message: Option<Duration>,
-    pub(super) write: Option<Duration>,
-    pub(super) close: Option<Duration>,
-    pub(super) idle: Option<Duration>,
-    pub(super) lifetime: Option<Duration>,
+    pub(super) handshake: TimeLimit,
+    pub(super) decision: TimeLimit,
+    pub(super) first_message: TimeLimit,
+    pub(super) ping: TimeLimit,
+    pub(super) pong: TimeLimit,
+    pub(super) message: TimeLimit,
+    pub(super) write: TimeLimit,
+    pub(super) close: TimeLimit,
+    pub(super) idle: TimeLimit,
+    pub(super) lifetime: TimeLimit,
     /// By how much of itself, in per cent, a deadline that may be spread is shortened at the most.
     pub(super) jitter: u8,
 }
@@ -71,18 +71,42 @@ pub(super) struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            handshake: Some(Duration::from_secs(10)),
-            decision: Some(Duration::from_secs(10)),
-            first_message: None,
-            ping: Some(Duration::from_secs(20)),
-            pong: Some(Duration::from_secs(20)),
-            message: None,
-            write: Some(Duration::from_secs(30)),
-            close: Some(Duration::from_secs(5)),
-            idle: None,
-            lifetime: None,
+            handshake: TimeLimit::from_secs(10),
+            decision: TimeLimit::from_secs(10),
+            first_message: TimeLimit::NONE,
+            ping: TimeLimit::from_secs(20),
+            pong: TimeLimit::from_secs(20),
+            message: TimeLimit::NONE,
+            write: TimeLimit::from_secs(30),
+            close: TimeLimit::from_secs(5),
+            idle: TimeLimit::NONE,
+            lifetime: TimeLimit::NONE,
             jitter: 25,
         }
+    }
+}
+
+/// A time limit in microseconds; the greatest number stands for none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TimeLimit(u64);
+
+impl TimeLimit {
+    pub(super) const NONE: Self = Self(u64::MAX);
+
+    const fn from_secs(seconds: u64) -> Self {
+        Self(seconds * 1_000_000)
+    }
+
+    #[inline]
+    pub(super) const fn as_micros(self) -> u64 {
+        self.0
+    }
+}
+
+impl From<Option<Duration>> for TimeLimit {
+    fn from(limit: Option<Duration>) -> Self {
+        let micros = |limit: Duration| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX);
+        limit.map_or(Self::NONE, |limit| Self(micros(limit)))
     }
 }
 
@@ -237,32 +261,32 @@ impl Config {
     /// How long the opening handshake may take from its first moment, default 10 s; the connection is
     /// then dropped. Progress does not extend it.
     pub fn handshake_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.handshake = timeout.into())
+        self.with(|settings| settings.timeouts.handshake = timeout.into().into())
     }
 
     /// Server: how long the application may take to decide about a request, from the moment at which the
     /// request was whole, default 10 s; 503 is then answered. The handshake timeout does not run meanwhile.
     pub fn decision_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.decision = timeout.into())
+        self.with(|settings| settings.timeouts.decision = timeout.into().into())
     }
 
     /// How long an open connection may wait for its first message, by default for ever; it then fails
     /// with 1008. Time in which the application has paused the connection (`Peer::pause`) does not
     /// count.
     pub fn first_message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.first_message = timeout.into())
+        self.with(|settings| settings.timeouts.first_message = timeout.into().into())
     }
 
     /// After how long without a byte from the peer a Ping is sent, default 20 s. In the event loop each
     /// connection takes up to a quarter less; see [`jitter`](Self::jitter). The answers tell the
     /// [round-trip time](crate::Endpoint::round_trip_time).
     pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.ping = interval.into())
+        self.with(|settings| settings.timeouts.ping = interval.into().into())
     }
 
     /// How long the peer may stay silent after such a Ping, default 20 s; the connection is then lost.
     pub fn pong_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.pong = timeout.into())
+        self.with(|settings| settings.timeouts.pong = timeout.into().into())
     }
 
     /// How long a message may take from its first byte to its last, by default for ever; the connection
@@ -270,7 +294,7 @@ impl Config {
     /// bytes keep every other deadline from passing. Time in which the application has
     /// paused the connection (`Peer::pause`) does not count.
     pub fn message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.message = timeout.into())
+        self.with(|settings| settings.timeouts.message = timeout.into().into())
     }
 
     /// For how long no part of a message may come, by default for ever; the connection is then closed
@@ -291,7 +315,7 @@ impl Config {
     /// assert_eq!(connection.output().flatten().copied().collect::<Vec<_>>(), b"\x88\x0e\x03\xe9idle timeout");
     /// ```
     pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.idle = timeout.into())
+        self.with(|settings| settings.timeouts.idle = timeout.into().into())
     }
 
     /// How long a connection may be open, whatever is said on it, by default for ever; it is then closed
@@ -299,7 +323,7 @@ impl Config {
     /// to another server or with a fresh token. In the event loop each connection takes up to a quarter
     /// less, so that they do not all come back at once; see [`jitter`](Self::jitter).
     pub fn max_lifetime(self, lifetime: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.lifetime = lifetime.into())
+        self.with(|settings| settings.timeouts.lifetime = lifetime.into().into())
     }
 
     /// By how many per cent at the most [`ping_interval`](Self::ping_interval) and
@@ -314,13 +338,13 @@ impl Config {
     /// How long unsent output may wait without the peer taking a byte, default 30 s; the connection is
     /// then lost.
     pub fn write_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.write = timeout.into())
+        self.with(|settings| settings.timeouts.write = timeout.into().into())
     }
 
     /// How long the closing handshake and the end of the transport may take, default 5 s; the
     /// transport is then dropped.
     pub fn close_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
-        self.with(|settings| settings.timeouts.close = timeout.into())
+        self.with(|settings| settings.timeouts.close = timeout.into().into())
     }
 
     /// Checks what no setter can check alone; the event loop calls it before it serves.

@@ -316,9 +316,9 @@ impl Endpoint {
     ) -> Option<Event<'i>> {
         if let Phase::Open = self.phase {
             if input.is_empty() {
+                self.timers.settle_heard(workspace.now());
                 return None;
             }
-            self.timers.received(workspace.now());
             let settings = self.config.settings();
             if let Some((kind, payload)) = self.receiver.whole_message(input, self.role, settings) {
                 let message = match kind {
@@ -328,7 +328,7 @@ impl Endpoint {
                         Err(_) => return Some(self.fail(ProtocolError::InvalidUtf8, workspace)),
                     },
                 };
-                self.timers.message_ended(workspace.now());
+                self.timers.message_heard();
                 return Some(Event::Message(message));
             }
         }
@@ -340,9 +340,10 @@ impl Endpoint {
         input: &mut &'i mut [u8],
         workspace: &mut Workspace,
     ) -> Option<Event<'i>> {
+        self.timers.settle_heard(workspace.now());
         loop {
             match &self.phase {
-                Phase::Open => {}
+                Phase::Open => self.timers.received(workspace.now()),
                 Phase::Closing(closing) if !closing.ignores_input() => {}
                 Phase::Connecting(_) => match self.receive_opening(input, workspace) {
                     Some(event) => return Some(event),
@@ -1052,6 +1053,7 @@ impl Endpoint {
                 self.timers.enter(true, workspace.now(), &self.config.settings().timeouts);
             }
         }
+        self.timers.settle_heard(workspace.now());
         loop {
             let (waiting, since) = (self.waiting(), self.output_since());
             if waiting == Waiting::Nothing {

@@ -2,7 +2,7 @@ use std::fmt;
 use std::num::{NonZeroU32, NonZeroU64};
 use std::time::Duration;
 
-use super::config::Timeouts;
+use super::config::{TimeLimit, Timeouts};
 
 /// Which of its time limits a connection has reached.
 #[non_exhaustive]
@@ -70,6 +70,9 @@ pub(super) struct Moment(NonZeroU64);
 impl Moment {
     pub(super) const START: Self = Self(NonZeroU64::MIN);
 
+    /// Later than everything that happens.
+    const NEVER: Self = Self(NonZeroU64::MAX);
+
     #[inline]
     pub(super) fn of(now: Duration) -> Self {
         Self(NonZeroU64::MIN.saturating_add(microseconds(now)))
@@ -107,8 +110,8 @@ pub(super) struct Timers {
     entered: Moment,
     /// When the last byte was received, or reading began again.
     received: Moment,
-    /// Nothing is due before; `None` for never.
-    bound: Option<Moment>,
+    /// Nothing is due before.
+    bound: Moment,
     /// What most connections have no use for most of the time.
     rare: Option<Box<Rare>>,
     /// The last measured round trip, in microseconds.
@@ -120,6 +123,8 @@ pub(super) struct Timers {
     started: bool,
     /// Nothing has come since the automatic Ping.
     silent: bool,
+    /// A whole message has come since [`received`](Self::received) was last set.
+    heard: bool,
     /// The driver does not read.
     paused: bool,
     /// A deadline has passed that the peer may have met meanwhile.
@@ -177,13 +182,14 @@ impl Timers {
             entered: Moment::START,
             received: Moment::START,
             // The first call that tells the time starts the clocks.
-            bound: Some(Moment::START),
+            bound: Moment::START,
             rare: None,
             round_trip: None,
             pings: 0,
             jitter: 0,
             started: false,
             silent: false,
+            heard: false,
             paused: false,
             overdue: false,
         }
@@ -197,7 +203,7 @@ impl Timers {
     /// Whether something may be due.
     #[inline]
     pub(super) fn may_be_due(&self, now: Moment) -> bool {
-        self.bound.is_some_and(|bound| bound <= now)
+        self.bound <= now
     }
 
     /// Starts all clocks, if they do not run: whether they did not.
@@ -212,7 +218,7 @@ impl Timers {
     /// The bound before which nothing is due.
     #[inline]
     pub(super) fn next(&self) -> Option<Duration> {
-        self.bound.map(Moment::since_start)
+        (self.bound < Moment::NEVER).then(|| self.bound.since_start())
     }
 
     #[inline]
@@ -247,7 +253,7 @@ impl Timers {
     /// Watches the messages that come from now on, if a time limit needs it and they are not watched already.
     pub(super) fn watch_messages(&mut self, now: Moment, timeouts: &Timeouts) {
         let Timeouts { first_message, message, idle, .. } = timeouts;
-        if [first_message, message, idle].into_iter().any(Option::is_some) {
+        if [first_message, message, idle].into_iter().any(|limit| *limit != TimeLimit::NONE) {
             let rare = self.rare.get_or_insert_default();
             rare.messages.get_or_insert(Messages {
                 opened: now,
@@ -268,6 +274,22 @@ impl Timers {
     #[inline]
     pub(super) fn received(&mut self, now: Moment) {
         (self.received, self.silent) = (now, false);
+    }
+
+    /// A whole message has come, of those that come many at a time: [`settle_heard`](Self::settle_heard) does
+    /// what follows for all of them.
+    #[inline]
+    pub(super) fn message_heard(&mut self) {
+        self.heard = true;
+    }
+
+    /// Takes note of the messages that were [heard](Self::message_heard), if there were any.
+    #[inline]
+    pub(super) fn settle_heard(&mut self, now: Moment) {
+        if std::mem::take(&mut self.heard) {
+            self.received(now);
+            self.message_ended(now);
+        }
     }
 
     /// A whole message has come.
@@ -393,7 +415,7 @@ impl Timers {
         self.overdue = false;
         // Before the first call that tells the time only the end is sure: it has no deadline.
         if self.started || waiting == Waiting::Closed {
-            self.bound = self.earliest(timeouts, waiting, output_since).map(|(moment, _)| moment);
+            self.bound = self.earliest(timeouts, waiting, output_since).0;
         }
     }
 
@@ -406,10 +428,12 @@ impl Timers {
         waiting: Waiting,
         output_since: Option<Moment>,
     ) -> Option<TimeoutKind> {
-        let earliest = self.earliest(timeouts, waiting, output_since);
-        self.bound = earliest.map(|(moment, _)| moment);
+        let (earliest, kind) = self.earliest(timeouts, waiting, output_since);
+        self.bound = earliest;
         let overdue = std::mem::take(&mut self.overdue);
-        let (_, kind) = earliest.filter(|&(moment, _)| moment <= now)?;
+        if earliest > now {
+            return None;
+        }
         if kind.depends_on_the_peer() && !overdue {
             self.overdue = true;
             return None;
@@ -419,27 +443,24 @@ impl Timers {
 
     /// Nothing is due later than so long from now.
     #[inline]
-    fn lower(&mut self, now: Moment, timeout: Option<Duration>) {
-        if let Some(timeout) = timeout {
-            let moment = now.after(microseconds(timeout));
-            if self.bound.is_none_or(|bound| moment < bound) {
-                self.bound = Some(moment);
-            }
-        }
+    fn lower(&mut self, now: Moment, limit: TimeLimit) {
+        self.bound = self.bound.min(now.after(limit.as_micros()));
     }
 
+    /// The earliest deadline, and which it is; [`Moment::NEVER`] if there is none.
     fn earliest(
         &self,
         timeouts: &Timeouts,
         waiting: Waiting,
         output_since: Option<Moment>,
-    ) -> Option<(Moment, TimeoutKind)> {
-        let mut earliest: Option<(Moment, TimeoutKind)> = None;
-        let mut consider = |since: Option<Moment>, timeout: Option<Duration>, jitter, kind| {
-            if let (Some(since), Some(timeout)) = (since, timeout) {
-                let moment = since.after(shortened(microseconds(timeout), timeouts.jitter, jitter));
-                if earliest.is_none_or(|(first, _)| moment < first) {
-                    earliest = Some((moment, kind));
+    ) -> (Moment, TimeoutKind) {
+        let mut earliest = (Moment::NEVER, TimeoutKind::Lifetime);
+        let mut consider = |since: Option<Moment>, limit: TimeLimit, jitter, kind| {
+            if let (Some(since), true) = (since, limit != TimeLimit::NONE) {
+                let micros = shortened(limit.as_micros(), timeouts.jitter, jitter);
+                let moment = since.after(micros);
+                if moment < earliest.0 {
+                    earliest = (moment, kind);
                 }
             }
         };
@@ -475,7 +496,7 @@ impl Timers {
                 consider(entered, timeouts.close, 0, TimeoutKind::Close);
             }
             Waiting::End => {}
-            Waiting::Closed => return None,
+            Waiting::Closed => return earliest,
         }
         consider(output_since, timeouts.write, 0, TimeoutKind::Write);
         earliest
