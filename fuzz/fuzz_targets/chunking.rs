@@ -3,8 +3,8 @@
 #![no_main]
 
 use arbitrary::Arbitrary;
-use framewire::{Accept, Connection, Event, Fragment, Message, MessageKind, Outcome, Role};
-use framewire_fuzz::{Setup, pieces};
+use framewire::{Accept, Event, Fragment, Message, MessageKind, Outcome, Role};
+use framewire_fuzz::{Engine, Setup, pieces};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -23,7 +23,7 @@ struct Log {
     events: Vec<String>,
     messages: Vec<Message<'static>>,
     output: Vec<u8>,
-    count: u64,
+    queued: u64,
     outcome: Option<Outcome>,
 }
 
@@ -53,7 +53,7 @@ fn play(role: Role, input: &Input<'_>, pieces: &[&[u8]]) -> Log {
             let direct = connection.receive_direct(|buffer, missing| {
                 let count = missing.min(rest.len());
                 let (now, later) = std::mem::take(&mut rest).split_at_mut(count);
-                buffer.extend_from_slice(now);
+                buffer.append(now);
                 rest = later;
             });
             match direct {
@@ -71,13 +71,13 @@ fn play(role: Role, input: &Input<'_>, pieces: &[&[u8]]) -> Log {
         assert!(rest.is_empty());
     }
     log.output = connection.output().flatten().copied().collect();
-    log.count = connection.messages_received();
+    log.queued = connection.queued();
     log.outcome = Some(connection.receive_eof());
     log
 }
 
 /// Notes an event, and answers it as an echo server would.
-fn tell(event: Event<'_>, connection: &mut Connection, log: &mut Log, joined: &mut Vec<u8>) {
+fn tell(event: Event<'_>, connection: &mut Engine, log: &mut Log, joined: &mut Vec<u8>) {
     match event {
         Event::Request(_) => connection.accept(Accept::new()).unwrap(),
         Event::Message(message) => echo(message.into_owned(), connection, log),
@@ -97,7 +97,7 @@ fn tell(event: Event<'_>, connection: &mut Connection, log: &mut Log, joined: &m
     }
 }
 
-fn echo(message: Message<'static>, connection: &mut Connection, log: &mut Log) {
+fn echo(message: Message<'static>, connection: &mut Engine, log: &mut Log) {
     // Nothing is written here, so there may be too much to send; at the same place every time.
     let sent = connection.send(&message);
     log.events.push(format!("{sent:?} after {}", log.messages.len()));

@@ -2,15 +2,18 @@
 
 #![no_main]
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use framewire::deflate::DeflateConfig;
-use framewire::handshake::{ClientRequest, Headers, Url, encode_key};
+use framewire::handshake::{ClientRequest, HeadLimits, Headers, RequestParts, Url, encode_key};
 use framewire::{
-    Accept, CloseCode, CloseFrame, Config, Connection, Deadlines, Due, Fragment, Message,
-    MessageKind, Prepared, Response, SendError, State, Turn,
+    Accept, CloseCode, CloseFrame, Config, Connection, Entropy, EntropyError, Fragment, Message,
+    MessageKind, Prepared, Response, Role, SendError, State, Upgraded, Workspace,
 };
+use framewire_fuzz::{Engine, SharedWorkspace};
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -50,11 +53,12 @@ enum Call<'a> {
     Receive(&'a [u8]),
     Direct(&'a [u8]),
     Consume(usize),
-    Lend,
-    Reclaim,
-    Expire(u8),
-    Observe(Duration, bool, bool),
-    Due(Duration),
+    SetConfig,
+    AnswerInstead,
+    Seed(u8),
+    /// The time is told, reading pauses or not, and the neighbour has a turn or not.
+    Turn(Duration, bool, bool),
+    HandleTimeout(Duration),
     End(bool),
 }
 
@@ -64,20 +68,40 @@ struct World {
     accept: Accept,
     response: Response,
     request: ClientRequest,
-    connection: Connection,
-    deadlines: Deadlines,
+    connection: Engine,
+    now: Duration,
+    /// How many connections were made.
+    made: usize,
+    workspace: SharedWorkspace,
+    /// Another connection of that workspace.
+    neighbour: Engine,
+}
+
+/// Fails now and then.
+struct Flaky(u8);
+
+impl Entropy for Flaky {
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
+        self.0 = self.0.wrapping_mul(5).wrapping_add(3);
+        bytes.fill(self.0);
+        if self.0 < 64 { Err(EntropyError::default()) } else { Ok(()) }
+    }
 }
 
 fuzz_target!(|calls: Vec<Call<'_>>| {
     let config = Config::new();
     let url = Url::parse("ws://h/").unwrap();
+    let workspace = Rc::new(RefCell::new(Workspace::with_entropy(Flaky(9)).for_many()));
     let mut world = World {
         accept: Accept::new(),
         response: Response::not_found(),
         request: ClientRequest::new(&url),
         url,
-        connection: Connection::server(&config),
-        deadlines: Deadlines::new(Duration::ZERO),
+        connection: Engine::server(&config, None),
+        now: Duration::ZERO,
+        made: 0,
+        neighbour: Engine::adopted(Role::Server, &config, &workspace),
+        workspace,
         config,
     };
     for call in calls {
@@ -228,19 +252,32 @@ impl World {
         let before = connection.state();
         match *call {
             Call::Timeouts(now, _) => {
-                self.connection = Connection::server(&self.config);
-                self.deadlines = Deadlines::new(now);
+                self.begin(Engine::server);
+                self.now = self.now.max(now);
+                self.connection.set_time(now);
             }
-            Call::Adopted(true) => self.connection = Connection::adopted_server(&self.config),
-            Call::Adopted(false) => {
-                let entropy = |bytes: &mut [u8]| bytes.fill(9);
-                self.connection = Connection::adopted_client(&self.config, entropy);
+            Call::Adopted(true) => {
+                let parts = RequestParts::new("GET", self.url.target()).unwrap();
+                let request = parts.header("Host", "h").unwrap().read(HeadLimits::default());
+                self.begin(|config, shared| match (shared, request) {
+                    (None, Ok(request)) => {
+                        Engine::Alone(Connection::upgraded(Upgraded::new(request), config))
+                    }
+                    (None, Err(_)) => Engine::Alone(Connection::adopted_server(config)),
+                    (Some(workspace), _) => Engine::adopted(Role::Server, config, workspace),
+                });
             }
-            Call::Server => self.connection = Connection::server(&self.config),
+            Call::Adopted(false) => self.begin(|config, shared| match shared {
+                None => Engine::Alone(Connection::adopted_client(config, Flaky(5))),
+                Some(workspace) => Engine::adopted(Role::Client, config, workspace),
+            }),
+            Call::Server => self.begin(Engine::server),
             Call::Client => {
-                let entropy = |bytes: &mut [u8]| bytes.fill(7);
                 let request = self.request.clone();
-                self.connection = Connection::client(request, &self.config, entropy).unwrap();
+                self.begin(|config, shared| {
+                    let client = Engine::client(request, config, Flaky(7), shared);
+                    client.unwrap_or_else(|_| Engine::server(config, shared))
+                });
             }
             Call::Send(bytes) => drop(connection.send(bytes)),
             Call::Text(text) => drop(connection.send(text.to_owned())),
@@ -261,7 +298,6 @@ impl World {
             Call::Ping(payload) => {
                 let sent = connection.ping(payload);
                 let may = payload.len() <= 125 && before == State::Open;
-                // A workspace that was lent to a client may be without entropy.
                 assert_eq!(sent.is_ok() || matches!(sent, Err(SendError::Entropy(_))), may);
             }
             Call::Pong(payload) => drop(connection.pong(payload)),
@@ -279,50 +315,69 @@ impl World {
             }
             // More than is missing, too, which the caller must not do.
             Call::Direct(bytes) => {
-                drop(connection.receive_direct(|buffer, _| buffer.extend_from_slice(bytes)));
+                drop(connection.receive_direct(|buffer, missing| {
+                    let room = buffer.room(missing);
+                    let count = bytes.len().min(room.len());
+                    room[..count].copy_from_slice(&bytes[..count]);
+                    buffer.advance(count);
+                    buffer.append(&bytes[count..]);
+                }));
             }
             Call::Consume(count) => {
                 let buffered = connection.buffered_amount();
                 connection.consume_output(count);
                 assert!(connection.buffered_amount() <= buffered.saturating_sub(count) + 131);
             }
-            Call::Lend => drop(connection.lend(Box::default())),
-            Call::Reclaim => drop(connection.reclaim()),
-            Call::Expire(due) => {
-                let dues = [
-                    Due::Handshake,
-                    Due::FirstMessage,
-                    Due::Ping,
-                    Due::Pong,
-                    Due::Message,
-                    Due::Write,
-                    Due::Close,
-                ];
-                drop(connection.expire(dues[usize::from(due) % dues.len()]));
-            }
-            Call::Observe(now, received, sent) => {
-                self.deadlines.observe(connection, now, Turn { received, sent, ..Turn::default() });
-            }
-            Call::Due(now) => {
-                let next = self.deadlines.next(connection);
-                let due = self.deadlines.due(connection, now);
-                assert!(due.is_none() || next.is_some_and(|next| next <= now));
-                if let Some(due) = due {
-                    drop(connection.expire(due));
+            Call::SetConfig => connection.set_config(self.config.clone()),
+            Call::AnswerInstead => drop(connection.answer_instead(&self.response)),
+            Call::Seed(seed) => connection.seed(seed.into()),
+            Call::Turn(now, pauses, neighbour) => {
+                self.now = self.now.max(now);
+                connection.set_time(now);
+                if pauses {
+                    connection.pause();
+                } else {
+                    connection.resume();
                 }
+                assert_eq!(connection.is_paused(), pauses);
+                if neighbour {
+                    self.neighbour.send("what a neighbour says").unwrap();
+                    let output: Vec<u8> = self.neighbour.output().flatten().copied().collect();
+                    assert_eq!(output, b"\x81\x15what a neighbour says");
+                    self.neighbour.consume_output(output.len());
+                }
+            }
+            Call::HandleTimeout(now) => {
+                // Time never goes back.
+                let now = self.now.max(now);
+                self.now = now;
+                let mut calls = 0;
+                while connection.next_timeout().is_some_and(|next| next <= now) {
+                    assert!(calls < 8, "it is always time");
+                    drop(connection.handle_timeout(now));
+                    calls += 1;
+                }
+                assert_eq!(connection.handle_timeout(now), None);
             }
             Call::End(true) => drop(connection.receive_eof()),
             Call::End(false) => drop(connection.terminate()),
             _ => {}
         }
         if self.connection.state() == State::Closed {
-            let ended = Turn::default();
-            self.deadlines.observe(&self.connection, Duration::ZERO, ended);
-            assert_eq!(self.deadlines.next(&self.connection), None, "the end has no deadline");
+            assert_eq!(self.connection.next_timeout(), None, "the end has no deadline");
+            assert!(self.connection.outcome().is_some());
         } else {
-            let _ = self.deadlines.next(&self.connection);
+            let unsent = self.connection.queued() - self.connection.left();
+            assert_eq!(unsent, self.connection.buffered_amount() as u64);
         }
         let output = self.connection.output().map(<[u8]>::len).sum::<usize>();
         assert_eq!(output, self.connection.buffered_amount());
+    }
+
+    /// Goes on with a new connection: every other one shares its workspace with the neighbour.
+    fn begin(&mut self, make: impl FnOnce(&Config, Option<&SharedWorkspace>) -> Engine) {
+        self.made += 1;
+        let shared = self.made.is_multiple_of(2).then_some(&self.workspace);
+        self.connection = make(&self.config, shared);
     }
 }

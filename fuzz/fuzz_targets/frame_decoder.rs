@@ -90,8 +90,7 @@ fn check_rules(header: &FrameHeader, rules: &HeaderRules) {
     assert!(!header.rsv1 || rules.rsv1 && data && !rules.inside_message);
     if data {
         assert_eq!(header.opcode == Opcode::Continuation, rules.inside_message);
-        let limit =
-            if header.rsv1 { rules.max_rsv1_payload_len } else { rules.max_payload_len };
+        let limit = if header.rsv1 { rules.max_rsv1_payload_len } else { rules.max_payload_len };
         assert!(header.payload_len <= limit);
     }
 }

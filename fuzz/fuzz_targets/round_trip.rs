@@ -2,15 +2,19 @@
 
 #![no_main]
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use framewire::deflate::DeflateConfig;
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    Accept, CloseCode, Compress, Config, Connection, Event, Fragment, Initiator, Message,
-    MessageKind, Outcome, Prepared, SendError, State, Workspace,
+    Accept, CloseCode, Compress, Config, Event, Fragment, Initiator, Message, MessageKind, Outcome,
+    Prepared, SendError, State, Workspace,
 };
+use framewire_fuzz::Engine;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]
@@ -25,7 +29,8 @@ struct Input {
 struct Settings {
     deflate: bool,
     fragments: bool,
-    lend: bool,
+    /// Uses a workspace that the other end may use too.
+    shared: bool,
     level: u8,
     server_bits: u8,
     client_bits: u8,
@@ -63,10 +68,32 @@ enum Way {
 
 #[derive(Arbitrary, Debug)]
 enum Op {
-    Send { by_client: bool, way: Way, text: bool, length: u16, seed: u8 },
-    Pieces { by_client: bool, text: bool, lengths: [u8; 3], ping: bool, seed: u8 },
-    Ping { by_client: bool, length: u8 },
-    Deliver { by_client: bool, count: u16 },
+    Send {
+        by_client: bool,
+        way: Way,
+        text: bool,
+        length: u16,
+        seed: u8,
+    },
+    Pieces {
+        by_client: bool,
+        text: bool,
+        lengths: [u8; 3],
+        ping: bool,
+        seed: u8,
+    },
+    Ping {
+        by_client: bool,
+        length: u8,
+    },
+    Deliver {
+        by_client: bool,
+        count: u16,
+    },
+    /// Time passes, and both ends are told.
+    Wait {
+        milliseconds: u16,
+    },
 }
 
 #[derive(Arbitrary, Debug)]
@@ -88,14 +115,13 @@ fuzz_target!(|input: Input| {
 });
 
 struct End {
-    connection: Connection,
-    /// Whether each turn is done with a workspace that is lent.
-    lends: bool,
-    workspace: Option<Box<Workspace>>,
+    connection: Engine,
     /// What the other end sent and this one has not received.
     coming: VecDeque<Message<'static>>,
     pings: VecDeque<Vec<u8>>,
     pongs: VecDeque<Vec<u8>>,
+    /// How many Pings this end sent by itself.
+    heartbeats: u32,
     joined: Vec<u8>,
     close: Option<framewire::CloseFrame>,
 }
@@ -103,17 +129,17 @@ struct End {
 struct Pair {
     client: End,
     server: End,
+    now: Duration,
 }
 
 impl Pair {
     fn new(input: &Input) -> Self {
-        let end = |connection, lends: bool| End {
+        let end = |connection| End {
             connection,
-            lends,
-            workspace: lends.then(Box::default),
             coming: VecDeque::new(),
             pings: VecDeque::new(),
             pongs: VecDeque::new(),
+            heartbeats: 0,
             joined: Vec::new(),
             close: None,
         };
@@ -125,10 +151,12 @@ impl Pair {
                 *byte = (state >> 24) as u8;
             }
         };
-        let client = Connection::client(request, &input.client.config(), entropy).unwrap();
-        let server = Connection::server(&input.server.config());
-        // A client keeps its own source of entropy.
-        Self { client: end(client, false), server: end(server, input.server.lend) }
+        let workspace = Rc::new(RefCell::new(Workspace::with_entropy(entropy)));
+        let own = |shared: bool| shared.then_some(&workspace);
+        let config = input.client.config();
+        let client = Engine::client(request, &config, entropy, own(input.client.shared)).unwrap();
+        let server = Engine::server(&input.server.config(), own(input.server.shared));
+        Self { client: end(client), server: end(server), now: Duration::ZERO }
     }
 
     fn sides(&mut self, by_client: bool) -> (&mut End, &mut End) {
@@ -156,6 +184,19 @@ impl Pair {
                 let (from, to) = self.sides(by_client);
                 from.deliver(to, count.into());
             }
+            Op::Wait { milliseconds } => self.wait(Duration::from_millis(milliseconds.into())),
+        }
+    }
+
+    /// No deadline ends a connection whose peer behaves: each end hears all that the other one said
+    /// before its own time goes on.
+    fn wait(&mut self, duration: Duration) {
+        let until = self.now + duration;
+        while self.now < until {
+            self.now = until.min(self.now + Duration::from_secs(4));
+            self.client.wait(&mut self.server, self.now);
+            self.server.wait(&mut self.client, self.now);
+            self.deliver_all();
         }
     }
 
@@ -209,8 +250,17 @@ impl Pair {
 }
 
 impl End {
+    fn wait(&mut self, to: &mut Self, now: Duration) {
+        let queued = self.connection.queued();
+        assert_eq!(self.connection.handle_timeout(now), None);
+        if self.connection.queued() > queued {
+            self.heartbeats += 1;
+            to.pings.push_back(self.heartbeats.to_be_bytes().to_vec());
+            self.pongs.push_back(self.heartbeats.to_be_bytes().to_vec());
+        }
+    }
+
     fn send(&mut self, to: &mut Self, message: Message<'static>, way: Way) {
-        self.borrow();
         let sent = match way {
             Way::Threshold => self.connection.send(&message),
             Way::Always => self.connection.send_with(&message, Compress::Always),
@@ -218,7 +268,6 @@ impl End {
             Way::Prepared => self.connection.send_prepared(&Prepared::new(&message)),
             Way::Owned => self.connection.send(message.clone()),
         };
-        self.give_back();
         if self.was_sent(sent) {
             to.coming.push_back(message);
         }
@@ -275,13 +324,11 @@ impl End {
     fn deliver(&mut self, to: &mut Self, count: usize) {
         let mut bytes: Vec<u8> = self.connection.output().flatten().take(count).copied().collect();
         self.connection.consume_output(bytes.len());
-        to.borrow();
         let mut input = &mut bytes[..];
         while let Some(event) = to.connection.receive(&mut input) {
             to.event(event);
         }
         assert!(input.is_empty());
-        to.give_back();
     }
 
     fn event(&mut self, event: Event<'_>) {
@@ -316,18 +363,6 @@ impl End {
     fn arrived(&mut self, message: &Message<'_>) {
         let expected = self.coming.pop_front().expect("a message that nobody sent");
         assert!(*message == expected, "another message arrived");
-    }
-
-    fn borrow(&mut self) {
-        if let Some(workspace) = self.workspace.take() {
-            assert!(self.connection.lend(workspace).is_none());
-        }
-    }
-
-    fn give_back(&mut self) {
-        if self.lends {
-            self.workspace = self.connection.reclaim();
-        }
     }
 }
 

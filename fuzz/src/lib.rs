@@ -3,10 +3,12 @@
 //!
 //! Nothing here uses framewire to judge framewire: the frame parser and the inflater are other code.
 
+mod engine;
 mod inflate;
 mod said;
 mod session;
 
+pub use engine::{Engine, SharedWorkspace};
 pub use inflate::LiveInflate;
 pub use said::{Compression, Head, Said, read_frames, split_head};
 pub use session::{Session, Setup, upgrade_request, upgrade_response};

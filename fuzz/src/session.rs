@@ -1,13 +1,16 @@
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
 use arbitrary::Arbitrary;
 use framewire::deflate::DeflateConfig;
 use framewire::handshake::{ClientRequest, Url, accept_key, encode_key};
 use framewire::{
-    Accept, CloseFrame, Compress, Config, Connection, Due, Event, Fragment, HandshakeError,
-    Message, MessageKind, Outcome, Prepared, ProtocolError, Response, Role, SendError, State,
-    Workspace,
+    Accept, CloseFrame, Compress, Config, Event, Fragment, HandshakeError, Message, MessageKind,
+    Outcome, Prepared, ProtocolError, Response, Role, SendError, State, Workspace,
 };
 
-use crate::{Compression, Said, pieces, read_frames, split_head};
+use crate::{Compression, Engine, Said, SharedWorkspace, pieces, read_frames, split_head};
 
 /// The settings of a connection, small limits among them.
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -28,7 +31,7 @@ impl Setup {
     const MANUAL_PONG: u8 = 8;
     const NO_TAKEOVER: u8 = 16;
     const DIRECT: u8 = 32;
-    const LEND: u8 = 64;
+    const SHARED: u8 = 64;
     const DEFER: u8 = 128;
 
     fn has(self, flag: u8) -> bool {
@@ -40,8 +43,13 @@ impl Setup {
         self.has(Self::DIRECT)
     }
 
+    /// What is too late by a minute or two is due in a session that jumps.
     pub fn config(self) -> Config {
         let config = Config::new()
+            .first_message_timeout(Duration::from_secs(60))
+            .message_timeout(Duration::from_secs(30))
+            .idle_timeout(Duration::from_secs(90))
+            .max_lifetime(Duration::from_secs(300))
             .max_message_size(self.max_message.into())
             .max_fragments(self.max_fragments.into())
             .max_head_size(4096)
@@ -66,21 +74,25 @@ impl Setup {
     }
 
     /// A new connection, and the bytes that open it, if it is to be opened.
-    pub fn connection(self, role: Role) -> (Connection, Vec<u8>) {
+    pub fn connection(self, role: Role) -> (Engine, Vec<u8>) {
         let config = self.config();
+        let mut state = 0_u32;
+        // The nonce is all sevens, so that a stream can hold the right answer to it.
+        let entropy = move |bytes: &mut [u8]| {
+            for byte in bytes {
+                *byte = if state < 16 { 7 } else { ((state * state) >> 3) as u8 };
+                state = (state + 1) % 10_000;
+            }
+        };
+        let shared = self.has(Setup::SHARED).then(|| {
+            let workspace = Workspace::with_entropy(entropy).for_many();
+            Rc::new(RefCell::new(workspace))
+        });
         let connection = match role {
-            Role::Server => Connection::server(&config),
+            Role::Server => Engine::server(&config, shared.as_ref()),
             Role::Client => {
                 let request = ClientRequest::new(&Url::parse("ws://h/").unwrap());
-                let mut state = 0_u32;
-                // The nonce is all sevens, so that a stream can hold the right answer to it.
-                let entropy = move |bytes: &mut [u8]| {
-                    for byte in bytes {
-                        *byte = if state < 16 { 7 } else { ((state * state) >> 3) as u8 };
-                        state = (state + 1) % 10_000;
-                    }
-                };
-                Connection::client(request, &config, entropy).unwrap()
+                Engine::client(request, &config, entropy, shared.as_ref()).unwrap()
             }
         };
         let opening = match role {
@@ -128,6 +140,8 @@ pub struct Session<'a> {
     setup: Setup,
     actions: [u8; 16],
     cuts: [u8; 16],
+    /// By how much the time goes on before each portion; 0 is not at all.
+    jumps: [u8; 16],
     stream: &'a [u8],
 }
 
@@ -136,16 +150,21 @@ impl Session<'_> {
     pub fn check(&self, role: Role) {
         let (mut connection, opening) = self.setup.connection(role);
         let bound = connection.buffered_amount() + opening.len() + self.stream.len() + 1024;
-        // A client's workspace holds its source of entropy.
-        let lends = self.setup.has(Setup::LEND);
-        let workspace = lends.then(|| connection.reclaim().unwrap_or_default());
+        connection.seed(self.setup.max_fragments.into());
+        let neighbour = match &connection {
+            Engine::Alone(_) => None,
+            Engine::Shared(_, workspace) => Some(Neighbour::new(workspace)),
+        };
         let mut run = Run {
             bound,
             connection,
             role,
             setup: self.setup,
             actions: self.actions.iter().copied().cycle(),
-            workspace,
+            jumps: self.jumps.iter().copied().cycle(),
+            now: Duration::ZERO,
+            queued: 0,
+            neighbour,
             input: Vec::new(),
             written: Vec::new(),
             expected: Vec::new(),
@@ -165,6 +184,30 @@ impl Session<'_> {
     }
 }
 
+/// Another connection of the same workspace, which takes a turn after each of the first one's.
+struct Neighbour {
+    connection: Engine,
+    waiting: Vec<u8>,
+}
+
+impl Neighbour {
+    fn new(workspace: &SharedWorkspace) -> Self {
+        let connection = Engine::adopted(Role::Server, &Config::new(), workspace);
+        Self { connection, waiting: Vec::new() }
+    }
+
+    /// Says something, and writes some of what waits.
+    fn turn(&mut self) {
+        self.connection.send("what a neighbour says").unwrap();
+        self.waiting.extend_from_slice(b"\x81\x15what a neighbour says");
+        let output: Vec<u8> = self.connection.output().flatten().copied().collect();
+        assert!(output == self.waiting, "the neighbour says something else");
+        let count = if output.len() < 60 { 10 } else { output.len() };
+        self.connection.consume_output(count);
+        self.waiting.drain(..count);
+    }
+}
+
 /// The last event of a connection.
 #[derive(Debug)]
 enum End {
@@ -174,11 +217,15 @@ enum End {
 }
 
 struct Run<A> {
-    connection: Connection,
+    connection: Engine,
     role: Role,
     setup: Setup,
     actions: A,
-    workspace: Option<Box<Workspace>>,
+    jumps: A,
+    now: Duration,
+    /// The position that the output has come to.
+    queued: u64,
+    neighbour: Option<Neighbour>,
     /// What a connection that awaits a decision left.
     input: Vec<u8>,
     written: Vec<u8>,
@@ -189,10 +236,10 @@ struct Run<A> {
     /// How far the state has come.
     rank: u8,
     end: Option<End>,
-    /// The connection was terminated, so output may be missing.
+    /// The connection ended before all was written.
     cut: bool,
     held_pong: Option<Vec<u8>>,
-    /// The Pings that passed deadlines have asked for.
+    /// How many Pings were sent by themselves.
     heartbeats: u32,
     /// The fragmented message that the application has begun.
     unfinished: Option<(MessageKind, Vec<u8>)>,
@@ -202,9 +249,7 @@ struct Run<A> {
 
 impl<A: Iterator<Item = u8>> Run<A> {
     fn turn(&mut self, piece: &[u8]) {
-        if let Some(workspace) = self.workspace.take() {
-            assert!(self.connection.lend(workspace).is_none(), "it held one of its own");
-        }
+        self.tell_time();
         if self.connection.awaits_decision() {
             self.decide();
         }
@@ -231,17 +276,83 @@ impl<A: Iterator<Item = u8>> Run<A> {
         self.look();
         let count = self.action();
         self.flush(usize::from(count) * 8);
-        if self.setup.has(Setup::LEND) {
-            self.workspace = self.connection.reclaim();
+        if let Some(neighbour) = &mut self.neighbour {
+            neighbour.turn();
             self.look();
         }
+    }
+
+    /// Begins a turn at another time, or the same.
+    fn tell_time(&mut self) {
+        let jump = self.jumps.next().unwrap_or_default();
+        let next = self.connection.next_timeout().unwrap_or_default();
+        self.now = self.now.max(match jump % 8 {
+            0 => self.now,
+            1 => self.now + Duration::from_millis(jump.into()),
+            2 => self.now + Duration::from_millis(100 * u64::from(jump)),
+            3 => self.now + Duration::from_secs(jump.into()),
+            4 => next.saturating_sub(Duration::from_micros(1)),
+            _ => next,
+        });
+        // Calls until nothing more is due are right, and so is a single one.
+        let calls = if jump < 128 { 1 } else { 8 };
+        for _ in 0..calls {
+            let mut before = self.connection.state();
+            while let Some(event) = self.handle_timeout() {
+                self.event(event, before, false);
+                before = self.connection.state();
+            }
+        }
+        let next = self.connection.next_timeout();
+        assert!(calls == 1 || next.is_none_or(|next| next > self.now), "it is always time");
+    }
+
+    /// Does what is due, and takes note of what was said by it.
+    fn handle_timeout(&mut self) -> Option<Event<'static>> {
+        let (before, queued) = (self.connection.state(), self.connection.queued());
+        let event = self.connection.handle_timeout(self.now);
+        if self.connection.state() == State::Closed && before != State::Closed {
+            self.cut = true;
+        } else if before == State::Open {
+            let count = (self.connection.queued() - queued) as usize;
+            let output: Vec<u8> = self.connection.output().flatten().copied().collect();
+            let said = &output[output.len() - count..];
+            for said in read_frames(said, self.role == Role::Client, None, false) {
+                self.said_by_itself(said, event.as_ref());
+            }
+        }
+        self.look();
+        event
+    }
+
+    /// A frame that time has brought about.
+    fn said_by_itself(&mut self, said: Said, event: Option<&Event<'_>>) {
+        match &said {
+            Said::Ping(payload) => {
+                self.heartbeats += 1;
+                assert_eq!(*payload, self.heartbeats.to_be_bytes());
+            }
+            // It comes before the Close, and both are told of with that.
+            Said::Pong(payload) => return assert_eq!(self.held_pong.as_ref(), Some(payload)),
+            Said::Close(payload) => match event {
+                Some(Event::Failed(_)) => return,
+                Some(event) => panic!("{event:?} of time"),
+                None => {
+                    let reasons = [&b"idle timeout"[..], b"maximum lifetime reached"];
+                    assert!(payload.starts_with(&1001_u16.to_be_bytes()));
+                    assert!(reasons.contains(&&payload[2..]));
+                }
+            },
+            Said::Message { .. } => panic!("a message of itself"),
+        }
+        self.expect(said);
     }
 
     fn receive_direct(&mut self, input: &mut &mut [u8]) {
         let (state, congested) = (self.connection.state(), self.connection.is_congested());
         let received = self.connection.receive_direct(|buffer, missing| {
             let (piece, rest) = std::mem::take(input).split_at_mut(missing.min(input.len()));
-            buffer.extend_from_slice(piece);
+            buffer.append(piece);
             *input = rest;
         });
         if let Some(((), Some(event))) = received {
@@ -269,6 +380,14 @@ impl<A: Iterator<Item = u8>> Run<A> {
         assert!(chunks.iter().all(|chunk| !chunk.is_empty()));
         assert_eq!(chunks.iter().map(|chunk| chunk.len()).sum::<usize>(), buffered);
         assert!(self.written.len() + buffered <= self.bound, "the output grows by itself");
+        assert_eq!(self.connection.left(), self.written.len() as u64);
+        assert!(self.connection.queued() >= self.queued, "what was queued is queued no more");
+        self.queued = self.connection.queued();
+        let unsent = self.queued - self.connection.left();
+        assert!(unsent == buffered as u64 || rank == 3);
+        if rank == 3 {
+            assert_eq!(self.connection.next_timeout(), None);
+        }
         if self.connection.wants_shutdown() {
             assert!(rank == 2 && buffered == 0);
         }
@@ -454,29 +573,20 @@ impl<A: Iterator<Item = u8>> Run<A> {
                 let result = self.connection.pong(b"unasked");
                 self.sent(result, Said::Pong(b"unasked".to_vec()));
             }
-            13 => {
-                assert_eq!(self.connection.expire(Due::Ping), None);
-                self.heartbeats += 1;
-                if self.connection.state() == State::Open {
-                    self.expect(Said::Ping(self.heartbeats.to_be_bytes().to_vec()));
-                }
+            13 => self.connection.pause(),
+            14 => self.connection.resume(),
+            15 => {
+                self.now += Duration::from_secs(1);
+                self.connection.set_time(self.now);
             }
-            14 | 15 => {
-                let due = [Due::Message, Due::FirstMessage][usize::from(action % 2)];
-                self.expire(due);
+            16 | 17 => {
+                self.cut = true;
+                drop(match action {
+                    16 => self.connection.terminate(),
+                    _ => self.connection.receive_eof(),
+                });
             }
-            16 => self.expire(Due::Handshake),
-            17 => self.expire(Due::Write),
             _ => {}
-        }
-    }
-
-    fn expire(&mut self, due: Due) {
-        let before = self.connection.state();
-        let event = self.connection.expire(due);
-        self.cut |= self.connection.state() == State::Closed;
-        if let Some(event) = event {
-            self.event(event, before, false);
         }
     }
 
@@ -487,7 +597,10 @@ impl<A: Iterator<Item = u8>> Run<A> {
         };
         self.bound += length;
         if matches!(said, Said::Close(_)) {
-            (self.held_pong, self.unfinished) = (None, None);
+            self.unfinished = None;
+            if let Some(payload) = self.held_pong.take() {
+                self.expect(Said::Pong(payload));
+            }
         }
         self.expected.push(said);
     }
@@ -560,9 +673,13 @@ impl<A: Iterator<Item = u8>> Run<A> {
             (Some(End::HandshakeFailed(error)), Outcome::HandshakeFailed(same)) => {
                 assert_eq!(error, same);
             }
-            (None, Outcome::Lost { sent, received }) => {
+            (end, Outcome::Lost { sent, received } | Outcome::TimedOut { sent, received, .. }) => {
+                match end {
+                    None => assert_eq!(received, None),
+                    Some(End::Close(close)) => assert_eq!((&sent, received), (&None, Some(close))),
+                    Some(end) => panic!("lost after {end:?}"),
+                }
                 let close = sent.map(|close| close_of(&close));
-                assert_eq!(received, None);
                 assert!(close.is_none() || self.expected.last() == close.as_ref());
             }
             (None, Outcome::Rejected(response)) => assert_ne!(response.status(), 101),
