@@ -40,7 +40,8 @@ pub enum ClientError {
     TooManyRedirects,
     /// The server broke the protocol.
     Protocol(ProtocolError),
-    /// The transport ended without a closing handshake; the browser's 1006.
+    /// The transport ended without a closing handshake, or a time limit of this side ended it; the browser's
+    /// 1006. The [`Outcome`] says which, and has the peer's Close if that has come.
     Lost(Outcome),
     /// The message cannot be sent.
     Send(SendError),
@@ -66,7 +67,8 @@ pub enum Waiting {
     Handshake,
     /// The next message, within [`Client::set_read_timeout`](crate::Client::set_read_timeout).
     Read,
-    /// The peer's taking of what was sent.
+    /// The taking of what was sent, within the timeout of a stream that
+    /// [blocks by itself](crate::Client::handshake).
     Write,
 }
 
@@ -148,7 +150,7 @@ impl fmt::Display for ClientError {
                 Waiting::Connect => "connecting took too long",
                 Waiting::Handshake => "the opening handshake took too long",
                 Waiting::Read => "no message came in time",
-                Waiting::Write => "the peer did not take the output in time",
+                Waiting::Write => "the stream did not take the output in time",
             }),
             Self::Handshake(error) => error.fmt(f),
             Self::Rejected(response) => {
@@ -162,7 +164,18 @@ impl fmt::Display for ClientError {
             Self::Redirect(error) => error.fmt(f),
             Self::TooManyRedirects => f.write_str("the server redirected too often"),
             Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
-            Self::Lost(_) => f.write_str("the connection was lost without a closing handshake"),
+            Self::Lost(outcome) => {
+                match outcome {
+                    Outcome::TimedOut { timeout, .. } => {
+                        write!(f, "the connection was given up: {timeout} timeout")?;
+                    }
+                    _ => f.write_str("the connection was lost without a closing handshake")?,
+                }
+                match outcome.received() {
+                    Some(close) => write!(f, ", after a Close with {}", close.code()),
+                    None => Ok(()),
+                }
+            }
             Self::Send(error) => error.fmt(f),
             Self::Entropy(error) => error.fmt(f),
             #[cfg(feature = "tls")]

@@ -2,15 +2,20 @@ use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-use super::error::{ClientError, Waiting};
+use super::error::ClientError;
 use super::inbox::Inbox;
-use crate::protocol::{Chunks, Connection, Event, Outcome, SendError, State, TimeoutKind};
+use crate::protocol::{Chunks, Connection, Event, Outcome, SendError, State};
 use crate::pump::{self, Bytes, Filled, Stopped, Transport};
+
+/// How many events are taken in for later while something is sent.
+const READ_AHEAD: usize = 64;
 
 /// A connection with its transport and its clock: one step at a time, never waiting.
 pub(super) struct Line {
     connection: Connection,
     transport: Box<dyn Transport + Send>,
+    inbox: Inbox,
+    events: VecDeque<Event<'static>>,
     /// The fixed point of the connection's clock.
     start: Instant,
     /// The sending direction was ended.
@@ -18,22 +23,36 @@ pub(super) struct Line {
     /// Nothing can be sent any more; reading still tells what the peer said last.
     is_broken: bool,
     outcome: Option<Outcome>,
+    /// The connection ended while the transport still held bytes that were to go out.
+    was_cut: bool,
     /// What was wrong with TLS, if that has ended the connection.
     #[cfg(feature = "tls")]
     tls_error: Option<crate::tls::TlsError>,
 }
 
 impl Line {
-    pub(super) fn new(mut connection: Connection, transport: Box<dyn Transport + Send>) -> Self {
+    pub(super) fn new(connection: Connection, transport: Box<dyn Transport + Send>) -> Self {
+        Self::with_leftover(connection, transport, &[])
+    }
+
+    /// A line with bytes that somebody else has read from the transport.
+    pub(super) fn with_leftover(
+        mut connection: Connection,
+        transport: Box<dyn Transport + Send>,
+        leftover: &[u8],
+    ) -> Self {
         // Starts its clock.
         connection.handle_timeout(Duration::ZERO);
         Self {
             connection,
             transport,
+            inbox: Inbox::new(leftover),
+            events: VecDeque::new(),
             start: Instant::now(),
             shut: false,
             is_broken: false,
             outcome: None,
+            was_cut: false,
             #[cfg(feature = "tls")]
             tls_error: None,
         }
@@ -59,25 +78,25 @@ impl Line {
         Some(error)
     }
 
-    /// Whether bytes wait that the transport did not take.
-    pub(super) fn has_unsent(&self) -> bool {
-        self.outcome.is_none()
-            && !self.is_broken
-            && (self.connection.buffered_amount() > 0 || !self.transport.is_flushed())
+    /// Whether the transport may still take what was queued up to this position in the output.
+    pub(super) fn is_leaving(&self, end: u64) -> bool {
+        self.outcome.is_none() && !self.is_broken && !self.has_left(end)
     }
 
-    /// What came of sending something, when nothing of it waits any more.
-    pub(super) fn result_of_sending(&self) -> Result<(), ClientError> {
-        match &self.outcome {
-            Some(Outcome::TimedOut { timeout: TimeoutKind::Write, .. }) => {
-                Err(ClientError::TimedOut(Waiting::Write))
-            }
-            Some(_) => self.error().map_or(Ok(()), Err),
-            None if self.is_broken => {
-                Err(ClientError::Lost(Outcome::Lost { sent: None, received: None }))
-            }
-            None => Ok(()),
+    fn has_left(&self, end: u64) -> bool {
+        self.connection.left() >= end && self.transport.is_flushed() && !self.was_cut
+    }
+
+    /// What came of sending what was queued up to this position, once it is no longer
+    /// [leaving](Self::is_leaving).
+    pub(super) fn result_of_sending(&self, end: u64) -> Result<(), ClientError> {
+        if self.has_left(end) {
+            return Ok(());
         }
+        Err(self.error().unwrap_or_else(|| {
+            let received = self.outcome().and_then(Outcome::received).cloned();
+            ClientError::Lost(Outcome::Lost { sent: None, received })
+        }))
     }
 
     pub(super) fn round_trip_time(&self) -> Option<Duration> {
@@ -92,42 +111,56 @@ impl Line {
         self.start.checked_add(self.connection.next_timeout()?)
     }
 
-    /// Queues something and sends what the transport takes of it.
+    /// Queues something and sends what the transport takes of it: the position in the output at which it
+    /// ends.
     pub(super) fn enqueue(
         &mut self,
         what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
-    ) -> Result<(), SendError> {
+    ) -> Result<u64, SendError> {
         self.connection.set_time(self.start.elapsed());
         what(&mut self.connection)?;
+        let end = self.connection.queued();
         self.settle();
-        Ok(())
+        Ok(end)
     }
 
-    /// Takes the next event from the inbox, reading first if that is empty: whether to try again before
-    /// waiting.
-    pub(super) fn read(
-        &mut self,
-        inbox: &mut Inbox,
-        events: &mut VecDeque<Event<'static>>,
-    ) -> bool {
+    /// The next event that was taken in.
+    pub(super) fn next_event(&mut self) -> Option<Event<'static>> {
+        self.events.pop_front()
+    }
+
+    /// Throws away what was taken in.
+    pub(super) fn clear_events(&mut self) {
+        self.events.clear();
+    }
+
+    /// Takes the next event from the inbox, reading first if that is empty: whether anything has come, or is
+    /// to be tried again before waiting. What is due by now is done before it reads.
+    pub(super) fn read(&mut self) -> bool {
         if self.outcome.is_some() {
             return false;
         }
-        if !inbox.is_empty() {
-            inbox.take(&mut self.connection, events);
+        let before = self.events.len();
+        self.connection.resume();
+        if !self.inbox.is_empty() {
+            self.inbox.take(&mut self.connection, &mut self.events);
             self.settle();
             return true;
         }
+        self.tick();
+        if self.outcome.is_some() {
+            return true;
+        }
         let Filled { count, stopped, bytes } =
-            inbox.fill(&mut self.connection, &mut *self.transport);
+            self.inbox.fill(&mut self.connection, &mut *self.transport);
         self.connection.set_time(self.start.elapsed());
         if let Bytes::Direct(event) = bytes {
-            events.extend(event);
+            self.events.extend(event);
         }
         // At the end all is taken at once: there will be nobody to answer.
         let ended = matches!(stopped, Stopped::Eof | Stopped::Broken);
-        while !inbox.is_empty() {
-            inbox.take(&mut self.connection, events);
+        while !self.inbox.is_empty() {
+            self.inbox.take(&mut self.connection, &mut self.events);
             if !ended {
                 break;
             }
@@ -146,7 +179,25 @@ impl Line {
         }
         self.settle();
         // Bytes of the transport's own may have been all that came.
-        count > 0 || stopped == Stopped::Done || self.outcome.is_some()
+        let more = count > 0 || stopped == Stopped::Done || self.outcome.is_some();
+        more || self.events.len() > before
+    }
+
+    /// Reads for later while something is sent, as long as little was: whether to try again before waiting.
+    pub(super) fn read_ahead(&mut self) -> bool {
+        if self.events.len() < READ_AHEAD {
+            return self.read();
+        }
+        // Nothing is asked of what the peer sends while nobody reads it.
+        self.connection.pause();
+        self.tick();
+        self.settle();
+        false
+    }
+
+    /// Reads what the peer said last, when nothing can be sent any more: that tells why.
+    pub(super) fn read_last(&mut self) {
+        while self.is_broken && self.outcome.is_none() && self.read() {}
     }
 
     /// Writes what the transport takes, and draws the consequences of all that happened.
@@ -167,14 +218,13 @@ impl Line {
         }
     }
 
-    /// Tells the connection the time, which does what is due.
-    pub(super) fn tick(&mut self, events: &mut VecDeque<Event<'static>>) {
-        while self.outcome.is_none()
-            && let Some(event) = self.connection.handle_timeout(self.start.elapsed())
-        {
-            events.push_back(event);
+    /// Tells the connection the time, which does what is due. Before the next time stands a turn in which
+    /// the transport is read and written: what the peer has met meanwhile is no longer due.
+    fn tick(&mut self) {
+        self.events.extend(self.connection.handle_timeout(self.start.elapsed()));
+        if self.connection.state() == State::Closed {
+            self.terminate();
         }
-        self.settle();
     }
 
     /// Ends the connection without a Close.
@@ -188,6 +238,7 @@ impl Line {
     /// transport any more.
     fn end(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
+        self.was_cut = !self.transport.is_flushed();
         #[cfg(feature = "tls")]
         if let Some(error) = self.transport.tls_error() {
             self.tls_error = Some(error.clone());

@@ -16,7 +16,6 @@ mod split;
 mod stream;
 mod wait;
 
-use std::collections::VecDeque;
 use std::fmt;
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -31,7 +30,6 @@ pub use redirect::RedirectError;
 pub use split::{ClientReader, ClientWriter};
 pub use stream::MessageStream;
 
-use self::inbox::Inbox;
 use self::line::Line;
 use self::socket::Socket;
 use self::stream::Plain;
@@ -42,9 +40,6 @@ use crate::protocol::{
     State, SystemEntropy,
 };
 use crate::wire::CloseCode;
-
-/// How many messages a blocked [`Client::send`] takes in before it only waits.
-const READ_AHEAD: usize = 64;
 
 /// A WebSocket client that blocks: no runtime, no callbacks.
 ///
@@ -70,8 +65,6 @@ const READ_AHEAD: usize = 64;
 pub struct Client {
     line: Line,
     wait: Waits,
-    events: VecDeque<Event<'static>>,
-    inbox: Inbox,
     read_timeout: Option<Duration>,
     response: Option<Arc<Response>>,
 }
@@ -149,22 +142,14 @@ impl Client {
     ) -> Result<Self, ClientError> {
         config.validate().map_err(ClientError::Config)?;
         let connection = Connection::adopted_client(config, SystemEntropy::new());
-        let line = Line::new(connection, Box::new(Plain(stream)));
+        let line = Line::with_leftover(connection, Box::new(Plain(stream)), leftover);
         let mut client = Self::new(line, Waits::Itself(BlocksItself));
-        client.inbox = Inbox::new(leftover);
         client.line.settle();
         Ok(client)
     }
 
     fn new(line: Line, wait: Waits) -> Self {
-        Self {
-            line,
-            wait,
-            events: VecDeque::new(),
-            inbox: Inbox::new(&[]),
-            read_timeout: None,
-            response: None,
-        }
+        Self { line, wait, read_timeout: None, response: None }
     }
 
     /// The client once the server has accepted.
@@ -178,7 +163,7 @@ impl Client {
                 result => result?,
             }
         }
-        match self.events.pop_front() {
+        match self.line.next_event() {
             Some(Event::Open(response)) => {
                 self.response = Some(response);
                 Ok(self)
@@ -239,13 +224,17 @@ impl Client {
 
 /// Sending.
 impl Client {
-    /// Sends a message, and waits until the network has taken it. While it waits it answers Pings and
+    /// Sends a message, and waits until the network has taken all of it. While it waits it answers Pings and
     /// takes in some messages, for [`recv`](Self::recv) to deliver.
+    ///
+    /// That the network has taken it does not mean that the peer has read it: only an answer of the peer's can
+    /// say that.
     ///
     /// # Errors
     ///
-    /// [`ClientError::Send`] if the connection is closing; [`ClientError::TimedOut`] if the peer does
-    /// not take it within [`Config::write_timeout`].
+    /// [`ClientError::Send`] if the connection is closing, and nothing was sent. [`ClientError::Lost`] if it
+    /// ended before all of the message had left: its [`Outcome`] has the Close that the peer sent meanwhile, and
+    /// says which time limit it was, such as [`Config::write_timeout`], that ended the connection.
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
         let message = message.into();
         self.write(|connection| connection.send(message))
@@ -297,21 +286,23 @@ impl Client {
         &mut self,
         what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), ClientError> {
-        self.line.enqueue(what)?;
-        while self.line.has_unsent() {
-            if self.events.len() < READ_AHEAD {
-                match self.keep_on() {
-                    Err(ClientError::TimedOut(_)) => {
-                        return Err(ClientError::TimedOut(Waiting::Write));
-                    }
-                    result => result?,
-                }
-            } else {
-                self.sleep(None)?;
+        let end = self.line.enqueue(what)?;
+        while self.line.is_leaving(end) {
+            if self.line.read_ahead() || !self.line.is_leaving(end) {
+                continue;
             }
-            self.line.settle();
+            match self.sleep(None) {
+                // A stream's own timeout is none as long as a deadline is to come.
+                Err(ClientError::TimedOut(_)) if self.line.next_deadline().is_some() => {}
+                Err(ClientError::TimedOut(_)) => return Err(ClientError::TimedOut(Waiting::Write)),
+                result => result?,
+            }
         }
-        self.line.result_of_sending()
+        // A stream that blocks by itself might do so for ever.
+        if let Waits::Poll(..) = self.wait {
+            self.line.read_last();
+        }
+        self.line.result_of_sending(end)
     }
 }
 
@@ -343,7 +334,7 @@ impl Client {
     pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
         let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            if let Some(event) = self.events.pop_front() {
+            if let Some(event) = self.line.next_event() {
                 return Ok(Some(event));
             }
             if self.line.outcome().is_some() {
@@ -382,7 +373,7 @@ impl Client {
 
     /// Takes the next event in, reading if need be, or sleeps if there is nothing to read.
     fn step(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
-        if self.line.read(&mut self.inbox, &mut self.events) || !self.events.is_empty() {
+        if self.line.read() {
             return Ok(());
         }
         self.sleep(until)?;
@@ -392,17 +383,15 @@ impl Client {
         Ok(())
     }
 
-    /// Sleeps until something can be read or written, or a deadline comes, and keeps the deadlines.
+    /// Sleeps until something can be read or written, or a deadline comes.
     fn sleep(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
         let next = [until, self.line.next_deadline()].into_iter().flatten().min();
         match self.wait.wait(next) {
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                return Err(ClientError::TimedOut(Waiting::Read));
+                Err(ClientError::TimedOut(Waiting::Read))
             }
-            result => result?,
+            result => Ok(result?),
         }
-        self.line.tick(&mut self.events);
-        Ok(())
     }
 }
 
@@ -424,7 +413,7 @@ impl Client {
     ) -> Result<Outcome, ClientError> {
         let code = code.into();
         match self.line.enqueue(|connection| connection.close(code, reason)) {
-            Ok(()) | Err(SendError::Closing | SendError::Closed) => Ok(self.finish()),
+            Ok(_) | Err(SendError::Closing | SendError::Closed) => Ok(self.finish()),
             Err(error) => Err(error.into()),
         }
     }
@@ -437,7 +426,7 @@ impl Client {
     /// Waits for the end.
     fn finish(&mut self) -> Outcome {
         loop {
-            self.events.clear();
+            self.line.clear_events();
             if let Some(outcome) = self.line.outcome() {
                 return outcome.clone();
             }

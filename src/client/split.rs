@@ -1,4 +1,3 @@
-use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -6,7 +5,6 @@ use std::time::{Duration, Instant};
 use mio::Waker;
 
 use super::error::{ClientError, Waiting};
-use super::inbox::Inbox;
 use super::line::Line;
 use super::wait::{PollWait, Wait};
 use super::{Client, Waits};
@@ -16,22 +14,16 @@ use crate::wire::CloseCode;
 /// What the two halves share. The lock is held for a step that never waits, so neither half can keep
 /// the other from its work.
 struct Shared {
-    common: Mutex<Common>,
+    line: Mutex<Line>,
     /// Wakes the reader, whose deadlines may have changed.
     reader: Arc<Waker>,
 }
 
-struct Common {
-    line: Line,
-    /// For the reader, from deadlines that the writer has met.
-    events: VecDeque<Event<'static>>,
-}
-
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Common> {
+    fn lock(&self) -> MutexGuard<'_, Line> {
         // A panic inside a step is a bug of this crate; the other half had better see the end than
         // another panic.
-        self.common.lock().unwrap_or_else(PoisonError::into_inner)
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -39,8 +31,6 @@ impl Shared {
 pub struct ClientReader {
     shared: Arc<Shared>,
     wait: PollWait,
-    events: VecDeque<Event<'static>>,
-    inbox: Inbox,
     read_timeout: Option<Duration>,
 }
 
@@ -63,13 +53,12 @@ impl fmt::Debug for ClientWriter {
 }
 
 pub(super) fn split(client: Client) -> Result<(ClientReader, ClientWriter), ClientError> {
-    let Client { line, wait, events: received, inbox, read_timeout, .. } = client;
+    let Client { line, wait, read_timeout, .. } = client;
     let Waits::Poll(reader, socket) = wait else { return Err(ClientError::NotSplittable) };
     let writer = socket.waiter()?;
-    let common = Mutex::new(Common { line, events: VecDeque::new() });
-    let shared = Arc::new(Shared { common, reader: reader.waker() });
+    let shared = Arc::new(Shared { line: Mutex::new(line), reader: reader.waker() });
     let (wait, other) = (reader, Arc::clone(&shared));
-    let reader = ClientReader { shared, wait, events: received, inbox, read_timeout };
+    let reader = ClientReader { shared, wait, read_timeout };
     Ok((reader, ClientWriter { shared: other, wait: writer }))
 }
 
@@ -97,32 +86,23 @@ impl ClientReader {
     pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
         let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            if let Some(event) = self.events.pop_front() {
-                return Ok(Some(event));
-            }
             let next = {
-                let mut common = self.shared.lock();
-                let Common { line, events } = &mut *common;
-                if !events.is_empty() {
-                    self.events.append(events);
-                    continue;
+                let mut line = self.shared.lock();
+                if let Some(event) = line.next_event() {
+                    return Ok(Some(event));
                 }
                 if line.outcome().is_some() {
                     return line.error().map_or(Ok(None), Err);
                 }
-                if line.read(&mut self.inbox, &mut self.events) || !self.events.is_empty() {
+                if line.read() {
                     continue;
                 }
                 line.next_deadline()
             };
-            self.wait.wait([until, next].into_iter().flatten().min())?;
-            let mut common = self.shared.lock();
-            common.line.settle();
-            common.line.tick(&mut self.events);
-            drop(common);
-            if self.events.is_empty() && until.is_some_and(|until| until <= Instant::now()) {
+            if until.is_some_and(|until| until <= Instant::now()) {
                 return Err(ClientError::TimedOut(Waiting::Read));
             }
+            self.wait.wait([until, next].into_iter().flatten().min())?;
         }
     }
 
@@ -135,17 +115,18 @@ impl ClientReader {
     /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
     /// See [`Config::ping_interval`](crate::Config::ping_interval).
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.shared.lock().line.round_trip_time()
+        self.shared.lock().round_trip_time()
     }
 
     /// How the connection ended, once it has.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.shared.lock().line.outcome().cloned()
+        self.shared.lock().outcome().cloned()
     }
 }
 
 impl ClientWriter {
-    /// Sends a message, and waits until the network has taken it.
+    /// Sends a message, and waits until the network has taken all of it. While it waits it takes in some
+    /// messages, for the reader to deliver.
     ///
     /// # Errors
     ///
@@ -205,19 +186,20 @@ impl ClientWriter {
         &mut self,
         what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
     ) -> Result<(), ClientError> {
-        self.shared.lock().line.enqueue(what)?;
+        let end = self.shared.lock().enqueue(what)?;
         loop {
             let next = {
-                let mut common = self.shared.lock();
-                let Common { line, events } = &mut *common;
-                line.settle();
-                // The reader may be busy elsewhere, and deadlines do not wait for it.
-                line.tick(events);
+                let mut line = self.shared.lock();
+                // The reader may be busy elsewhere: neither deadlines nor the peer's Close wait for it.
+                if line.is_leaving(end) && line.read_ahead() {
+                    continue;
+                }
+                line.read_last();
                 if line.outcome().is_some() {
                     self.shared.reader.wake()?;
                 }
-                if !line.has_unsent() {
-                    return line.result_of_sending();
+                if !line.is_leaving(end) {
+                    return line.result_of_sending(end);
                 }
                 line.next_deadline()
             };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use framewire::handshake::{ClientRequest, HeadError, HeaderListError, ResponseError, Url};
-use framewire::{Config, Connection, Endpoint, Outcome, Role, SendError, State};
+use framewire::{Config, Endpoint, Outcome, Role, SendError, State};
 
 use super::support::frames::*;
 use super::support::script::*;
@@ -304,7 +304,7 @@ fn every_connection_has_a_key_of_its_own() {
 fn a_million_masks_from_the_system() {
     let request = ClientRequest::new(&Url::parse("ws://h").unwrap());
     let entropy = framewire::SystemEntropy::new();
-    let mut connection = Connection::client(request, &plain(), entropy).unwrap();
+    let mut connection = framewire::Connection::client(request, &plain(), entropy).unwrap();
     let head = String::from_utf8(drain(&mut connection)).unwrap();
     let key = head.split("Sec-WebSocket-Key: ").nth(1).unwrap()[..24].to_owned();
     let accept = framewire::handshake::accept_key(key.as_bytes());

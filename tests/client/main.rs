@@ -11,6 +11,7 @@ mod liveness;
 mod proxies;
 mod reconnecting;
 mod redirects;
+mod sending;
 mod streams;
 mod support;
 mod unpredictable;

@@ -1,0 +1,156 @@
+//! What `send` says: that all of it has left, or why not.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::mpsc;
+use std::time::Duration;
+
+use framewire::{Client, ClientError, CloseCode, Config, Outcome, SendError, TimeoutKind, Waiting};
+
+use super::support::*;
+
+/// More than any socket buffers.
+const LENGTH: usize = 16 << 20;
+/// "Too big."
+const CLOSE: &[u8] = b"\x88\x0a\x03\xf1too big.";
+
+fn connect(url: &str, config: Config) -> Client {
+    Client::builder(url).unwrap().config(config.no_deflate()).connect().unwrap()
+}
+
+/// A server that reads a part of the first message, sends a Close, then does this, and holds the stream
+/// until it is told.
+fn refusing(
+    then: impl FnOnce(&mut TcpStream) + Send + 'static,
+) -> (Scripted<()>, mpsc::Sender<()>) {
+    let (hang_up, hung_up) = mpsc::channel();
+    let server = Scripted::new(move |listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        stream.read_exact(&mut vec![0; 256 * 1024]).unwrap();
+        stream.write_all(CLOSE).unwrap();
+        then(&mut stream);
+        let _ = hung_up.recv();
+    });
+    (server, hang_up)
+}
+
+/// Sends one message by the client, or by the writing half of it while nobody receives.
+fn send_long(client: Client, is_split: bool) -> (ClientError, Outcome) {
+    let message = vec![7; LENGTH];
+    if is_split {
+        let (reader, mut writer) = client.split().unwrap();
+        let error = writer.send(message).unwrap_err();
+        (error, reader.outcome().unwrap())
+    } else {
+        let mut client = client;
+        let error = client.send(message).unwrap_err();
+        (error, client.outcome().unwrap().clone())
+    }
+}
+
+fn lost(error: &ClientError) -> &Outcome {
+    match error {
+        ClientError::Lost(outcome) => outcome,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_message_that_the_server_refuses_halfway_was_not_sent() {
+    let (server, hang_up) = refusing(|stream| stream.shutdown(Shutdown::Write).unwrap());
+    let mut client = connect(&server.url("/"), Config::new());
+    let error = client.send(vec![7; LENGTH]).unwrap_err();
+    let outcome = lost(&error);
+    assert_eq!((outcome.code(), outcome.reason()), (CloseCode(1009), "too big."));
+    assert!(matches!(outcome, Outcome::Lost { sent: None, .. }), "{outcome:?}");
+    assert_eq!(client.outcome(), Some(outcome));
+    assert_eq!(
+        error.to_string(),
+        "the connection was lost without a closing handshake, after a Close with 1009"
+    );
+    assert!(matches!(client.send("more"), Err(ClientError::Send(SendError::Closed))));
+    drop(hang_up);
+    server.join();
+}
+
+/// The server is gone, with much of the message unread: what it said last is read all the same.
+#[test]
+fn a_reset_does_not_hide_the_close_before_it() {
+    for is_split in [false, true] {
+        let (server, hang_up) = refusing(|_| {});
+        drop(hang_up);
+        let (error, outcome) = send_long(connect(&server.url("/"), Config::new()), is_split);
+        server.join();
+        assert_eq!(lost(&error), &outcome);
+        assert_eq!((outcome.code(), outcome.reason()), (CloseCode(1009), "too big."));
+        assert!(!outcome.was_clean());
+    }
+}
+
+/// It neither reads nor ends: the time limit that ended the connection is named beside its Close.
+#[test]
+fn the_time_limit_of_writing_is_named() {
+    let config = || Config::new().write_timeout(Duration::from_millis(200));
+    for is_split in [false, true] {
+        let (server, hang_up) = refusing(|_| {});
+        let client = connect(&server.url("/"), config());
+        let (error, outcome) = send_long(client, is_split);
+        drop(hang_up);
+        server.join();
+        assert_eq!(lost(&error), &outcome);
+        let Outcome::TimedOut { timeout, sent, received } = &outcome else { panic!("{outcome:?}") };
+        assert_eq!((*timeout, sent), (TimeoutKind::Write, &None));
+        assert_eq!(received.as_ref().map(|close| close.code()), Some(CloseCode(1009)));
+        let words = error.to_string();
+        assert!(words.starts_with("the connection was given up: write timeout"), "{words}");
+        assert!(error.is_retryable());
+    }
+}
+
+/// The server reads all of it and closes: that the connection is about to end does not unsend it.
+#[test]
+fn what_has_left_before_a_close_was_sent() {
+    for _ in 0..20 {
+        let server = Scripted::new(|listener| {
+            let mut stream = accept(listener);
+            upgrade(&mut stream);
+            stream.read_exact(&mut vec![0; 14 + LENGTH / 8]).unwrap();
+            stream.write_all(CLOSE).unwrap();
+            let answer = read_frame(&mut stream);
+            drop(stream);
+            answer
+        });
+        let mut client = connect(&server.url("/"), Config::new());
+        client.send(vec![7; LENGTH / 8]).unwrap();
+        assert_eq!(client.recv().unwrap(), None);
+        let outcome = client.outcome().unwrap();
+        assert!(outcome.was_clean());
+        assert_eq!(outcome.code(), CloseCode(1009));
+        assert_eq!(server.join(), (0x88, CLOSE[2..].to_vec()));
+    }
+}
+
+/// A stream that blocks by itself, and gives up by itself.
+#[test]
+fn a_stream_that_takes_nothing_in_its_own_time_is_told_of() {
+    struct Full;
+    impl Read for Full {
+        fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::WouldBlock.into())
+        }
+    }
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::WouldBlock.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let config = Config::new().write_timeout(None).ping_interval(None);
+    let mut client = Client::adopt(Full, b"", &config).unwrap();
+    let error = client.send("words").unwrap_err();
+    assert!(matches!(error, ClientError::TimedOut(Waiting::Write)), "{error:?}");
+    assert_eq!(client.outcome(), None);
+}
