@@ -254,7 +254,6 @@ impl Connection {
     /// after it.
     ///
     /// The payload is unmasked in place: the event borrows from `input`, not from the connection.
-    // A few instructions matter here, and the compiler's measure stands just below what this has.
     #[inline(always)]
     pub fn receive<'i>(&mut self, input: &mut &'i mut [u8]) -> Option<Event<'i>> {
         self.endpoint.receive(input, &mut self.workspace)

@@ -308,7 +308,8 @@ impl Endpoint {
 impl Endpoint {
     /// Takes bytes from the front of `input` up to the next event; see
     /// [`Connection::receive`](crate::Connection::receive).
-    #[inline]
+    // A few instructions matter here, and by the compiler's own measure it is just too long.
+    #[inline(always)]
     pub fn receive<'i>(
         &mut self,
         input: &mut &'i mut [u8],

@@ -331,26 +331,26 @@ impl Partial {
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         loop {
-            let frame = match self.frame {
-                Some(frame) => frame,
-                None => match self.read_header(input, context)? {
-                    Some(frame) => frame,
-                    None => return Ok(None),
-                },
+            let Some(frame) = &mut self.frame else {
+                if self.read_header(input, context)? {
+                    continue;
+                }
+                return Ok(None);
             };
             let missing = usize::try_from(frame.missing()).unwrap_or(usize::MAX);
             let count = missing.min(input.len());
             let (piece, rest) = mem::take(input).split_at_mut(count);
             *input = rest;
             frame.unmask(piece);
-            let received = frame.received + count as u64;
-            let frame = Frame { received, ..frame };
-            let ended = frame.missing() == 0;
-            self.frame = (!ended).then_some(frame);
-            let event = if frame.header.opcode.is_control() {
-                self.control_piece(&frame.header, piece, ended, context)?
+            frame.received += count as u64;
+            let (header, ended) = (frame.header, frame.missing() == 0);
+            if ended {
+                self.frame = None;
+            }
+            let event = if header.opcode.is_control() {
+                self.control_piece(&header, piece, ended, context)?
             } else {
-                self.data_piece(&frame.header, piece, ended, context)?
+                self.data_piece(&header, piece, ended, context)?
             };
             if event.is_some() || input.is_empty() {
                 return Ok(event);
@@ -358,12 +358,13 @@ impl Partial {
         }
     }
 
-    /// Reads a header that may have begun in an earlier input.
+    /// Reads a header that may have begun in an earlier input: whether it is whole.
+    #[cold]
     fn read_header(
         &mut self,
         input: &mut &mut [u8],
         context: &mut Context<'_>,
-    ) -> Result<Option<Frame>, ProtocolError> {
+    ) -> Result<bool, ProtocolError> {
         let before = self.header_length;
         let count = input.len().min(MAX_HEADER - before);
         self.header[before..before + count].copy_from_slice(&input[..count]);
@@ -373,20 +374,21 @@ impl Partial {
             // A header is never longer than the room for one, so all of the input went into it.
             self.header_length = before + count;
             *input = &mut mem::take(input)[count..];
-            return Ok(None);
+            return Ok(false);
         };
         self.header_length = 0;
         *input = &mut mem::take(input)[length - before..];
-        Ok(Some(self.begin_frame(header, context)))
+        self.begin_frame(header, context);
+        Ok(true)
     }
 
-    fn begin_frame(&mut self, header: FrameHeader, context: &Context<'_>) -> Frame {
+    fn begin_frame(&mut self, header: FrameHeader, context: &Context<'_>) {
         if !header.opcode.is_control() {
             let keep = !context.settings.fragments;
             let new = || Assembly::new(data_kind(header.opcode), &header, keep);
             self.assembly.get_or_insert_with(new).begin_frame(&header);
         }
-        *self.frame.insert(Frame { header, received: 0 })
+        self.frame = Some(Frame { header, received: 0 });
     }
 
     fn control_piece<'i>(
