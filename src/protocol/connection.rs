@@ -192,9 +192,9 @@ impl Connection {
     /// [`outcome`](Endpoint::outcome) names the deadline.
     ///
     /// A deadline that the peer may have met, with bytes that lie unread or by making room for output, is
-    /// not taken at its word at once: `next_timeout` then says that it is time now, and only if the next
-    /// call finds that nothing has come in between does the connection end. So a program that was held up
-    /// loses no healthy connection by that.
+    /// not taken at its word at once: `next_timeout` then says that it is time now, and only if the next two
+    /// calls find that nothing has come in between does the connection end. So a program that was held up
+    /// loses no healthy connection by that, whether it reads before it tells the time or after.
     ///
     /// ```
     /// use framewire::{Config, Connection, Outcome, State, TimeoutKind};

@@ -127,8 +127,8 @@ pub(super) struct Timers {
     heard: bool,
     /// The driver does not read.
     paused: bool,
-    /// A deadline has passed that the peer may have met meanwhile.
-    overdue: bool,
+    /// A deadline has passed that the peer may have met meanwhile, and so many calls have found it so.
+    overdue: Option<(TimeoutKind, u8)>,
 }
 
 #[derive(Debug, Default)]
@@ -177,6 +177,11 @@ pub(super) enum Waiting {
 }
 
 impl Timers {
+    /// How many calls find a deadline overdue before the next one takes it for due. After the first of them the
+    /// driver reads what lies there, and writes what it can; if it reads before it tells the time, it gives
+    /// what it has read only after the second.
+    const PATIENCE: u8 = 2;
+
     pub(super) fn new() -> Self {
         Self {
             entered: Moment::START,
@@ -191,7 +196,7 @@ impl Timers {
             silent: false,
             heard: false,
             paused: false,
-            overdue: false,
+            overdue: None,
         }
     }
 
@@ -243,7 +248,7 @@ impl Timers {
 
     /// The state has changed, or what is waited for in it.
     pub(super) fn enter(&mut self, is_open: bool, now: Moment, timeouts: &Timeouts) {
-        (self.entered, self.overdue) = (now, false);
+        (self.entered, self.overdue) = (now, None);
         self.rare = None;
         if is_open {
             self.watch_messages(now, timeouts);
@@ -328,7 +333,6 @@ impl Timers {
 
     /// Output has left, up to this position.
     pub(super) fn output_left(&mut self, left: u64, now: Moment, timeouts: &Timeouts) {
-        self.overdue = false;
         if let Some(rare) = self.rare.as_deref_mut()
             && let Some(ping) = &mut rare.ping
             && ping.end <= left
@@ -412,15 +416,18 @@ impl Timers {
         waiting: Waiting,
         output_since: Option<Moment>,
     ) {
-        self.overdue = false;
         // Before the first call that tells the time only the end is sure: it has no deadline.
         if self.started || waiting == Waiting::Closed {
+            let before = self.bound;
             self.bound = self.earliest(timeouts, waiting, output_since).0;
+            if self.bound != before {
+                self.overdue = None;
+            }
         }
     }
 
     /// What is due now, if anything. What the peer may have met meanwhile is due only when it is found so
-    /// a second time: between the two the driver has read what lay there, and written what could be.
+    /// a [third](Self::PATIENCE) time.
     pub(super) fn due(
         &mut self,
         now: Moment,
@@ -430,12 +437,13 @@ impl Timers {
     ) -> Option<TimeoutKind> {
         let (earliest, kind) = self.earliest(timeouts, waiting, output_since);
         self.bound = earliest;
-        let overdue = std::mem::take(&mut self.overdue);
+        let overdue = self.overdue.take();
         if earliest > now {
             return None;
         }
-        if kind.depends_on_the_peer() && !overdue {
-            self.overdue = true;
+        let found = overdue.filter(|&(overdue, _)| overdue == kind).map_or(0, |(_, found)| found);
+        if kind.depends_on_the_peer() && found < Self::PATIENCE {
+            self.overdue = Some((kind, found + 1));
             return None;
         }
         Some(kind)
