@@ -934,13 +934,10 @@ impl Endpoint {
             self.timers.renew(workspace.now());
             self.refresh_timers();
         }
-        if self.is_congested() {
-            self.timers.reading_stops(workspace.now());
-        } else {
-            if was_congested {
-                self.timers.reading_resumes(workspace.now());
-                self.refresh_timers();
-            }
+        if was_congested {
+            self.note_reading(workspace.now());
+        }
+        if !self.is_congested() {
             if let Some(payload) = self.sender.take_held_pong() {
                 // Not open any more means that a Close was sent, and no Pong is owed.
                 let _ = self.pong(&payload, workspace);
@@ -988,18 +985,15 @@ impl Endpoint {
     /// Tells that the driver does not read from the transport until [`resume`](Self::resume): meanwhile
     /// no deadline runs that asks something of what the peer sends.
     pub fn pause(&mut self, workspace: &mut Workspace) {
-        if !self.timers.is_paused() {
-            self.timers.set_paused(true);
-            self.timers.reading_stops(workspace.now());
-        }
+        self.timers.set_paused(true);
+        self.note_reading(workspace.now());
     }
 
     /// Tells that the driver reads again.
     pub fn resume(&mut self, workspace: &mut Workspace) {
         if self.timers.is_paused() {
             self.timers.set_paused(false);
-            self.timers.reading_resumes(workspace.now());
-            self.refresh_timers();
+            self.note_reading(workspace.now());
         }
     }
 
@@ -1031,6 +1025,16 @@ impl Endpoint {
             Phase::Open => Waiting::Messages,
             Phase::Closing(_) => Waiting::End,
             Phase::Closed(_) => Waiting::Closed,
+        }
+    }
+
+    /// The driver has begun to read or ceased to, or may have.
+    fn note_reading(&mut self, now: Moment) {
+        if self.timers.is_paused() || self.is_congested() {
+            self.timers.reading_stops(now);
+        } else {
+            self.timers.reading_resumes(now);
+            self.refresh_timers();
         }
     }
 

@@ -358,22 +358,14 @@ impl Timers {
     /// The peer's silence was not its own: all that asks something of what it sends begins anew, or is as
     /// much later as the pause was long.
     pub(super) fn reading_resumes(&mut self, now: Moment) {
-        (self.received, self.silent, self.overdue) = (now, false, false);
+        (self.received, self.silent) = (now, false);
         if let Some(rare) = self.rare.as_deref_mut()
             && let Some(messages) = &mut rare.messages
         {
-            match messages.stopped.take() {
-                Some(since) => {
-                    let length = now.since(since);
-                    messages.opened = messages.opened.after(length);
-                    messages.last = messages.last.after(length);
-                    messages.begun = messages.begun.map(|begun| begun.after(length));
-                }
-                None => {
-                    messages.begun = messages.begun.map(|_| now);
-                    (messages.opened, messages.last) = (now, now);
-                }
-            }
+            let length = messages.stopped.take().map_or(0, |since| now.since(since));
+            messages.opened = messages.opened.after(length);
+            messages.last = messages.last.after(length);
+            messages.begun = messages.begun.map(|begun| begun.after(length));
         }
     }
 
