@@ -309,9 +309,10 @@ impl Config {
     /// let config = Config::new().ping_interval(None).idle_timeout(Duration::from_secs(15));
     /// let mut connection = Connection::adopted_server(&config);
     /// connection.handle_timeout(Duration::ZERO);
-    /// connection.handle_timeout(Duration::from_secs(15));
-    /// // Still nothing has come when it is asked a second time.
-    /// connection.handle_timeout(Duration::from_secs(15));
+    /// while connection.output().next().is_none() {
+    ///     // Wait for the transport until then.
+    ///     connection.handle_timeout(connection.next_timeout().unwrap());
+    /// }
     /// assert_eq!(connection.output().flatten().copied().collect::<Vec<_>>(), b"\x88\x0e\x03\xe9idle timeout");
     /// ```
     pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {

@@ -8,6 +8,7 @@ mod client;
 mod close;
 mod control;
 #[cfg(feature = "deflate")]
+mod deadlines;
 mod deflate;
 mod draining;
 mod fragments;
