@@ -75,7 +75,8 @@ impl Moment {
 
     #[inline]
     pub(super) fn of(now: Duration) -> Self {
-        Self(NonZeroU64::MIN.saturating_add(microseconds(now)))
+        // A clock that goes on for ever still does not come to what never happens.
+        Self(NonZeroU64::MIN.saturating_add(microseconds(now).min(u64::MAX - 2)))
     }
 
     #[inline]
