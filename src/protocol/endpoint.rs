@@ -849,7 +849,7 @@ impl Endpoint {
         &'c mut self,
         workspace: &'c mut Workspace,
     ) -> Result<(&'c mut Sender, Sink<'c>), SendError> {
-        if self.is_full() && matches!(self.phase, Phase::Open) {
+        if matches!(self.phase, Phase::Open) && self.is_full() {
             return Err(SendError::Full);
         }
         self.sink(workspace)
