@@ -12,7 +12,7 @@
 //!     receive │                                          │ output
 //!             └───────▲────────────────────────▲─────────┘
 //!                     │ time                   │ chance
-//!               Duration                  Entropy
+//!                 Duration                  Entropy
 //! ```
 //!
 //! Nothing else passes the border of a [`Connection`]: it opens no socket, reads no clock and draws no
@@ -102,19 +102,29 @@
 //!
 //! # The engine
 //!
-//! A [`Connection`] is one end, of either role. Here two of them talk without a socket:
+//! A [`Connection`] is one end, of either role. Here two of them talk without a socket, by a clock of
+//! numbers. Each turn begins with [`handle_timeout`](Connection::handle_timeout), which tells the time and
+//! does what is due, and ends with a wait, for no longer than
+//! [`next_timeout`](Endpoint::next_timeout) says: so every deadline of a [`Config`] is kept.
 //!
 #![cfg_attr(feature = "getrandom", doc = "```")]
 #![cfg_attr(not(feature = "getrandom"), doc = "```ignore")]
 //! use framewire::handshake::{ClientRequest, Url};
-//! use framewire::{Accept, Config, Connection, Event, SystemEntropy};
+//! use framewire::{Accept, Config, Connection, Event, Outcome, SystemEntropy, TimeoutKind};
+//! use std::time::Duration;
 //!
 //! let config = Config::new();
 //! let request = ClientRequest::new(&Url::parse("ws://localhost/echo")?);
 //! let mut client = Connection::client(request, &config, SystemEntropy::new())?;
 //! let mut server = Connection::server(&config);
+//! // Since any moment, the same one for all calls.
+//! let mut now = Duration::ZERO;
 //!
 //! while client.buffered_amount() > 0 {
+//!     now += Duration::from_millis(20);
+//!     for end in [&mut client, &mut server] {
+//!         end.handle_timeout(now);
+//!     }
 //!     // What a socket would carry there ...
 //!     let mut bytes = client.output().collect::<Vec<_>>().concat();
 //!     client.consume_output(bytes.len());
@@ -141,8 +151,14 @@
 //!         }
 //!     }
 //! }
-//! assert!(server.wants_shutdown());
-//! assert!(server.receive_eof().was_clean() && client.receive_eof().was_clean());
+//! assert!(server.wants_shutdown() && server.receive_eof().was_clean());
+//! // The client waits for the end of the transport, but not for ever.
+//! while let Some(next) = client.next_timeout() {
+//!     now = now.max(next);
+//!     client.handle_timeout(now);
+//! }
+//! assert_eq!(now, Duration::from_millis(60) + Duration::from_secs(5));
+//! assert!(client.receive_eof().was_clean());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -151,9 +167,9 @@
 //!
 //! # Who is to blame
 //!
-//! The type of an error says it. A [`ProtocolError`] or a [`HandshakeError`] is the peer's and comes as an [`Event`], after the right
-//! answer was queued; a [`SendError`] is the caller's, and nothing was sent. A close is no error: how a
-//! connection ended is its [`Outcome`], told exactly once.
+//! The type of an error says it. A [`ProtocolError`] or a [`HandshakeError`] is the peer's and comes as an
+//! [`Event`], after the right answer was queued; a [`SendError`] is the caller's, and nothing was sent. A
+//! close is no error: how a connection ended is its [`Outcome`], told exactly once.
 //!
 //! # Coming from elsewhere
 //!
