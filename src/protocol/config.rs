@@ -284,7 +284,8 @@ impl Config {
         self.with(|settings| settings.timeouts.ping = interval.into().into())
     }
 
-    /// How long the peer may stay silent after such a Ping, default 20 s; the connection is then lost.
+    /// How long the peer may stay silent after such a Ping has left, default 20 s; the connection is then
+    /// lost. Output that leaves behind the Ping shows as well that the peer is there.
     pub fn pong_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.pong = timeout.into().into())
     }
@@ -337,13 +338,15 @@ impl Config {
     }
 
     /// How long unsent output may wait without the peer taking a byte, default 30 s; the connection is
-    /// then lost.
+    /// then lost. This holds for the handshake, for HTTP answers and for what waits before a Close, too.
     pub fn write_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.write = timeout.into().into())
     }
 
-    /// How long the closing handshake and the end of the transport may take, default 5 s; the
-    /// transport is then dropped.
+    /// How long the closing handshake and the end of the transport may take from when our Close, or the
+    /// whole of an HTTP answer, has left, default 5 s; the transport is then dropped. Before,
+    /// [`write_timeout`](Self::write_timeout) holds: however much waits before a Close goes out first, for as
+    /// long as the peer takes it.
     pub fn close_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.close = timeout.into().into())
     }
