@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   Server ──handler()──► EventLoop ◄──commands── Handle (any thread)
-//!                             │ a turn: lend, read, dispatch, write, reclaim
+//!                             │ a turn: tell the time, read, dispatch, write
 //!                             ▼
 //!        Core: Slots ── Slot: Endpoint + Socket + Session
 //!                             ▲
