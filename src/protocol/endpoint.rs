@@ -317,7 +317,7 @@ impl Endpoint {
     ) -> Option<Event<'i>> {
         if let Phase::Open = self.phase {
             if input.is_empty() {
-                self.timers.settle_heard(workspace.now());
+                self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
                 return None;
             }
             let settings = self.config.settings();
@@ -341,10 +341,12 @@ impl Endpoint {
         input: &mut &'i mut [u8],
         workspace: &mut Workspace,
     ) -> Option<Event<'i>> {
-        self.timers.settle_heard(workspace.now());
+        self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
         loop {
             match &self.phase {
-                Phase::Open => self.timers.received(workspace.now()),
+                Phase::Open => {
+                    self.timers.received(workspace.now(), &self.config.settings().timeouts);
+                }
                 Phase::Closing(closing) if !closing.ignores_input() => {}
                 Phase::Connecting(_) => match self.receive_opening(input, workspace) {
                     Some(event) => return Some(event),
@@ -386,7 +388,7 @@ impl Endpoint {
         buffer.reuse(&mut workspace.pool, missing);
         let result = read(buffer, missing);
         if buffer.len() > before {
-            self.timers.received(workspace.now());
+            self.timers.received(workspace.now(), &settings.timeouts);
         }
         let mut context = Context {
             role: self.role,
@@ -1058,7 +1060,7 @@ impl Endpoint {
                 self.timers.enter(true, workspace.now(), &self.config.settings().timeouts);
             }
         }
-        self.timers.settle_heard(workspace.now());
+        self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
         loop {
             let (waiting, since) = (self.waiting(), self.output_since());
             if waiting == Waiting::Nothing {

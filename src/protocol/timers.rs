@@ -278,8 +278,13 @@ impl Timers {
 
     /// Bytes have come.
     #[inline]
-    pub(super) fn received(&mut self, now: Moment) {
-        (self.received, self.silent) = (now, false);
+    pub(super) fn received(&mut self, now: Moment, timeouts: &Timeouts) {
+        self.received = now;
+        if std::mem::take(&mut self.silent) {
+            // The next Ping may be nearer than the end of the wait for the Pong was.
+            let micros = shortened(timeouts.ping.as_micros(), timeouts.jitter, self.jitter);
+            self.bound = self.bound.min(now.after(micros));
+        }
     }
 
     /// A whole message has come, of those that come many at a time: [`settle_heard`](Self::settle_heard) does
@@ -291,9 +296,9 @@ impl Timers {
 
     /// Takes note of the messages that were [heard](Self::message_heard), if there were any.
     #[inline]
-    pub(super) fn settle_heard(&mut self, now: Moment) {
+    pub(super) fn settle_heard(&mut self, now: Moment, timeouts: &Timeouts) {
         if std::mem::take(&mut self.heard) {
-            self.received(now);
+            self.received(now, timeouts);
             self.message_ended(now);
         }
     }
@@ -429,9 +434,10 @@ impl Timers {
         output_since: Option<Moment>,
     ) -> Option<TimeoutKind> {
         let (earliest, kind) = self.earliest(timeouts, waiting, output_since);
-        self.bound = earliest;
-        let overdue = self.overdue.take();
-        if earliest > now {
+        let same = std::mem::replace(&mut self.bound, earliest) == earliest;
+        let overdue = self.overdue.take().filter(|_| same);
+        // The clock may have come to where no time is later.
+        if earliest > now || earliest == Moment::NEVER {
             return None;
         }
         let found = overdue.filter(|&(overdue, _)| overdue == kind).map_or(0, |(_, found)| found);

@@ -5,6 +5,7 @@
 
 mod behaviour;
 mod client;
+mod clocks;
 mod close;
 mod control;
 #[cfg(feature = "deflate")]
