@@ -162,6 +162,10 @@ impl Endpoint {
     }
 
     fn new(role: Role, phase: Phase, config: &Config) -> Self {
+        let mut timers = Timers::new();
+        if let Phase::Open = phase {
+            timers.watch_messages(Moment::START, &config.settings().timeouts);
+        }
         Self {
             role,
             phase,
@@ -172,7 +176,7 @@ impl Endpoint {
             subprotocol: None,
             output: None,
             left: 0,
-            timers: Timers::new(),
+            timers,
         }
     }
 }
@@ -414,12 +418,17 @@ impl Endpoint {
             }
             Ok(Some(received)) => Some(self.handle(received, workspace)),
             Ok(None) => {
-                let inside = self.receiver.is_inside_message();
-                self.timers.input_ended(inside, workspace.now(), &self.config.settings().timeouts);
+                self.note_progress(workspace.now());
                 None
             }
             Err(error) => Some(self.fail(error, workspace)),
         }
+    }
+
+    /// Takes note of the message under way, if one is, after something has come that does not end it.
+    fn note_progress(&mut self, now: Moment) {
+        let under_way = self.receiver.progress();
+        self.timers.message_goes_on(under_way, now, &self.config.settings().timeouts);
     }
 
     /// Takes note that the transport has ended, and says how the connection did. Drop the transport.
@@ -476,12 +485,12 @@ impl Endpoint {
                 if fragment.last {
                     self.timers.message_ended(workspace.now());
                 } else {
-                    let timeouts = &self.config.settings().timeouts;
-                    self.timers.input_ended(true, workspace.now(), timeouts);
+                    self.note_progress(workspace.now());
                 }
                 Event::Fragment(fragment)
             }
             Received::Ping(payload) => {
+                self.note_progress(workspace.now());
                 // "MUST send a Pong frame in response, unless it already received a Close frame"
                 // (RFC 6455 section 5.5.2); after our own Close nothing may follow.
                 if self.settings().auto_pong && matches!(self.phase, Phase::Open) {
@@ -494,6 +503,7 @@ impl Endpoint {
                 Event::Ping(payload)
             }
             Received::Pong(payload) => {
+                self.note_progress(workspace.now());
                 self.timers.pong_received(&payload, workspace.now());
                 Event::Pong(payload)
             }
@@ -1052,13 +1062,10 @@ impl Endpoint {
 
     #[cold]
     fn expire(&mut self, workspace: &mut Workspace) -> Option<Event<'static>> {
-        if self.timers.start(workspace.now()) {
-            if let Some(output) = &mut self.output {
-                output.since = Some(workspace.now());
-            }
-            if matches!(self.phase, Phase::Open) {
-                self.timers.enter(true, workspace.now(), &self.config.settings().timeouts);
-            }
+        if self.timers.start(workspace.now())
+            && let Some(output) = &mut self.output
+        {
+            output.since = Some(workspace.now());
         }
         self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
         loop {

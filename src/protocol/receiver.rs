@@ -13,6 +13,7 @@ use super::error::ProtocolError;
 use super::message::{Fragment, Message, MessageKind};
 use super::payload_buffer::PayloadBuffer;
 use super::state::Role;
+use super::timers::Progress;
 use super::workspace::Workspace;
 
 /// Turns the bytes of an open connection into messages and control frames (RFC 6455 section 6.2).
@@ -52,6 +53,8 @@ struct Partial {
     control: Vec<u8>,
     /// The message whose last frame has not ended.
     assembly: Option<Assembly>,
+    /// A byte of a data frame has come since [`progress`](Receiver::progress) was last asked.
+    progress: bool,
 }
 
 /// A frame whose header has come.
@@ -87,6 +90,15 @@ impl Receiver {
     /// Whether a message, or the header or payload of any frame, is unfinished.
     pub(super) fn is_inside_message(&self) -> bool {
         self.partial.is_some()
+    }
+
+    /// Whether a message is under way, and if so, whether a part of it has come since the last call.
+    pub(super) fn progress(&mut self) -> Option<Progress> {
+        let partial = self.partial.as_deref_mut()?;
+        if partial.assembly.is_none() && !partial.header_is_of_data() {
+            return None;
+        }
+        Some(if mem::take(&mut partial.progress) { Progress::Made } else { Progress::None })
     }
 
     /// Takes the payload of a message, text not yet checked, from the front of `input` in the commonest
@@ -373,6 +385,7 @@ impl Partial {
         let Some((header, length)) = read else {
             // A header is never longer than the room for one, so all of the input went into it.
             self.header_length = before + count;
+            self.progress |= self.header_is_of_data();
             *input = &mut mem::take(input)[count..];
             return Ok(false);
         };
@@ -382,8 +395,16 @@ impl Partial {
         Ok(true)
     }
 
+    /// Whether the start of a header has come, and it is that of a data frame.
+    fn header_is_of_data(&self) -> bool {
+        let first = self.header[..self.header_length].first();
+        let opcode = first.and_then(|first| Opcode::from_u8(first & 0x0f));
+        opcode.is_some_and(|opcode| !opcode.is_control())
+    }
+
     fn begin_frame(&mut self, header: FrameHeader, context: &Context<'_>) {
         if !header.opcode.is_control() {
+            self.progress = true;
             let keep = !context.settings.fragments;
             let new = || Assembly::new(data_kind(header.opcode), &header, keep);
             self.assembly.get_or_insert_with(new).begin_frame(&header);
@@ -422,6 +443,7 @@ impl Partial {
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         let Some(assembly) = self.assembly.as_mut() else { return Ok(None) };
+        self.progress |= !piece.is_empty();
         let last = frame_ended && header.fin;
         if context.settings.fragments && !assembly.is_compressed() {
             let fragment = assembly.deliver(piece, last)?;
@@ -476,6 +498,7 @@ impl Partial {
         frame.unmask(&mut piece[..count]);
         bytes.truncate(before + count);
         frame.received += count as u64;
+        self.progress |= count > 0;
         let frame = *frame;
         if frame.missing() > 0 {
             return Ok(None);

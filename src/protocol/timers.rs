@@ -126,6 +126,8 @@ pub(super) struct Timers {
     silent: bool,
     /// A whole message has come since [`received`](Self::received) was last set.
     heard: bool,
+    /// A whole message has come since the connection was made.
+    any_message: bool,
     /// The driver does not read.
     paused: bool,
     /// A deadline has passed that the peer may have met meanwhile, and so many calls have found it so.
@@ -157,10 +159,15 @@ struct Messages {
     last: Moment,
     /// When the first byte of the unfinished message came.
     begun: Option<Moment>,
-    /// Whether a whole message has come.
-    any: bool,
     /// Since when the driver does not read.
     stopped: Option<Moment>,
+}
+
+/// Whether a part of the message under way has come, its headers included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    Made,
+    None,
 }
 
 /// What a connection waits for.
@@ -196,6 +203,7 @@ impl Timers {
             started: false,
             silent: false,
             heard: false,
+            any_message: false,
             paused: false,
             overdue: None,
         }
@@ -218,7 +226,17 @@ impl Timers {
             return false;
         }
         (self.started, self.entered, self.received) = (true, now, now);
+        if let Some(messages) = self.messages() {
+            (messages.opened, messages.last) = (now, now);
+            messages.begun = messages.begun.map(|_| now);
+            messages.stopped = messages.stopped.map(|_| now);
+        }
         true
+    }
+
+    #[inline]
+    fn messages(&mut self) -> Option<&mut Messages> {
+        self.rare.as_deref_mut()?.messages.as_mut()
     }
 
     /// The bound before which nothing is due.
@@ -265,7 +283,6 @@ impl Timers {
                 opened: now,
                 last: now,
                 begun: None,
-                any: false,
                 stopped: None,
             });
         }
@@ -306,28 +323,31 @@ impl Timers {
     /// A whole message has come.
     #[inline]
     pub(super) fn message_ended(&mut self, now: Moment) {
-        if let Some(rare) = self.rare.as_deref_mut()
-            && let Some(messages) = &mut rare.messages
-        {
-            (messages.last, messages.begun, messages.any) = (now, None, true);
+        self.any_message = true;
+        if let Some(messages) = self.messages() {
+            (messages.last, messages.begun) = (now, None);
         }
     }
 
-    /// All that came has been taken, and it ended `inside` a message or not.
+    /// Something has come that ends no message: one is under way, or none is.
     #[inline]
-    pub(super) fn input_ended(&mut self, inside: bool, now: Moment, timeouts: &Timeouts) {
-        if let Some(rare) = self.rare.as_deref_mut()
-            && let Some(messages) = &mut rare.messages
-        {
-            if !inside {
-                messages.begun = None;
-                return;
-            }
+    pub(super) fn message_goes_on(
+        &mut self,
+        under_way: Option<Progress>,
+        now: Moment,
+        timeouts: &Timeouts,
+    ) {
+        let Some(messages) = self.messages() else { return };
+        let Some(progress) = under_way else {
+            messages.begun = None;
+            return;
+        };
+        if progress == Progress::Made {
             messages.last = now;
-            if messages.begun.is_none() {
-                messages.begun = Some(now);
-                self.lower(now, timeouts.message);
-            }
+        }
+        if messages.begun.is_none() {
+            messages.begun = Some(now);
+            self.lower(now, timeouts.message);
         }
     }
 
@@ -479,7 +499,7 @@ impl Timers {
             Waiting::Messages => {
                 let rare = self.rare.as_deref();
                 if let Some(messages) = rare.and_then(|rare| rare.messages.as_ref()) {
-                    if !messages.any {
+                    if !self.any_message {
                         let opened = Some(messages.opened);
                         consider(opened, timeouts.first_message, 0, TimeoutKind::FirstMessage);
                     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framewire::{Config, Connection, Role, State};
+use framewire::{Config, Connection, Event, ProtocolError, Role, State, TimeoutKind};
 
 use super::support::frames::*;
 use super::support::script::*;
@@ -22,6 +22,14 @@ fn opened(config: &Config) -> Connection {
 
 fn hear(connection: &mut Connection, frame: &Frame) {
     feed(connection, &frame.by(CLIENT));
+}
+
+/// What comes of telling the time as often as it takes until a deadline that has passed is taken at its word.
+fn insist(connection: &mut Connection, now: Duration) -> Option<Event<'static>> {
+    assert_eq!(connection.handle_timeout(now), None);
+    assert_eq!(connection.next_timeout().map(|next| next <= now), Some(true));
+    assert_eq!(connection.handle_timeout(now), None);
+    connection.handle_timeout(now)
 }
 
 #[test]
@@ -67,5 +75,67 @@ fn a_deadline_is_not_missed_because_an_earlier_one_was() {
     assert_eq!(connection.next_timeout(), Some(at(25)), "it is time to look once more");
     feed(&mut connection, &back);
     assert_eq!(connection.handle_timeout(at(71)), None);
+    assert_eq!(connection.state(), State::Open);
+}
+
+#[test]
+fn pings_do_not_hide_that_a_message_takes_too_long() {
+    let config = Config::new().ping_interval(None).message_timeout(at(30));
+    let mut connection = opened(&config);
+    // Each read ends with a Ping, so that it never ends inside the message.
+    for second in 0..30 {
+        connection.handle_timeout(at(second));
+        let piece = if second == 0 { text("a") } else { continuation("a") };
+        let bytes = [piece.more().by(CLIENT), ping("").by(CLIENT)].concat();
+        assert_eq!(feed(&mut connection, &bytes), [Seen::Ping(Vec::new())]);
+        drain(&mut connection);
+        assert_eq!(connection.next_timeout(), Some(at(30)));
+    }
+    let error = ProtocolError::Timeout(TimeoutKind::Message);
+    assert_eq!(insist(&mut connection, at(30)), Some(Event::Failed(error)));
+}
+
+#[test]
+fn only_parts_of_messages_keep_a_connection_from_being_idle() {
+    let config = Config::new().ping_interval(None).write_timeout(None).idle_timeout(at(30));
+    let mut connection = opened(&config);
+    connection.handle_timeout(at(10));
+    hear(&mut connection, &binary("").more());
+    assert_eq!(feed(&mut connection, &long_header(CLIENT, 0x80, 100_000)), []);
+    for _ in 0..3 {
+        connection.handle_timeout(at(40));
+        // A read that finds nothing, as the one is that follows a deadline.
+        let read = connection.receive_direct(|buffer, _| buffer.append(b""));
+        assert!(matches!(read, Some(((), None)) | None));
+    }
+    assert_eq!(drain_frames(&mut connection), [close(1001, "idle timeout")]);
+
+    let mut connection = opened(&config);
+    hear(&mut connection, &binary("").more());
+    connection.handle_timeout(at(20));
+    // Neither a Ping in the middle of the message nor the half of one is a part of it.
+    hear(&mut connection, &ping(""));
+    feed(&mut connection, &ping("half").by(CLIENT)[..7]);
+    drain(&mut connection);
+    insist(&mut connection, at(30));
+    assert_eq!(drain_frames(&mut connection), [close(1001, "idle timeout")]);
+}
+
+#[test]
+fn a_first_message_that_has_come_is_not_missed_later() {
+    let mut connection = opened(&Config::new().ping_interval(None));
+    hear(&mut connection, &text("first"));
+    connection.set_config(Config::new().ping_interval(None).first_message_timeout(at(10)));
+    for _ in 0..4 {
+        assert_eq!(connection.handle_timeout(at(50)), None);
+    }
+    assert_eq!(connection.state(), State::Open);
+    // Nor is one that came before the clocks were started.
+    let config = Config::new().ping_interval(None).first_message_timeout(at(10));
+    let mut connection = Connection::adopted_server(&config);
+    hear(&mut connection, &text("early"));
+    for second in [0, 10, 10, 10] {
+        assert_eq!(connection.handle_timeout(at(second)), None);
+    }
     assert_eq!(connection.state(), State::Open);
 }
