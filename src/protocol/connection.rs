@@ -226,6 +226,7 @@ impl Connection {
     /// queues something after a while, say.
     #[inline]
     pub fn set_time(&mut self, now: Duration) {
+        self.endpoint.before_time(&self.workspace);
         self.workspace.set_time(now);
     }
 

@@ -296,7 +296,12 @@ impl Endpoint {
     /// Goes on with other settings: limits hold from the next frame on, time limits from when they began to
     /// run. What the handshake has agreed on stays.
     pub fn set_config(&mut self, config: Config, workspace: &mut Workspace) {
+        let was_congested = self.is_congested();
+        self.before_time(workspace);
         self.config = config;
+        if was_congested {
+            self.note_reading(workspace.now());
+        }
         if matches!(self.phase, Phase::Open) {
             self.timers.watch_messages(workspace.now(), &self.config.settings().timeouts);
         }
@@ -983,6 +988,7 @@ impl Endpoint {
         now: Duration,
         workspace: &mut Workspace,
     ) -> Option<Event<'static>> {
+        self.before_time(workspace);
         workspace.set_time(now);
         if self.timers.may_be_due(workspace.now()) { self.expire(workspace) } else { None }
     }
@@ -1006,6 +1012,15 @@ impl Endpoint {
         if self.timers.is_paused() {
             self.timers.set_paused(false);
             self.note_reading(workspace.now());
+        }
+    }
+
+    /// To be called before the time goes on: if the output has grown to where nothing is read, that is so from
+    /// now on.
+    #[inline]
+    pub(super) fn before_time(&mut self, workspace: &Workspace) {
+        if self.output.is_some() && !self.timers.is_plain() && self.is_congested() {
+            self.timers.reading_stops(workspace.now());
         }
     }
 
@@ -1070,9 +1085,6 @@ impl Endpoint {
         self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
         loop {
             let (waiting, since) = (self.waiting(), self.output_since());
-            if waiting == Waiting::Nothing {
-                self.timers.reading_stops(workspace.now());
-            }
             let due = self.timers.due(
                 workspace.now(),
                 &self.config.settings().timeouts,

@@ -278,13 +278,9 @@ impl Timers {
     pub(super) fn watch_messages(&mut self, now: Moment, timeouts: &Timeouts) {
         let Timeouts { first_message, message, idle, .. } = timeouts;
         if [first_message, message, idle].into_iter().any(|limit| *limit != TimeLimit::NONE) {
+            let stopped = self.paused.then_some(now);
             let rare = self.rare.get_or_insert_default();
-            rare.messages.get_or_insert(Messages {
-                opened: now,
-                last: now,
-                begun: None,
-                stopped: None,
-            });
+            rare.messages.get_or_insert(Messages { opened: now, last: now, begun: None, stopped });
         }
     }
 
@@ -388,10 +384,12 @@ impl Timers {
         if let Some(rare) = self.rare.as_deref_mut()
             && let Some(messages) = &mut rare.messages
         {
-            let length = messages.stopped.take().map_or(0, |since| now.since(since));
-            messages.opened = messages.opened.after(length);
-            messages.last = messages.last.after(length);
-            messages.begun = messages.begun.map(|begun| begun.after(length));
+            // What came all the same counts from when it came.
+            let since = messages.stopped.take().unwrap_or(now);
+            let later = |moment: Moment| moment.after(now.since(since.max(moment)));
+            messages.opened = later(messages.opened);
+            messages.last = later(messages.last);
+            messages.begun = messages.begun.map(later);
         }
     }
 

@@ -139,3 +139,49 @@ fn a_first_message_that_has_come_is_not_missed_later() {
     }
     assert_eq!(connection.state(), State::Open);
 }
+
+#[test]
+fn a_pause_is_as_long_as_nothing_was_read() {
+    let config = Config::new()
+        .ping_interval(None)
+        .write_timeout(None)
+        .idle_timeout(at(30))
+        .output_high_water(1000)
+        .output_low_water(0);
+    let mut connection = opened(&config);
+    connection.handle_timeout(at(10));
+    // From now on nothing is read, though nobody says so.
+    connection.send(vec![0; 2000]).unwrap();
+    connection.handle_timeout(at(25));
+    drain(&mut connection);
+    assert_eq!(connection.next_timeout(), Some(at(45)));
+    // Two reasons at a time are one pause, which ends with the last of them.
+    connection.handle_timeout(at(30));
+    connection.pause();
+    connection.send(vec![0; 2000]).unwrap();
+    connection.handle_timeout(at(40));
+    drain(&mut connection);
+    connection.handle_timeout(at(50));
+    connection.resume();
+    assert_eq!(connection.next_timeout(), Some(at(65)));
+    connection.send(vec![0; 2000]).unwrap();
+    connection.pause();
+    connection.handle_timeout(at(60));
+    connection.resume();
+    // Settings can end it, too.
+    connection.handle_timeout(at(70));
+    connection.set_config(config.clone().output_high_water(5000));
+    assert_eq!(connection.next_timeout(), Some(at(85)));
+}
+
+#[test]
+fn what_comes_in_a_pause_counts_from_when_it_comes() {
+    let config = Config::new().ping_interval(None).write_timeout(None).idle_timeout(at(30));
+    let mut connection = opened(&config);
+    connection.pause();
+    connection.handle_timeout(at(10));
+    hear(&mut connection, &text("though nobody reads"));
+    connection.handle_timeout(at(12));
+    connection.resume();
+    assert_eq!(connection.next_timeout(), Some(at(42)));
+}
