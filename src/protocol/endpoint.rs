@@ -592,6 +592,9 @@ impl Endpoint {
         let Phase::Connecting(opening) = &mut self.phase else { return None };
         let (used, step) = opening.receive(input, self.config.settings());
         *input = &mut mem::take(input)[used..];
+        if used > 0 {
+            self.timers.received(workspace.now(), &self.config.settings().timeouts);
+        }
         match step {
             Step::Nothing => None,
             Step::Request(request) => {

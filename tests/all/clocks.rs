@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use framewire::{Config, Connection, Event, ProtocolError, Role, State, TimeoutKind};
+use framewire::{Accept, Config, Connection, Event, ProtocolError, Role, State, TimeoutKind};
 
 use super::support::frames::*;
 use super::support::script::*;
@@ -184,4 +184,19 @@ fn what_comes_in_a_pause_counts_from_when_it_comes() {
     connection.handle_timeout(at(12));
     connection.resume();
     assert_eq!(connection.next_timeout(), Some(at(42)));
+}
+
+#[test]
+fn the_handshake_is_a_sign_of_life() {
+    let config = Config::new().ping_interval(at(20)).write_timeout(None);
+    let mut connection = Connection::server(&config);
+    connection.handle_timeout(at(0));
+    connection.handle_timeout(at(9));
+    feed(&mut connection, request("").as_bytes());
+    connection.accept(Accept::new()).unwrap();
+    drain(&mut connection);
+    connection.handle_timeout(at(28));
+    assert_eq!(drain(&mut connection), b"");
+    connection.handle_timeout(at(29));
+    assert_eq!(drain_frames(&mut connection), [ping([0, 0, 0, 1])]);
 }
