@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+#[cfg(feature = "deflate")]
+use crate::deflate::DeflateConfig;
 use crate::handshake::{
     ClientRequest, Request, RequestError, RequestReader, Response, ResponseError, ResponseReader,
     encode_key, encode_switching_protocols,
@@ -42,7 +44,9 @@ pub(super) struct Waiting {
     reader: ResponseReader,
     request: ClientRequest,
     key: [u8; 24],
-    offered: Option<String>,
+    /// What the request offers. Other settings that come meanwhile change nothing about it.
+    #[cfg(feature = "deflate")]
+    deflate: Option<DeflateConfig>,
 }
 
 /// What came of some input.
@@ -80,12 +84,20 @@ impl Opening {
     ) -> Self {
         let key = encode_key(nonce);
         #[cfg(feature = "deflate")]
-        let offered = settings.deflate_config(Role::Client).as_ref().map(crate::deflate::offer);
+        let deflate = settings.deflate_config(Role::Client);
+        #[cfg(feature = "deflate")]
+        let offered = deflate.as_ref().map(crate::deflate::offer);
         #[cfg(not(feature = "deflate"))]
-        let offered = None;
+        let offered: Option<String> = None;
         output.push_with(|bytes| request.encode(&key, offered.as_deref(), bytes));
         let reader = ResponseReader::new(settings.head, settings.max_rejection_body);
-        Self::Waiting(Box::new(Waiting { reader, request, key, offered }))
+        Self::Waiting(Box::new(Waiting {
+            reader,
+            request,
+            key,
+            #[cfg(feature = "deflate")]
+            deflate,
+        }))
     }
 
     /// Whether a server has a request that nobody decided on; nothing more is read until then.
@@ -122,7 +134,7 @@ impl Opening {
             Self::Answering(_) => (0, Step::Unanswered),
             Self::Waiting(waiting) => match waiting.reader.read(input) {
                 Ok(None) => (input.len(), Step::Nothing),
-                Ok(Some((response, used))) => (used, waiting.response_read(response, settings)),
+                Ok(Some((response, used))) => (used, waiting.response_read(response)),
                 Err(error) => (input.len(), Step::ResponseFailed(error)),
             },
         }
@@ -180,11 +192,15 @@ impl Opening {
 }
 
 impl Waiting {
-    fn response_read(&mut self, response: Response, settings: &Settings) -> Step {
+    fn response_read(&mut self, response: Response) -> Step {
         if response.status() != 101 {
             return Step::Rejected(response);
         }
-        let verified = self.request.verify(&response, &self.key, self.offered.is_some());
+        #[cfg(feature = "deflate")]
+        let offered = self.deflate.is_some();
+        #[cfg(not(feature = "deflate"))]
+        let offered = false;
+        let verified = self.request.verify(&response, &self.key, offered);
         let accepted = match verified {
             Ok(accepted) => accepted,
             Err(error) => return Step::ResponseFailed(error),
@@ -194,14 +210,12 @@ impl Waiting {
             subprotocol: accepted.subprotocol.map(String::into_boxed_str),
             compression: None,
         };
-        #[cfg(not(feature = "deflate"))]
-        let _ = settings;
         #[cfg(feature = "deflate")]
-        if let Some(config) = settings.deflate_config(Role::Client) {
-            match crate::deflate::verify_response(&accepted.extensions, &config) {
+        if let Some(config) = &self.deflate {
+            match crate::deflate::verify_response(&accepted.extensions, config) {
                 Ok(None) => {}
                 Ok(Some(params)) => {
-                    let compression = Compression::new(params, Role::Client, &config);
+                    let compression = Compression::new(params, Role::Client, config);
                     opened.compression = Some(Box::new(compression));
                 }
                 Err(error) => {

@@ -676,3 +676,19 @@ fn an_end_inside_a_compressed_message_is_a_loss() {
         assert_eq!(connection.receive_eof(), Outcome::Lost { sent: None, received: None });
     }
 }
+
+// req: D021
+#[test]
+fn settings_that_come_before_the_answer_do_not_change_the_offer() {
+    let offered = Config::new().deflate(DeflateConfig::new().with_threshold(0));
+    for config in [Config::new().no_deflate(), Config::new()] {
+        let mut client = client(&offered);
+        drain(&mut client);
+        client.set_config(config);
+        let lines = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+        assert_eq!(feed(&mut client, response(lines).as_bytes()), [Seen::Open]);
+        assert!(client.deflate().is_some());
+        client.send("a").unwrap();
+        assert_eq!(drain(&mut client)[0], 0xc1);
+    }
+}
