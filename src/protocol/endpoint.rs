@@ -501,8 +501,8 @@ impl Endpoint {
                 if self.settings().auto_pong && matches!(self.phase, Phase::Open) {
                     if self.is_congested() {
                         self.sender.hold_pong(&payload);
-                    } else if self.pong(&payload, workspace).is_err() {
-                        self.finish(Outcome::Lost { sent: None, received: None }, workspace.now());
+                    } else {
+                        self.pong_or_finish(&payload, workspace);
                     }
                 }
                 Event::Ping(payload)
@@ -516,6 +516,14 @@ impl Endpoint {
                 self.receive_close(close.clone(), workspace);
                 Event::Close(close)
             }
+        }
+    }
+
+    /// Answers a Ping, or gives the connection up if there is no entropy for that: the peer "MUST" have its
+    /// Pong.
+    fn pong_or_finish(&mut self, payload: &[u8], workspace: &mut Workspace) {
+        if self.pong(payload, workspace).is_err() {
+            self.finish(Outcome::Lost { sent: None, received: None }, workspace.now());
         }
     }
 
@@ -958,9 +966,11 @@ impl Endpoint {
             self.note_reading(workspace.now());
         }
         if !self.is_congested() {
-            if let Some(payload) = self.sender.take_held_pong() {
-                // Not open any more means that a Close was sent, and no Pong is owed.
-                let _ = self.pong(&payload, workspace);
+            // Not open any more means that a Close was sent, and no Pong is owed.
+            if let Some(payload) = self.sender.take_held_pong()
+                && matches!(self.phase, Phase::Open)
+            {
+                self.pong_or_finish(&payload, workspace);
             }
         }
     }

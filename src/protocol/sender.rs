@@ -83,9 +83,9 @@ impl Sender {
             sink.note_sent(kind);
             return Ok(());
         }
-        // Before, since nothing but a lack of entropy can fail, with which the connection ends.
+        sink.frame(FrameHeader::new(kind.opcode(), payload.len() as u64), payload)?;
         sink.note_sent(kind);
-        sink.frame(FrameHeader::new(kind.opcode(), payload.len() as u64), payload)
+        Ok(())
     }
 
     /// Queues a message that was encoded beforehand.

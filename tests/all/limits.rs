@@ -388,3 +388,50 @@ fn a_call_without_entropy_changes_nothing() {
         }
     }
 }
+
+// req: W079
+#[test]
+fn without_entropy_a_ping_by_itself_is_tried_again_and_a_pong_that_was_held_ends_the_connection() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::time::Duration;
+
+    for interval in [Duration::ZERO, Duration::from_secs(20)] {
+        let config = Config::new().ping_interval(interval).pong_timeout(None).write_timeout(None);
+        let flag = Arc::new(AtomicBool::new(false));
+        let mut client = open_client(&config, None, Fails(Arc::clone(&flag), Random::new(1)));
+        flag.store(true, Ordering::Relaxed);
+        for seconds in [0, 20] {
+            assert_eq!(client.handle_timeout(Duration::from_secs(seconds)), None);
+            let next = client.next_timeout().unwrap();
+            assert!(next > Duration::from_secs(seconds) && next <= Duration::from_secs(41));
+        }
+        flag.store(false, Ordering::Relaxed);
+        client.handle_timeout(Duration::from_secs(41));
+        assert_eq!(drain_frames(&mut client), [ping([0, 0, 0, 1])]);
+    }
+
+    let config = Config::new().output_high_water(1).output_low_water(0);
+    let flag = Arc::new(AtomicBool::new(false));
+    let mut client = open_client(&config, None, Fails(Arc::clone(&flag), Random::new(1)));
+    client.send("fills").unwrap();
+    feed(&mut client, &ping("held").by(Role::Server));
+    flag.store(true, Ordering::Relaxed);
+    drain(&mut client);
+    assert_eq!((client.buffered_amount(), client.state()), (0, State::Closing));
+    assert!(client.wants_shutdown());
+    let lost = framewire::Outcome::Lost { sent: None, received: None };
+    assert_eq!(client.receive_eof(), lost);
+}
+
+#[test]
+fn what_was_not_queued_is_not_counted() {
+    let flag = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let entropy = Fails(std::sync::Arc::clone(&flag), Random::new(1));
+    let mut client = open_client(&Config::new(), None, entropy);
+    flag.store(true, std::sync::atomic::Ordering::Relaxed);
+    client.send("a").unwrap_err();
+    client.send(vec![0; 100_000]).unwrap_err();
+    client.ping(b"p").unwrap_err();
+    assert_eq!(*client.as_parts_mut().1.metrics(), framewire::Metrics::default());
+}
