@@ -151,7 +151,7 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// [`on_upgrade`](Handler::on_upgrade) is asked all the same, since it makes the session. What it
     /// accepts with says nothing any more, and a rejection becomes a Close; see
-    /// [`Connection::upgraded`].
+    /// [`Connection::upgraded`](crate::Connection::upgraded).
     ///
     /// # Errors
     ///

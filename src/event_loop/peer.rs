@@ -121,7 +121,7 @@ impl<S> Peer<'_, S> {
         self.queue(|connection, workspace| connection.send_prepared(prepared, workspace))
     }
 
-    /// Queues a piece of a message; see [`Connection::send_fragment`].
+    /// Queues a piece of a message; see [`Connection::send_fragment`](crate::Connection::send_fragment).
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Sent {
         self.queue(|connection, workspace| connection.send_fragment(fragment, workspace))
     }

@@ -186,7 +186,7 @@ impl Config {
         self.with(|settings| settings.max_rejection_body = bytes)
     }
 
-    /// From how many unsent bytes a connection is [congested](crate::Connection::is_congested), default
+    /// From how many unsent bytes a connection is [congested](crate::Endpoint::is_congested), default
     /// 1 MiB: the event loop then stops reading from it, and only the latest Ping is answered (RFC 6455
     /// section 5.5.3 allows that).
     pub fn output_high_water(self, bytes: usize) -> Self {

@@ -266,7 +266,7 @@ impl Endpoint {
         self.receiver.is_inside_message()
     }
 
-    /// Whether the server waits for [`accept`](Self::accept) or [`reject`](Self::reject): until then
+    /// Whether the server waits for [`accept`](Self::accept) or [`respond`](Self::respond): until then
     /// [`receive`](Self::receive) takes nothing.
     pub fn awaits_decision(&self) -> bool {
         matches!(&self.phase, Phase::Connecting(opening) if opening.awaits_decision())
@@ -965,13 +965,12 @@ impl Endpoint {
         if was_congested {
             self.note_reading(workspace.now());
         }
-        if !self.is_congested() {
-            // Not open any more means that a Close was sent, and no Pong is owed.
-            if let Some(payload) = self.sender.take_held_pong()
-                && matches!(self.phase, Phase::Open)
-            {
-                self.pong_or_finish(&payload, workspace);
-            }
+        // Not open any more means that a Close was sent, and no Pong is owed.
+        if !self.is_congested()
+            && let Some(payload) = self.sender.take_held_pong()
+            && matches!(self.phase, Phase::Open)
+        {
+            self.pong_or_finish(&payload, workspace);
         }
     }
 

@@ -209,7 +209,7 @@ impl Output {
     }
 }
 
-/// The slices of an output; see [`Connection::output`](crate::Connection::output).
+/// The slices of an output; see [`Endpoint::output`](crate::Endpoint::output).
 #[derive(Clone, Debug)]
 pub struct Chunks<'a> {
     output: &'a Output,

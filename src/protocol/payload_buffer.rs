@@ -5,7 +5,7 @@ use super::buffer_pool::BufferPool;
 /// The payload of a message under way, and behind it room that further bytes can be read into.
 ///
 /// Safe Rust has to fill room before it can be read into. What a read leaves of it stays for the next read, in
-/// this turn or a later one; only what is [changed](Self::change) in between takes its place.
+/// this turn or a later one; only what is [appended](Self::append) in between takes its place.
 #[derive(Debug)]
 pub struct PayloadBuffer {
     /// The payload so far, and then the room.
