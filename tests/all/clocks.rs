@@ -170,7 +170,7 @@ fn a_pause_is_as_long_as_nothing_was_read() {
     connection.resume();
     // Settings can end it, too.
     connection.handle_timeout(at(70));
-    connection.set_config(config.clone().output_high_water(5000));
+    connection.set_config(config.output_high_water(5000));
     assert_eq!(connection.next_timeout(), Some(at(85)));
 }
 
