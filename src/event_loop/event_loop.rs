@@ -29,8 +29,8 @@ use super::transport::{Listener, Socket};
 /// The room that one read of a socket gets; shared by all connections.
 pub(super) const READ_ROOM: usize = 512 * 1024;
 
-/// How many events are taken from the system at once.
-const EVENTS: usize = 1024;
+/// How many events are taken from the system at once; few in unit tests, so that more are there now and then.
+const EVENTS: usize = if cfg!(test) { 4 } else { 1024 };
 
 pub(super) const WAKE: Token = Token(usize::MAX);
 /// The listeners have the tokens below this one.
@@ -169,13 +169,50 @@ impl<H: Handler> EventLoop<H> {
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = earlier(timeout, self.until_next());
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
-        match self.poll.poll(&mut events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => events.clear(),
-            result => result?,
-        }
+        self.wait(&mut events, timeout)?;
         self.core.now = self.start.elapsed();
         self.core.shared.workspace.set_time(self.core.now);
-        for event in &events {
+        // Where a deadline has come, whatever lay there by now is read first, however much it is.
+        let mut rounds = self.core.slots.len() / EVENTS;
+        while self.handle_events(&events) == EVENTS
+            && rounds > 0
+            && self.core.timers.next().is_some_and(|next| next <= self.core.now)
+        {
+            rounds -= 1;
+            self.wait(&mut events, Some(Duration::ZERO))?;
+        }
+        self.events = Some(events);
+        self.continue_unfinished();
+        self.carry_out_commands();
+        self.accept();
+        self.drain();
+        self.look_at_timers();
+        self.core.outbox.wake();
+        self.settle_all();
+        self.evict();
+        self.tell_of_topics();
+        self.finish_draining();
+        self.core.outbox.wake();
+        self.core.handle.loops.set_connections(self.core.handle.home, self.core.slots.len());
+        self.publish_counters();
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
+        match self.poll.poll(events, timeout) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                events.clear();
+                Ok(())
+            }
+            result => result,
+        }
+    }
+
+    /// Gives each connection that can be read or written its turn: how many events there were.
+    fn handle_events(&mut self, events: &Events) -> usize {
+        let mut count = 0;
+        for event in events {
+            count += 1;
             match event.token() {
                 WAKE => {}
                 Token(number) if FIRST_LISTENER - number < self.listeners.len() => {
@@ -194,21 +231,7 @@ impl<H: Handler> EventLoop<H> {
                 }
             }
         }
-        self.events = Some(events);
-        self.continue_unfinished();
-        self.carry_out_commands();
-        self.accept();
-        self.drain();
-        self.look_at_timers();
-        self.core.outbox.wake();
-        self.settle_all();
-        self.evict();
-        self.tell_of_topics();
-        self.finish_draining();
-        self.core.outbox.wake();
-        self.core.handle.loops.set_connections(self.core.handle.home, self.core.slots.len());
-        self.publish_counters();
-        Ok(())
+        count
     }
 
     /// A way to this loop from other threads.
@@ -338,6 +361,9 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::event_loop::handler::Decision;
+    use crate::event_loop::incoming_request::IncomingRequest;
+    use crate::protocol::{Config, Message};
 
     fn answer_to(said: &'static [u8]) -> Vec<u8> {
         let server = Server::bind("127.0.0.1:0").unwrap();
@@ -373,5 +399,44 @@ mod tests {
             \x81\x82\0\0\0\0hi\x88\x82\0\0\0\0\x03\xe8",
         );
         assert!(answer.ends_with(b"\x81\x02hi\x88\x02\x03\xe8"), "{}", answer.escape_ascii());
+    }
+
+    /// Takes its time with the first request.
+    struct Slow(bool);
+
+    impl Handler for Slow {
+        type Session = ();
+
+        fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> {
+            let since = Instant::now();
+            while std::mem::take(&mut self.0) && since.elapsed() < Duration::from_millis(5) {
+                self.0 = true;
+            }
+            Decision::accept(())
+        }
+
+        fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+    }
+
+    /// A loop that is late hears everybody before it gives anybody up, however many there are.
+    #[test]
+    fn what_lies_there_is_read_before_it_is_too_late() {
+        let server = Server::bind("127.0.0.1:0").unwrap();
+        let address = server.local_address().unwrap();
+        // Over when the handler is done with the first request.
+        let config = Config::new().handshake_timeout(Duration::from_micros(1));
+        let mut event_loop = server.config(config).handler(Slow(true)).unwrap();
+        let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+        let mut clients = Vec::new();
+        for _ in 0..10 * EVENTS {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(request.as_bytes()).unwrap();
+            clients.push(stream);
+        }
+        for _ in 0..10 * clients.len() {
+            event_loop.run_once(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(event_loop.peers().count(), clients.len());
     }
 }
