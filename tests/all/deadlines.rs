@@ -997,6 +997,29 @@ fn the_time_of_a_pong_begins_when_the_ping_has_left() {
     }
 }
 
+/// A peer that has answered is asked again when it has been silent for so long, however long it may take to
+/// answer.
+#[test]
+fn an_answered_ping_is_followed_by_the_next_in_time() {
+    for role in ROLES {
+        let config = Config::new().ping_interval(at(5)).pong_timeout(at(60));
+        for answer in [pong([0, 0, 0, 1]), text("here"), binary(vec![0; 70_000]), text("h").more()]
+        {
+            for cut in [1, usize::MAX] {
+                let mut driver = Driver::open(role, &config, 0);
+                driver.nothing_before(at(5));
+                assert_eq!(driver.frames(), [ping([0, 0, 0, 1])]);
+                let bytes = answer.by(peer_of(role));
+                let (start, rest) = bytes.split_at(bytes.len().saturating_sub(cut));
+                driver.feed(at(6), start);
+                driver.feed(at(7), rest);
+                driver.nothing_before(at(12));
+                assert_eq!(driver.frames(), [ping([0, 0, 0, 2])]);
+            }
+        }
+    }
+}
+
 #[test]
 fn a_round_trip_is_measured_by_the_pong_that_belongs_to_the_ping() {
     for role in ROLES {
