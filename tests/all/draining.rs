@@ -14,7 +14,9 @@ use super::support::script::*;
 const TURN: Duration = Duration::from_millis(100);
 /// Long before the slowest session is over, and as many turns as it takes the slowest peer to read a byte.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
-const OTHERS: Duration = Duration::from_secs(2);
+/// The other time limits: shorter than the slowest peer needs for a byte, and longer.
+const OTHERS: [Duration; 3] =
+    [Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(20)];
 
 /// How a peer takes what is sent to it: so many bytes, each so many turns.
 #[derive(Clone, Copy, Debug)]
@@ -44,14 +46,15 @@ impl Rate {
 
 fn config(random: &mut Random) -> Config {
     let high = [1, 200, 1 << 20][random.below(3)];
+    let mut other = || OTHERS[random.below(OTHERS.len())];
     Config::new()
         .output_high_water(high)
         .output_low_water(high / 4)
-        .ping_interval(OTHERS)
-        .pong_timeout(OTHERS)
-        .close_timeout(OTHERS)
-        .handshake_timeout(OTHERS)
-        .decision_timeout(OTHERS)
+        .ping_interval(other())
+        .pong_timeout(other())
+        .close_timeout(other())
+        .handshake_timeout(other())
+        .decision_timeout(other())
         .write_timeout(WRITE_TIMEOUT)
 }
 
