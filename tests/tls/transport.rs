@@ -167,6 +167,37 @@ fn a_record_that_was_tampered_with_is_an_error_of_tls() {
     });
 }
 
+/// What TLS can no longer carry was not sent.
+#[test]
+fn a_message_that_a_fault_of_tls_cuts_off_was_not_sent() {
+    let authority = Authority::new();
+    for is_split in [false, true] {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("wss://{}/", listener.local_addr().unwrap());
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut stream = accept_by_hand(&authority, &listener);
+                stream.read_exact(&mut [0; 100_000]).unwrap();
+                // An application record of 32 bytes that nobody has encrypted.
+                let record = [&[0x17, 3, 3, 0, 32][..], &[7; 32]].concat();
+                stream.sock.write_all(&record).unwrap();
+                let _ = stream.sock.read_to_end(&mut Vec::new());
+            });
+            let config = Config::new().no_deflate();
+            let builder = Client::builder(&url).unwrap().tls(authority.client()).config(config);
+            let mut client = builder.connect().unwrap();
+            let message = vec![7; 16 << 20];
+            let error = if is_split {
+                let (_reader, mut writer) = client.split().unwrap();
+                writer.send(message).unwrap_err()
+            } else {
+                client.send(message).unwrap_err()
+            };
+            assert!(matches!(error, ClientError::Tls(TlsError::Tls(_))), "{error:?}");
+        });
+    }
+}
+
 #[test]
 fn plain_text_on_the_tls_port_is_answered_with_an_alert_and_the_end() {
     let authority = Authority::new();
