@@ -83,9 +83,7 @@ impl Sender {
             sink.note_sent(kind);
             return Ok(());
         }
-        sink.frame(FrameHeader::new(kind.opcode(), payload.len() as u64), payload)?;
-        sink.note_sent(kind);
-        Ok(())
+        sink.frame(FrameHeader::new(kind.opcode(), payload.len() as u64), payload, Some(kind))
     }
 
     /// Queues a message that was encoded beforehand.
@@ -133,10 +131,7 @@ impl Sender {
         }
         let opcode = if self.unfinished.is_some() { Opcode::Continuation } else { kind.opcode() };
         let header = FrameHeader { fin: last, ..FrameHeader::new(opcode, payload.len() as u64) };
-        sink.frame(header, payload)?;
-        if last {
-            sink.note_sent(kind);
-        }
+        sink.frame(header, payload, last.then_some(kind))?;
         self.unfinished = (!last).then(|| Box::new(Unfinished { kind, validator }));
         Ok(())
     }
@@ -220,15 +215,24 @@ impl Sink<'_> {
         }
     }
 
+    /// Queues a frame of data, and counts the message that it ends.
     #[inline]
-    fn frame(&mut self, header: FrameHeader, payload: Cow<'_, [u8]>) -> Result<(), SendError> {
+    fn frame(
+        &mut self,
+        header: FrameHeader,
+        payload: Cow<'_, [u8]>,
+        ended: Option<MessageKind>,
+    ) -> Result<(), SendError> {
         // The commonest frame of all: its header is two bytes.
         if self.role == Role::Server && payload.len() < 126 {
             self.output.push_small(header.first_byte(), &payload);
-            return Ok(());
+        } else {
+            let header = FrameHeader { mask: self.mask_key()?, ..header };
+            push_frame(header, payload, self.output);
         }
-        let header = FrameHeader { mask: self.mask_key()?, ..header };
-        push_frame(header, payload, self.output);
+        if let Some(kind) = ended {
+            self.note_sent(kind);
+        }
         Ok(())
     }
 
