@@ -8,8 +8,8 @@ mod client;
 mod clocks;
 mod close;
 mod control;
-#[cfg(feature = "deflate")]
 mod deadlines;
+#[cfg(feature = "deflate")]
 mod deflate;
 mod draining;
 mod fragments;
