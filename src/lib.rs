@@ -237,9 +237,9 @@ pub use handshake::{Request, Response};
 pub use protocol::SystemEntropy;
 pub use protocol::{
     Accept, Chunks, Compress, CompressionMetrics, Config, Connection, Endpoint, Entropy,
-    EntropyError, Event, Fragment, HandshakeError, Initiator, InvalidConfig, Message, MessageKind,
-    Metrics, Outcome, PayloadBuffer, Prepared, ProtocolError, Role, SendError, State, TimeoutKind,
-    Upgraded, Workspace,
+    EntropyError, Event, Fragment, Fragments, HandshakeError, Initiator, InvalidConfig, Message,
+    MessageKind, Metrics, Outcome, PayloadBuffer, Prepared, ProtocolError, Role, SendError, State,
+    TimeoutKind, Upgraded, Workspace,
 };
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -69,6 +69,10 @@ const TESTS: &[(&str, fn())] = table![
     #[cfg(feature = "deflate")]
     inflated_messages_have_no_slack,
     #[cfg(feature = "deflate")]
+    compressed_pieces_take_no_more_than_one_of_them,
+    #[cfg(feature = "deflate")]
+    the_start_of_a_compressed_message_takes_what_has_come,
+    #[cfg(feature = "deflate")]
     idle_connections_with_compression_are_small,
 ];
 
@@ -713,6 +717,7 @@ fn a_client_keeps_little_of_what_has_left() {
 #[cfg(feature = "deflate")]
 mod deflate {
     use flate2::{Compress, Compression, FlushCompress};
+    use framewire::Fragments;
     use framewire::deflate::DeflateConfig;
 
     use super::*;
@@ -746,7 +751,8 @@ mod deflate {
             .flat_map(|(number, piece)| frame(if number == 0 { 0x42 } else { 0 }, piece))
             .chain(frame(0x80, &[]))
             .collect();
-        for (mut stream, more) in [(whole, 0), (parts, 4 * MIB)] {
+        // One that comes by and by has an inflater of its own, and text for blocks after a final one.
+        for (mut stream, more) in [(whole, 0), (parts, 128 * KIB)] {
             for takeover in ["", "; client_no_context_takeover"] {
                 let lines = OFFER.replace("\r\n", &format!("{takeover}\r\n"));
                 let mut connection = open(&config(), &lines);
@@ -801,6 +807,44 @@ mod deflate {
                     }
                 }
             }
+        }
+    }
+
+    // req: D028, D036
+    pub(super) fn compressed_pieces_take_no_more_than_one_of_them() {
+        let config = config().max_message_size(MIB * KIB).fragments(Fragments::Always);
+        for takeover in ["", "; client_no_context_takeover"] {
+            let lines = OFFER.replace("\r\n", &format!("{takeover}\r\n"));
+            let mut connection = open(&config, &lines);
+            let mut stream = frame(0x42, &bomb()[..200 * KIB]);
+            let (length, measured) = measure(|| {
+                let mut length = 0;
+                for portion in stream.chunks_mut(16 * KIB) {
+                    let mut input = portion;
+                    while let Some(event) = connection.receive(&mut input) {
+                        let Event::Fragment(fragment) = event else { panic!("{event:?}") };
+                        length += fragment.payload.len();
+                    }
+                }
+                length
+            });
+            assert!(length > 100 * MIB, "{length} bytes came");
+            assert!(measured.peak <= 384 * KIB, "{} bytes", measured.peak);
+        }
+    }
+
+    // req: D036, W115
+    pub(super) fn the_start_of_a_compressed_message_takes_what_has_come() {
+        let payload = bomb();
+        let stream = frame(0xc2, &payload[..100 * KIB]);
+        let header = stream.len() - 100 * KIB;
+        for (length, most) in [(1, KIB), (1000, 4 * KIB), (16 * KIB - 1, 32 * KIB)] {
+            let mut connection = open(&config(), OFFER);
+            let mut start = stream[..header + length].to_vec();
+            let before = held();
+            assert_eq!(receive(&mut connection, &mut start), 0);
+            let taken = held() - before;
+            assert!(taken <= most, "{taken} bytes for {length}");
         }
     }
 

@@ -11,8 +11,8 @@ use arbitrary::Arbitrary;
 use framewire::deflate::DeflateConfig;
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    Accept, CloseCode, Compress, Config, Event, Fragment, Initiator, Message, MessageKind, Outcome,
-    Prepared, SendError, State, Workspace,
+    Accept, CloseCode, Compress, Config, Event, Fragment, Fragments, Initiator, Message,
+    MessageKind, Outcome, Prepared, SendError, State, Workspace,
 };
 use framewire_fuzz::Engine;
 use libfuzzer_sys::fuzz_target;
@@ -28,7 +28,10 @@ struct Input {
 #[derive(Arbitrary, Debug)]
 struct Settings {
     deflate: bool,
-    fragments: bool,
+    /// From which length on messages come in pieces.
+    fragments: Option<u8>,
+    /// How many bytes this end may inflate or compress in a turn.
+    budget: Option<u16>,
     /// Uses a workspace that the other end may use too.
     shared: bool,
     level: u8,
@@ -41,7 +44,8 @@ struct Settings {
 
 impl Settings {
     fn config(&self) -> Config {
-        let config = Config::new().fragments(self.fragments);
+        let from = |bytes: u8| Fragments::From(bytes.into());
+        let config = Config::new().fragments(self.fragments.map_or(Fragments::Never, from));
         if !self.deflate {
             return config.no_deflate();
         }
@@ -116,6 +120,8 @@ fuzz_target!(|input: Input| {
 
 struct End {
     connection: Engine,
+    budget: Option<usize>,
+    now: Duration,
     /// What the other end sent and this one has not received.
     coming: VecDeque<Message<'static>>,
     pings: VecDeque<Vec<u8>>,
@@ -134,8 +140,10 @@ struct Pair {
 
 impl Pair {
     fn new(input: &Input) -> Self {
-        let end = |connection| End {
+        let end = |connection, settings: &Settings| End {
             connection,
+            budget: settings.budget.map(|bytes| 1 + usize::from(bytes)),
+            now: Duration::ZERO,
             coming: VecDeque::new(),
             pings: VecDeque::new(),
             pongs: VecDeque::new(),
@@ -156,7 +164,11 @@ impl Pair {
         let config = input.client.config();
         let client = Engine::client(request, &config, entropy, own(input.client.shared)).unwrap();
         let server = Engine::server(&input.server.config(), own(input.server.shared));
-        Self { client: end(client), server: end(server), now: Duration::ZERO }
+        Self {
+            client: end(client, &input.client),
+            server: end(server, &input.server),
+            now: Duration::ZERO,
+        }
     }
 
     fn sides(&mut self, by_client: bool) -> (&mut End, &mut End) {
@@ -191,6 +203,8 @@ impl Pair {
     /// No deadline ends a connection whose peer behaves: each end hears all that the other one said
     /// before its own time goes on.
     fn wait(&mut self, duration: Duration) {
+        // Nothing waits for the codec then, so that only a Ping can be new.
+        self.deliver_all();
         let until = self.now + duration;
         while self.now < until {
             self.now = until.min(self.now + Duration::from_secs(4));
@@ -251,6 +265,7 @@ impl Pair {
 
 impl End {
     fn wait(&mut self, to: &mut Self, now: Duration) {
+        self.now = now;
         let queued = self.connection.queued();
         assert_eq!(self.connection.handle_timeout(now), None);
         if self.connection.queued() > queued {
@@ -261,6 +276,9 @@ impl End {
     }
 
     fn send(&mut self, to: &mut Self, message: Message<'static>, way: Way) {
+        // Nothing is left of the budget every now and then.
+        let budget = self.budget.map(|budget| if budget % 2 == 0 { budget } else { 0 });
+        self.connection.set_codec_budget(budget);
         let sent = match way {
             Way::Threshold => self.connection.send(&message),
             Way::Always => self.connection.send_with(&message, Compress::Always),
@@ -322,11 +340,22 @@ impl End {
 
     /// Takes up to `count` bytes of this end's output to the other one.
     fn deliver(&mut self, to: &mut Self, count: usize) {
+        if self.connection.state() == State::Open || self.connection.state() == State::Closing {
+            self.connection.set_codec_budget(self.budget);
+            assert_eq!(self.connection.handle_timeout(self.now), None);
+        }
         let mut bytes: Vec<u8> = self.connection.output().flatten().take(count).copied().collect();
         self.connection.consume_output(bytes.len());
         let mut input = &mut bytes[..];
-        while let Some(event) = to.connection.receive(&mut input) {
-            to.event(event);
+        loop {
+            to.connection.set_codec_budget(to.budget);
+            while let Some(event) = to.connection.receive(&mut input) {
+                to.event(event);
+            }
+            if !to.connection.awaits_codec() {
+                break;
+            }
+            assert!(to.budget.is_some());
         }
         assert!(input.is_empty());
     }

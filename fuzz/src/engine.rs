@@ -6,7 +6,8 @@ use std::time::Duration;
 use framewire::handshake::ClientRequest;
 use framewire::{
     Accept, CloseCode, Compress, Config, Connection, Endpoint, Entropy, EntropyError, Event,
-    Fragment, Message, Outcome, PayloadBuffer, Prepared, Response, Role, SendError, Workspace,
+    Fragment, Fragments, Message, Outcome, PayloadBuffer, Prepared, Response, Role, SendError,
+    Workspace,
 };
 
 /// The workspace of several endpoints, each of which is served in turn.
@@ -80,6 +81,20 @@ impl Engine {
 
     pub fn set_config(&mut self, config: Config) {
         call!(self, set_config(config))
+    }
+
+    pub fn set_fragments(&mut self, fragments: Fragments) {
+        match self {
+            Self::Alone(connection) => connection.set_fragments(fragments),
+            Self::Shared(endpoint, _) => endpoint.set_fragments(fragments),
+        }
+    }
+
+    pub fn set_codec_budget(&mut self, bytes: Option<usize>) {
+        match self {
+            Self::Alone(connection) => connection.as_parts_mut().1.set_codec_budget(bytes),
+            Self::Shared(_, workspace) => workspace.borrow_mut().set_codec_budget(bytes),
+        }
     }
 
     pub fn set_time(&mut self, now: Duration) {
@@ -168,6 +183,14 @@ impl Engine {
 
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), SendError> {
         call!(self, send_fragment(fragment))
+    }
+
+    pub fn send_fragment_with(
+        &mut self,
+        fragment: Fragment<'_>,
+        compress: Compress,
+    ) -> Result<(), SendError> {
+        call!(self, send_fragment_with(fragment, compress))
     }
 
     pub fn ping(&mut self, payload: &[u8]) -> Result<(), SendError> {

@@ -159,6 +159,20 @@ impl ClientWriter {
         self.write(|connection| connection.send_fragment(fragment))
     }
 
+    /// Sends a piece of a message, and says whether to compress the message; see
+    /// [`Connection::send_fragment_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Client::send).
+    pub fn send_fragment_with(
+        &mut self,
+        fragment: Fragment<'_>,
+        compress: Compress,
+    ) -> Result<(), ClientError> {
+        self.write(|connection| connection.send_fragment_with(fragment, compress))
+    }
+
     /// Sends a Ping with at most 125 bytes of payload.
     ///
     /// # Errors

@@ -248,8 +248,9 @@ impl Codec {
     ///
     /// # Errors
     ///
-    /// [`InflateError`], as soon as it is certain: the first byte beyond the limit, for instance. Close
-    /// the connection, and use neither the message nor `context` to decompress again.
+    /// [`InflateError`], as soon as it is certain: the first byte beyond the limit, for instance. The
+    /// plain text before that is in the output. Close the connection, and use neither the message nor
+    /// `context` to decompress again.
     pub fn decompress_part(
         &mut self,
         message: &mut Decompression,

@@ -111,13 +111,15 @@ impl Inflater {
             // One byte more than allowed, to tell a message of exactly the limit from a longer one.
             let room = scratch.len().min(self.left.saturating_add(1)).min(room);
             let Step { status, read, written } = self.decompress(input, &mut scratch[..room]);
-            // In whatever parts the message comes, what is wrong first in it counts.
-            if written > self.left {
+            // In whatever parts the message comes, what is wrong first in it counts, and all of its text
+            // before that comes out.
+            let allowed = written.min(self.left);
+            append(output, &scratch[..allowed], self.left);
+            self.left -= allowed;
+            if written > allowed {
                 return Err(InflateError::TooBig);
             }
             let status = status?;
-            append(output, &scratch[..written], self.left);
-            self.left -= written;
             self.allowance =
                 self.allowance.saturating_add((read + written).saturating_mul(ALLOWED_A_BYTE));
             *input = &input[read..];

@@ -91,8 +91,8 @@ pub trait Handler {
     /// A whole message came.
     fn on_message(&mut self, peer: &mut Peer<'_, Self::Session>, message: Message<'_>);
 
-    /// A piece of a message came, where [`Config::fragments`](crate::Config::fragments) asked for
-    /// pieces; `on_message` is not called then.
+    /// A piece of a message came, where [`Config::fragments`](crate::Config::fragments) or
+    /// [`Peer::set_fragments`] asked for pieces; `on_message` is not called for that message.
     fn on_fragment(&mut self, peer: &mut Peer<'_, Self::Session>, fragment: Fragment<'_>) {}
 
     /// The output has come down to [`Config::output_low_water`](crate::Config::output_low_water) after

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::handshake::ClientRequest;
 use crate::protocol::{
-    Compress, Config, Endpoint, Fragment, Message, Prepared, Role, SendError, State, Workspace,
+    Compress, Config, Endpoint, Fragment, Fragments, Message, Prepared, Role, SendError, State,
+    Workspace,
 };
 use crate::wire::CloseCode;
 
@@ -124,6 +125,20 @@ impl<S> Peer<'_, S> {
     /// Queues a piece of a message; see [`Connection::send_fragment`](crate::Connection::send_fragment).
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Sent {
         self.queue(|connection, workspace| connection.send_fragment(fragment, workspace))
+    }
+
+    /// Queues a piece of a message, and says whether to compress the message; see
+    /// [`Connection::send_fragment_with`].
+    pub fn send_fragment_with(&mut self, fragment: Fragment<'_>, compress: Compress) -> Sent {
+        self.queue(|connection, workspace| {
+            connection.send_fragment_with(fragment, compress, workspace)
+        })
+    }
+
+    /// Chooses anew which messages of this peer are delivered in pieces, from the next one that begins: an
+    /// upload that a message announces, say. See [`Config::fragments`](crate::Config::fragments).
+    pub fn set_fragments(&mut self, fragments: Fragments) {
+        self.slot_mut().connection.set_fragments(fragments);
     }
 
     /// Queues a Ping with at most 125 bytes of payload; the answer comes to

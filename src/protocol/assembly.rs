@@ -1,53 +1,97 @@
 use std::borrow::Cow;
 use std::mem;
 
-use crate::wire::{FrameHeader, Utf8Validator};
+use crate::wire::{FrameHeader, Opcode, Utf8Validator, into_text};
 
+use super::compression::{Compression, Inflation};
 use super::error::ProtocolError;
-use super::message::{Fragment, MessageKind};
+use super::message::{Fragment, Message, MessageKind};
 use super::payload_buffer::{PayloadBuffer, missing_room};
+use super::workspace::Workspace;
 
 /// A data message under way.
 #[derive(Debug)]
 pub(super) struct Assembly {
-    pub(super) kind: MessageKind,
+    kind: MessageKind,
     fragments: u32,
     /// The sum of the announced lengths of the frames so far.
     announced: u64,
+    /// Whether the message is delivered in pieces, not whole.
+    pub(super) in_pieces: bool,
     /// Whether a piece was delivered already.
     delivered: bool,
-    pub(super) payload: Payload,
+    plain: Plain,
+    /// There if the message is compressed.
+    compressed: Option<Box<Compressed>>,
 }
 
-/// What has come of a message. Text is checked as it comes, so it is kept as text.
+/// What has come of a message and is kept until it is whole. Text is checked as it comes, so it is kept as
+/// text.
 #[derive(Debug)]
-pub(super) enum Payload {
+enum Plain {
     Text { text: String, validator: Utf8Validator, limit: usize },
     Binary(PayloadBuffer),
-    Compressed(PayloadBuffer),
+}
+
+/// What has come of the payload of a compressed message and is not inflated.
+#[derive(Debug, Default)]
+struct Compressed {
+    wire: Vec<u8>,
+    /// How much of `wire` the inflater has read.
+    read: usize,
+    /// Whether all of the payload has come.
+    is_whole: bool,
+    inflation: Option<Inflation>,
+    /// Whether the inflater may hold text of what it has read.
+    holds_text: bool,
+}
+
+/// What came of inflating.
+#[derive(Debug)]
+pub(super) enum Inflated {
+    /// More of the payload has to come.
+    NeedsInput,
+    /// The [budget](Workspace::set_codec_budget) is used up.
+    OutOfBudget,
+    Fragment(Fragment<'static>),
+    Message(Message<'static>),
+}
+
+impl Inflated {
+    pub(super) fn ends_message(&self) -> bool {
+        match self {
+            Self::NeedsInput | Self::OutOfBudget => false,
+            Self::Fragment(fragment) => fragment.last,
+            Self::Message(_) => true,
+        }
+    }
 }
 
 /// The room that a buffer gets at first, at most, whatever length was announced.
 const FIRST_ROOM: u64 = 16 * 1024;
 
+/// How much of a compressed payload is gathered, at most. Before so much has come, or all, a message that is
+/// delivered whole takes no inflater: a peer shall not have 46 KiB for a single byte.
+pub(super) const GATHERED: usize = 16 * 1024;
+
+/// How much text is inflated at once, and how long a piece of it is, at most.
+const PIECE: usize = 64 * 1024;
+
 impl Assembly {
-    /// A message that begins with this frame. Room is made if it is to be kept, not delivered in pieces.
-    pub(super) fn new(kind: MessageKind, header: &FrameHeader, keep: bool) -> Self {
-        // This does not take the announced length at its word.
+    /// A message that begins with this frame.
+    pub(super) fn new(header: &FrameHeader, in_pieces: bool) -> Self {
+        let kind = data_kind(header.opcode);
+        // This does not take the announced length at its word. Of compressed messages it says little.
+        let keep = !in_pieces && !header.rsv1;
         let room = if keep { header.payload_len.min(FIRST_ROOM) as usize } else { 0 };
-        let payload = match kind {
-            _ if header.rsv1 => Payload::Compressed(PayloadBuffer::with_capacity(room)),
-            MessageKind::Binary => Payload::Binary(PayloadBuffer::with_capacity(room)),
-            MessageKind::Text => {
-                let (text, validator) = (String::with_capacity(room), Utf8Validator::new());
-                Payload::Text { text, validator, limit: usize::MAX }
-            }
-        };
-        Self { kind, fragments: 0, announced: 0, delivered: false, payload }
+        let plain = Plain::new(kind, room);
+        let compressed = header.rsv1.then(Box::default);
+        Self { kind, fragments: 0, announced: 0, in_pieces, delivered: false, plain, compressed }
     }
 
+    #[inline]
     pub(super) fn is_compressed(&self) -> bool {
-        matches!(self.payload, Payload::Compressed(_))
+        self.compressed.is_some()
     }
 
     /// How many frames there have been.
@@ -61,33 +105,37 @@ impl Assembly {
     }
 
     /// Takes note of the next frame of the message.
+    #[inline]
     pub(super) fn begin_frame(&mut self, header: &FrameHeader) {
         let before = self.announced;
         self.fragments += 1;
         self.announced += header.payload_len;
+        if self.is_compressed() {
+            return;
+        }
         // More may come after a frame that is not the last. But a buffer that has grown to twice its length
         // exactly has been copied no more often than one that doubles.
         let exact = header.fin || header.payload_len >= before;
         let announced = if exact { usize::try_from(self.announced).ok() } else { None };
         let growth = announced.unwrap_or(usize::MAX);
-        match &mut self.payload {
-            Payload::Text { limit, .. } => *limit = growth,
-            Payload::Binary(bytes) | Payload::Compressed(bytes) => bytes.limit_growth(growth),
+        match &mut self.plain {
+            Plain::Text { limit, .. } => *limit = growth,
+            Plain::Binary(bytes) => bytes.limit_growth(growth),
         }
     }
 
-    pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
-        match &mut self.payload {
-            Payload::Text { text, validator, limit } => {
-                // Three bytes of a code point may have come before.
-                let more = (piece.len() + 3).min(limit.saturating_sub(text.len()));
-                let room = missing_room(text.len(), text.capacity(), more, *limit);
-                text.reserve_exact(room);
-                validator.push_into(piece, text).map_err(|_| ProtocolError::InvalidUtf8)?;
-            }
-            Payload::Binary(bytes) | Payload::Compressed(bytes) => bytes.append(piece),
+    /// The buffer of a binary message that is kept as it comes.
+    #[inline]
+    pub(super) fn buffer(&mut self) -> Option<&mut PayloadBuffer> {
+        match &mut self.plain {
+            Plain::Binary(bytes) if self.compressed.is_none() && !self.in_pieces => Some(bytes),
+            _ => None,
         }
-        Ok(())
+    }
+
+    /// Keeps a piece of a message that is not compressed.
+    pub(super) fn append(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+        self.plain.append(piece)
     }
 
     /// The piece as an event of its own; none for an empty piece that ends nothing.
@@ -96,16 +144,244 @@ impl Assembly {
         piece: &'i [u8],
         last: bool,
     ) -> Result<Option<Fragment<'i>>, ProtocolError> {
-        if let Payload::Text { validator, .. } = &mut self.payload {
-            validator.push(piece).map_err(|_| ProtocolError::InvalidUtf8)?;
-            if last {
-                validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+        self.plain.check(piece)?;
+        if last {
+            self.plain.check_end()?;
+        }
+        Ok(fragment(self.kind, &mut self.delivered, piece.into(), last))
+    }
+
+    /// The message that was kept.
+    pub(super) fn into_message(self) -> Result<Message<'static>, ProtocolError> {
+        self.plain.into_message()
+    }
+}
+
+/// A compressed message.
+impl Assembly {
+    /// How much more of the payload may be gathered now, if the message is compressed.
+    #[inline]
+    pub(super) fn wire_room(&self) -> Option<usize> {
+        self.compressed.as_ref().map(|compressed| GATHERED - compressed.wire.len().min(GATHERED))
+    }
+
+    /// A message in one frame for whose whole payload [`inflate_whole`] was not enough.
+    pub(super) fn of_whole(
+        header: &FrameHeader,
+        payload: &[u8],
+        in_pieces: bool,
+        inflation: Inflation,
+    ) -> Self {
+        let mut assembly = Self::new(header, in_pieces);
+        let (wire, inflation) = (payload.to_vec(), Some(inflation));
+        let compressed = Compressed { wire, is_whole: true, inflation, ..Compressed::default() };
+        assembly.compressed = Some(Box::new(compressed));
+        assembly
+    }
+
+    /// Gathers a piece of the payload, which may be its end.
+    pub(super) fn gather(&mut self, piece: &[u8], is_last: bool) {
+        if let Some(compressed) = &mut self.compressed {
+            compressed.wire.extend_from_slice(piece);
+            compressed.is_whole |= is_last;
+        }
+    }
+
+    /// Whether there is something to [`inflate`](Self::inflate).
+    #[inline]
+    pub(super) fn can_inflate(&self) -> bool {
+        self.compressed.as_ref().is_some_and(|compressed| {
+            let begins =
+                if self.in_pieces || compressed.inflation.is_some() { 1 } else { GATHERED };
+            compressed.wire.len() >= begins || compressed.holds_text || compressed.is_whole
+        })
+    }
+
+    /// Inflates what was gathered, up to the next event.
+    ///
+    /// In whatever parts the message comes, and however often this stops for want of budget, it is the first
+    /// fault in its text that counts.
+    pub(super) fn inflate(
+        &mut self,
+        compression: &mut Compression,
+        workspace: &mut Workspace,
+        limit: usize,
+    ) -> Result<Inflated, ProtocolError> {
+        let Some(compressed) = &mut self.compressed else { return Ok(Inflated::NeedsInput) };
+        if compressed.is_whole && compressed.inflation.is_none() {
+            let wire = &compressed.wire;
+            let whole =
+                inflate_whole(self.kind, wire, self.in_pieces, compression, workspace, limit)?;
+            if let Some(whole) = whole {
+                return Ok(whole);
+            }
+            // The next budget may be no larger: this one was not spent for nothing.
+            compressed.inflation = Some(compression.begin_inflation(workspace, limit));
+        }
+        loop {
+            let Compressed { wire, read, is_whole, inflation, holds_text } = &mut **compressed;
+            let room = workspace.codec_budget().map_or(PIECE, |budget| budget.min(PIECE));
+            if room == 0 {
+                return Ok(Inflated::OutOfBudget);
+            }
+            let inflation =
+                inflation.get_or_insert_with(|| compression.begin_inflation(workspace, limit));
+            let mut rest = &wire[*read..];
+            let mut step = |output: &mut Vec<u8>, workspace: &mut Workspace| {
+                compression.inflate(inflation, &mut rest, output, room, workspace)
+            };
+            let mut piece = Vec::new();
+            *holds_text = match &mut self.plain {
+                plain if self.in_pieces => {
+                    let outcome = step(&mut piece, workspace);
+                    plain.check(&piece)?;
+                    outcome?
+                }
+                Plain::Binary(bytes) => bytes.change(|bytes| step(bytes, workspace))?,
+                text @ Plain::Text { .. } => {
+                    let mut scratch = workspace.take_scratch();
+                    let outcome = step(&mut scratch, workspace);
+                    let appended = text.append(&scratch);
+                    workspace.keep_scratch(scratch);
+                    appended?;
+                    outcome?
+                }
+            };
+            *read = wire.len() - rest.len();
+            let is_read = *read == wire.len() && !*holds_text;
+            if is_read {
+                wire.clear();
+                *read = 0;
+            }
+            let ended = is_read && *is_whole;
+            if ended && let Some(inflation) = compressed.inflation.take() {
+                compression.finish_inflation(inflation, workspace)?;
+            }
+            if self.in_pieces {
+                if ended {
+                    self.plain.check_end()?;
+                }
+                let fragment = fragment(self.kind, &mut self.delivered, piece.into(), ended);
+                if let Some(fragment) = fragment {
+                    return Ok(Inflated::Fragment(fragment));
+                }
+            } else if ended {
+                let plain = mem::replace(&mut self.plain, Plain::new(self.kind, 0));
+                return plain.into_message().map(Inflated::Message);
+            }
+            if is_read {
+                return Ok(Inflated::NeedsInput);
             }
         }
-        if piece.is_empty() && !last {
-            return Ok(None);
+    }
+}
+
+/// Inflates the whole payload of a message at once, if there is budget for that, and if it makes no more than
+/// one piece where pieces are wanted. `None`: nothing has happened, and it has to be
+/// [gathered](Assembly::gather).
+pub(super) fn inflate_whole(
+    kind: MessageKind,
+    payload: &[u8],
+    in_pieces: bool,
+    compression: &mut Compression,
+    workspace: &mut Workspace,
+    limit: usize,
+) -> Result<Option<Inflated>, ProtocolError> {
+    let room = if in_pieces { PIECE } else { usize::MAX };
+    let mut bytes = match compression.inflate_whole(payload, room, limit, workspace) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Ok(None),
+        // What is no text may stand before it.
+        Err(_) if kind == MessageKind::Text => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    bytes.shrink_to_fit();
+    let message = match kind {
+        MessageKind::Text => {
+            Message::Text(Cow::Owned(into_text(bytes).map_err(|_| ProtocolError::InvalidUtf8)?))
         }
-        let first = !mem::replace(&mut self.delivered, true);
-        Ok(Some(Fragment { kind: self.kind, payload: Cow::Borrowed(piece), first, last }))
+        MessageKind::Binary => Message::Binary(Cow::Owned(bytes)),
+    };
+    if !in_pieces {
+        return Ok(Some(Inflated::Message(message)));
+    }
+    let (kind, payload) = message.into_parts();
+    Ok(Some(Inflated::Fragment(Fragment { kind, payload, first: true, last: true })))
+}
+
+/// The piece as it is delivered; an empty one that ends nothing is not.
+fn fragment<'i>(
+    kind: MessageKind,
+    delivered: &mut bool,
+    payload: Cow<'i, [u8]>,
+    last: bool,
+) -> Option<Fragment<'i>> {
+    if payload.is_empty() && !last {
+        return None;
+    }
+    let first = !mem::replace(delivered, true);
+    Some(Fragment { kind, payload, first, last })
+}
+
+/// The kind of a message that begins with this opcode.
+#[inline]
+pub(super) fn data_kind(opcode: Opcode) -> MessageKind {
+    if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary }
+}
+
+impl Plain {
+    fn new(kind: MessageKind, room: usize) -> Self {
+        match kind {
+            MessageKind::Binary => Self::Binary(PayloadBuffer::with_capacity(room)),
+            MessageKind::Text => {
+                let (text, validator) = (String::with_capacity(room), Utf8Validator::new());
+                Self::Text { text, validator, limit: usize::MAX }
+            }
+        }
+    }
+
+    fn append(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+        match self {
+            Self::Text { text, validator, limit } => {
+                // Three bytes of a code point may have come before.
+                let more = (piece.len() + 3).min(limit.saturating_sub(text.len()));
+                let room = missing_room(text.len(), text.capacity(), more, *limit);
+                text.reserve_exact(room);
+                validator.push_into(piece, text).map_err(|_| ProtocolError::InvalidUtf8)?;
+            }
+            Self::Binary(bytes) => bytes.append(piece),
+        }
+        Ok(())
+    }
+
+    /// Checks a piece that is not kept.
+    fn check(&mut self, piece: &[u8]) -> Result<(), ProtocolError> {
+        match self {
+            Self::Text { validator, .. } => {
+                validator.push(piece).map_err(|_| ProtocolError::InvalidUtf8)
+            }
+            Self::Binary(_) => Ok(()),
+        }
+    }
+
+    /// Checks that text does not end inside a code point.
+    fn check_end(&mut self) -> Result<(), ProtocolError> {
+        match self {
+            Self::Text { validator, .. } => {
+                validator.finish().map_err(|_| ProtocolError::InvalidUtf8)
+            }
+            Self::Binary(_) => Ok(()),
+        }
+    }
+
+    fn into_message(self) -> Result<Message<'static>, ProtocolError> {
+        Ok(match self {
+            Self::Text { mut text, mut validator, .. } => {
+                validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
+                text.shrink_to_fit();
+                Message::Text(Cow::Owned(text))
+            }
+            Self::Binary(bytes) => Message::Binary(Cow::Owned(bytes.into_vec())),
+        })
     }
 }

@@ -2,7 +2,10 @@
 
 #[cfg(feature = "deflate")]
 mod on {
-    use crate::deflate::{Codec, DeflateConfig, DeflateContext, DeflateParams, InflateError};
+    use crate::deflate::{
+        Codec, DecompressStatus, Decompression, DeflateConfig, DeflateContext, DeflateParams,
+        InflateError,
+    };
     use crate::protocol::error::ProtocolError;
     use crate::protocol::state::Role;
     use crate::protocol::workspace::Workspace;
@@ -34,34 +37,103 @@ mod on {
             self.threshold
         }
 
-        /// Inflates a whole message of at most `limit` bytes.
-        pub(in crate::protocol) fn decompress(
+        /// Inflates a whole message of at most `limit` bytes. `None` if its text is longer than `room`, or
+        /// than the budget: then nothing has happened.
+        pub(in crate::protocol) fn inflate_whole(
             &mut self,
-            workspace: &mut Workspace,
             payload: &[u8],
+            room: usize,
             limit: usize,
-        ) -> Result<Vec<u8>, ProtocolError> {
+            workspace: &mut Workspace,
+        ) -> Result<Option<Vec<u8>>, ProtocolError> {
+            let room = room.min(workspace.codec_budget().unwrap_or(usize::MAX));
+            if room == 0 {
+                return Ok(None);
+            }
             let mut bytes = Vec::new();
-            match workspace.codec.decompress(&mut self.context, payload, &mut bytes, limit) {
+            let outcome =
+                workspace.codec.decompress(&mut self.context, payload, &mut bytes, room.min(limit));
+            match outcome {
                 Ok(()) => {
                     workspace.metrics.inflated.add(bytes.len(), payload.len());
-                    Ok(bytes)
+                    workspace.spend(payload.len() + bytes.len());
+                    Ok(Some(bytes))
                 }
-                Err(InflateError::TooBig) => Err(ProtocolError::MessageTooBig(limit)),
-                Err(_) => Err(ProtocolError::CorruptDeflate),
+                Err(InflateError::TooBig) if room < limit => {
+                    workspace.spend(room);
+                    Ok(None)
+                }
+                Err(error) => Err(protocol_error(error, limit)),
             }
         }
 
-        /// Compresses a whole message into the scratch room of the workspace and returns it.
-        pub(in crate::protocol) fn compress<'w>(
+        /// Begins to inflate a message of at most `limit` bytes whose payload comes in parts.
+        pub(in crate::protocol) fn begin_inflation(
+            &self,
+            workspace: &mut Workspace,
+            limit: usize,
+        ) -> Inflation {
+            let message = workspace.codec.begin_decompression(&self.context, limit);
+            Inflation { message, limit }
+        }
+
+        /// Appends text of the next part, `room` bytes at the most, and cuts off of `wire` what it has
+        /// read: whether there may be more text of that. If it fails, the text before the fault is there.
+        pub(in crate::protocol) fn inflate(
             &mut self,
-            workspace: &'w mut Workspace,
+            inflation: &mut Inflation,
+            wire: &mut &[u8],
+            output: &mut Vec<u8>,
+            room: usize,
+            workspace: &mut Workspace,
+        ) -> Result<bool, ProtocolError> {
+            let Inflation { message, limit } = inflation;
+            let (context, before) = (&mut self.context, (output.len(), wire.len()));
+            let status = workspace.codec.decompress_part(message, context, wire, output, room);
+            let (plain, read) = (output.len() - before.0, before.1 - wire.len());
+            workspace.metrics.inflated.add(plain, read);
+            workspace.spend(plain + read);
+            match status {
+                Ok(status) => Ok(status == DecompressStatus::OutputFull),
+                Err(error) => Err(protocol_error(error, *limit)),
+            }
+        }
+
+        /// Checks that the message is whole.
+        pub(in crate::protocol) fn finish_inflation(
+            &self,
+            inflation: Inflation,
+            workspace: &mut Workspace,
+        ) -> Result<(), ProtocolError> {
+            let Inflation { message, limit } = inflation;
+            let outcome = workspace.codec.finish_decompression(message);
+            outcome.map_err(|error| protocol_error(error, limit))
+        }
+
+        /// Compresses a whole message, or the end of one, into `output`.
+        pub(in crate::protocol) fn compress(
+            &mut self,
             payload: &[u8],
-        ) -> &'w [u8] {
-            workspace.scratch.clear();
-            workspace.codec.compress(&mut self.context, payload, &mut workspace.scratch);
-            workspace.metrics.deflated.add(payload.len(), workspace.scratch.len());
-            &workspace.scratch
+            output: &mut Vec<u8>,
+            workspace: &mut Workspace,
+        ) {
+            let before = output.len();
+            workspace.codec.compress(&mut self.context, payload, output);
+            workspace.metrics.deflated.add(payload.len(), output.len() - before);
+            workspace.spend(payload.len());
+        }
+
+        /// Compresses a part of a message that others follow into `output`.
+        pub(in crate::protocol) fn compress_part(
+            &mut self,
+            part: &[u8],
+            output: &mut Vec<u8>,
+            workspace: &mut Workspace,
+        ) {
+            let before = output.len();
+            workspace.codec.compress_part(&mut self.context, part, output);
+            workspace.metrics.deflated.add(part.len(), output.len() - before);
+            workspace.spend(part.len());
         }
 
         /// Compresses a message without reference to earlier ones, so that the result serves all
@@ -82,6 +154,21 @@ mod on {
             self.context.note_sent(payload);
         }
     }
+
+    /// A compressed message that is being inflated as it comes.
+    #[derive(Debug)]
+    pub(in crate::protocol) struct Inflation {
+        message: Decompression,
+        limit: usize,
+    }
+
+    fn protocol_error(error: InflateError, limit: usize) -> ProtocolError {
+        match error {
+            InflateError::TooBig => ProtocolError::MessageTooBig(limit),
+            InflateError::TooManyFinalBlocks => ProtocolError::TooManyFinalBlocks,
+            InflateError::Corrupt => ProtocolError::CorruptDeflate,
+        }
+    }
 }
 
 #[cfg(not(feature = "deflate"))]
@@ -98,26 +185,68 @@ mod off {
             match *self {}
         }
 
-        pub(in crate::protocol) fn decompress(
+        pub(in crate::protocol) fn inflate_whole(
             &mut self,
-            _: &mut Workspace,
             _: &[u8],
             _: usize,
-        ) -> Result<Vec<u8>, ProtocolError> {
+            _: usize,
+            _: &mut Workspace,
+        ) -> Result<Option<Vec<u8>>, ProtocolError> {
             match *self {}
         }
 
-        pub(in crate::protocol) fn compress<'w>(
+        pub(in crate::protocol) fn begin_inflation(
+            &self,
+            _: &mut Workspace,
+            _: usize,
+        ) -> Inflation {
+            match *self {}
+        }
+
+        pub(in crate::protocol) fn inflate(
             &mut self,
-            _: &'w mut Workspace,
+            _: &mut Inflation,
+            _: &mut &[u8],
+            _: &mut Vec<u8>,
+            _: usize,
+            _: &mut Workspace,
+        ) -> Result<bool, ProtocolError> {
+            match *self {}
+        }
+
+        pub(in crate::protocol) fn finish_inflation(
+            &self,
+            _: Inflation,
+            _: &mut Workspace,
+        ) -> Result<(), ProtocolError> {
+            match *self {}
+        }
+
+        pub(in crate::protocol) fn compress(
+            &mut self,
             _: &[u8],
-        ) -> &'w [u8] {
+            _: &mut Vec<u8>,
+            _: &mut Workspace,
+        ) {
+            match *self {}
+        }
+
+        pub(in crate::protocol) fn compress_part(
+            &mut self,
+            _: &[u8],
+            _: &mut Vec<u8>,
+            _: &mut Workspace,
+        ) {
             match *self {}
         }
     }
+
+    /// Nobody makes one of this either.
+    #[derive(Debug)]
+    pub(in crate::protocol) struct Inflation;
 }
 
 #[cfg(not(feature = "deflate"))]
-pub(super) use off::Compression;
+pub(super) use off::{Compression, Inflation};
 #[cfg(feature = "deflate")]
-pub(super) use on::Compression;
+pub(super) use on::{Compression, Inflation};

@@ -8,6 +8,8 @@ use crate::handshake::{
     HeadLimits, Request, RequestError, is_host_name, is_name_of, is_origin_of, is_token,
 };
 
+use crate::wire::FrameHeader;
+
 #[cfg(feature = "deflate")]
 use super::state::Role;
 use super::subprotocols::Subprotocols;
@@ -38,7 +40,7 @@ pub(super) struct Settings {
     pub(super) output_low_water: usize,
     pub(super) max_buffered_amount: usize,
     pub(super) auto_pong: bool,
-    pub(super) fragments: bool,
+    pub(super) fragments: Fragments,
     pub(super) head: HeadLimits,
     pub(super) timeouts: Timeouts,
     pub(super) path: Option<Box<str>>,
@@ -110,6 +112,35 @@ impl From<Option<Duration>> for TimeLimit {
     }
 }
 
+/// Which messages are delivered in pieces: see [`Config::fragments`].
+///
+/// A message of which pieces come takes no more memory than one of them, compressed or not; what can be
+/// delivered, [`Config::max_message_size`] limits all the same.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fragments {
+    /// None: each is whole.
+    #[default]
+    Never,
+    /// All of them.
+    Always,
+    /// Those whose first frame announces so many bytes or more, on the wire, and those that come in several
+    /// frames, since nothing tells how long they will be.
+    From(usize),
+}
+
+impl Fragments {
+    /// Whether a message that begins with this frame comes in pieces.
+    #[inline]
+    pub(super) fn include(self, first: &FrameHeader) -> bool {
+        match self {
+            Self::Never => false,
+            Self::Always => true,
+            Self::From(bytes) => !first.fin || first.payload_len >= bytes as u64,
+        }
+    }
+}
+
 /// Whether a connection offers or accepts permessage-deflate.
 #[cfg(feature = "deflate")]
 #[derive(Clone, Debug, Default)]
@@ -131,7 +162,7 @@ impl Default for Settings {
             output_low_water: 256 << 10,
             max_buffered_amount: 16 << 20,
             auto_pong: true,
-            fragments: false,
+            fragments: Fragments::Never,
             head: HeadLimits::default(),
             timeouts: Timeouts::default(),
             path: None,
@@ -216,10 +247,21 @@ impl Config {
         self.with(|settings| settings.auto_pong = automatic)
     }
 
-    /// Whether messages are delivered in pieces as they arrive, as
-    /// [`Event::Fragment`](crate::Event::Fragment), instead of whole; default no.
-    pub fn fragments(self, pieces: bool) -> Self {
-        self.with(|settings| settings.fragments = pieces)
+    /// Which messages are delivered in pieces as they arrive, as
+    /// [`Event::Fragment`](crate::Event::Fragment), instead of whole; by default none.
+    ///
+    /// It holds for messages that begin later. On a connection that is open,
+    /// [`set_fragments`](crate::Connection::set_fragments) changes it.
+    ///
+    /// ```
+    /// use framewire::{Config, Fragments};
+    ///
+    /// // Uploads come in pieces, and short messages whole.
+    /// let config = Config::new().fragments(Fragments::From(64 * 1024));
+    /// # assert_eq!(config.validate(), Ok(()));
+    /// ```
+    pub fn fragments(self, fragments: Fragments) -> Self {
+        self.with(|settings| settings.fragments = fragments)
     }
 
     /// Server: the only path served, compared exactly with the request target up to `?`; another is

@@ -5,7 +5,7 @@ use crate::handshake::{ClientRequest, Response};
 use crate::wire::CloseCode;
 
 use super::accept::Accept;
-use super::config::Config;
+use super::config::{Config, Fragments};
 use super::endpoint::Endpoint;
 use super::entropy::{Entropy, EntropyError};
 use super::error::SendError;
@@ -154,6 +154,23 @@ impl Connection {
     /// run. What the handshake has agreed on stays.
     pub fn set_config(&mut self, config: Config) {
         self.endpoint.set_config(config, &mut self.workspace);
+    }
+
+    /// Chooses anew which messages are delivered in pieces, from the next one that begins; see
+    /// [`Config::fragments`].
+    ///
+    /// ```
+    /// use framewire::{Config, Connection, Event, Fragments};
+    ///
+    /// let mut connection = Connection::adopted_client(&Config::new(), |_: &mut [u8]| {});
+    /// let mut bytes = b"\x81\x06upload\x82\x05bytes".to_vec();
+    /// let mut input = &mut bytes[..];
+    /// assert!(matches!(connection.receive(&mut input), Some(Event::Message(_))));
+    /// connection.set_fragments(Fragments::Always);
+    /// assert!(matches!(connection.receive(&mut input), Some(Event::Fragment(_))));
+    /// ```
+    pub fn set_fragments(&mut self, fragments: Fragments) {
+        self.endpoint.set_fragments(fragments);
     }
 
     /// Shortens the Ping interval and the maximum lifetime by a part that differs with the seed, such as
@@ -369,8 +386,11 @@ impl Connection {
         self.endpoint.send_prepared(prepared, &mut self.workspace)
     }
 
-    /// Queues a piece of a message in a frame of its own, uncompressed; the message ends with the piece
-    /// that is the `last`. Until then no other message can be sent, but Pings, Pongs and a Close can.
+    /// Queues a piece of a message in a frame of its own; the message ends with the piece that is the `last`.
+    /// Until then no other message can be sent, but Pings, Pongs and a Close can.
+    ///
+    /// Where compression was agreed on, the message is compressed unless its first piece is its last one and does
+    /// not reach the threshold. Each piece is compressed so that the peer can inflate it when it comes.
     ///
     /// # Errors
     ///
@@ -378,6 +398,20 @@ impl Connection {
     /// pieces of text do not make up UTF-8.
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), SendError> {
         self.endpoint.send_fragment(fragment, &mut self.workspace)
+    }
+
+    /// Queues a piece of a message in a frame of its own, and says whether to compress the message: the first
+    /// piece decides, and later ones follow.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_fragment`](Self::send_fragment).
+    pub fn send_fragment_with(
+        &mut self,
+        fragment: Fragment<'_>,
+        compress: Compress,
+    ) -> Result<(), SendError> {
+        self.endpoint.send_fragment_with(fragment, compress, &mut self.workspace)
     }
 
     /// Queues a Ping with at most 125 bytes of payload, which the Pong repeats.

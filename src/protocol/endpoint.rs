@@ -8,7 +8,7 @@ use crate::wire::{CloseCode, CloseFrame, Opcode, validate_utf8};
 
 use super::accept::{Accept, Opened};
 use super::compression::Compression;
-use super::config::{Config, Settings, Timeouts};
+use super::config::{Config, Fragments, Settings, Timeouts};
 use super::entropy::EntropyError;
 use super::error::{HandshakeError, ProtocolError, SendError};
 use super::event::{Event, Outcome};
@@ -210,9 +210,15 @@ impl Endpoint {
         self.compression.as_deref().map(Compression::params)
     }
 
-    /// How many bytes wait in the output, framing included.
+    /// How many bytes wait in the output, framing included, and how many wait
+    /// [for the codec](Workspace::set_codec_budget) to get there.
     #[inline]
     pub fn buffered_amount(&self) -> usize {
+        self.output_length() + self.sender.waiting_bytes()
+    }
+
+    #[inline]
+    fn output_length(&self) -> usize {
         self.output.as_deref().map_or(0, Output::len)
     }
 
@@ -248,7 +254,7 @@ impl Endpoint {
     pub fn queued(&self) -> u64 {
         let unsent = match &self.phase {
             Phase::Closed(ended) => ended.unsent,
-            _ => self.buffered_amount(),
+            _ => self.output_length(),
         };
         self.left + unsent as u64
     }
@@ -264,6 +270,15 @@ impl Endpoint {
     /// Whether a message or a frame has begun and not ended.
     pub fn is_inside_message(&self) -> bool {
         self.receiver.is_inside_message()
+    }
+
+    /// Whether there is more to inflate of a compressed message that came: in that case
+    /// [`receive`](Self::receive) answers `None` although it has not taken all of its input, since the
+    /// [budget](Workspace::set_codec_budget) is used up. Call it with what is left of the input, or with none if
+    /// nothing is, in the next turn.
+    #[inline]
+    pub fn awaits_codec(&self) -> bool {
+        self.receiver.awaits_codec()
     }
 
     /// Whether the server waits for [`accept`](Self::accept) or [`respond`](Self::respond): until then
@@ -308,6 +323,14 @@ impl Endpoint {
         self.refresh_timers();
     }
 
+    /// Chooses anew which messages are delivered in pieces, from the next one that begins; see
+    /// [`Config::fragments`].
+    pub fn set_fragments(&mut self, fragments: Fragments) {
+        if self.settings().fragments != fragments {
+            self.config = self.config.clone().fragments(fragments);
+        }
+    }
+
     fn settings(&self) -> &Settings {
         self.config.settings()
     }
@@ -327,7 +350,9 @@ impl Endpoint {
         if let Phase::Open = self.phase {
             if input.is_empty() {
                 self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
-                return None;
+                if !self.receiver.awaits_codec() {
+                    return None;
+                }
             }
             let settings = self.config.settings();
             if let Some((kind, payload)) = self.receiver.whole_message(input, self.role, settings) {
@@ -353,6 +378,7 @@ impl Endpoint {
         self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
         loop {
             match &self.phase {
+                Phase::Open if input.is_empty() => {}
                 Phase::Open => {
                     self.timers.received(workspace.now(), &self.config.settings().timeouts);
                 }
@@ -391,21 +417,14 @@ impl Endpoint {
             Phase::Closing(closing) if !closing.ignores_input() => {}
             _ => return None,
         }
-        let settings = self.config.settings();
-        let (buffer, missing) = self.receiver.direct_buffer(settings)?;
+        let (buffer, missing) = self.receiver.direct_buffer()?;
         let before = buffer.len();
         buffer.reuse(&mut workspace.pool, missing);
         let result = read(buffer, missing);
         if buffer.len() > before {
-            self.timers.received(workspace.now(), &settings.timeouts);
+            self.timers.received(workspace.now(), &self.config.settings().timeouts);
         }
-        let mut context = Context {
-            role: self.role,
-            settings,
-            compression: self.compression.as_deref_mut(),
-            workspace,
-        };
-        let received = self.receiver.direct_received(before, &mut context);
+        let received = self.receiver.direct_received(before);
         Some((result, self.received(received, workspace)))
     }
 
@@ -470,7 +489,7 @@ impl Endpoint {
     }
 
     fn end_as(&mut self, outcome: Outcome) -> Outcome {
-        let unsent = self.buffered_amount();
+        let unsent = self.output_length();
         (self.receiver, self.sender) = (Receiver::default(), Sender::default());
         self.output = None;
         // No clock runs any more.
@@ -548,6 +567,7 @@ impl Endpoint {
     #[cold]
     fn fail(&mut self, error: ProtocolError, workspace: &mut Workspace) -> Event<'static> {
         if matches!(self.phase, Phase::Open) {
+            self.sender.forget_waiting();
             let reason = error.to_string();
             let code = error.close_code();
             let close = CloseFrame::new(code, &reason)
@@ -563,6 +583,7 @@ impl Endpoint {
     /// Ends the conversation with this outcome: what is queued goes out, nothing more is received.
     fn finish(&mut self, verdict: Outcome, now: Moment) {
         self.receiver = Receiver::default();
+        self.sender.forget_waiting();
         let (initiator, verdict) = (Initiator::Local, Some(verdict));
         self.enter(
             Phase::Closing(Box::new(Closing { initiator, sent: None, received: None, verdict })),
@@ -775,8 +796,24 @@ impl Endpoint {
         compress: Compress,
         workspace: &mut Workspace,
     ) -> Result<(), SendError> {
+        let message = message.into();
+        if self.compression.is_none() && self.sender.is_plain() {
+            let (_, sink) = self.message_sink(workspace)?;
+            return sink.plain_message(message);
+        }
+        self.send_uncommon(message, compress, workspace)
+    }
+
+    fn send_uncommon(
+        &mut self,
+        message: Message<'_>,
+        compress: Compress,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
         let (sender, sink) = self.message_sink(workspace)?;
-        sender.message(message.into(), compress, sink)
+        sender.message(message, compress, sink)?;
+        self.note_waiting();
+        Ok(())
     }
 
     /// Queues a message that was encoded beforehand, sharing its bytes where they are many.
@@ -790,10 +827,12 @@ impl Endpoint {
         workspace: &mut Workspace,
     ) -> Result<(), SendError> {
         let (sender, sink) = self.message_sink(workspace)?;
-        sender.prepared(prepared, sink)
+        sender.prepared(prepared, sink)?;
+        self.note_waiting();
+        Ok(())
     }
 
-    /// Queues a piece of a message in a frame of its own.
+    /// Queues a piece of a message in a frame of its own, compressed where that was agreed on.
     ///
     /// # Errors
     ///
@@ -803,8 +842,25 @@ impl Endpoint {
         fragment: Fragment<'_>,
         workspace: &mut Workspace,
     ) -> Result<(), SendError> {
+        self.send_fragment_with(fragment, Compress::Threshold, workspace)
+    }
+
+    /// Queues a piece of a message in a frame of its own, and says whether to compress the message: the first
+    /// piece decides.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::send_fragment`](crate::Connection::send_fragment).
+    pub fn send_fragment_with(
+        &mut self,
+        fragment: Fragment<'_>,
+        compress: Compress,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
         let (sender, sink) = self.message_sink(workspace)?;
-        sender.fragment(fragment, sink)
+        sender.fragment(fragment, compress, sink)?;
+        self.note_waiting();
+        Ok(())
     }
 
     /// Queues a Ping with at most 125 bytes of payload, which the Pong repeats.
@@ -924,7 +980,7 @@ impl Endpoint {
             && output.len() < settings.output_high_water
             && matches!(self.phase, Phase::Open)
             && self.timers.is_plain()
-            && !self.sender.holds_pong()
+            && self.sender.is_plain()
         {
             self.left += output.len() as u64;
             if let Some(sent) = output.consume(count) {
@@ -962,6 +1018,12 @@ impl Endpoint {
             self.timers.renew(workspace.now());
             self.refresh_timers();
         }
+        self.congestion_changes(was_congested, workspace);
+        self.note_waiting();
+    }
+
+    /// Does what follows when the output, or what waits to get there, has become less.
+    fn congestion_changes(&mut self, was_congested: bool, workspace: &mut Workspace) {
         if was_congested {
             self.note_reading(workspace.now());
         }
@@ -972,6 +1034,30 @@ impl Endpoint {
         {
             self.pong_or_finish(&payload, workspace);
         }
+    }
+
+    /// Compresses what waits, as far as the budget goes and the peer takes it.
+    fn compress_waiting(&mut self, workspace: &mut Workspace) {
+        if matches!(self.phase, Phase::Closed(_)) || self.is_output_high() {
+            return;
+        }
+        let was_congested = self.is_congested();
+        let settings = self.config.settings();
+        let sink = Sink {
+            role: self.role,
+            output: output(&mut self.output, &mut self.timers, &settings.timeouts, workspace),
+            compression: self.compression.as_deref_mut(),
+            workspace,
+        };
+        if self.sender.compress_waiting(settings.output_high_water.max(1), sink).is_err() {
+            // There is no entropy for it.
+            self.finish(Outcome::Lost { sent: None, received: None }, workspace.now());
+        }
+        self.congestion_changes(was_congested, workspace);
+    }
+
+    fn is_output_high(&self) -> bool {
+        self.output_length() >= self.settings().output_high_water.max(1)
     }
 
     /// Whether to end the sending direction of the transport now, and go on reading until its end.
@@ -1006,7 +1092,8 @@ impl Endpoint {
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, if nothing else happens, by the
-    /// clock of that call; `None` for never. It may be earlier than anything is due.
+    /// clock of that call; `None` for never. It may be earlier than anything is due, and long past: then in the
+    /// next turn.
     #[inline]
     pub fn next_timeout(&self) -> Option<Duration> {
         self.timers.next()
@@ -1062,6 +1149,8 @@ impl Endpoint {
             Phase::Connecting(_) => Waiting::Handshake,
             Phase::Open if self.timers.is_paused() || self.is_congested() => Waiting::Nothing,
             Phase::Open => Waiting::Messages,
+            // The Close is not even queued.
+            Phase::Closing(_) if self.sender.is_waiting() => Waiting::Nothing,
             Phase::Closing(_) => Waiting::End,
             Phase::Closed(_) => Waiting::Closed,
         }
@@ -1085,10 +1174,27 @@ impl Endpoint {
     fn refresh_timers(&mut self) {
         let (waiting, since) = (self.waiting(), self.output_since());
         self.timers.refresh(&self.config.settings().timeouts, waiting, since);
+        self.note_waiting();
+    }
+
+    /// What waits for the codec has its turn when the next one begins.
+    fn note_waiting(&mut self) {
+        if self.sender.is_waiting() && !self.is_output_high() {
+            self.timers.make_due();
+        }
     }
 
     #[cold]
     fn expire(&mut self, workspace: &mut Workspace) -> Option<Event<'static>> {
+        if self.sender.is_waiting() {
+            self.compress_waiting(workspace);
+        }
+        let event = self.expire_all(workspace);
+        self.note_waiting();
+        event
+    }
+
+    fn expire_all(&mut self, workspace: &mut Workspace) -> Option<Event<'static>> {
         if self.timers.start(workspace.now())
             && let Some(output) = &mut self.output
         {

@@ -28,6 +28,9 @@ pub enum ProtocolError {
     TooManyFragments(u32),
     /// A compressed payload that does not inflate (RFC 7692 section 7.2.2).
     CorruptDeflate,
+    /// A compressed message in which final blocks follow each other far more closely than any compressor
+    /// ends them (RFC 7692 section 7.2.3.4): to go on after each would cost more than the message is worth.
+    TooManyFinalBlocks,
     /// The peer took longer for its messages than it may: [`TimeoutKind::Message`] or
     /// [`TimeoutKind::FirstMessage`].
     Timeout(TimeoutKind),
@@ -42,7 +45,9 @@ impl ProtocolError {
             Self::Close(_) => CloseCode::PROTOCOL_ERROR,
             Self::InvalidUtf8 | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
             Self::MessageTooBig(_) => CloseCode::MESSAGE_TOO_BIG,
-            Self::TooManyFragments(_) | Self::Timeout(_) => CloseCode::POLICY_VIOLATION,
+            Self::TooManyFragments(_) | Self::TooManyFinalBlocks | Self::Timeout(_) => {
+                CloseCode::POLICY_VIOLATION
+            }
         }
     }
 }
@@ -56,6 +61,7 @@ impl fmt::Display for ProtocolError {
             Self::MessageTooBig(limit) => write!(f, "message is longer than {limit} bytes"),
             Self::TooManyFragments(limit) => write!(f, "message has more than {limit} fragments"),
             Self::CorruptDeflate => f.write_str("compressed message does not inflate"),
+            Self::TooManyFinalBlocks => f.write_str("compressed message has too many final blocks"),
             Self::Timeout(kind) => write!(f, "timeout: {kind}"),
         }
     }

@@ -186,7 +186,7 @@ impl<'a> From<&'a Message<'_>> for Message<'a> {
 ///
 /// Received pieces come where [`Config::fragments`](crate::Config::fragments) asked for them, as soon
 /// as any bytes are there: their borders are neither those of the frames nor stable. A text may be cut
-/// inside a code point; the pieces together are UTF-8. A compressed message comes as one piece.
+/// inside a code point; the pieces together are UTF-8. Those of a compressed message have 64 KiB at most.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment<'a> {

@@ -44,10 +44,11 @@ mod state;
 mod subprotocols;
 mod timers;
 mod upgraded;
+mod waiting;
 mod workspace;
 
 pub use accept::Accept;
-pub use config::{Config, InvalidConfig};
+pub use config::{Config, Fragments, InvalidConfig};
 pub use connection::Connection;
 pub use endpoint::Endpoint;
 #[cfg(feature = "getrandom")]

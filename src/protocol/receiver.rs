@@ -2,13 +2,13 @@ use std::borrow::Cow;
 use std::mem;
 
 use crate::wire::{
-    CloseFrame, FrameHeader, HeaderError, HeaderRules, MAX_HEADER, Opcode, ReservedBit, apply_mask,
-    into_text, validate_utf8,
+    CloseFrame, FrameHeader, HeaderError, HeaderRules, MAX_HEADER, Opcode, apply_mask,
+    validate_utf8,
 };
 
-use super::assembly::{Assembly, Payload};
+use super::assembly::{Assembly, GATHERED, Inflated, data_kind, inflate_whole};
 use super::compression::Compression;
-use super::config::Settings;
+use super::config::{Fragments, Settings};
 use super::error::ProtocolError;
 use super::message::{Fragment, Message, MessageKind};
 use super::payload_buffer::PayloadBuffer;
@@ -40,6 +40,17 @@ pub(super) enum Received<'i> {
     Ping(Cow<'i, [u8]>),
     Pong(Cow<'i, [u8]>),
     Close(CloseFrame),
+}
+
+impl Received<'_> {
+    /// What came of inflating, if it is something.
+    fn of(inflated: Inflated) -> Option<Self> {
+        match inflated {
+            Inflated::NeedsInput | Inflated::OutOfBudget => None,
+            Inflated::Fragment(fragment) => Some(Self::Fragment(fragment)),
+            Inflated::Message(message) => Some(Self::Message(message)),
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -112,7 +123,7 @@ impl Receiver {
         role: Role,
         settings: &Settings,
     ) -> Option<(MessageKind, &'i [u8])> {
-        if self.partial.is_some() || settings.fragments {
+        if self.partial.is_some() || settings.fragments != Fragments::Never {
             return None;
         }
         let rules = first_frame_rules(role, settings);
@@ -126,8 +137,16 @@ impl Receiver {
         Some((data_kind(header.opcode), payload))
     }
 
+    /// Whether a compressed message under way could be inflated further, if the codec had a budget for it, or
+    /// if the event that came last had not come first.
+    #[inline]
+    pub(super) fn awaits_codec(&self) -> bool {
+        self.partial.as_deref().is_some_and(Partial::can_inflate)
+    }
+
     /// Consumes bytes from the front of `input` up to and including those that make up one event;
-    /// `None` if there is none yet, and then all of `input` is consumed.
+    /// `None` if there is none yet, and then all of `input` is consumed, unless the receiver
+    /// [awaits the codec](Self::awaits_codec).
     #[inline]
     pub(super) fn receive<'i>(
         &mut self,
@@ -141,6 +160,7 @@ impl Receiver {
             if let Ok(length) = usize::try_from(header.payload_len)
                 && length <= input.len() - start
                 && header.fin
+                && (!header.rsv1 || is_inflated_at_once(&header, context))
             {
                 let (bytes, rest) = mem::take(input).split_at_mut(start + length);
                 *input = rest;
@@ -148,14 +168,42 @@ impl Receiver {
                 if let Some(key) = header.mask {
                     apply_mask(payload, key, 0);
                 }
-                return whole_frame(&header, payload, context).map(Some);
+                if !header.rsv1 {
+                    return whole_frame(&header, payload, context.settings).map(Some);
+                }
+                if let Some(received) = self.inflate_frame(header, payload, context)? {
+                    return Ok(Some(received));
+                }
+            } else {
+                *input = &mut mem::take(input)[start..];
+                self.partial.get_or_insert_default().begin_frame(header, context);
             }
-            *input = &mut mem::take(input)[start..];
-            self.partial.get_or_insert_default().begin_frame(header, context);
-        } else if input.is_empty() {
+        } else if input.is_empty() && !self.awaits_codec() {
             return Ok(None);
         }
         self.receive_partial(input, context)
+    }
+
+    /// A compressed message in one whole frame. `None` if its text is too much for the budget or for one piece:
+    /// it is then a message under way.
+    fn inflate_frame(
+        &mut self,
+        header: FrameHeader,
+        payload: &[u8],
+        context: &mut Context<'_>,
+    ) -> Result<Option<Received<'static>>, ProtocolError> {
+        let Context { settings, compression, workspace, .. } = context;
+        // Without an agreement no header with RSV1 passes.
+        let Some(compression) = compression.as_deref_mut() else { return Ok(None) };
+        let (kind, in_pieces) = (data_kind(header.opcode), settings.fragments.include(&header));
+        let limit = settings.max_message_size;
+        let whole = inflate_whole(kind, payload, in_pieces, compression, workspace, limit)?;
+        if whole.is_none() {
+            let inflation = compression.begin_inflation(workspace, limit);
+            let assembly = Assembly::of_whole(&header, payload, in_pieces, inflation);
+            self.partial.get_or_insert_default().assembly = Some(assembly);
+        }
+        Ok(whole.and_then(Received::of))
     }
 
     fn receive_partial<'i>(
@@ -174,22 +222,15 @@ impl Receiver {
     /// The buffer of a long payload under way, and how many bytes it misses. The caller may append up
     /// to so many bytes of the transport to it, and must then call
     /// [`direct_received`](Self::direct_received) with the length that the buffer had before.
-    pub(super) fn direct_buffer(
-        &mut self,
-        settings: &Settings,
-    ) -> Option<(&mut PayloadBuffer, usize)> {
-        if settings.fragments {
-            return None;
-        }
+    pub(super) fn direct_buffer(&mut self) -> Option<(&mut PayloadBuffer, usize)> {
         let partial = self.partial.as_deref_mut()?;
         let frame = partial.frame.as_ref().filter(|frame| !frame.header.opcode.is_control())?;
         let missing = frame.missing();
-        match &mut partial.assembly.as_mut()?.payload {
-            Payload::Binary(bytes) | Payload::Compressed(bytes) if missing >= DIRECT => {
-                Some((bytes, usize::try_from(missing).unwrap_or(usize::MAX)))
-            }
-            _ => None,
+        if missing < DIRECT {
+            return None;
         }
+        let buffer = partial.assembly.as_mut()?.buffer()?;
+        Some((buffer, usize::try_from(missing).unwrap_or(usize::MAX)))
     }
 
     /// Takes note that bytes of the transport were appended to the direct buffer, which had `before`
@@ -197,10 +238,9 @@ impl Receiver {
     pub(super) fn direct_received(
         &mut self,
         before: usize,
-        context: &mut Context<'_>,
     ) -> Result<Option<Received<'static>>, ProtocolError> {
         let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
-        let received = partial.direct_received(before, context)?;
+        let received = partial.direct_received(before)?;
         if partial.is_idle() {
             self.partial = None;
         }
@@ -259,31 +299,38 @@ fn compressed_limit(settings: &Settings) -> u64 {
     (settings.max_message_size as u64).saturating_mul(2).saturating_add(1024)
 }
 
-/// The kind of a message that begins with this opcode.
-#[inline]
-fn data_kind(opcode: Opcode) -> MessageKind {
-    if opcode == Opcode::Text { MessageKind::Text } else { MessageKind::Binary }
+/// Whether a compressed message that lies whole in the input is best inflated where it lies. Another one is
+/// read as if it came bit by bit, so that work on it can stop.
+fn is_inflated_at_once(header: &FrameHeader, context: &Context<'_>) -> bool {
+    match context.workspace.codec_budget() {
+        Some(0) => false,
+        None if !context.settings.fragments.include(header) => true,
+        _ => header.payload_len <= GATHERED as u64,
+    }
 }
 
-/// A final frame that lies whole in the input, outside a fragmented message or a control frame.
+/// A final frame that lies whole in the input and is not compressed, outside a fragmented message or a control
+/// frame.
 #[inline]
 fn whole_frame<'i>(
     header: &FrameHeader,
     payload: &'i [u8],
-    context: &mut Context<'_>,
+    settings: &Settings,
 ) -> Result<Received<'i>, ProtocolError> {
     match header.opcode {
-        Opcode::Text if !header.rsv1 && !context.settings.fragments => {
-            match validate_utf8(payload) {
-                Ok(text) => Ok(Received::Message(Message::Text(Cow::Borrowed(text)))),
-                Err(_) => Err(ProtocolError::InvalidUtf8),
-            }
-        }
-        Opcode::Binary if !header.rsv1 && !context.settings.fragments => {
-            Ok(Received::Message(Message::Binary(Cow::Borrowed(payload))))
-        }
         Opcode::Text | Opcode::Binary | Opcode::Continuation => {
-            whole_message(header, payload, context)
+            let message = match data_kind(header.opcode) {
+                MessageKind::Text => match validate_utf8(payload) {
+                    Ok(text) => Message::Text(Cow::Borrowed(text)),
+                    Err(_) => return Err(ProtocolError::InvalidUtf8),
+                },
+                MessageKind::Binary => Message::Binary(Cow::Borrowed(payload)),
+            };
+            if !settings.fragments.include(header) {
+                return Ok(Received::Message(message));
+            }
+            let (kind, payload) = message.into_parts();
+            Ok(Received::Fragment(Fragment { kind, payload, first: true, last: true }))
         }
         Opcode::Ping => Ok(Received::Ping(Cow::Borrowed(payload))),
         Opcode::Pong => Ok(Received::Pong(Cow::Borrowed(payload))),
@@ -293,49 +340,6 @@ fn whole_frame<'i>(
     }
 }
 
-/// A message in one whole frame that is compressed or wanted as a piece.
-#[cold]
-fn whole_message<'i>(
-    header: &FrameHeader,
-    payload: &'i [u8],
-    context: &mut Context<'_>,
-) -> Result<Received<'i>, ProtocolError> {
-    let kind = data_kind(header.opcode);
-    if header.rsv1 {
-        return finish_compressed(kind, payload, context);
-    }
-    if kind == MessageKind::Text && validate_utf8(payload).is_err() {
-        return Err(ProtocolError::InvalidUtf8);
-    }
-    let payload = Cow::Borrowed(payload);
-    Ok(Received::Fragment(Fragment { kind, payload, first: true, last: true }))
-}
-
-/// Inflates a whole message and checks what comes out.
-fn finish_compressed(
-    kind: MessageKind,
-    payload: &[u8],
-    context: &mut Context<'_>,
-) -> Result<Received<'static>, ProtocolError> {
-    let Some(compression) = context.compression.as_deref_mut() else {
-        return Err(ProtocolError::Header(HeaderError::ReservedBit(ReservedBit::Rsv1)));
-    };
-    let mut bytes =
-        compression.decompress(context.workspace, payload, context.settings.max_message_size)?;
-    bytes.shrink_to_fit();
-    let message = match kind {
-        MessageKind::Text => {
-            Message::Text(Cow::Owned(into_text(bytes).map_err(|_| ProtocolError::InvalidUtf8)?))
-        }
-        MessageKind::Binary => Message::Binary(Cow::Owned(bytes)),
-    };
-    if !context.settings.fragments {
-        return Ok(Received::Message(message));
-    }
-    let (kind, payload) = message.into_parts();
-    Ok(Received::Fragment(Fragment { kind, payload, first: true, last: true }))
-}
-
 impl Partial {
     fn receive<'i>(
         &mut self,
@@ -343,6 +347,12 @@ impl Partial {
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         loop {
+            // What was taken is inflated before anything else is.
+            if self.can_inflate()
+                && let Some(inflated) = self.inflate(input.is_empty(), context)
+            {
+                return inflated;
+            }
             let Some(frame) = &mut self.frame else {
                 if self.read_header(input, context)? {
                     continue;
@@ -350,7 +360,11 @@ impl Partial {
                 return Ok(None);
             };
             let missing = usize::try_from(frame.missing()).unwrap_or(usize::MAX);
-            let count = missing.min(input.len());
+            let is_data = !frame.header.opcode.is_control();
+            let mut count = missing.min(input.len());
+            if is_data && let Some(room) = self.assembly.as_ref().and_then(Assembly::wire_room) {
+                count = count.min(room);
+            }
             let (piece, rest) = mem::take(input).split_at_mut(count);
             *input = rest;
             frame.unmask(piece);
@@ -359,14 +373,41 @@ impl Partial {
             if ended {
                 self.frame = None;
             }
-            let event = if header.opcode.is_control() {
-                self.control_piece(&header, piece, ended, context)?
+            let event = if is_data {
+                self.data_piece(&header, piece, ended)?
             } else {
-                self.data_piece(&header, piece, ended, context)?
+                self.control_piece(&header, piece, ended, context)?
             };
-            if event.is_some() || input.is_empty() {
+            if event.is_some() || (input.is_empty() && !self.can_inflate()) {
                 return Ok(event);
             }
+        }
+    }
+
+    #[inline]
+    fn can_inflate(&self) -> bool {
+        self.assembly.as_ref().is_some_and(Assembly::can_inflate)
+    }
+
+    /// Inflates what was taken; `None` where that was not enough for an event, and there is more input.
+    #[cold]
+    fn inflate(
+        &mut self,
+        input_is_empty: bool,
+        context: &mut Context<'_>,
+    ) -> Option<Result<Option<Received<'static>>, ProtocolError>> {
+        let Context { settings, compression, workspace, .. } = context;
+        // Without an agreement no header with RSV1 passes.
+        let (assembly, compression) = (self.assembly.as_mut()?, compression.as_deref_mut()?);
+        match assembly.inflate(compression, workspace, settings.max_message_size) {
+            Ok(Inflated::NeedsInput) if !input_is_empty => None,
+            Ok(inflated) => {
+                if inflated.ends_message() {
+                    self.assembly = None;
+                }
+                Some(Ok(Received::of(inflated)))
+            }
+            Err(error) => Some(Err(error)),
         }
     }
 
@@ -405,8 +446,8 @@ impl Partial {
     fn begin_frame(&mut self, header: FrameHeader, context: &Context<'_>) {
         if !header.opcode.is_control() {
             self.progress = true;
-            let keep = !context.settings.fragments;
-            let new = || Assembly::new(data_kind(header.opcode), &header, keep);
+            let in_pieces = context.settings.fragments.include(&header);
+            let new = || Assembly::new(&header, in_pieces);
             self.assembly.get_or_insert_with(new).begin_frame(&header);
         }
         self.frame = Some(Frame { header, received: 0 });
@@ -420,7 +461,7 @@ impl Partial {
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         if ended && self.control.is_empty() {
-            return whole_frame(header, piece, context).map(Some);
+            return whole_frame(header, piece, context.settings).map(Some);
         }
         self.control.reserve_exact(header.payload_len as usize - self.control.len());
         self.control.extend_from_slice(piece);
@@ -440,12 +481,15 @@ impl Partial {
         header: &FrameHeader,
         piece: &'i [u8],
         frame_ended: bool,
-        context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         let Some(assembly) = self.assembly.as_mut() else { return Ok(None) };
         self.progress |= !piece.is_empty();
         let last = frame_ended && header.fin;
-        if context.settings.fragments && !assembly.is_compressed() {
+        if assembly.is_compressed() {
+            assembly.gather(piece, last);
+            return Ok(None);
+        }
+        if assembly.in_pieces {
             let fragment = assembly.deliver(piece, last)?;
             if last {
                 self.assembly = None;
@@ -453,43 +497,26 @@ impl Partial {
             return Ok(fragment.map(Received::Fragment));
         }
         assembly.append(piece)?;
-        self.end_of_frame(last, context)
+        self.end_of_frame(last)
     }
 
     /// Delivers the message if its last frame has ended.
-    fn end_of_frame(
-        &mut self,
-        last: bool,
-        context: &mut Context<'_>,
-    ) -> Result<Option<Received<'static>>, ProtocolError> {
+    fn end_of_frame(&mut self, last: bool) -> Result<Option<Received<'static>>, ProtocolError> {
         if !last {
             return Ok(None);
         }
-        let Some(Assembly { kind, payload, .. }) = self.assembly.take() else { return Ok(None) };
-        Ok(Some(match payload {
-            Payload::Text { mut text, mut validator, .. } => {
-                validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
-                text.shrink_to_fit();
-                Received::Message(Message::Text(Cow::Owned(text)))
-            }
-            Payload::Binary(bytes) => {
-                Received::Message(Message::Binary(Cow::Owned(bytes.into_vec())))
-            }
-            Payload::Compressed(bytes) => finish_compressed(kind, &bytes.into_vec(), context)?,
-        }))
+        let Some(assembly) = self.assembly.take() else { return Ok(None) };
+        assembly.into_message().map(Received::Message).map(Some)
     }
 
     fn direct_received(
         &mut self,
         before: usize,
-        context: &mut Context<'_>,
     ) -> Result<Option<Received<'static>>, ProtocolError> {
         let (Some(frame), Some(assembly)) = (self.frame.as_mut(), self.assembly.as_mut()) else {
             return Ok(None);
         };
-        let (Payload::Binary(bytes) | Payload::Compressed(bytes)) = &mut assembly.payload else {
-            return Ok(None);
-        };
+        let Some(bytes) = assembly.buffer() else { return Ok(None) };
         let piece = bytes.tail_mut(before);
         // A caller that appended more than was missing has broken the stream; what is too much is
         // dropped, so that the next header is at least looked for where it can be.
@@ -504,6 +531,6 @@ impl Partial {
             return Ok(None);
         }
         self.frame = None;
-        self.end_of_frame(frame.header.fin, context)
+        self.end_of_frame(frame.header.fin)
     }
 }

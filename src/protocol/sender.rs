@@ -12,21 +12,33 @@ use super::message::{Fragment, Message, MessageKind};
 use super::output::{Output, UNCOPIED};
 use super::prepared::Prepared;
 use super::state::Role;
+use super::waiting::{Entry, Part, Waiting};
 use super::workspace::Workspace;
 
 /// Turns messages and control frames into bytes of an open connection (RFC 6455 section 6.1).
 #[derive(Debug, Default)]
 pub(super) struct Sender {
+    /// What most connections have no use for most of the time.
+    rare: Option<Box<Rare>>,
+    /// How many bytes wait for the codec, or for others that do.
+    waiting_bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Rare {
     /// The fragmented message that the application has begun and not ended.
-    unfinished: Option<Box<Unfinished>>,
+    unfinished: Option<Unfinished>,
     /// The answer to the latest Ping, while the output is congested.
     held_pong: Option<Box<[u8]>>,
+    /// There while a message waits for the codec.
+    waiting: Option<Waiting>,
 }
 
 #[derive(Debug)]
 struct Unfinished {
     kind: MessageKind,
     validator: Utf8Validator,
+    is_compressed: bool,
 }
 
 /// Whether a message is compressed, where permessage-deflate was agreed on; elsewhere nothing is.
@@ -55,6 +67,12 @@ impl Compress {
     }
 }
 
+/// From which length on a message is compressed in steps, where the codec has no budget for all of it.
+const LONG: usize = 256 * 1024;
+
+/// How much of it is compressed at once, and goes out as a fragment.
+const STEP: usize = 128 * 1024;
+
 /// Where frames go, and with what.
 pub(super) struct Sink<'c> {
     pub(super) role: Role,
@@ -65,25 +83,19 @@ pub(super) struct Sink<'c> {
 
 impl Sender {
     /// Queues a whole message.
-    #[inline]
     pub(super) fn message(
         &mut self,
         message: Message<'_>,
         compress: Compress,
-        mut sink: Sink<'_>,
+        sink: Sink<'_>,
     ) -> Result<(), SendError> {
-        if self.unfinished.is_some() {
+        if self.is_unfinished() {
             return Err(SendError::UnfinishedMessage);
         }
         let (kind, payload) = message.into_parts();
-        if let Some(compression) = &sink.compression
-            && compress.applies(payload.len(), compression.threshold())
-        {
-            sink.compressed(kind, &payload)?;
-            sink.note_sent(kind);
-            return Ok(());
-        }
-        sink.frame(FrameHeader::new(kind.opcode(), payload.len() as u64), payload, Some(kind))
+        let is_compressed = sink.compresses(payload.len(), compress);
+        let part = Part { kind, is_compressed, is_first: true, is_last: true };
+        Ok(self.part(part, payload, sink)?)
     }
 
     /// Queues a message that was encoded beforehand.
@@ -92,22 +104,15 @@ impl Sender {
         prepared: &Prepared,
         mut sink: Sink<'_>,
     ) -> Result<(), SendError> {
-        if self.unfinished.is_some() || sink.role == Role::Client {
+        if self.is_unfinished() || sink.role == Role::Client {
             // Only unmasked frames can be shared: a client needs a masking key for each.
             return self.message(prepared.message(), Compress::Threshold, sink);
         }
-        #[cfg(feature = "deflate")]
-        if let Some(compression) = sink.compression.as_deref_mut()
-            && prepared.len() >= compression.threshold()
-        {
-            let frame = prepared.compressed(compression, &mut sink.workspace.codec);
-            sink.workspace.metrics.deflated.add(prepared.len(), payload_length(frame));
-            sink.output.push_shared(frame);
-            sink.note_sent(prepared.kind());
-            return Ok(());
+        if self.is_waiting() {
+            self.wait(Entry::Prepared(prepared.clone()));
+        } else {
+            sink.prepared(prepared);
         }
-        sink.output.push_shared(prepared.plain());
-        sink.note_sent(prepared.kind());
         Ok(())
     }
 
@@ -115,12 +120,21 @@ impl Sender {
     pub(super) fn fragment(
         &mut self,
         fragment: Fragment<'_>,
-        mut sink: Sink<'_>,
+        compress: Compress,
+        sink: Sink<'_>,
     ) -> Result<(), SendError> {
         let Fragment { kind, payload, last, .. } = fragment;
-        let mut validator = match self.unfinished.as_deref() {
-            None => Utf8Validator::new(),
-            Some(unfinished) if unfinished.kind == kind => unfinished.validator,
+        let unfinished = self.rare.as_deref().and_then(|rare| rare.unfinished.as_ref());
+        let is_first = unfinished.is_none();
+        let (mut validator, is_compressed) = match unfinished {
+            None => {
+                // How long the message will be, nothing tells but the end.
+                let length = if last { payload.len() } else { usize::MAX };
+                (Utf8Validator::new(), sink.compresses(length, compress))
+            }
+            Some(unfinished) if unfinished.kind == kind => {
+                (unfinished.validator, unfinished.is_compressed)
+            }
             Some(_) => return Err(SendError::UnfinishedMessage),
         };
         if kind == MessageKind::Text {
@@ -129,11 +143,28 @@ impl Sender {
                 validator.finish().map_err(|_| SendError::InvalidUtf8)?;
             }
         }
-        let opcode = if self.unfinished.is_some() { Opcode::Continuation } else { kind.opcode() };
-        let header = FrameHeader { fin: last, ..FrameHeader::new(opcode, payload.len() as u64) };
-        sink.frame(header, payload, last.then_some(kind))?;
-        self.unfinished = (!last).then(|| Box::new(Unfinished { kind, validator }));
+        self.part(Part { kind, is_compressed, is_first, is_last: last }, payload, sink)?;
+        self.change(|rare| {
+            rare.unfinished = (!last).then_some(Unfinished { kind, validator, is_compressed });
+        });
         Ok(())
+    }
+
+    /// Queues a message or a part of one, or has it wait.
+    fn part(
+        &mut self,
+        part: Part,
+        payload: Cow<'_, [u8]>,
+        mut sink: Sink<'_>,
+    ) -> Result<(), EntropyError> {
+        if self.has_to_wait(part, payload.len(), sink.workspace) {
+            self.wait(Entry::Part { part, payload: payload.into_owned(), taken: 0 });
+            Ok(())
+        } else if part.is_compressed {
+            sink.compressed(part, &payload)
+        } else {
+            sink.plain(part, payload)
+        }
     }
 
     /// Queues a Ping or a Pong.
@@ -151,22 +182,28 @@ impl Sender {
         Ok(())
     }
 
-    /// Queues a Close, after the Pong that is still owed; nothing may be sent after it.
+    /// Queues a Close, after the Pong that is still owed and what waits for the codec; nothing may be sent after
+    /// it.
     pub(super) fn close(
         &mut self,
         close: &CloseFrame,
         mut sink: Sink<'_>,
     ) -> Result<(), SendError> {
         // Nothing is changed before the last step that can fail.
-        let pong_key = if self.held_pong.is_some() { sink.mask_key()? } else { None };
+        let pong_key = if self.holds_pong() { sink.mask_key()? } else { None };
         let key = sink.mask_key()?;
-        if let Some(pong) = self.held_pong.take() {
+        if let Some(pong) = self.take_held_pong() {
             sink.control(Opcode::Pong, &pong, pong_key);
         }
-        self.unfinished = None;
         let mut payload = Vec::with_capacity(MAX_CONTROL_PAYLOAD);
         close.encode(&mut payload);
-        sink.control(Opcode::Close, &payload, key);
+        self.change(|rare| {
+            rare.unfinished = None;
+            match &mut rare.waiting {
+                Some(waiting) => waiting.set_close(payload, key),
+                None => sink.control(Opcode::Close, &payload, key),
+            }
+        });
         Ok(())
     }
 
@@ -174,34 +211,174 @@ impl Sender {
     /// one: an endpoint "MAY elect to send a Pong frame for only the most recently processed Ping
     /// frame" (RFC 6455 section 5.5.3).
     pub(super) fn hold_pong(&mut self, payload: &[u8]) {
-        self.held_pong = Some(payload.into());
+        self.change(|rare| rare.held_pong = Some(payload.into()));
     }
 
-    /// Whether the answer to a Ping is held.
-    #[inline]
-    pub(super) fn holds_pong(&self) -> bool {
-        self.held_pong.is_some()
+    fn holds_pong(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| rare.held_pong.is_some())
     }
 
     /// The held answer, if there is one.
-    #[inline]
     pub(super) fn take_held_pong(&mut self) -> Option<Box<[u8]>> {
-        self.held_pong.take()
+        if self.rare.is_none() { None } else { self.change(|rare| rare.held_pong.take()) }
+    }
+
+    /// Whether nothing is unfinished or held back.
+    #[inline]
+    pub(super) fn is_plain(&self) -> bool {
+        self.rare.is_none()
+    }
+
+    fn is_unfinished(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| rare.unfinished.is_some())
+    }
+
+    /// Changes what is rare, and gives its room back if nothing of it is left.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Rare) -> T) -> T {
+        let rare = self.rare.get_or_insert_default();
+        let result = change(rare);
+        self.waiting_bytes = rare.waiting.as_ref().map_or(0, Waiting::bytes);
+        if rare.unfinished.is_none() && rare.held_pong.is_none() && rare.waiting.is_none() {
+            self.rare = None;
+        }
+        result
+    }
+}
+
+/// What waits for the codec.
+impl Sender {
+    /// Whether a message has to wait for the codec, or for another one that does.
+    fn has_to_wait(&self, part: Part, length: usize, workspace: &Workspace) -> bool {
+        let is_too_much = |budget| budget == 0 || (length > LONG && length > budget);
+        self.is_waiting()
+            || (part.is_compressed && workspace.codec_budget().is_some_and(is_too_much))
+    }
+
+    #[cold]
+    fn wait(&mut self, entry: Entry) {
+        self.change(|rare| rare.waiting.get_or_insert_default().push(entry));
+    }
+
+    /// Whether a message waits for the codec.
+    #[inline]
+    pub(super) fn is_waiting(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| rare.waiting.is_some())
+    }
+
+    /// How many bytes wait for the codec, or for others that do.
+    #[inline]
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.waiting_bytes
+    }
+
+    /// Forgets what waits: nothing that is not in the output will be sent.
+    pub(super) fn forget_waiting(&mut self) {
+        self.change(|rare| rare.waiting = None);
+    }
+
+    /// Compresses what waits, as far as the budget allows and until the output has `high_water` bytes.
+    pub(super) fn compress_waiting(
+        &mut self,
+        high_water: usize,
+        mut sink: Sink<'_>,
+    ) -> Result<(), EntropyError> {
+        self.change(|rare| {
+            let Some(waiting) = &mut rare.waiting else { return Ok(()) };
+            while !waiting.is_empty() {
+                if sink.workspace.is_out_of_budget() || sink.output.len() >= high_water {
+                    return Ok(());
+                }
+                let Some(entry) = waiting.pop() else { break };
+                if let Some(rest) = sink.entry(entry)? {
+                    waiting.put_back(rest);
+                }
+            }
+            if let Some((close, mask)) = waiting.close.take() {
+                sink.control(Opcode::Close, &close, mask);
+            }
+            rare.waiting = None;
+            Ok(())
+        })
     }
 }
 
 impl Sink<'_> {
-    #[cold]
-    fn compressed(&mut self, kind: MessageKind, payload: &[u8]) -> Result<(), SendError> {
-        let key = self.mask_key()?;
-        let Some(compression) = self.compression.as_deref_mut() else { return Ok(()) };
-        let payload = compression.compress(self.workspace, payload);
+    /// What [`Sender::message`] does where the sender is [plain](Sender::is_plain) and nothing is compressed.
+    #[inline]
+    pub(super) fn plain_message(mut self, message: Message<'_>) -> Result<(), SendError> {
+        let (kind, payload) = message.into_parts();
         let header = FrameHeader::new(kind.opcode(), payload.len() as u64);
-        let header = FrameHeader { rsv1: true, mask: key, ..header };
-        push_frame(header, Cow::Borrowed(payload), self.output);
-        #[cfg(feature = "deflate")]
-        self.workspace.trim_scratch();
+        Ok(self.frame(header, payload, Some(kind))?)
+    }
+
+    /// A message, or a part of one, compressed.
+    #[cold]
+    fn compressed(&mut self, part: Part, payload: &[u8]) -> Result<(), EntropyError> {
+        let mask = self.mask_key()?;
+        let Some(compression) = self.compression.as_deref_mut() else { return Ok(()) };
+        let mut bytes = self.workspace.take_scratch();
+        if part.is_last {
+            compression.compress(payload, &mut bytes, self.workspace);
+            self.note_sent(part.kind);
+        } else {
+            compression.compress_part(payload, &mut bytes, self.workspace);
+        }
+        // "RSV1 … on the first fragment of a data message" (RFC 7692 section 6).
+        let header = FrameHeader { rsv1: part.is_first, mask, ..part.header(bytes.len()) };
+        push_frame(header, Cow::Borrowed(&bytes), self.output);
+        self.workspace.keep_scratch(bytes);
         Ok(())
+    }
+
+    /// What has waited, or the front part of it; the rest comes back.
+    fn entry(&mut self, entry: Entry) -> Result<Option<Entry>, EntropyError> {
+        match entry {
+            Entry::Prepared(prepared) => self.prepared(&prepared),
+            Entry::Part { part, payload, .. } if !part.is_compressed => {
+                self.plain(part, Cow::Owned(payload))?;
+            }
+            Entry::Part { part, payload, taken } => {
+                let end = payload.len().min(taken + STEP);
+                let (is_first, is_last) = (taken == 0, end == payload.len());
+                let step = Part {
+                    is_first: part.is_first && is_first,
+                    is_last: part.is_last && is_last,
+                    ..part
+                };
+                self.compressed(step, &payload[taken..end])?;
+                if !is_last {
+                    return Ok(Some(Entry::Part { part, payload, taken: end }));
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether a message of this length is compressed.
+    fn compresses(&self, length: usize, compress: Compress) -> bool {
+        let compression = self.compression.as_deref();
+        compression.is_some_and(|compression| compress.applies(length, compression.threshold()))
+    }
+
+    /// A message, or a part of one, as it is.
+    fn plain(&mut self, part: Part, payload: Cow<'_, [u8]>) -> Result<(), EntropyError> {
+        let ended = part.is_last.then_some(part.kind);
+        self.frame(part.header(payload.len()), payload, ended)
+    }
+
+    /// A server's message that was encoded beforehand.
+    fn prepared(&mut self, prepared: &Prepared) {
+        self.note_sent(prepared.kind());
+        #[cfg(feature = "deflate")]
+        if let Some(compression) = self.compression.as_deref_mut()
+            && prepared.len() >= compression.threshold()
+        {
+            let frame = prepared.compressed(compression, &mut self.workspace.codec);
+            self.workspace.metrics.deflated.add(prepared.len(), payload_length(frame));
+            self.output.push_shared(frame);
+            return;
+        }
+        self.output.push_shared(prepared.plain());
     }
 
     /// A Ping, a Pong or a Close.
@@ -222,7 +399,7 @@ impl Sink<'_> {
         header: FrameHeader,
         payload: Cow<'_, [u8]>,
         ended: Option<MessageKind>,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), EntropyError> {
         // The commonest frame of all: its header is two bytes.
         if self.role == Role::Server && payload.len() < 126 {
             self.output.push_small(header.first_byte(), &payload);

@@ -425,6 +425,11 @@ impl Timers {
         }
     }
 
+    /// There is something to do as soon as may be.
+    pub(super) fn make_due(&mut self) {
+        self.bound = Moment::START;
+    }
+
     /// Works the bound out anew.
     pub(super) fn refresh(
         &mut self,

@@ -24,11 +24,11 @@ pub struct Workspace {
     now: Moment,
     /// Empty between two connections.
     output: Option<Box<Output>>,
-    /// Room for a compressed payload on its way to the output.
-    #[cfg(feature = "deflate")]
-    pub(super) scratch: Vec<u8>,
+    /// Room for a payload on its way to or from the codec.
+    scratch: Vec<u8>,
     #[cfg(feature = "deflate")]
     pub(super) codec: Codec,
+    codec_budget: Option<usize>,
     entropy: Option<Box<dyn Entropy + Send>>,
     pub(super) metrics: Metrics,
     is_for_many: bool,
@@ -43,7 +43,6 @@ impl Workspace {
     const KEPT_FOR_MANY: usize = 1 << 20;
 
     /// How much of it may be for a compressed payload.
-    #[cfg(feature = "deflate")]
     const SCRATCH_KEPT: usize = 16 * 1024;
 
     /// A workspace for servers, who mask nothing and need no entropy. Clients that use it take their masking
@@ -52,10 +51,10 @@ impl Workspace {
         Self {
             now: Moment::START,
             output: None,
-            #[cfg(feature = "deflate")]
             scratch: Vec::new(),
             #[cfg(feature = "deflate")]
             codec: Codec::new(),
+            codec_budget: None,
             entropy: None,
             metrics: Metrics::default(),
             is_for_many: false,
@@ -105,6 +104,30 @@ impl Workspace {
         &mut self.codec
     }
 
+    /// Lets connections inflate and compress so many bytes more, as they come out of the one and go into the
+    /// other; `None`, as in the beginning, for as many as they like.
+    ///
+    /// A program that serves many connections may set it anew for each turn of each: otherwise one of them can
+    /// make all others wait for as long as the longest message takes. When it is used up,
+    /// [`Endpoint::receive`](crate::Endpoint::receive) stops inside a message and leaves its input, until the
+    /// next turn ([`Endpoint::awaits_codec`](crate::Endpoint::awaits_codec)), and messages that are sent are
+    /// compressed by and by ([`Endpoint::handle_timeout`](crate::Endpoint::handle_timeout)).
+    /// 64 KiB more than the budget may be worked on, and no single step is cut that is shorter than 256 KiB.
+    pub fn set_codec_budget(&mut self, bytes: impl Into<Option<usize>>) {
+        self.codec_budget = bytes.into();
+    }
+
+    /// What is left of the budget that was [set](Self::set_codec_budget).
+    #[inline]
+    pub fn codec_budget(&self) -> Option<usize> {
+        self.codec_budget
+    }
+
+    #[inline]
+    pub(super) fn is_out_of_budget(&self) -> bool {
+        self.codec_budget == Some(0)
+    }
+
     /// Fills `bytes` from the source of entropy, the system's if no other was given.
     #[inline]
     pub(super) fn fill_entropy(&mut self, bytes: &mut [u8]) -> Result<(), EntropyError> {
@@ -134,11 +157,7 @@ impl Workspace {
         if self.is_for_many {
             return Self::KEPT_FOR_MANY;
         }
-        #[cfg(feature = "deflate")]
-        let scratch = self.scratch.capacity();
-        #[cfg(not(feature = "deflate"))]
-        let scratch = 0;
-        Self::KEPT.saturating_sub(scratch)
+        Self::KEPT.saturating_sub(self.scratch.capacity())
     }
 
     /// Takes the buffer of a payload that was sent.
@@ -148,12 +167,25 @@ impl Workspace {
         }
     }
 
-    /// Takes the room for a compressed payload back.
-    #[cfg(feature = "deflate")]
-    pub(super) fn trim_scratch(&mut self) {
+    /// Room for a payload on its way to or from the codec, empty.
+    pub(super) fn take_scratch(&mut self) -> Vec<u8> {
+        mem::take(&mut self.scratch)
+    }
+
+    /// Takes it back.
+    pub(super) fn keep_scratch(&mut self, mut scratch: Vec<u8>) {
         let kept = if self.is_for_many { Self::KEPT_FOR_MANY } else { Self::SCRATCH_KEPT };
-        if self.scratch.capacity() > kept {
-            self.scratch = Vec::new();
+        if scratch.capacity() <= kept {
+            scratch.clear();
+            self.scratch = scratch;
+        }
+    }
+
+    /// Takes work off the budget.
+    #[cfg(feature = "deflate")]
+    pub(super) fn spend(&mut self, bytes: usize) {
+        if let Some(budget) = &mut self.codec_budget {
+            *budget = budget.saturating_sub(bytes);
         }
     }
 }

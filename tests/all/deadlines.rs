@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use framewire::handshake::{RequestError, Response, ResponseError};
 use framewire::{
-    Accept, CloseCode, CloseFrame, Config, Connection, Event, HandshakeError, Outcome,
+    Accept, CloseCode, CloseFrame, Config, Connection, Event, Fragments, HandshakeError, Outcome,
     ProtocolError, Role, State, TimeoutKind,
 };
 
@@ -357,8 +357,9 @@ fn a_message_that_takes_too_long_fails_with_1008() {
 fn a_message_in_pieces_or_in_a_buffer_takes_no_longer() {
     for role in ROLES {
         for pieces in [false, true] {
+            let fragments = if pieces { Fragments::Always } else { Fragments::Never };
             let config =
-                Config::new().message_timeout(at(30)).ping_interval(None).fragments(pieces);
+                Config::new().message_timeout(at(30)).ping_interval(None).fragments(fragments);
             let mut driver = Driver::open(role, &config, 0);
             let stream = binary(vec![7; 500_000]).by(peer_of(role));
             driver.feed(at(100), &stream[..50_000]);
@@ -393,11 +394,12 @@ fn the_first_message_has_a_deadline_of_its_own() {
 
         // It is enough that it has come, in whatever way.
         for pieces in [false, true] {
+            let fragments = if pieces { Fragments::Always } else { Fragments::Never };
             for stream in
                 [text("in time").by(peer_of(role)), binary(vec![7; 9000]).by(peer_of(role))]
             {
                 for cut in [0, 1, stream.len() / 2] {
-                    let mut driver = Driver::open(role, &config.clone().fragments(pieces), 0);
+                    let mut driver = Driver::open(role, &config.clone().fragments(fragments), 0);
                     let (front, back) = stream.split_at(cut);
                     driver.feed(at(3), front);
                     driver.feed(at(4), back);

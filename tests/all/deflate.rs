@@ -1,12 +1,15 @@
 //! permessage-deflate on a connection: RFC 7692. The codec has tests of its own in src/deflate.
 
+use std::time::Duration;
+
 use flate2::{Compress as Zip, Compression, Decompress, FlushCompress, FlushDecompress};
 use framewire::deflate::DeflateConfig;
-use framewire::handshake::ResponseError;
+use framewire::handshake::{ClientRequest, ResponseError, Url, accept_key};
 use framewire::wire::{HeaderError, ReservedBit};
 use framewire::{
-    Accept, Compress, Config, Connection, Fragment, HandshakeError, Message, MessageKind, Outcome,
-    Prepared, ProtocolError, Role, State,
+    Accept, CloseFrame, Compress, Config, Connection, Endpoint, Event, Fragment, Fragments,
+    HandshakeError, Message, MessageKind, Outcome, Prepared, ProtocolError, Role, SendError, State,
+    Workspace,
 };
 
 use super::support::chunks::Random;
@@ -55,8 +58,12 @@ impl Unzipper {
     }
 
     fn message(&mut self, wire: &[u8], most: usize) -> Vec<u8> {
+        self.part(&[wire, &TAIL].concat(), most)
+    }
+
+    fn part(&mut self, wire: &[u8], most: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(most + 64);
-        for mut input in [wire, &TAIL] {
+        for mut input in [wire] {
             while !input.is_empty() {
                 let before = self.0.total_in();
                 self.0.decompress_vec(input, &mut out, FlushDecompress::Sync).unwrap();
@@ -116,7 +123,7 @@ fn compressed_bytes_may_be_cut_into_any_frames() {
         }
         // As one piece where pieces are wanted.
         Script::open(role)
-            .config(on().fragments(true))
+            .config(on().fragments(Fragments::Always))
             .deflate("permessage-deflate")
             .peer(text(&HELLO[..3]).more().rsv1())
             .peer(continuation(&HELLO[3..]))
@@ -347,6 +354,151 @@ fn the_limit_is_of_the_inflated_size() {
     }
 }
 
+/// The payload in a block of the codes that RFC 1951 section 3.2.6 fixes: what is no ASCII takes nine bits.
+fn in_fixed_codes(payload: &[u8]) -> Vec<u8> {
+    let (mut wire, mut bits, mut count) = (Vec::new(), 0u32, 0);
+    let mut put = |value: u32, length: u32| {
+        bits |= value << count;
+        count += length;
+        while count >= 8 {
+            wire.push(bits as u8);
+            bits >>= 8;
+            count -= 8;
+        }
+    };
+    put(0b010, 3);
+    for &byte in payload {
+        let (code, length) = match u32::from(byte) {
+            byte @ 0..144 => (0x30 + byte, 8),
+            byte => (0x190 + byte - 144, 9),
+        };
+        // Codes stand with their first bit first.
+        put(code.reverse_bits() >> (32 - length), length);
+    }
+    // The end of the block, and an empty stored one.
+    put(0, 7);
+    put(0, 3);
+    put(0, 7);
+    wire
+}
+
+// req: D036, D028
+#[test]
+fn noise_may_be_longer_on_the_wire_than_the_limit() {
+    let noise: Vec<u8> = Random::new(10).bytes(1 << 20).iter().map(|byte| byte | 0x90).collect();
+    let wire = in_fixed_codes(&noise);
+    assert!(wire.len() > (1 << 20) * 9 / 8);
+    for role in ROLES {
+        for limit in [1 << 20, (1 << 20) - 1] {
+            let config = on().max_message_size(limit);
+            let mut connection = open(role, &config, Some("permessage-deflate"));
+            let expected = match limit {
+                0x10_0000 => Seen::Binary(noise.clone()),
+                _ => Seen::Failed(ProtocolError::MessageTooBig(limit)),
+            };
+            let seen = feed(&mut connection, &binary(&wire).rsv1().by(peer_of(role)));
+            assert!(seen == [expected]);
+        }
+    }
+}
+
+// req: D036, W115, W110
+// attack: PD02
+#[test]
+fn a_bomb_in_fragments_fails_when_it_passes_the_limit() {
+    // One mebibyte on the wire would make one gibibyte.
+    let unit = [&zip(&vec![0; 1 << 20])[..], &TAIL].concat();
+    for role in ROLES {
+        for fragments in [Fragments::Never, Fragments::Always] {
+            let config = on().max_message_size(1 << 24).fragments(fragments);
+            let mut connection = open(role, &config, Some("permessage-deflate"));
+            let first = binary(&unit).rsv1().more().by(peer_of(role));
+            let unit = continuation(&unit).more().by(peer_of(role));
+            let (mut sent, mut recorder) = (0, Recorder::default());
+            let mut failed = None;
+            for frame in std::iter::once(first).chain(std::iter::repeat(unit)) {
+                sent += frame.len();
+                let mut frame = frame;
+                let mut input = &mut frame[..];
+                while let Some(event) = connection.receive(&mut input) {
+                    match event {
+                        Event::Failed(error) => failed = Some(error),
+                        event => recorder.record(event),
+                    }
+                }
+                if failed.is_some() {
+                    break;
+                }
+            }
+            assert_eq!(failed, Some(ProtocolError::MessageTooBig(1 << 24)));
+            // What makes the limit, and what is gathered before any of it is inflated.
+            assert!(sent < (1 << 24) / 1000 + 20_000, "{sent} bytes were needed");
+        }
+    }
+}
+
+// req: D029, D034
+#[test]
+fn final_blocks_may_be_many() {
+    let line: Vec<u8> = (0..200).map(|i| b'a' + (i * i % 23) as u8).collect();
+    let mut wire = Vec::new();
+    for number in 0..400 {
+        let mut zip = Zip::new(Compression::default(), false);
+        if number > 0 {
+            zip.set_dictionary(&line).unwrap();
+        }
+        let mut block = Vec::with_capacity(400);
+        zip.compress_vec(&line, &mut block, FlushCompress::Finish).unwrap();
+        wire.extend(block);
+    }
+    for role in ROLES {
+        let (first, second) = wire.split_at(1000);
+        script(role)
+            .peer(text(&wire).rsv1())
+            .sees(Seen::Text(String::from_utf8(line.repeat(400)).unwrap()))
+            .peer(binary(first).rsv1().more())
+            .peer(continuation(second).more())
+            .peer(continuation([0]))
+            .sees(Seen::Binary(line.repeat(400)))
+            .run();
+        let script = script(role).peer(binary(zip(&line.repeat(200))).rsv1());
+        let script = script.sees(Seen::Binary(line.repeat(200)));
+        let error = ProtocolError::TooManyFinalBlocks;
+        assert_eq!(error.close_code().0, 1008);
+        script.peer(binary([0x03, 0x00].repeat(5000)).rsv1()).fails(error);
+    }
+}
+
+// req: W078, D036
+// attack: UT08
+#[test]
+fn text_is_checked_as_it_is_inflated() {
+    let mut random = Random::new(12);
+    // As much noise as there may be in text, so that it is long on the wire.
+    let mut noise: Vec<u8> = random.bytes(60_000).iter().map(|byte| byte & 0x7f).collect();
+    noise[40_000] = 0xff;
+    let wire = zip(&noise);
+    let corrupt = [&wire[..wire.len() - 10], &[0xff; 20]].concat();
+    for role in ROLES {
+        for payload in [&wire, &corrupt] {
+            // In one frame, and in fragments of which the last is not needed.
+            script(role).peer(text(payload).rsv1()).fails(ProtocolError::InvalidUtf8);
+            let first = text(&payload[..payload.len() - 5000]).rsv1().more();
+            script(role).peer(first).fails(ProtocolError::InvalidUtf8);
+        }
+        // What comes first counts.
+        let early = [&wire[..20_000], &[0xff; 20_000]].concat();
+        script(role).peer(text(&early).rsv1()).fails(ProtocolError::CorruptDeflate);
+        let limited = |limit, payload: &[u8]| {
+            let config = on().max_message_size(limit);
+            let script = Script::open(role).config(config).deflate("permessage-deflate");
+            script.peer(text(payload).rsv1())
+        };
+        limited(40_001, &wire).fails(ProtocolError::InvalidUtf8);
+        limited(40_000, &wire).fails(ProtocolError::MessageTooBig(40_000));
+    }
+}
+
 // req: W078, D036
 // attack: UT08
 #[test]
@@ -361,6 +513,340 @@ fn text_is_checked_after_inflation() {
         }
         // Compressed bytes are no text, and are not taken for it.
         assert!(std::str::from_utf8(&zip(good)).is_err());
+    }
+}
+
+// req: D028, D032, D036
+#[test]
+fn compressed_messages_come_in_pieces_where_those_are_wanted() {
+    let (long, short) = ("long and the like ".repeat(50_000), "short ".repeat(40));
+    let noise = Random::new(13).bytes(100_000);
+    for role in ROLES {
+        for fragments in [Fragments::Always, Fragments::From(2000)] {
+            let mut zipper = Zipper::new();
+            let mut wire = |payload: &[u8]| zipper.message(payload);
+            let whole = fragments == Fragments::From(2000);
+            let script = Script::open(role)
+                .config(on().fragments(fragments))
+                .deflate("permessage-deflate")
+                .peer(text(wire(short.as_bytes())).rsv1())
+                .sees(if whole {
+                    said(&short)
+                } else {
+                    Seen::Pieces(MessageKind::Text, short.clone().into())
+                })
+                .peer(text(wire(long.as_bytes())).rsv1())
+                .sees(Seen::Pieces(MessageKind::Text, long.clone().into()))
+                .peer(binary(wire(&noise)).rsv1())
+                .sees(Seen::Pieces(MessageKind::Binary, noise.clone()));
+            let fragmented = wire(b"in fragments");
+            let (first, second) = fragmented.split_at(4);
+            script
+                .peer(text(first).rsv1().more())
+                .peer(ping("p"))
+                .sees(Seen::Ping(b"p".to_vec()))
+                .sends(pong("p"))
+                .peer(continuation("").more())
+                .peer(continuation(second).more())
+                .peer(continuation(""))
+                .sees(Seen::Pieces(MessageKind::Text, b"in fragments".to_vec()))
+                .run();
+        }
+    }
+    // No piece is long, and none waits for the end of the message.
+    for role in ROLES {
+        let config = on().fragments(Fragments::Always);
+        let mut connection = open(role, &config, Some("permessage-deflate"));
+        let mut bytes = text(zip(long.as_bytes())).rsv1().by(peer_of(role));
+        bytes.pop();
+        let (mut input, mut length) = (&mut bytes[..], 0);
+        while let Some(event) = connection.receive(&mut input) {
+            let Event::Fragment(fragment) = event else { panic!("{event:?}") };
+            assert!(fragment.payload.len() <= 64 * 1024 && !fragment.last);
+            assert!(*fragment.payload == long.as_bytes()[length..][..fragment.payload.len()]);
+            length += fragment.payload.len();
+        }
+        assert!(length > long.len() - 1000);
+    }
+}
+
+/// What is inflated in one turn, at most.
+const BUDGET: usize = 100_000;
+
+// req: D028, D032, W071
+#[test]
+fn one_connection_inflates_only_so_much_in_a_turn() {
+    let zeros = vec![0; 1 << 20];
+    for role in ROLES {
+        for fragments in [Fragments::Never, Fragments::Always] {
+            let mut workspace = Workspace::with_entropy(not_random(1));
+            let config = on().fragments(fragments);
+            let [mut busy, mut other] =
+                [(); 2].map(|()| open_endpoint(role, &config, &mut workspace));
+            let mut bytes = [
+                binary(zip(&zeros)).rsv1().by(peer_of(role)),
+                ping("p").by(peer_of(role)),
+                text("plain").by(peer_of(role)),
+            ]
+            .concat();
+            let mut input = &mut bytes[..];
+            let (mut recorder, mut turns) = (Recorder::default(), 0);
+            loop {
+                workspace.set_codec_budget(BUDGET);
+                while let Some(event) = busy.receive(&mut input, &mut workspace) {
+                    recorder.record(event);
+                }
+                turns += 1;
+                if !busy.awaits_codec() {
+                    break;
+                }
+                assert_eq!(workspace.codec_budget(), Some(0));
+                assert!(busy.is_inside_message() && !input.is_empty(), "what follows waits");
+                // Others are served meanwhile.
+                workspace.set_codec_budget(BUDGET);
+                let mut bytes = text(HELLO).rsv1().by(peer_of(role));
+                let event = other.receive(&mut &mut bytes[..], &mut workspace);
+                assert!(matches!(event, Some(Event::Message(_) | Event::Fragment(_))));
+                // Their peers may refer to what came before.
+                let mut bytes = text([0xf2, 0x00, 0x11, 0x00, 0x00]).rsv1().by(peer_of(role));
+                assert!(other.receive(&mut &mut bytes[..], &mut workspace).is_some());
+            }
+            assert!((10..14).contains(&turns), "{turns} turns");
+            let message = match fragments {
+                Fragments::Never => Seen::Binary(zeros.clone()),
+                _ => Seen::Pieces(MessageKind::Binary, zeros.clone()),
+            };
+            let plain = match fragments {
+                Fragments::Never => said("plain"),
+                _ => Seen::Pieces(MessageKind::Text, b"plain".to_vec()),
+            };
+            assert!(recorder.seen == [message, Seen::Ping(b"p".to_vec()), plain]);
+        }
+    }
+}
+
+/// An open connection of many, with compression.
+fn open_endpoint(role: Role, config: &Config, workspace: &mut Workspace) -> Endpoint {
+    let lines = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
+    let mut endpoint = match role {
+        Role::Server => Endpoint::server(config),
+        Role::Client => {
+            let url = Url::parse("ws://example.com/chat").unwrap();
+            let request = ClientRequest::new(&url);
+            Endpoint::client(request, config, workspace).unwrap()
+        }
+    };
+    let head: Vec<u8> = endpoint.output().flatten().copied().collect();
+    endpoint.consume_output(head.len(), workspace);
+    let mut bytes = match role {
+        Role::Server => request(lines).into_bytes(),
+        Role::Client => {
+            let head = String::from_utf8(head).unwrap();
+            let key = head.split("Sec-WebSocket-Key: ").nth(1).unwrap().split("\r\n").next();
+            let accept = accept_key(key.unwrap().as_bytes());
+            response(lines)
+                .replace(
+                    &accept_key(KEY.as_bytes()).escape_ascii().to_string(),
+                    &accept.escape_ascii().to_string(),
+                )
+                .into_bytes()
+        }
+    };
+    match endpoint.receive(&mut &mut bytes[..], workspace) {
+        Some(Event::Request(_)) => endpoint.accept(Accept::new(), workspace).unwrap(),
+        event => assert!(matches!(event, Some(Event::Open(_)))),
+    }
+    drain_endpoint(&mut endpoint, workspace);
+    assert!(endpoint.deflate().is_some());
+    endpoint
+}
+
+/// Takes the whole output.
+fn drain_endpoint(endpoint: &mut Endpoint, workspace: &mut Workspace) -> Vec<u8> {
+    let bytes: Vec<u8> = endpoint.output().flatten().copied().collect();
+    endpoint.consume_output(bytes.len(), workspace);
+    bytes
+}
+
+/// What the frames say, and in which frames: `m` for a message or its beginning, `-` for what follows of it,
+/// `.` where it ends, `p` for a Ping and `c` for a Close.
+fn read_frames(frames: &[Frame]) -> (String, Vec<Vec<u8>>) {
+    let (mut shape, mut messages) = (String::new(), Vec::new());
+    let mut live = Unzipper::new();
+    let (mut payload, mut compressed) = (Vec::new(), false);
+    for frame in frames {
+        match frame.opcode {
+            PING => shape.push('p'),
+            CLOSE => shape.push('c'),
+            opcode => {
+                assert_eq!(frame.reserved & !4, 0);
+                if opcode == CONTINUATION {
+                    shape.push('-');
+                    assert_eq!(frame.reserved, 0, "RSV1 is for the first frame");
+                } else {
+                    shape.push('m');
+                    compressed = frame.reserved == 4;
+                }
+                payload.extend_from_slice(&frame.payload);
+                if frame.fin {
+                    shape.push('.');
+                    let payload = std::mem::take(&mut payload);
+                    messages.push(match compressed {
+                        true => live.message(&payload, 4 << 20),
+                        false => payload,
+                    });
+                }
+            }
+        }
+    }
+    assert_eq!(payload, b"");
+    (shape, messages)
+}
+
+// req: D022, D027, D028, W031, W090
+#[test]
+fn one_connection_compresses_only_so_much_in_a_turn() {
+    let mut random = Random::new(14);
+    let long = random.text(1 << 20);
+    let late = random.text(300_000);
+    for role in ROLES {
+        let mut workspace = Workspace::with_entropy(not_random(1));
+        let mut endpoint = open_endpoint(role, &on(), &mut workspace);
+        let queued = endpoint.queued();
+        workspace.set_codec_budget(BUDGET);
+        endpoint.send(&long, &mut workspace).unwrap();
+        assert_eq!(endpoint.output().next(), None, "it waits for the next turn");
+        assert!(endpoint.buffered_amount() >= long.len() && endpoint.queued() == queued);
+        assert!(endpoint.is_congested());
+        endpoint.send_with("plain", Compress::Never, &mut workspace).unwrap();
+        endpoint.send("hello hello hello", &mut workspace).unwrap();
+        let piece = Fragment::more(MessageKind::Text, &late.as_bytes()[..200_000]);
+        endpoint.send_fragment(piece, &mut workspace).unwrap();
+        assert_eq!(endpoint.send("no", &mut workspace), Err(SendError::UnfinishedMessage));
+        let piece = Fragment::last(MessageKind::Text, &late.as_bytes()[200_000..]);
+        endpoint.send_fragment(piece, &mut workspace).unwrap();
+        if role == Role::Server {
+            endpoint.send_prepared(&Prepared::new("prepared"), &mut workspace).unwrap();
+        } else {
+            endpoint.send("prepared", &mut workspace).unwrap();
+        }
+        endpoint.close(1000, "bye", &mut workspace).unwrap();
+        assert_eq!(endpoint.send("no", &mut workspace), Err(SendError::Closing));
+
+        let (mut bytes, mut turns) = (Vec::new(), 0);
+        while endpoint.buffered_amount() > 0 {
+            assert_eq!(endpoint.next_timeout(), Some(Duration::ZERO), "there is work to do");
+            assert!(!endpoint.wants_shutdown());
+            workspace.set_codec_budget(BUDGET);
+            assert_eq!(endpoint.handle_timeout(Duration::ZERO, &mut workspace), None);
+            bytes.extend(drain_endpoint(&mut endpoint, &mut workspace));
+            turns += 1;
+            assert!(turns < 100);
+        }
+        assert!((8..=13).contains(&turns), "{turns} turns");
+        assert_eq!(endpoint.left(), queued + bytes.len() as u64);
+        let (shape, messages) = read_frames(&sent_by(role, &bytes));
+        assert_eq!(shape, "m--------.m.m.m--.m.c");
+        let expected = [&long, "plain", "hello hello hello", &late, "prepared"];
+        assert!(messages == expected.map(|text| text.as_bytes().to_vec()));
+    }
+}
+
+// req: W031, W069, W090
+#[test]
+fn control_frames_pass_messages_that_wait_for_the_codec() {
+    let long = Random::new(15).text(500_000);
+    for role in ROLES {
+        let mut workspace = Workspace::with_entropy(not_random(1));
+        let mut endpoint = open_endpoint(role, &on(), &mut workspace);
+        workspace.set_codec_budget(0);
+        endpoint.send(&long, &mut workspace).unwrap();
+        workspace.set_codec_budget(1);
+        endpoint.handle_timeout(Duration::ZERO, &mut workspace);
+        endpoint.ping(b"one", &mut workspace).unwrap();
+        // A peer's Close is answered when all has been said, and until then nothing was.
+        let mut bytes = close(1000, "bye").by(peer_of(role));
+        let event = endpoint.receive(&mut &mut bytes[..], &mut workspace);
+        assert!(matches!(event, Some(Event::Close(_))));
+        assert!(!endpoint.wants_shutdown());
+        let mut bytes = drain_endpoint(&mut endpoint, &mut workspace);
+        assert!(!endpoint.wants_shutdown() && endpoint.output().next().is_none());
+        workspace.set_codec_budget(None);
+        endpoint.handle_timeout(Duration::ZERO, &mut workspace);
+        bytes.extend(drain_endpoint(&mut endpoint, &mut workspace));
+        assert_eq!(endpoint.wants_shutdown(), role == Role::Server);
+        let (shape, messages) = read_frames(&sent_by(role, &bytes));
+        assert_eq!(shape, "mp---.c");
+        assert!(messages == [long.as_bytes()]);
+        assert!(endpoint.receive_eof().was_clean());
+    }
+    // What waits when the transport is lost, was not sent; nor does a failure wait for it.
+    for role in ROLES {
+        let mut workspace = Workspace::with_entropy(not_random(1));
+        let mut endpoint = open_endpoint(role, &on(), &mut workspace);
+        workspace.set_codec_budget(0);
+        endpoint.send(&long, &mut workspace).unwrap();
+        endpoint.close(1000, "", &mut workspace).unwrap();
+        let mut bytes = close(1000, "").by(peer_of(role));
+        assert!(endpoint.receive(&mut &mut bytes[..], &mut workspace).is_some());
+        let received = Some(CloseFrame::new(1000.into(), "").unwrap());
+        assert_eq!(endpoint.receive_eof(), Outcome::Lost { sent: None, received });
+
+        let mut endpoint = open_endpoint(role, &on(), &mut workspace);
+        endpoint.send(&long, &mut workspace).unwrap();
+        let mut bytes = [0x83, 0x00];
+        let event = endpoint.receive(&mut &mut bytes[..], &mut workspace);
+        assert!(matches!(event, Some(Event::Failed(_))));
+        let sent = sent_by(role, &drain_endpoint(&mut endpoint, &mut workspace));
+        assert!(sent.len() == 1 && sent[0].opcode == CLOSE);
+        assert!(endpoint.wants_shutdown() && endpoint.buffered_amount() == 0);
+    }
+}
+
+// req: D022, D027, D030
+#[test]
+fn fragments_are_compressed_as_they_are_sent() {
+    let pieces =
+        ["first and ".repeat(100), "second and ".repeat(100), String::new(), "last".into()];
+    for agreed in [
+        "permessage-deflate",
+        "permessage-deflate; server_no_context_takeover; \
+        client_no_context_takeover",
+    ] {
+        for role in ROLES {
+            let mut connection = open(role, &on(), Some(agreed));
+            let mut live = Unzipper::new();
+            for _ in 0..2 {
+                if agreed.contains("no_context") {
+                    live = Unzipper::new();
+                }
+                for (number, piece) in pieces.iter().enumerate() {
+                    let mut fragment = Fragment::more(MessageKind::Text, piece.as_bytes());
+                    fragment.last = number == 3;
+                    connection.send_fragment(fragment).unwrap();
+                    let sent = drain_frames(&mut connection);
+                    assert_eq!(sent.len(), 1);
+                    let opcode = if number == 0 { TEXT } else { CONTINUATION };
+                    assert_eq!((sent[0].opcode, sent[0].fin), (opcode, number == 3));
+                    assert_eq!(sent[0].reserved, if number == 0 { 4 } else { 0 });
+                    assert!(sent[0].payload.len() < 60 && sent[0].payload.len() <= piece.len() + 6);
+                    // What the peer has is enough to read it.
+                    let text = if number == 3 {
+                        live.message(&sent[0].payload, 100)
+                    } else {
+                        live.part(&sent[0].payload, piece.len())
+                    };
+                    assert_eq!(text, piece.as_bytes());
+                }
+            }
+            // A message of its own is read by the same window.
+            connection.send("second and last").unwrap();
+            let sent = drain_frames(&mut connection);
+            if agreed.contains("no_context") {
+                live = Unzipper::new();
+            }
+            assert_eq!(live.message(&sent[0].payload, 100), b"second and last");
+        }
     }
 }
 
@@ -537,11 +1023,14 @@ fn the_sender_chooses_what_to_compress() {
         connection.send("aaaaaaaaaa").unwrap();
         connection.send_with("aaaaaaaaaa", Compress::Never).unwrap();
         connection.send_with("a", Compress::Always).unwrap();
-        connection.send_fragment(Fragment::last(MessageKind::Text, vec![b'a'; 50])).unwrap();
+        let fragment = |length| Fragment::last(MessageKind::Text, vec![b'a'; length]);
+        connection.send_fragment(fragment(50)).unwrap();
+        connection.send_fragment(fragment(9)).unwrap();
+        connection.send_fragment_with(fragment(50), Compress::Never).unwrap();
         connection.ping(&[b'a'; 100]).unwrap();
         let sent = drain_frames(&mut connection);
         let compressed: Vec<_> = sent.iter().map(|frame| frame.reserved).collect();
-        assert_eq!(compressed, [0, 4, 0, 4, 0, 0]);
+        assert_eq!(compressed, [0, 4, 0, 4, 4, 0, 0, 0]);
         assert_eq!(sent[2], text("aaaaaaaaaa"), "nothing of a secret is compressed");
         // Noise hardly grows.
         let noise = Random::new(1).bytes(1 << 20);

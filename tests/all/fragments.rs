@@ -1,7 +1,7 @@
 //! Fragmented messages: RFC 6455 section 5.4.
 
 use framewire::wire::HeaderError;
-use framewire::{Config, Fragment, MessageKind, ProtocolError, SendError, State};
+use framewire::{Config, Fragment, Fragments, MessageKind, ProtocolError, SendError, State};
 
 use super::support::frames::*;
 use super::support::script::*;
@@ -108,7 +108,7 @@ fn ten_thousand_pings_inside_one_message_leave_it_intact() {
 // req: W072, W075
 #[test]
 fn pieces_are_delivered_in_order_where_they_are_wanted() {
-    let config = || Config::new().fragments(true);
+    let config = || Config::new().fragments(Fragments::Always);
     let pieces = |text: &str| Seen::Pieces(MessageKind::Text, text.as_bytes().to_vec());
     for role in ROLES {
         Script::open(role)

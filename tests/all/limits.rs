@@ -1,6 +1,6 @@
 //! Limits: RFC 6455 section 10.4. What they bound in memory is measured in tests/memory.rs.
 
-use framewire::{Config, InvalidConfig, Outcome, ProtocolError, Role, State};
+use framewire::{Config, Fragments, InvalidConfig, Outcome, ProtocolError, Role, State};
 
 use super::support::chunks::Random;
 use super::support::frames::*;
@@ -68,7 +68,7 @@ fn fragments_that_add_up_beyond_the_limit_fail_at_the_header_that_crosses_it() {
         let config = || Config::new().max_message_size(100);
         let crossing = continuation([0; 41]).by(peer);
         let header = crossing.len() - 41;
-        for pieces in [false, true] {
+        for pieces in [Fragments::Never, Fragments::Always, Fragments::From(10)] {
             let start = Script::open(role)
                 .config(config().fragments(pieces))
                 .peer(binary([0; 50]).more())

@@ -1,8 +1,8 @@
 //! What one engine sends, the other receives: every message once, in order, and a clean end.
 
 use framewire::{
-    Compress, Config, Endpoint, Fragment, Initiator, Message, MessageKind, Outcome, Prepared, Role,
-    SendError, State, Workspace,
+    Compress, Config, Endpoint, Fragment, Fragments, Initiator, Message, MessageKind, Outcome,
+    Prepared, Role, SendError, State, Workspace,
 };
 
 use super::support::chunks::Random;
@@ -215,7 +215,7 @@ fn the_two_roles_open_a_connection_between_them() {
 #[test]
 fn pieces_join_to_what_was_sent() {
     for seed in 1..=6 {
-        let config = Config::new().fragments(true);
+        let config = Config::new().fragments(Fragments::Always);
         let mut pair = Pair::open(&config, &config, false, seed);
         let mut random = Random::new(seed);
         let mut expected = Vec::new();

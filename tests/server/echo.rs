@@ -2,7 +2,7 @@
 
 use std::net::TcpStream;
 
-use framewire::{Compress, Config, Message, MessageKind, Server};
+use framewire::{Compress, Config, Fragments, Message, MessageKind, Server};
 
 use crate::client::{BINARY, Client, Engine, PING, PONG, REQUEST, TEXT, frame, frame_with};
 use crate::house::{Call, House, Spy};
@@ -183,7 +183,7 @@ fn many_segments_go_out_in_order() {
 #[test]
 fn pieces_are_delivered_as_they_come() {
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new().fragments(true), spy);
+    let house = House::new(Config::new().fragments(Fragments::Always), spy);
     let mut client = Client::open(house.address);
     let id = log.next_open();
     let piece =
@@ -209,6 +209,33 @@ fn pieces_are_delivered_as_they_come() {
         }
     }
     assert!(payload == long);
+    drop(client);
+    house.stop(log);
+}
+
+#[test]
+fn an_upload_comes_in_pieces_and_short_messages_stay_whole() {
+    let (spy, mut log) = Spy::new(|peer, call| match call {
+        Call::Message(_, message) if message.as_text() == Some("upload") => {
+            peer.set_fragments(Fragments::From(1000));
+        }
+        Call::Fragment(.., true) => peer.set_fragments(Fragments::Never),
+        _ => {}
+    });
+    let house = House::new(Config::new(), spy);
+    let mut client = Client::open(house.address);
+    let id = log.next_open();
+    let whole = |text: &'static str| Call::Message(id, Message::text(text));
+    for text in ["upload", "short"] {
+        client.send_frame(TEXT, text);
+        assert_eq!(log.next(), whole(text));
+    }
+    client.send_raw(frame_with(0x02, [1; 1000]));
+    assert_eq!(log.next(), Call::Fragment(id, MessageKind::Binary, vec![1; 1000], true, false));
+    client.send_raw(frame_with(0x80, [2]));
+    assert_eq!(log.next(), Call::Fragment(id, MessageKind::Binary, vec![2], false, true));
+    client.send_frame(BINARY, [3; 1000]);
+    assert_eq!(log.next(), Call::Message(id, Message::binary(vec![3; 1000])));
     drop(client);
     house.stop(log);
 }

@@ -217,6 +217,11 @@ impl Script {
                 assert_eq!(played, whole, "{:?} read directly", self.role);
             }
         }
+        for budget in [1, 100, 20_000, 100_000] {
+            let mut way = Way { budget: Some(budget), ..Way::plain() };
+            let played = self.play(&self.input, &[], &mut way);
+            assert_eq!(played, whole, "{:?} with a budget of {budget}", self.role);
+        }
         whole
     }
 
@@ -256,8 +261,13 @@ impl Script {
         if !self.from_open {
             drain(&mut connection);
         }
-        let mut player =
-            Player { script: self, recorder: Recorder::default(), done: 0, output: Vec::new() };
+        let mut player = Player {
+            script: self,
+            recorder: Recorder::default(),
+            done: 0,
+            output: Vec::new(),
+            budget: way.budget,
+        };
         player.act(&mut connection);
         for portion in portions(input, cuts) {
             let mut portion = portion.to_vec();
@@ -304,12 +314,14 @@ struct Way {
     direct: bool,
     /// With output taken in odd portions, some of it late.
     odd_drains: bool,
+    /// How much may be inflated in a turn.
+    budget: Option<usize>,
     random: Random,
 }
 
 impl Way {
     fn plain() -> Self {
-        Self { direct: false, odd_drains: false, random: Random::new(7) }
+        Self { direct: false, odd_drains: false, budget: None, random: Random::new(7) }
     }
 }
 
@@ -318,6 +330,7 @@ struct Player<'s> {
     recorder: Recorder,
     done: usize,
     output: Vec<u8>,
+    budget: Option<usize>,
 }
 
 impl Player<'_> {
@@ -327,12 +340,23 @@ impl Player<'_> {
             assert_eq!(connection.receive(&mut &mut [][..]), None);
         }
         let mut input = std::mem::take(input);
-        while let Some(event) = connection.receive(&mut input) {
-            self.recorder.record(event);
-            // One that never ends would not be seen to fail.
-            let (seen, expected) = (&self.recorder.seen, &self.script.events);
-            assert!(seen.len() <= expected.len() + 4, "{:?} and so on", &seen[expected.len()..]);
-            self.act(connection);
+        loop {
+            connection.as_parts_mut().1.set_codec_budget(self.budget);
+            while let Some(event) = connection.receive(&mut input) {
+                self.recorder.record(event);
+                // One that never ends would not be seen to fail.
+                let (seen, expected) = (&self.recorder.seen, &self.script.events);
+                assert!(
+                    seen.len() <= expected.len() + 4,
+                    "{:?} and so on",
+                    &seen[expected.len()..]
+                );
+                self.act(connection);
+            }
+            if !connection.awaits_codec() {
+                break;
+            }
+            assert!(self.budget.is_some(), "nothing is left without need");
         }
         assert!(input.is_empty(), "all was taken");
         assert_eq!(connection.receive(&mut input), None);
@@ -366,7 +390,11 @@ impl Player<'_> {
             && *after == self.recorder.seen.len()
         {
             self.done += 1;
+            // Only what comes in is to be measured.
+            let budget = connection.as_parts_mut().1.codec_budget();
+            connection.as_parts_mut().1.set_codec_budget(None);
             action(connection);
+            connection.as_parts_mut().1.set_codec_budget(budget);
         }
     }
 
