@@ -134,8 +134,12 @@ fn client_sends() {
     let length = 8 * MIB;
     let (listener, address) = listen(None);
     let server = thread::spawn(move || Reader::new(End::Server, accept(&listener), MIB).run());
-    let config = Config::new().ping_interval(seconds(1)).pong_timeout(seconds(2)).no_deflate();
-    let mut client = open(address, config);
+    let config = Config::new()
+        .ping_interval(seconds(1))
+        .pong_timeout(seconds(2))
+        // No Ping is sent while so much waits.
+        .output_high_water(2 * length);
+    let mut client = open(address, config.no_deflate());
     client.send(payload(length)).expect("all of it is read");
     let outcome = client.close(1000, "bye").unwrap();
     let met = server.join().unwrap();
