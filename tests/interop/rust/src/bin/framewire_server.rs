@@ -1,6 +1,6 @@
 use std::borrow::Cow;
 
-use framewire::{Decision, Fragment, Handler, Message, Outcome, Peer, IncomingRequest, Server};
+use framewire::{Decision, Fragment, Handler, IncomingRequest, Message, Outcome, Peer, Server};
 use framewire_interop::{
     Failure, SERVER_CLOSE, SERVER_PING, SUBPROTOCOL, Settings, pieces, report_end,
 };
