@@ -159,10 +159,10 @@ impl Assembly {
 
 /// A compressed message.
 impl Assembly {
-    /// How much more of the payload may be gathered now, if the message is compressed.
-    #[inline]
-    pub(super) fn wire_room(&self) -> Option<usize> {
-        self.compressed.as_ref().map(|compressed| GATHERED - compressed.wire.len().min(GATHERED))
+    /// How much more of the payload may be gathered now.
+    pub(super) fn wire_room(&self) -> usize {
+        let gathered = self.compressed.as_ref().map_or(0, |compressed| compressed.wire.len());
+        GATHERED.saturating_sub(gathered)
     }
 
     /// A message in one frame for whose whole payload [`inflate_whole`] was not enough.

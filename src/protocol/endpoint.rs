@@ -798,12 +798,24 @@ impl Endpoint {
     ) -> Result<(), SendError> {
         let message = message.into();
         if self.compression.is_none() && self.sender.is_plain() {
-            let (_, sink) = self.message_sink(workspace)?;
-            return sink.plain_message(message);
+            self.send_plain(message, workspace)
+        } else {
+            self.send_uncommon(message, compress, workspace)
         }
-        self.send_uncommon(message, compress, workspace)
     }
 
+    #[inline]
+    fn send_plain(
+        &mut self,
+        message: Message<'_>,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        let mut sink = self.common_sink(workspace)?;
+        sink.compression = None;
+        sink.plain_message(message)
+    }
+
+    #[cold]
     fn send_uncommon(
         &mut self,
         message: Message<'_>,
@@ -826,6 +838,10 @@ impl Endpoint {
         prepared: &Prepared,
         workspace: &mut Workspace,
     ) -> Result<(), SendError> {
+        if self.role == Role::Server && self.sender.is_plain() {
+            self.common_sink(workspace)?.prepared(prepared);
+            return Ok(());
+        }
         let (sender, sink) = self.message_sink(workspace)?;
         sender.prepared(prepared, sink)?;
         self.note_waiting();
@@ -925,6 +941,19 @@ impl Endpoint {
     ) -> Result<(), SendError> {
         let (sender, sink) = self.sink(workspace)?;
         sender.close(close, sink)
+    }
+
+    /// Where messages go, unless too much waits there already, while the sender is plain: nothing waits for the
+    /// codec then.
+    #[inline]
+    fn common_sink<'c>(&'c mut self, workspace: &'c mut Workspace) -> Result<Sink<'c>, SendError> {
+        if !matches!(self.phase, Phase::Open) {
+            return self.sink(workspace).map(|(_, sink)| sink);
+        }
+        if self.output_length() > self.max_buffered_amount() {
+            return Err(SendError::Full);
+        }
+        self.sink(workspace).map(|(_, sink)| sink)
     }
 
     /// Where messages go, unless too much waits there already.

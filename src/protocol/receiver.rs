@@ -347,11 +347,10 @@ impl Partial {
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         loop {
-            // What was taken is inflated before anything else is.
-            if self.can_inflate()
-                && let Some(inflated) = self.inflate(input.is_empty(), context)
+            if self.assembly.as_ref().is_some_and(Assembly::is_compressed)
+                && let Some(received) = self.receive_compressed(input, context)
             {
-                return inflated;
+                return received;
             }
             let Some(frame) = &mut self.frame else {
                 if self.read_header(input, context)? {
@@ -360,11 +359,7 @@ impl Partial {
                 return Ok(None);
             };
             let missing = usize::try_from(frame.missing()).unwrap_or(usize::MAX);
-            let is_data = !frame.header.opcode.is_control();
-            let mut count = missing.min(input.len());
-            if is_data && let Some(room) = self.assembly.as_ref().and_then(Assembly::wire_room) {
-                count = count.min(room);
-            }
+            let count = missing.min(input.len());
             let (piece, rest) = mem::take(input).split_at_mut(count);
             *input = rest;
             frame.unmask(piece);
@@ -373,24 +368,56 @@ impl Partial {
             if ended {
                 self.frame = None;
             }
-            let event = if is_data {
-                self.data_piece(&header, piece, ended)?
-            } else {
+            let event = if header.opcode.is_control() {
                 self.control_piece(&header, piece, ended, context)?
+            } else {
+                self.data_piece(&header, piece, ended)?
             };
-            if event.is_some() || (input.is_empty() && !self.can_inflate()) {
+            if event.is_some() || input.is_empty() {
                 return Ok(event);
             }
         }
     }
 
-    #[inline]
+    /// Takes what comes of a compressed message, and inflates it before anything else is done. `None`: there is
+    /// more input, and what comes next is a header or belongs to a control frame.
+    #[cold]
+    fn receive_compressed(
+        &mut self,
+        input: &mut &mut [u8],
+        context: &mut Context<'_>,
+    ) -> Option<Result<Option<Received<'static>>, ProtocolError>> {
+        loop {
+            if self.can_inflate()
+                && let Some(inflated) = self.inflate(input.is_empty(), context)
+            {
+                return Some(inflated);
+            }
+            let assembly = self.assembly.as_mut()?;
+            let frame = self.frame.as_mut().filter(|frame| !frame.header.opcode.is_control())?;
+            let missing = usize::try_from(frame.missing()).unwrap_or(usize::MAX);
+            let count = missing.min(input.len()).min(assembly.wire_room());
+            let (piece, rest) = mem::take(input).split_at_mut(count);
+            *input = rest;
+            frame.unmask(piece);
+            frame.received += count as u64;
+            self.progress |= count > 0;
+            let (is_last, ended) = (frame.header.fin, frame.missing() == 0);
+            assembly.gather(piece, is_last && ended);
+            if ended {
+                self.frame = None;
+            }
+            if input.is_empty() && !self.can_inflate() {
+                return Some(Ok(None));
+            }
+        }
+    }
+
     fn can_inflate(&self) -> bool {
         self.assembly.as_ref().is_some_and(Assembly::can_inflate)
     }
 
     /// Inflates what was taken; `None` where that was not enough for an event, and there is more input.
-    #[cold]
     fn inflate(
         &mut self,
         input_is_empty: bool,
@@ -485,10 +512,6 @@ impl Partial {
         let Some(assembly) = self.assembly.as_mut() else { return Ok(None) };
         self.progress |= !piece.is_empty();
         let last = frame_ended && header.fin;
-        if assembly.is_compressed() {
-            assembly.gather(piece, last);
-            return Ok(None);
-        }
         if assembly.in_pieces {
             let fragment = assembly.deliver(piece, last)?;
             if last {

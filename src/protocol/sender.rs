@@ -104,7 +104,7 @@ impl Sender {
         prepared: &Prepared,
         mut sink: Sink<'_>,
     ) -> Result<(), SendError> {
-        if self.is_unfinished() || sink.role == Role::Client {
+        if sink.role == Role::Client || self.is_unfinished() {
             // Only unmasked frames can be shared: a client needs a masking key for each.
             return self.message(prepared.message(), Compress::Threshold, sink);
         }
@@ -367,7 +367,8 @@ impl Sink<'_> {
     }
 
     /// A server's message that was encoded beforehand.
-    fn prepared(&mut self, prepared: &Prepared) {
+    #[inline]
+    pub(super) fn prepared(&mut self, prepared: &Prepared) {
         self.note_sent(prepared.kind());
         #[cfg(feature = "deflate")]
         if let Some(compression) = self.compression.as_deref_mut()
