@@ -112,7 +112,7 @@ impl Workspace {
     /// [`Endpoint::receive`](crate::Endpoint::receive) stops inside a message and leaves its input, until the
     /// next turn ([`Endpoint::awaits_codec`](crate::Endpoint::awaits_codec)), and messages that are sent are
     /// compressed by and by ([`Endpoint::handle_timeout`](crate::Endpoint::handle_timeout)).
-    /// 64 KiB more than the budget may be worked on, and no single step is cut that is shorter than 256 KiB.
+    /// It is no exact bound: up to 64 KiB may be inflated and a message of up to 256 KiB compressed beyond it.
     pub fn set_codec_budget(&mut self, bytes: impl Into<Option<usize>>) {
         self.codec_budget = bytes.into();
     }
