@@ -1230,7 +1230,8 @@ impl Endpoint {
             output.since = Some(workspace.now());
         }
         self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
-        loop {
+        // More than one thing may be due; what is due again at once must not go on for ever.
+        for _ in 0..10 {
             let (waiting, since) = (self.waiting(), self.output_since());
             let due = self.timers.due(
                 workspace.now(),
@@ -1243,6 +1244,7 @@ impl Endpoint {
                 return event;
             }
         }
+        None
     }
 
     fn expire_one(

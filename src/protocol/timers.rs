@@ -405,9 +405,9 @@ impl Timers {
         self.rare.get_or_insert_default().ping = Some(ping);
     }
 
-    /// A Ping that could not be queued is tried again an interval later, and later even if that is nothing.
+    /// A Ping that could not be queued is tried again an interval later.
     pub(super) fn ping_failed(&mut self, now: Moment) {
-        self.received = now.after(1);
+        self.received = now;
     }
 
     /// A Pong with this payload has come.
