@@ -200,3 +200,23 @@ fn the_handshake_is_a_sign_of_life() {
     connection.handle_timeout(at(29));
     assert_eq!(drain_frames(&mut connection), [ping([0, 0, 0, 1])]);
 }
+
+#[cfg(feature = "deflate")]
+#[test]
+fn to_inflate_further_is_no_sign_of_life() {
+    let config = Config::new()
+        .ping_interval(at(20))
+        .write_timeout(None)
+        .deflate(framewire::deflate::DeflateConfig::new());
+    let mut connection = open(Role::Server, &config, Some("permessage-deflate"));
+    connection.handle_timeout(at(0));
+    connection.handle_timeout(at(5));
+    connection.as_parts_mut().1.set_codec_budget(0);
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    assert_eq!(feed(&mut connection, &text(hello).rsv1().by(CLIENT)), []);
+    connection.handle_timeout(at(20));
+    assert!(connection.awaits_codec());
+    assert_eq!(connection.receive(&mut &mut [][..]), None);
+    connection.handle_timeout(at(25));
+    assert_eq!(drain_frames(&mut connection), [ping([0, 0, 0, 1])]);
+}
