@@ -128,7 +128,7 @@ impl<S> Peer<'_, S> {
     }
 
     /// Queues a piece of a message, and says whether to compress the message; see
-    /// [`Connection::send_fragment_with`].
+    /// [`Connection::send_fragment_with`](crate::Connection::send_fragment_with).
     pub fn send_fragment_with(&mut self, fragment: Fragment<'_>, compress: Compress) -> Sent {
         self.queue(|connection, workspace| {
             connection.send_fragment_with(fragment, compress, workspace)
