@@ -201,7 +201,8 @@ impl Receiver {
         if whole.is_none() {
             let inflation = compression.begin_inflation(workspace, limit);
             let assembly = Assembly::of_whole(&header, payload, in_pieces, inflation);
-            self.partial.get_or_insert_default().assembly = Some(assembly);
+            let partial = self.partial.get_or_insert_default();
+            (partial.assembly, partial.progress) = (Some(assembly), true);
         }
         Ok(whole.and_then(Received::of))
     }

@@ -220,3 +220,23 @@ fn to_inflate_further_is_no_sign_of_life() {
     connection.handle_timeout(at(25));
     assert_eq!(drain_frames(&mut connection), [ping([0, 0, 0, 1])]);
 }
+
+#[cfg(feature = "deflate")]
+#[test]
+fn what_is_to_be_inflated_has_come() {
+    let config = Config::new()
+        .ping_interval(None)
+        .write_timeout(None)
+        .idle_timeout(at(30))
+        .deflate(framewire::deflate::DeflateConfig::new());
+    let mut connection = open(Role::Server, &config, Some("permessage-deflate"));
+    drain(&mut connection);
+    connection.handle_timeout(at(0));
+    connection.handle_timeout(at(10));
+    connection.as_parts_mut().1.set_codec_budget(1);
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    assert_eq!(feed(&mut connection, &text(hello).rsv1().by(CLIENT)), []);
+    assert!(connection.awaits_codec());
+    connection.handle_timeout(at(39));
+    assert_eq!(connection.next_timeout(), Some(at(40)));
+}
