@@ -314,9 +314,7 @@ impl Endpoint {
         let was_congested = self.is_congested();
         self.before_time(workspace);
         self.config = config;
-        if was_congested {
-            self.note_reading(workspace.now());
-        }
+        self.congestion_changes(was_congested, workspace);
         if matches!(self.phase, Phase::Open) {
             self.timers.watch_messages(workspace.now(), &self.config.settings().timeouts);
         }
@@ -1051,7 +1049,7 @@ impl Endpoint {
         self.note_waiting();
     }
 
-    /// Does what follows when the output, or what waits to get there, has become less.
+    /// Does what follows when the output, or what waits to get there, has become less, or may be more.
     fn congestion_changes(&mut self, was_congested: bool, workspace: &mut Workspace) {
         if was_congested {
             self.note_reading(workspace.now());
@@ -1178,8 +1176,7 @@ impl Endpoint {
             Phase::Connecting(_) => Waiting::Handshake,
             Phase::Open if self.timers.is_paused() || self.is_congested() => Waiting::Nothing,
             Phase::Open => Waiting::Messages,
-            // The Close is not even queued.
-            Phase::Closing(_) if self.sender.is_waiting() => Waiting::Nothing,
+            Phase::Closing(_) if self.sender.is_waiting() => Waiting::Codec,
             Phase::Closing(_) => Waiting::End,
             Phase::Closed(_) => Waiting::Closed,
         }

@@ -179,6 +179,8 @@ pub(super) enum Waiting {
     Messages,
     /// Open, and nothing is read for now.
     Nothing,
+    /// For the codec, before the Close can be queued.
+    Codec,
     /// For the peer to end the connection.
     End,
     Closed,
@@ -427,7 +429,10 @@ impl Timers {
 
     /// There is something to do as soon as may be.
     pub(super) fn make_due(&mut self) {
-        self.bound = Moment::START;
+        // Of a deadline that has passed, the bound is to be remembered; and it is time for that already.
+        if self.overdue.is_none() {
+            self.bound = Moment::START;
+        }
     }
 
     /// Works the bound out anew.
@@ -525,7 +530,7 @@ impl Timers {
             Waiting::End if output_since.is_none() => {
                 consider(entered, timeouts.close, 0, TimeoutKind::Close);
             }
-            Waiting::End => {}
+            Waiting::End | Waiting::Codec => {}
             Waiting::Closed => return earliest,
         }
         consider(output_since, timeouts.write, 0, TimeoutKind::Write);

@@ -240,3 +240,37 @@ fn what_is_to_be_inflated_has_come() {
     connection.handle_timeout(at(39));
     assert_eq!(connection.next_timeout(), Some(at(40)));
 }
+
+#[cfg(feature = "deflate")]
+#[test]
+fn a_close_that_waits_for_the_codec_is_not_cut_short() {
+    let deflate = framewire::deflate::DeflateConfig::new().with_threshold(0);
+    let config = Config::new().max_lifetime(at(30)).ping_interval(None).deflate(deflate);
+    let mut connection = open(Role::Server, &config, Some("permessage-deflate"));
+    connection.handle_timeout(at(0));
+    connection.as_parts_mut().1.set_codec_budget(0);
+    connection.send("waits").unwrap();
+    connection.close(1000, "").unwrap();
+    drain(&mut connection);
+    for second in 0..100 {
+        assert_eq!(connection.handle_timeout(at(second)), None);
+    }
+    connection.as_parts_mut().1.set_codec_budget(None);
+    connection.handle_timeout(at(100));
+    let frames = sent_by(Role::Server, &drain(&mut connection));
+    assert_eq!(frames.last(), Some(&close(1000, "")));
+}
+
+#[cfg(feature = "deflate")]
+#[test]
+fn what_waits_for_the_codec_puts_no_deadline_off() {
+    let deflate = framewire::deflate::DeflateConfig::new().with_threshold(0);
+    let config = Config::new().ping_interval(None).write_timeout(at(30)).deflate(deflate);
+    let mut connection = open(Role::Server, &config, Some("permessage-deflate"));
+    connection.handle_timeout(at(0));
+    connection.as_parts_mut().1.set_codec_budget(0);
+    connection.send("waits").unwrap();
+    connection.ping(b"left by nobody").unwrap();
+    assert_eq!(insist(&mut connection, at(30)), None);
+    assert_eq!(connection.state(), State::Closed);
+}

@@ -435,3 +435,15 @@ fn what_was_not_queued_is_not_counted() {
     client.ping(b"p").unwrap_err();
     assert_eq!(*client.as_parts_mut().1.metrics(), framewire::Metrics::default());
 }
+
+#[test]
+fn a_pong_that_was_held_goes_out_when_settings_allow_more() {
+    let config = Config::new().output_high_water(1).output_low_water(0);
+    let mut connection = open(Role::Server, &config, None);
+    connection.send("fills").unwrap();
+    feed(&mut connection, &ping("held").by(Role::Client));
+    let waits = connection.buffered_amount();
+    connection.set_config(Config::new());
+    assert_eq!(connection.buffered_amount(), waits + pong("held").by(Role::Server).len());
+    assert_eq!(drain_frames(&mut connection), [text("fills"), pong("held")]);
+}
