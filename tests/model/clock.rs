@@ -58,6 +58,8 @@ pub(crate) enum Waiting {
     Decision,
     Open,
     End,
+    /// For the codec, before a Close can be sent.
+    Codec,
     Closed,
 }
 
@@ -149,7 +151,7 @@ impl Clock {
             Waiting::End if self.output_since.is_none() => {
                 add(entered, limits.close, TimeoutKind::Close);
             }
-            Waiting::End => {}
+            Waiting::End | Waiting::Codec => {}
             Waiting::Closed => return None,
         }
         add(self.output_since, limits.write, TimeoutKind::Write);

@@ -29,6 +29,8 @@ pub(crate) struct Oracle {
     pub(crate) unsaid: Option<Seen>,
     /// A compressed message was under way when nothing more was received.
     pub(crate) breaks_off: bool,
+    /// Something was compressed that nobody saw.
+    pub(crate) clears_deflated: bool,
     pub(crate) agreed: Option<Agreed>,
     pub(crate) subprotocol: Option<String>,
     pub(crate) paused: bool,
@@ -42,6 +44,12 @@ pub(crate) struct Oracle {
     unfinished: Option<Unfinished>,
     /// What was sent of a compressed message in parts: as it is, and on the wire.
     parts: Option<(Vec<u8>, Vec<u8>)>,
+    /// Messages, or parts of them, that wait for the codec or for others that do.
+    waiting: VecDeque<Waits>,
+    /// The Close behind them, and its key.
+    waiting_close: Option<(Vec<u8>, Option<[u8; 4]>)>,
+    /// How long the connection says that they are.
+    waiting_bytes: usize,
     /// The output that has not left.
     pub(crate) pending: VecDeque<u8>,
     pub(crate) left: u64,
@@ -51,6 +59,8 @@ pub(crate) struct Oracle {
     out: Vec<Expected>,
     /// How long that is, where it is known.
     out_length: usize,
+    /// The codec may do nothing in the calls that come.
+    pub(crate) out_of_budget: bool,
     draws: Draws,
     pub(crate) counts: Counts,
 }
@@ -118,6 +128,15 @@ struct Unfinished {
     compressed: bool,
 }
 
+/// What waits for the codec.
+struct Waits {
+    first: u8,
+    payload: Vec<u8>,
+    as_is: Form,
+    /// It ends a message, which is text or not.
+    ends: Option<bool>,
+}
+
 /// What must stand in the output.
 enum Expected {
     Request,
@@ -168,6 +187,7 @@ impl Oracle {
             reader: Reader::new(!client, None),
             unsaid: None,
             breaks_off: false,
+            clears_deflated: false,
             agreed: None,
             subprotocol: None,
             paused: false,
@@ -177,11 +197,15 @@ impl Oracle {
             inflate: None,
             unfinished: None,
             parts: None,
+            waiting: VecDeque::new(),
+            waiting_close: None,
+            waiting_bytes: 0,
             pending: VecDeque::new(),
             left: 0,
             queued_at_end: None,
             out: Vec::new(),
             out_length: 0,
+            out_of_budget: false,
             draws: Draws::new(),
             counts: Counts::default(),
         };
@@ -208,12 +232,39 @@ impl Oracle {
         }
     }
 
+    /// What waits, the output and what is to get there.
     pub(crate) fn buffered(&self) -> usize {
+        self.output_length() + self.waiting_bytes
+    }
+
+    pub(crate) fn output_length(&self) -> usize {
         self.pending.len() + self.out_length
     }
 
     pub(crate) fn queued(&self) -> u64 {
-        self.queued_at_end.unwrap_or_else(|| self.left + self.buffered() as u64)
+        self.queued_at_end.unwrap_or_else(|| self.left + self.output_length() as u64)
+    }
+
+    /// Whether something waits for the codec.
+    pub(crate) fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Takes the connection's word for how much waits, which is about as long as it will be.
+    pub(crate) fn set_waiting_bytes(&mut self, bytes: usize) -> Result<(), String> {
+        let plain: usize = self.waiting.iter().map(|waits| waits.payload.len()).sum();
+        let close = self.waiting_close.as_ref().map_or(0, |close| close.0.len());
+        let least = plain + close;
+        let most = least + 14 * (self.waiting.len() + usize::from(self.waiting_close.is_some()));
+        self.waiting_bytes = bytes;
+        if (least..=most).contains(&bytes) {
+            return Ok(());
+        }
+        Err(format!("{bytes} bytes wait, and not {least} to {most}"))
+    }
+
+    fn is_output_high(&self) -> bool {
+        self.output_length() >= self.knobs.high_water.max(1)
     }
 
     pub(crate) fn is_congested(&self) -> bool {
@@ -264,6 +315,7 @@ impl Oracle {
             Stage::Connecting(_) if self.awaits_decision() => Waiting::Decision,
             Stage::Connecting(_) => Waiting::Handshake,
             Stage::Open => Waiting::Open,
+            Stage::Closing(_) if self.is_waiting() => Waiting::Codec,
             Stage::Closing(_) => Waiting::End,
             Stage::Closed(_) => Waiting::Closed,
         }
@@ -278,6 +330,7 @@ impl Oracle {
     /// Ends the conversation: what is queued goes out, nothing more is received.
     fn finish(&mut self, verdict: End) {
         self.breaks_off |= self.unsaid.is_some() || self.reader.inflates();
+        self.forget_waiting();
         self.reader = Reader::new(!self.client, None);
         self.unsaid = None;
         let (sent, received, verdict) = (None, None, Some(verdict));
@@ -285,10 +338,61 @@ impl Oracle {
     }
 }
 
+/// What waits for the codec.
+impl Oracle {
+    fn forget_waiting(&mut self) {
+        self.waiting.clear();
+        self.waiting_close = None;
+        self.waiting_bytes = 0;
+    }
+
+    /// Compresses what waits, until the output is high. How long each frame becomes, the connection knows.
+    fn compress_waiting(&mut self, frames: &mut VecDeque<usize>) {
+        if !self.is_waiting() || self.is_output_high() {
+            return;
+        }
+        let mut length = self.output_length();
+        while length < self.knobs.high_water.max(1) {
+            let Some(Waits { first, payload, as_is, ends }) = self.waiting.pop_front() else {
+                if let Some((payload, key)) = self.waiting_close.take() {
+                    self.push_control(0x88, &payload, key);
+                }
+                break;
+            };
+            let Ok(key) = self.key() else {
+                self.finish(End::Lost { sent: None, received: None });
+                return;
+            };
+            self.push(Expected::Frame { first, payload, key, as_is });
+            if let Some(text) = ends {
+                self.count(text);
+            }
+            // Of a connection that has ended meanwhile, nobody knows.
+            length += frames.pop_front().unwrap_or(1);
+            self.out_length = length - self.pending.len();
+        }
+        if self.waiting.is_empty()
+            && let Some((payload, key)) = self.waiting_close.take()
+        {
+            self.push_control(0x88, &payload, key);
+        }
+    }
+
+    /// What follows when the connection has told how much waits still.
+    pub(crate) fn release_pong(&mut self) {
+        if !self.is_congested()
+            && matches!(self.stage, Stage::Open)
+            && let Some(payload) = self.held_pong.take()
+        {
+            self.pong_or_lose(&payload);
+        }
+    }
+}
+
 /// Output.
 impl Oracle {
     fn push(&mut self, expected: Expected) {
-        if self.buffered() == 0 {
+        if self.output_length() == 0 {
             self.clock.output_since = Some(self.clock.now);
         }
         self.out_length += match &expected {
@@ -338,7 +442,11 @@ impl Oracle {
         let payload = close.as_ref().map_or_else(Vec::new, |(code, reason)| {
             [&code.to_be_bytes(), reason.as_bytes()].concat()
         });
-        self.push_control(0x88, &payload, key);
+        if self.is_waiting() {
+            self.waiting_close = Some((payload, key));
+        } else {
+            self.push_control(0x88, &payload, key);
+        }
         Ok(())
     }
 
@@ -375,6 +483,9 @@ impl Oracle {
                 }
                 self.counts.deflated.0 += payload.len() as u64;
                 self.counts.deflated.1 += written.payload.len() as u64;
+                if first & 0x40 != 0 && as_is != Form::Compressed {
+                    self.parts = Some((Vec::new(), Vec::new()));
+                }
                 self.check_compressed(payload, written.payload, as_is)
             }
             Expected::Answer { status, body } => {
@@ -496,6 +607,14 @@ impl Oracle {
         }
     }
 
+    /// Takes the connection's word for how much was queued when it ended, since what waited for the codec got
+    /// into the output before.
+    pub(crate) fn ended_while_waiting(&mut self, queued: u64) {
+        self.draws.clear();
+        self.queued_at_end = Some(queued);
+        self.clears_deflated = true;
+    }
+
     /// Whether the peer is read changes with the output, and with pauses.
     pub(crate) fn note_reading(&mut self) {
         let reads = !self.paused && !self.is_congested();
@@ -572,6 +691,7 @@ impl Oracle {
     /// The peer broke the protocol.
     pub(crate) fn fail(&mut self, error: ProtocolError) {
         if matches!(self.stage, Stage::Open) {
+            self.forget_waiting();
             let reason = error.to_string();
             let reason = if reason.len() <= 123 { reason } else { String::new() };
             // Without entropy there is no Close.
@@ -787,7 +907,6 @@ impl Oracle {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let key = self.key().map_err(|()| vec![entropy_error()])?;
         let wanted = match how {
             How::Always => true,
             How::Never => false,
@@ -796,8 +915,25 @@ impl Oracle {
         let compressed = wanted && self.agreed.is_some();
         let first = if text { 0x81 } else { 0x82 } | if compressed { 0x40 } else { 0 };
         let as_is = if compressed { Form::Compressed } else { Form::Plain };
-        self.push(Expected::Frame { first, payload: payload.to_vec(), key, as_is });
-        self.count(text);
+        // What was compressed beforehand takes no time.
+        let takes_time = compressed && (how != How::Prepared || self.client);
+        let waits = Waits { first, payload: payload.to_vec(), as_is, ends: Some(text) };
+        self.push_or_wait(waits, takes_time)
+    }
+
+    /// Queues a frame; if something waits, or the codec would take time that it has not, it waits too.
+    fn push_or_wait(&mut self, waits: Waits, takes_time: bool) -> Result<(), Vec<SendError>> {
+        if self.is_waiting() || (takes_time && self.out_of_budget) {
+            self.waiting_bytes += waits.payload.len();
+            self.waiting.push_back(waits);
+            return Ok(());
+        }
+        let key = self.key().map_err(|()| vec![entropy_error()])?;
+        let Waits { first, payload, as_is, ends } = waits;
+        self.push(Expected::Frame { first, payload, key, as_is });
+        if let Some(text) = ends {
+            self.count(text);
+        }
         Ok(())
     }
 
@@ -822,7 +958,6 @@ impl Oracle {
         if !errors.is_empty() {
             return Err(errors);
         }
-        let key = self.key().map_err(|()| vec![entropy_error()])?;
         let opcode = match (&self.unfinished, text) {
             (Some(_), _) => 0,
             (None, true) => 1,
@@ -843,14 +978,9 @@ impl Oracle {
         let rsv1 = if compressed && opcode != 0 { 0x40 } else { 0 };
         let first = opcode | rsv1 | if last { 0x80 } else { 0 };
         let as_is = if compressed { Form::Part { last } } else { Form::Plain };
-        if compressed && opcode != 0 {
-            self.parts = Some((Vec::new(), Vec::new()));
-        }
-        self.push(Expected::Frame { first, payload: payload.to_vec(), key, as_is });
+        let ends = last.then_some(text);
+        self.push_or_wait(Waits { first, payload: payload.to_vec(), as_is, ends }, compressed)?;
         self.unfinished = (!last).then_some(Unfinished { text, utf8, compressed });
-        if last {
-            self.count(text);
-        }
         Ok(())
     }
 
@@ -887,8 +1017,21 @@ impl Oracle {
 
 /// Time, settings and the end.
 impl Oracle {
-    /// Does what is due: the event that must come of it, if one must.
-    pub(crate) fn handle_timeout(&mut self, now: u64) -> Option<Due> {
+    /// Does what is due: the event that must come of it, if one must. `frames` are the lengths of what the
+    /// connection has queued, and `waiting_bytes` what it says to wait still.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        now: u64,
+        mut frames: VecDeque<usize>,
+        waiting_bytes: usize,
+    ) -> Option<Due> {
+        self.clock.now = self.clock.now.max(now);
+        if !self.out_of_budget && self.is_waiting() {
+            self.compress_waiting(&mut frames);
+            self.waiting_bytes = if self.is_waiting() { waiting_bytes } else { 0 };
+            self.note_reading();
+            self.release_pong();
+        }
         self.clock.tell(now);
         loop {
             self.note_reading();
@@ -963,7 +1106,7 @@ impl Oracle {
         if let Some(verdict) = &closing.verdict {
             return verdict.clone();
         }
-        let sent = closing.sent.clone().filter(|_| self.pending.is_empty());
+        let sent = closing.sent.clone().filter(|_| self.buffered() == 0);
         match (sent, closing.received.clone(), kind) {
             (Some(sent), Some(received), _) => {
                 End::Clean { sent, received, by_peer: closing.by_peer }
@@ -990,6 +1133,7 @@ impl Oracle {
     pub(crate) fn end(&mut self, end: End) {
         self.queued_at_end = Some(self.queued());
         self.pending.clear();
+        self.forget_waiting();
         self.breaks_off |= self.unsaid.is_some() || self.reader.inflates();
         self.unsaid = None;
         self.out.clear();
@@ -1011,6 +1155,7 @@ impl Oracle {
             self.clock.watch(&self.knobs.limits);
         }
         self.note_reading();
+        self.release_pong();
         self.refresh();
     }
 
@@ -1019,6 +1164,9 @@ impl Oracle {
         let waiting = self.waiting();
         if !self.clock.started && waiting != Waiting::Closed {
             return Some((0, None));
+        }
+        if self.is_waiting() && !self.is_output_high() {
+            return Some((self.clock.now, None));
         }
         self.clock.first(waiting, &self.knobs.limits).map(|(moment, kind)| (moment, Some(kind)))
     }

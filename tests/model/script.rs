@@ -30,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) echoes: usize,
     /// The codec has a budget while bytes come.
     pub(crate) meager: bool,
+    /// It has none, now and then, when messages are sent.
+    pub(crate) thrifty: bool,
 }
 
 /// How the connection comes to be.
@@ -238,6 +240,7 @@ impl Setup {
             eager: random.pick(&[0, 80, 100]),
             echoes: random.pick(&[0, 0, 30, 80]),
             meager: random.chance(30),
+            thrifty: random.chance(25),
         }
     }
 }

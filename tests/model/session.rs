@@ -1,7 +1,7 @@
 //! Plays a script: each call is made of the connection, and judged by the oracle.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::rc::Rc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use framewire::{
 
 use super::deflate::Deflate;
 use super::engine::{Engine, Shared, Source};
-use super::frames::Frame;
+use super::frames::{Frame, Written};
 use super::handshakes::{AnswerKind, KEY, PATH, RequestKind};
 use super::http::{agree, base64};
 use super::oracle::{Answered, Choice, Due, End, How, Opening, Oracle, Stage, body_of};
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     setup: Setup,
     /// The bytes that are judged were read straight into their buffer.
     direct: bool,
+    /// Chooses where the codec has no budget.
+    thrift: Random,
     reached: Reached,
 }
 
@@ -109,10 +111,11 @@ impl Session {
         }
         oracle.drew(draws);
         let neighbour = shared.as_ref().map(Neighbour::new);
+        let thrift = Random::new(setup.seed ^ 0x3333);
         let (setup, reached) = (setup.clone(), Reached::new());
         let keeps_no_compressor = setup.keeps_no_compressor;
         let mut session =
-            Self { engine, oracle, source, peer, neighbour, setup, direct: false, reached };
+            Self { engine, oracle, source, peer, neighbour, setup, direct: false, thrift, reached };
         if keeps_no_compressor {
             session.engine.keep_no_compressor();
         }
@@ -193,6 +196,7 @@ impl Session {
                     knobs.max_message = self.oracle.knobs.max_message;
                 }
                 self.engine.set_config(knobs.config());
+                self.drew();
                 self.oracle.set_knobs(knobs);
                 self.audit();
             }
@@ -234,6 +238,9 @@ impl Session {
         let expected = &self.oracle.counts;
         let others = self.neighbour.as_ref().map_or(0, |neighbour| neighbour.sent);
         let of = |counts: &framewire::CompressionMetrics| (counts.plain, counts.compressed);
+        if self.oracle.clears_deflated {
+            return;
+        }
         assert_eq!(
             (counted.text_messages_sent, counted.binary_messages_sent),
             (expected.texts, expected.binaries + others),
@@ -265,9 +272,20 @@ impl Session {
     /// Tells the time until nothing more comes of it.
     fn handle_timeout(&mut self, now: u64) {
         loop {
+            self.thrift();
+            let known = self.oracle.pending.len();
             let event = self.engine.handle_timeout(Duration::from_micros(now));
+            self.no_thrift();
             self.drew();
-            let due = self.oracle.handle_timeout(now);
+            let output: Vec<u8> = self.engine.output().flatten().skip(known).copied().collect();
+            let waiting = self.engine.buffered_amount()
+                - (known + output.len()).min(self.engine.buffered_amount());
+            let waited = self.oracle.is_waiting();
+            let due = self.oracle.handle_timeout(now, lengths(&output), waiting);
+            if waited && self.engine.state() == State::Closed {
+                self.oracle.ended_while_waiting(self.engine.queued());
+            }
+            self.oracle.out_of_budget = false;
             if let Some(event) = &event {
                 self.reach("Time", event);
             }
@@ -289,7 +307,7 @@ impl Session {
             let now = self.oracle.clock.now;
             if self.oracle.clock.overdue.is_some() {
                 assert!(next.is_some_and(|next| next <= now), "overdue and next at {next:?}");
-            } else if event.is_none() {
+            } else if event.is_none() && !self.oracle.is_waiting() {
                 assert!(next.is_none_or(|next| next > now), "nothing is due and next is now");
             }
             if event.is_none() {
@@ -312,9 +330,12 @@ impl Session {
         if let Err(error) = oracle.check_output(&output[known..]) {
             panic!("output: {error}");
         }
-        oracle.note_reading();
         assert_eq!(engine.state(), oracle.state());
-        assert_eq!(engine.buffered_amount(), oracle.buffered(), "buffered");
+        let waiting = engine.buffered_amount().checked_sub(output.len());
+        if let Err(error) = oracle.set_waiting_bytes(waiting.expect("output counts as buffered")) {
+            panic!("waiting: {error}");
+        }
+        oracle.note_reading();
         assert_eq!(
             (engine.left(), engine.queued()),
             (oracle.left, oracle.queued()),
@@ -396,11 +417,24 @@ impl Session {
         self.audit();
     }
 
+    /// Leaves the codec without a budget now and then, until `no_thrift`.
+    fn thrift(&mut self) {
+        self.oracle.out_of_budget = self.setup.thrifty && self.thrift.chance(50);
+        if self.oracle.out_of_budget {
+            self.engine.set_codec_budget(Some(0));
+        }
+    }
+
+    fn no_thrift(&mut self) {
+        self.engine.set_codec_budget(None);
+    }
+
     fn send(&mut self, text: bool, payload: &[u8], how: How) {
         let message = match text {
             true => Message::from(std::str::from_utf8(payload).expect("text")),
             false => Message::from(payload),
         };
+        self.thrift();
         let engine = &mut self.engine;
         let result = match how {
             How::Borrowed => engine.send(message),
@@ -409,18 +443,23 @@ impl Session {
             How::Never => engine.send_with(message, Compress::Never),
             How::Prepared => engine.send_prepared(&Prepared::new(message)),
         };
+        self.no_thrift();
         self.judge(result, |oracle| oracle.send(text, payload, how));
+        self.oracle.out_of_budget = false;
     }
 
     fn send_fragment(&mut self, text: bool, piece: &[u8], last: bool, compress: Option<Compress>) {
         let kind = if text { MessageKind::Text } else { MessageKind::Binary };
         let fragment = if last { Fragment::last(kind, piece) } else { Fragment::more(kind, piece) };
+        self.thrift();
         let result = match compress {
             None => self.engine.send_fragment(fragment),
             Some(compress) => self.engine.send_fragment_with(fragment, compress),
         };
+        self.no_thrift();
         let compress = compress.unwrap_or_default();
         self.judge(result, |oracle| oracle.send_fragment(text, piece, last, compress));
+        self.oracle.out_of_budget = false;
     }
 
     fn send_control(&mut self, first: u8, payload: &[u8]) {
@@ -481,6 +520,19 @@ impl Session {
         check_words(&outcome);
         self.audit();
     }
+}
+
+/// How long the frames are that stand in these bytes.
+fn lengths(mut bytes: &[u8]) -> VecDeque<usize> {
+    let mut lengths = VecDeque::new();
+    while !bytes.is_empty() {
+        let before = bytes.len();
+        if Written::read(&mut bytes).is_err() {
+            break;
+        }
+        lengths.push_back(before - bytes.len());
+    }
+    lengths
 }
 
 /// What the codec may do for one call.
