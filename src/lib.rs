@@ -211,11 +211,9 @@ mod event_loop;
 #[cfg(all(feature = "mio", feature = "deflate"))]
 pub mod guide;
 pub mod handshake;
+#[cfg(feature = "mio")]
+mod io;
 mod protocol;
-#[cfg(feature = "mio")]
-mod pump;
-#[cfg(feature = "mio")]
-mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod wire;

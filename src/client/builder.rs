@@ -12,8 +12,8 @@ use super::resolve::resolve;
 use super::socket::Socket;
 use super::{Client, Waits, dial};
 use crate::handshake::{ClientRequest, Url};
+use crate::io::transport::Transport;
 use crate::protocol::{Config, Connection, SystemEntropy};
-use crate::pump::Transport;
 #[cfg(feature = "tls")]
 use crate::tls::{self, TlsSocket};
 

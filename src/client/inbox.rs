@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 
+use crate::io::transport::{self, Filled, Transport};
 use crate::protocol::{Connection, Event};
-use crate::pump::{self, Filled, Transport};
 
 /// The room that one read gets.
 const ROOM: usize = 64 * 1024;
@@ -39,10 +39,10 @@ impl Inbox {
     ) -> Filled {
         debug_assert!(self.is_empty());
         let (connection, workspace) = connection.as_parts_mut();
-        let filled = pump::fill(connection, transport, workspace, &mut self.bytes, SHARE);
+        let filled = transport::fill(connection, transport, workspace, &mut self.bytes, SHARE);
         (self.start, self.end) = match filled.bytes {
-            pump::Bytes::Buffered => (0, filled.count),
-            pump::Bytes::Direct(_) => (0, 0),
+            transport::Bytes::Buffered => (0, filled.count),
+            transport::Bytes::Direct(_) => (0, 0),
         };
         filled
     }

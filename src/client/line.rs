@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::error::ClientError;
 use super::inbox::Inbox;
+use crate::io::transport::{self, Bytes, Filled, Stopped, Transport};
 use crate::protocol::{Chunks, Connection, Event, Outcome, SendError, State};
-use crate::pump::{self, Bytes, Filled, Stopped, Transport};
 
 /// How many events are taken in for later while something is sent.
 const READ_AHEAD: usize = 64;
@@ -206,7 +206,7 @@ impl Line {
             return;
         }
         let (connection, workspace) = self.connection.as_parts_mut();
-        let (_, stopped) = pump::flush(connection, &mut *self.transport, workspace);
+        let (_, stopped) = transport::flush(connection, &mut *self.transport, workspace);
         self.is_broken |= stopped == Stopped::Broken;
         if !self.shut && self.connection.wants_shutdown() && self.transport.is_flushed() {
             self.shut = true;

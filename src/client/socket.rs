@@ -4,7 +4,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 
 use super::wait::PollWait;
-use crate::pump::Stream;
+use crate::io::transport::Stream;
 
 /// A connected socket that does not block; [`PollWait`] waits for it.
 #[derive(Debug)]

@@ -3,8 +3,8 @@ use std::io::{self, Read, Write};
 
 use super::error::ClientError;
 use super::{Client, Waiting};
+use crate::io::transport::{self, Stopped, Transport};
 use crate::protocol::{Chunks, Message, Outcome};
-use crate::pump::{self, Stopped, Transport};
 
 /// A stream of somebody else's, which blocks by itself.
 pub(super) struct Plain<S>(pub(super) S);
@@ -43,11 +43,11 @@ fn timed<T>(result: io::Result<T>) -> io::Result<T> {
 
 impl<S: Read + Write> Transport for Plain<S> {
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
-        pump::read(&mut Timed(&mut self.0), buffer)
+        transport::read(&mut Timed(&mut self.0), buffer)
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
-        match pump::write(&mut Timed(&mut self.0), slices) {
+        match transport::write(&mut Timed(&mut self.0), slices) {
             // A short write of a stream that blocks says nothing of the next one.
             (count, Stopped::Blocked) if count > 0 => (count, Stopped::Done),
             (count, Stopped::Done) => match Timed(&mut self.0).flush() {
@@ -180,9 +180,9 @@ mod tests {
             client.send("hello").unwrap();
         }
         // A socket that does not block has no timeout of its own: TCP has given its peer up.
-        let timed_out = pump::read(&mut Silent(io::ErrorKind::TimedOut), &mut [0]);
+        let timed_out = transport::read(&mut Silent(io::ErrorKind::TimedOut), &mut [0]);
         assert_eq!(timed_out, (0, Stopped::Broken));
-        let blocked = pump::read(&mut Silent(io::ErrorKind::WouldBlock), &mut [0]);
+        let blocked = transport::read(&mut Silent(io::ErrorKind::WouldBlock), &mut [0]);
         assert_eq!(blocked, (0, Stopped::Blocked));
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 use mio::{Interest, Registry, Token};
 
 use crate::handshake::ClientRequest;
+use crate::io::transport::{self, Stopped, Transport};
 use crate::protocol::{Config, Endpoint, SendError, State, Workspace};
-use crate::pump::{self, Stopped, Transport};
 
 use super::backlogs::{Backlogs, SlowConsumer};
 use super::broadcasts::Broadcasts;
@@ -206,7 +206,8 @@ impl<S> Slot<S> {
     pub(super) fn write(&mut self, id: PeerId, registry: &Registry, shared: &mut Shared) {
         if !self.blocked && !self.doomed {
             let Shared { workspace, counting } = shared;
-            let (count, stopped) = pump::flush(&mut self.connection, &mut self.socket, workspace);
+            let (count, stopped) =
+                transport::flush(&mut self.connection, &mut self.socket, workspace);
             counting.add_many(Count::BytesSent, count);
             self.blocked = stopped == Stopped::Blocked;
             self.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);

@@ -3,9 +3,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::handshake::{RequestError, Response};
-use crate::protocol::{Event, HandshakeError, Outcome};
 #[cfg(feature = "tls")]
-use crate::pump::Transport;
+use crate::io::transport::Transport;
+use crate::protocol::{Event, HandshakeError, Outcome};
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 

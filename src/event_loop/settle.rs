@@ -1,7 +1,7 @@
 use std::mem;
 
+use crate::io::transport::Transport;
 use crate::protocol::{Outcome, State};
-use crate::pump::Transport;
 
 use super::event_loop::EventLoop;
 use super::handler::Handler;

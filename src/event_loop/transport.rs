@@ -9,9 +9,9 @@ use mio::net::{TcpListener, TcpStream};
 use mio::net::{UnixListener, UnixStream};
 use mio::{Interest, Registry, Token};
 
+use crate::io::tcp;
+use crate::io::transport::{self, Stopped, Stream, Transport};
 use crate::protocol::{Chunks, PayloadBuffer};
-use crate::pump::{self, Stopped, Stream, Transport};
-use crate::tcp;
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsSocket};
 
@@ -118,8 +118,8 @@ impl Socket {
         // said is read first, or the system would throw the answer away with it.
         match &mut self {
             Self::Plain(plain) => {
-                let _ = pump::read(plain, room);
-                let _ = pump::retry(|| Write::write(plain, refusal));
+                let _ = transport::read(plain, room);
+                let _ = transport::retry(|| Write::write(plain, refusal));
             }
             #[cfg(feature = "tls")]
             Self::Tls(_) => {}
@@ -287,7 +287,7 @@ impl Listener {
     pub(super) fn accept(&self) -> io::Result<Socket> {
         match self {
             Self::Tcp { listener, inherited } => {
-                let (stream, _) = pump::retry(|| listener.accept())?;
+                let (stream, _) = transport::retry(|| listener.accept())?;
                 if !inherited {
                     tcp::set_options(&stream);
                 }
@@ -295,7 +295,7 @@ impl Listener {
             }
             #[cfg(unix)]
             Self::Unix(listener) => {
-                let (stream, _) = pump::retry(|| listener.accept())?;
+                let (stream, _) = transport::retry(|| listener.accept())?;
                 Ok(Socket::Plain(Plain::Unix(stream)))
             }
             #[cfg(feature = "tls")]

@@ -1,8 +1,8 @@
 use std::mem;
 
 use crate::handshake::Response;
+use crate::io::transport::{self, Bytes, Filled, Stopped};
 use crate::protocol::{Event, State};
-use crate::pump::{self, Bytes, Filled, Stopped};
 
 use super::core::{Shared, Slot, Unread};
 use super::counting::Count;
@@ -82,8 +82,13 @@ impl<H: Handler> EventLoop<H> {
             // Who sends long messages most likely begins another: what comes behind its beginning is
             // then read straight into it, and need not be copied.
             let room = if slot.long_messages { LONG_MESSAGE_START } else { READ_ROOM };
-            let Filled { count, stopped, bytes } =
-                pump::fill(connection, socket, workspace, &mut buffer[..room], LONG_MESSAGE_SHARE);
+            let Filled { count, stopped, bytes } = transport::fill(
+                connection,
+                socket,
+                workspace,
+                &mut buffer[..room],
+                LONG_MESSAGE_SHARE,
+            );
             counting.add_many(Count::BytesReceived, count);
             // Where the peer has ended its direction no further event comes: read on to the end.
             slot.readable = stopped == Stopped::Done || slot.read_closed;

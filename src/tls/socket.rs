@@ -6,8 +6,8 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::TlsError;
+use crate::io::transport::{self, SLICES, Stopped, Stream, Transport};
 use crate::protocol::{Chunks, PayloadBuffer};
-use crate::pump::{self, SLICES, Stopped, Stream, Transport};
 
 /// How much ciphertext one read takes off the socket.
 const READ_ROOM: usize = 16 * 1024;
@@ -154,7 +154,7 @@ impl<S: Stream> TlsSocket<S> {
             self.process(&unread);
             return (0, Stopped::Done);
         }
-        let (count, stopped) = pump::read(&mut self.socket, &mut room);
+        let (count, stopped) = transport::read(&mut self.socket, &mut room);
         if count > 0 {
             self.process(&room[..count]);
         } else if stopped != Stopped::Blocked && self.session.is_handshaking() {
@@ -207,7 +207,7 @@ impl<S: Stream> TlsSocket<S> {
     #[cold]
     fn discard(&mut self, room: &mut [u8]) -> (usize, Stopped) {
         while self.is_server() && self.discarded < MAX_DISCARDED {
-            let (count, stopped) = pump::read(&mut self.socket, room);
+            let (count, stopped) = transport::read(&mut self.socket, room);
             self.discarded += count;
             if count == 0 {
                 return (0, stopped);
@@ -220,7 +220,7 @@ impl<S: Stream> TlsSocket<S> {
     fn send(&mut self) -> (usize, Stopped) {
         let mut total = 0;
         while self.session.wants_write() {
-            match pump::retry(|| self.session.write_tls(&mut self.socket)) {
+            match transport::retry(|| self.session.write_tls(&mut self.socket)) {
                 Ok(0) => return (total, Stopped::Broken),
                 Ok(count) => total += count,
                 Err(error) => return (total, Stopped::by(&error)),
@@ -320,8 +320,8 @@ mod tests {
 
     use super::*;
     use crate::handshake::{ClientRequest, Url};
+    use crate::io::transport::{Bytes, Filled};
     use crate::protocol::{Accept, Config, Connection, Event, State};
-    use crate::pump::{Bytes, Filled};
     use crate::tls::{TlsClient, TlsServer};
 
     /// Two directions, each of which holds so much and no more.
@@ -412,7 +412,7 @@ mod tests {
             let seen = self.messages.len();
             let (endpoint, workspace) = self.connection.as_parts_mut();
             let Filled { count, stopped, bytes } =
-                pump::fill(endpoint, &mut self.socket, workspace, &mut buffer, room);
+                transport::fill(endpoint, &mut self.socket, workspace, &mut buffer, room);
             assert!(count <= room && stopped != Stopped::Broken, "{:?}", self.socket.error);
             match bytes {
                 Bytes::Direct(event) => self.messages.extend(event.and_then(payload)),
@@ -434,7 +434,7 @@ mod tests {
             self.is_eof |= stopped == Stopped::Eof;
             let before = self.connection.buffered_amount();
             let (endpoint, workspace) = self.connection.as_parts_mut();
-            let (sent, stopped) = pump::flush(endpoint, &mut self.socket, workspace);
+            let (sent, stopped) = transport::flush(endpoint, &mut self.socket, workspace);
             assert!(stopped != Stopped::Broken);
             // What is reported is exactly what is not offered again.
             assert_eq!(before - self.connection.buffered_amount(), sent);

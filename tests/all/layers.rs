@@ -12,12 +12,8 @@ use modules::{Crate, Sources, is_submodule};
 
 /// The layers, lowest first; the engine is all but the last. Those of one line do not name each other, but
 /// for the drivers.
-const LAYERS: [&[&str]; 4] = [
-    &["wire"],
-    &["handshake", "deflate"],
-    &["protocol"],
-    &["pump", "tcp", "tls", "event_loop", "client"],
-];
+const LAYERS: [&[&str]; 4] =
+    [&["wire"], &["handshake", "deflate"], &["protocol"], &["io", "tls", "event_loop", "client"]];
 const DRIVERS: usize = LAYERS.len() - 1;
 
 /// What belongs to no layer: the face, and what is documentation only.

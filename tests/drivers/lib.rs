@@ -22,9 +22,7 @@ pub mod protocol {
 pub mod client;
 #[path = "../../src/event_loop/mod.rs"]
 pub mod event_loop;
-#[path = "../../src/pump.rs"]
-mod pump;
-#[path = "../../src/tcp.rs"]
-mod tcp;
+#[path = "../../src/io/mod.rs"]
+mod io;
 #[path = "../../src/tls/mod.rs"]
 pub mod tls;

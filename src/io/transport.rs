@@ -1,5 +1,4 @@
-//! What every driver of a [`Endpoint`] does with its transport: one read, and the writes. The event
-//! loop and the blocking client are two ways to wait in between.
+//! What every driver of an [`Endpoint`] does with its transport: one read, and the writes.
 
 use std::io::{self, IoSlice, Read, Write};
 
