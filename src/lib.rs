@@ -234,7 +234,7 @@ pub use handshake::{Request, Response};
 #[cfg(feature = "getrandom")]
 pub use protocol::SystemEntropy;
 pub use protocol::{
-    Accept, Chunks, Compress, CompressionMetrics, Config, Connection, Endpoint, Entropy,
+    Accept, Cause, Chunks, Compress, CompressionMetrics, Config, Connection, Endpoint, Entropy,
     EntropyError, Event, Fragment, Fragments, HandshakeError, Initiator, InvalidConfig, Message,
     MessageKind, Metrics, Outcome, PayloadBuffer, Prepared, ProtocolError, Role, SendError, State,
     TimeoutKind, Upgraded, Workspace,

@@ -223,7 +223,10 @@ fn tiny_fragments_cost_their_payload() {
             let held = held() - base - first.len() - next.len();
             assert!(held <= 2 * received + 4 * KIB, "{held} bytes for {received}");
         }
-        assert_eq!(connection.terminate(), Outcome::Lost { sent: None, received: None });
+        assert_eq!(
+            connection.terminate(),
+            Outcome::Lost { sent: None, received: None, cause: None }
+        );
     }
 }
 

@@ -95,7 +95,7 @@ impl Line {
         }
         Err(self.error().unwrap_or_else(|| {
             let received = self.outcome().and_then(Outcome::received).cloned();
-            ClientError::Lost(Outcome::Lost { sent: None, received })
+            ClientError::Lost(Outcome::Lost { sent: None, received, cause: None })
         }))
     }
 

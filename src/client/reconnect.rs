@@ -219,7 +219,7 @@ impl Reconnecting {
             Some(client) => client.close(code, reason)?,
             None => match &self.away {
                 Some(Away::Ended(outcome)) => outcome.clone(),
-                _ => Outcome::Lost { sent: None, received: None },
+                _ => Outcome::Lost { sent: None, received: None, cause: None },
             },
         };
         self.client = None;

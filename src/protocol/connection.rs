@@ -5,6 +5,7 @@ use crate::handshake::{ClientRequest, Response};
 use crate::wire::CloseCode;
 
 use super::accept::Accept;
+use super::cause::Cause;
 use super::config::{Config, Fragments};
 use super::endpoint::Endpoint;
 use super::entropy::{Entropy, EntropyError};
@@ -300,6 +301,45 @@ impl Connection {
     /// ended. Nothing more is sent or received.
     pub fn terminate(&mut self) -> Outcome {
         self.endpoint.terminate()
+    }
+
+    /// Takes note that the transport has failed, and why, and says how the connection ended. Nothing more is
+    /// sent or received: drop the transport.
+    ///
+    /// A connection that is lost by that, while it is being opened too, has the error as the
+    /// [`cause`](Outcome::cause) of its outcome. Where the outcome was certain already, it stays: after both
+    /// Closes have passed, after the peer broke the protocol, and for a server's rejection, though its body may
+    /// be cut short.
+    ///
+    /// ```
+    /// use framewire::{Config, Connection, Event};
+    /// use std::io::Read;
+    ///
+    /// fn receive(connection: &mut Connection, transport: &mut impl Read) {
+    ///     let mut buffer = [0; 4096];
+    ///     match transport.read(&mut buffer) {
+    ///         Ok(0) => println!("{}", connection.receive_eof()),
+    ///         Ok(count) => {
+    ///             let mut input = &mut buffer[..count];
+    ///             while let Some(event) = connection.receive(&mut input) {
+    ///                 println!("{event:?}");
+    ///             }
+    ///         }
+    ///         Err(error) => println!("{}", connection.terminate_with(error)),
+    ///     }
+    /// }
+    /// # struct Broken;
+    /// # impl Read for Broken {
+    /// #     fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+    /// #         Err(std::io::ErrorKind::ConnectionReset.into())
+    /// #     }
+    /// # }
+    /// # let mut connection = Connection::adopted_server(&Config::new());
+    /// # receive(&mut connection, &mut Broken);
+    /// # assert!(connection.outcome().is_some_and(|outcome| outcome.cause().is_some()));
+    /// ```
+    pub fn terminate_with(&mut self, cause: impl Into<Cause>) -> Outcome {
+        self.endpoint.terminate_with(cause)
     }
 }
 

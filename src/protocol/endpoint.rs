@@ -7,6 +7,7 @@ use crate::handshake::{ClientRequest, Request, RequestError, Response, ResponseE
 use crate::wire::{CloseCode, CloseFrame, Opcode, validate_utf8};
 
 use super::accept::{Accept, Opened};
+use super::cause::Cause;
 use super::compression::Compression;
 use super::config::{Config, Fragments, Settings, Timeouts};
 use super::entropy::EntropyError;
@@ -106,17 +107,33 @@ impl Closing {
 
     /// How the connection ends with so many bytes unsent. A Close is the last thing that is queued: while
     /// anything is unsent, it has not left.
-    fn outcome(&self, unsent: usize, timeout: Option<TimeoutKind>) -> Outcome {
+    fn outcome(&self, unsent: usize, by: EndedBy) -> Outcome {
         if let Some(verdict) = &self.verdict {
             return verdict.clone();
         }
         let sent = self.sent.clone().filter(|_| unsent == 0);
-        match (sent, self.received.clone(), timeout) {
-            (Some(sent), Some(received), _) => {
+        match (sent, self.received.clone()) {
+            (Some(sent), Some(received)) => {
                 Outcome::Clean { sent, received, initiator: self.initiator }
             }
-            (sent, received, Some(timeout)) => Outcome::TimedOut { timeout, sent, received },
-            (sent, received, None) => Outcome::Lost { sent, received },
+            (sent, received) => by.outcome(sent, received),
+        }
+    }
+}
+
+/// What ends a connection without a closing handshake.
+#[derive(Debug)]
+enum EndedBy {
+    /// The transport, for this reason if one is known.
+    Transport(Option<Cause>),
+    Timeout(TimeoutKind),
+}
+
+impl EndedBy {
+    fn outcome(self, sent: Option<CloseFrame>, received: Option<CloseFrame>) -> Outcome {
+        match self {
+            Self::Transport(cause) => Outcome::Lost { sent, received, cause },
+            Self::Timeout(timeout) => Outcome::TimedOut { timeout, sent, received },
         }
     }
 }
@@ -459,7 +476,7 @@ impl Endpoint {
     pub fn receive_eof(&mut self) -> Outcome {
         match self.unfinished_rejection() {
             Some(outcome) => self.end_as(outcome),
-            None => self.end(None),
+            None => self.end(EndedBy::Transport(None)),
         }
     }
 
@@ -472,16 +489,23 @@ impl Endpoint {
     /// Takes note that the transport is dropped without further ado, and says how the connection
     /// ended. Nothing more is sent or received.
     pub fn terminate(&mut self) -> Outcome {
-        self.end(None)
+        self.end(EndedBy::Transport(None))
     }
 
-    fn end(&mut self, timeout: Option<TimeoutKind>) -> Outcome {
-        let (sent, received) = (None, None);
-        let outcome = match (&self.phase, timeout) {
-            (Phase::Closed(ended), _) => return ended.outcome.clone(),
-            (Phase::Closing(closing), timeout) => closing.outcome(self.buffered_amount(), timeout),
-            (_, Some(timeout)) => Outcome::TimedOut { timeout, sent, received },
-            (_, None) => Outcome::Lost { sent, received },
+    /// Takes note that the transport has failed, and why, and says how the connection ended. Drop the
+    /// transport. See [`Connection::terminate_with`](crate::Connection::terminate_with).
+    pub fn terminate_with(&mut self, cause: impl Into<Cause>) -> Outcome {
+        match self.unfinished_rejection() {
+            Some(outcome) => self.end_as(outcome),
+            None => self.end(EndedBy::Transport(Some(cause.into()))),
+        }
+    }
+
+    fn end(&mut self, by: EndedBy) -> Outcome {
+        let outcome = match &self.phase {
+            Phase::Closed(ended) => return ended.outcome.clone(),
+            Phase::Closing(closing) => closing.outcome(self.buffered_amount(), by),
+            _ => by.outcome(None, None),
         };
         self.end_as(outcome)
     }
@@ -539,8 +563,8 @@ impl Endpoint {
     /// Answers a Ping, or gives the connection up if there is no entropy for that: the peer "MUST" have its
     /// Pong.
     fn pong_or_finish(&mut self, payload: &[u8], workspace: &mut Workspace) {
-        if self.pong(payload, workspace).is_err() {
-            self.finish(Outcome::Lost { sent: None, received: None }, workspace.now());
+        if let Err(error) = self.pong(payload, workspace) {
+            self.finish(lost(error), workspace.now());
         }
     }
 
@@ -1076,9 +1100,8 @@ impl Endpoint {
             compression: self.compression.as_deref_mut(),
             workspace,
         };
-        if self.sender.compress_waiting(settings.output_high_water.max(1), sink).is_err() {
-            // There is no entropy for it.
-            self.finish(Outcome::Lost { sent: None, received: None }, workspace.now());
+        if let Err(error) = self.sender.compress_waiting(settings.output_high_water.max(1), sink) {
+            self.finish(lost(error), workspace.now());
         }
         self.congestion_changes(was_congested, workspace);
     }
@@ -1278,19 +1301,24 @@ impl Endpoint {
             }
             TimeoutKind::Decision => Some(self.refuse(RequestError::DecisionTimeout, workspace)),
             TimeoutKind::Pong | TimeoutKind::Write | TimeoutKind::Close => {
-                self.end(Some(due));
+                self.end(EndedBy::Timeout(due));
                 None
             }
         }
     }
 
     fn go_away(&mut self, reason: &str, workspace: &mut Workspace) -> Option<Event<'static>> {
-        if self.close(CloseCode::GOING_AWAY, reason, workspace).is_err() {
+        if let Err(error) = self.close(CloseCode::GOING_AWAY, reason, workspace) {
             // There is no entropy for a Close.
-            self.terminate();
+            self.terminate_with(error);
         }
         None
     }
+}
+
+/// How a connection ends that cannot send what it owes to its peer: there is no entropy for it.
+fn lost(error: impl Into<SendError>) -> Outcome {
+    EndedBy::Transport(Some(error.into().into())).outcome(None, None)
 }
 
 /// Whether this is the whole or the front part of an answer, and not a Close.

@@ -1,10 +1,12 @@
 use std::borrow::Cow;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::handshake::{Request, Response};
 use crate::wire::{CloseCode, CloseFrame};
 
+use super::cause::Cause;
 use super::error::{HandshakeError, ProtocolError};
 use super::message::{Fragment, Message};
 use super::state::Initiator;
@@ -86,6 +88,9 @@ pub enum Outcome {
         sent: Option<CloseFrame>,
         /// The Close that was received, if one was.
         received: Option<CloseFrame>,
+        /// Why, if more is known than that: the transport failed. `None` where the peer ended it in good order,
+        /// and where this side did.
+        cause: Option<Cause>,
     },
     /// A time limit of this side ended the connection without a closing handshake.
     TimedOut {
@@ -124,6 +129,29 @@ impl Outcome {
             _ => None,
         }
     }
+
+    /// Why the connection was [lost](Self::Lost), if more is known than that: the error of the transport.
+    ///
+    /// The event loop and the client give what the system said, a [`std::io::Error`], or what went wrong with
+    /// TLS, a `TlsError`. Where there was no entropy for what the protocol demands, it is a
+    /// [`SendError`](crate::SendError).
+    ///
+    /// ```
+    /// use framewire::{Config, Connection};
+    /// use std::io::{Error, ErrorKind};
+    ///
+    /// let mut connection = Connection::adopted_server(&Config::new());
+    /// let outcome = connection.terminate_with(Error::from(ErrorKind::ConnectionReset));
+    /// let error = outcome.cause().and_then(|cause| cause.downcast_ref::<Error>());
+    /// assert_eq!(error.map(Error::kind), Some(ErrorKind::ConnectionReset));
+    /// assert_eq!(outcome.to_string(), "lost without a closing handshake: connection reset");
+    /// ```
+    pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
+        match self {
+            Self::Lost { cause, .. } => cause.as_deref(),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Outcome {
@@ -135,6 +163,9 @@ impl fmt::Display for Outcome {
             Self::Failed(error) => write!(f, "failed: {error}"),
             Self::HandshakeFailed(error) => write!(f, "handshake failed: {error}"),
             Self::Rejected(response) => write!(f, "rejected with status {}", response.status()),
+            Self::Lost { cause: Some(cause), .. } => {
+                write!(f, "lost without a closing handshake: {cause}")
+            }
             Self::Lost { .. } => f.write_str("lost without a closing handshake"),
             Self::TimedOut { timeout, .. } => write!(f, "timeout: {timeout}"),
         }

@@ -25,6 +25,7 @@
 mod accept;
 mod assembly;
 mod buffer_pool;
+mod cause;
 mod compression;
 mod config;
 mod connection;
@@ -48,6 +49,7 @@ mod waiting;
 mod workspace;
 
 pub use accept::Accept;
+pub use cause::Cause;
 pub use config::{Config, Fragments, InvalidConfig};
 pub use connection::Connection;
 pub use endpoint::Endpoint;

@@ -1,5 +1,7 @@
 //! The closing handshake: RFC 6455 sections 5.5.1, 7 and 8.1.
 
+use std::io;
+
 use framewire::wire::{CloseCode, CloseFrameError, HeaderError, ReservedBit};
 use framewire::{
     CloseFrame, Config, Fragment, Initiator, Message, MessageKind, Outcome, Prepared,
@@ -249,7 +251,10 @@ fn an_end_inside_the_closing_handshake_is_not_clean() {
         connection.close(1001, "going").unwrap();
         drain(&mut connection);
         let outcome = connection.receive_eof();
-        assert_eq!(outcome, Outcome::Lost { sent: Some(frame_of(1001, "going")), received: None });
+        assert_eq!(
+            outcome,
+            Outcome::Lost { sent: Some(frame_of(1001, "going")), received: None, cause: None }
+        );
         assert_eq!((outcome.code(), outcome.reason()), (CloseCode::ABNORMAL, ""));
         assert_eq!(connection.terminate(), outcome);
 
@@ -265,6 +270,89 @@ fn an_end_inside_the_closing_handshake_is_not_clean() {
         assert_eq!((outcome.code().0, outcome.reason()), (1000, "x"));
         assert_eq!(connection.receive_eof(), outcome);
         assert_eq!((connection.buffered_amount(), connection.state()), (0, State::Closed));
+    }
+}
+
+fn reset() -> io::Error {
+    io::ErrorKind::ConnectionReset.into()
+}
+
+fn cause_of(outcome: &Outcome) -> Option<io::ErrorKind> {
+    outcome.cause()?.downcast_ref::<io::Error>().map(io::Error::kind)
+}
+
+// req: W105
+#[test]
+fn a_transport_that_fails_is_the_cause_of_a_loss() {
+    for role in ROLES {
+        // With half a message come and something unsent.
+        let mut connection = open(role, &Config::new(), None);
+        assert_eq!(feed(&mut connection, &text("half").by(peer_of(role))[..3]), vec![]);
+        connection.send("unsent").unwrap();
+        let outcome = connection.terminate_with(reset());
+        let Outcome::Lost { sent: None, received: None, cause: Some(cause) } = &outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(cause_of(&outcome), Some(io::ErrorKind::ConnectionReset));
+        assert_eq!(format!("{cause:?}"), format!("{:?}", reset()));
+        assert_eq!(outcome.to_string(), format!("lost without a closing handshake: {}", reset()));
+        assert_eq!((outcome.code(), connection.state()), (CloseCode::ABNORMAL, State::Closed));
+        assert_eq!(connection.buffered_amount(), 0);
+        assert_eq!(connection.send("more"), Err(SendError::Closed));
+        // The first word on the end is the last, and is equal to itself only.
+        for again in [connection.terminate_with("another"), connection.receive_eof()] {
+            assert_eq!(again, outcome);
+        }
+        assert_eq!(connection.outcome(), Some(&outcome));
+        assert_ne!(open(role, &Config::new(), None).terminate_with(reset()), outcome);
+        let unknown = Outcome::Lost { sent: None, received: None, cause: None };
+        assert_ne!(outcome, unknown);
+        assert!(unknown.cause().is_none());
+
+        // A text, and a cause of which somebody else was told, are causes, too.
+        let mut connection = open(role, &Config::new(), None);
+        let outcome = connection.terminate_with("the cable was pulled");
+        assert_eq!(outcome.cause().unwrap().to_string(), "the cable was pulled");
+        let again = open(role, &Config::new(), None).terminate_with(cause.clone());
+        assert_eq!(cause_of(&again), Some(io::ErrorKind::ConnectionReset));
+    }
+}
+
+// req: W098, W099, W105
+#[test]
+fn a_transport_that_fails_does_not_change_what_is_certain() {
+    for role in ROLES {
+        // Our Close went out, none came.
+        let mut connection = open(role, &Config::new(), None);
+        connection.close(1001, "going").unwrap();
+        drain(&mut connection);
+        let outcome = connection.terminate_with(reset());
+        let Outcome::Lost { sent: Some(sent), received: None, .. } = &outcome else {
+            panic!("{outcome:?}")
+        };
+        assert_eq!(sent, &frame_of(1001, "going"));
+        assert_eq!(cause_of(&outcome), Some(io::ErrorKind::ConnectionReset));
+
+        // Theirs came, ours has not left.
+        let mut connection = open(role, &Config::new(), None);
+        feed(&mut connection, &close(1000, "x").by(peer_of(role)));
+        let outcome = connection.terminate_with(reset());
+        assert_eq!((outcome.code().0, outcome.reason()), (1000, "x"));
+        assert_eq!(cause_of(&outcome), Some(io::ErrorKind::ConnectionReset));
+
+        // Both have passed.
+        let mut connection = open(role, &Config::new(), None);
+        feed(&mut connection, &close(1000, "x").by(peer_of(role)));
+        drain(&mut connection);
+        let outcome = connection.terminate_with(reset());
+        assert_eq!(outcome, clean(Initiator::Remote, frame_of(1000, "x")));
+        assert!(outcome.cause().is_none());
+
+        // The peer broke the protocol.
+        let mut connection = open(role, &Config::new(), None);
+        feed(&mut connection, b"\xff\xff");
+        let outcome = connection.terminate_with(reset());
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
 }
 
@@ -361,7 +449,7 @@ fn a_connection_can_be_dropped_at_once() {
     for role in ROLES {
         let mut connection = open(role, &Config::new(), None);
         connection.send(vec![1; 100_000]).unwrap();
-        let lost = Outcome::Lost { sent: None, received: None };
+        let lost = Outcome::Lost { sent: None, received: None, cause: None };
         assert_eq!(connection.terminate(), lost);
         assert_eq!((connection.buffered_amount(), connection.state()), (0, State::Closed));
         assert_eq!(connection.receive_eof(), lost);
@@ -392,15 +480,17 @@ fn what_is_unsent_is_never_clean() {
             let ours = if ours_first { ours } else { theirs.clone() };
             let (_, total) = play(0, true);
             for taken in [0, 1, 50_000, total - 20, total - 1] {
-                let lost = Outcome::Lost { sent: None, received: Some(theirs.clone()) };
+                let lost =
+                    Outcome::Lost { sent: None, received: Some(theirs.clone()), cause: None };
                 assert_eq!(play(taken, true).0, lost, "{role:?} {ours_first} {taken}");
-                let lost = Outcome::Lost { sent: None, received: None };
+                let lost = Outcome::Lost { sent: None, received: None, cause: None };
                 assert_eq!(play(taken, false).0, lost, "{role:?} {ours_first} {taken}");
             }
             let initiator = if ours_first { Initiator::Local } else { Initiator::Remote };
             let clean = Outcome::Clean { sent: ours.clone(), received: theirs, initiator };
             assert_eq!(play(total, true).0, clean);
-            let lost = Outcome::Lost { sent: ours_first.then_some(ours), received: None };
+            let lost =
+                Outcome::Lost { sent: ours_first.then_some(ours), received: None, cause: None };
             assert_eq!(play(total, false).0, lost);
         }
     }

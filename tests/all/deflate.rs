@@ -790,7 +790,7 @@ fn control_frames_pass_messages_that_wait_for_the_codec() {
         let mut bytes = close(1000, "").by(peer_of(role));
         assert!(endpoint.receive(&mut &mut bytes[..], &mut workspace).is_some());
         let received = Some(CloseFrame::new(1000.into(), "").unwrap());
-        assert_eq!(endpoint.receive_eof(), Outcome::Lost { sent: None, received });
+        assert_eq!(endpoint.receive_eof(), Outcome::Lost { sent: None, received, cause: None });
 
         let mut endpoint = open_endpoint(role, &on(), &mut workspace);
         endpoint.send(&long, &mut workspace).unwrap();
@@ -1162,7 +1162,10 @@ fn an_end_inside_a_compressed_message_is_a_loss() {
         let mut connection = open(role, &on(), Some("permessage-deflate"));
         let bytes = text(HELLO).rsv1().by(peer_of(role));
         assert_eq!(feed(&mut connection, &bytes[..bytes.len() - 1]), vec![]);
-        assert_eq!(connection.receive_eof(), Outcome::Lost { sent: None, received: None });
+        assert_eq!(
+            connection.receive_eof(),
+            Outcome::Lost { sent: None, received: None, cause: None }
+        );
     }
 }
 

@@ -31,7 +31,10 @@ fn whole_frames_of_every_length_are_delivered_and_answered() {
                 .sees(said("next"));
             let transcript = script.run();
             assert_eq!((transcript.state, transcript.wants_shutdown), (State::Open, false));
-            assert_eq!(transcript.outcome, Outcome::Lost { sent: None, received: None });
+            assert_eq!(
+                transcript.outcome,
+                Outcome::Lost { sent: None, received: None, cause: None }
+            );
         }
     }
 }
@@ -323,7 +326,7 @@ fn an_end_at_any_byte_of_a_message_is_a_loss_and_delivers_nothing() {
             let seen = feed(&mut connection, &stream[..end]);
             let pinged = vec![Seen::Ping(b"p".to_vec())];
             assert_eq!(seen, if end < ping_ends { vec![] } else { pinged });
-            let lost = Outcome::Lost { sent: None, received: None };
+            let lost = Outcome::Lost { sent: None, received: None, cause: None };
             for _ in 0..3 {
                 assert_eq!(connection.receive_eof(), lost);
                 assert_eq!(connection.state(), State::Closed);

@@ -715,10 +715,16 @@ fn a_handshake_that_is_dropped_leaves_nothing() {
     for cut in [0, 1, 50] {
         let mut server = Connection::server(&Config::new());
         assert_eq!(feed(&mut server, &request("").as_bytes()[..cut]), vec![]);
-        let lost = Outcome::Lost { sent: None, received: None };
+        let lost = Outcome::Lost { sent: None, received: None, cause: None };
         assert_eq!(server.terminate(), lost);
         assert_eq!((server.buffered_amount(), server.state()), (0, State::Closed));
         assert_eq!(server.receive_eof(), lost);
+
+        let mut server = Connection::server(&Config::new());
+        feed(&mut server, &request("").as_bytes()[..cut]);
+        let outcome = server.terminate_with("a reset");
+        assert_eq!(outcome.cause().unwrap().to_string(), "a reset");
+        assert_eq!((server.buffered_amount(), server.state()), (0, State::Closed));
     }
     // The peer leaves while the application decides.
     let mut server = Connection::server(&Config::new());

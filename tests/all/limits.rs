@@ -1,6 +1,6 @@
 //! Limits: RFC 6455 section 10.4. What they bound in memory is measured in tests/memory.rs.
 
-use framewire::{Config, Fragments, InvalidConfig, Outcome, ProtocolError, Role, State};
+use framewire::{Config, Fragments, InvalidConfig, Outcome, ProtocolError, Role, SendError, State};
 
 use super::support::chunks::Random;
 use super::support::frames::*;
@@ -104,7 +104,10 @@ fn without_a_limit_nothing_overflows() {
         assert_eq!(feed(&mut connection, &bytes), vec![]);
         assert_eq!(feed(&mut connection, &[7; 1000]), vec![]);
         assert_eq!((connection.state(), connection.is_inside_message()), (State::Open, true));
-        assert_eq!(connection.receive_eof(), Outcome::Lost { sent: None, received: None });
+        assert_eq!(
+            connection.receive_eof(),
+            Outcome::Lost { sent: None, received: None, cause: None }
+        );
     }
 }
 
@@ -420,8 +423,9 @@ fn without_entropy_a_ping_by_itself_is_tried_again_and_a_pong_that_was_held_ends
     drain(&mut client);
     assert_eq!((client.buffered_amount(), client.state()), (0, State::Closing));
     assert!(client.wants_shutdown());
-    let lost = framewire::Outcome::Lost { sent: None, received: None };
-    assert_eq!(client.receive_eof(), lost);
+    let outcome = client.receive_eof();
+    let cause = outcome.cause().and_then(|cause| cause.downcast_ref::<SendError>());
+    assert!(matches!(cause, Some(SendError::Entropy(_))), "{outcome:?}");
 }
 
 #[test]

@@ -1207,7 +1207,7 @@ impl End {
                 let same = *status == 426 || body == response.body_bytes();
                 *status == response.status() && same
             }
-            (Self::Lost { sent, received }, Outcome::Lost { sent: one, received: other }) => {
+            (Self::Lost { sent, received }, Outcome::Lost { sent: one, received: other, .. }) => {
                 closes(sent, one) && closes(received, other)
             }
             (

@@ -265,7 +265,7 @@ fn a_handler_may_still_reject_what_another_server_has_upgraded() {
     assert_eq!(client.read_text(), "kept");
     log.next_open();
     drop(client);
-    assert_eq!(log.wait_for_close(), Outcome::Lost { sent: None, received: None });
+    assert_eq!(log.wait_for_close(), Outcome::Lost { sent: None, received: None, cause: None });
     house.stop(log);
 }
 

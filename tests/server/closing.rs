@@ -107,7 +107,7 @@ fn an_end_without_a_close_is_a_loss() {
         drop(client);
         log.next_open();
         let outcome = log.next_close();
-        assert_eq!(outcome, Outcome::Lost { sent: None, received: None });
+        assert_eq!(outcome, Outcome::Lost { sent: None, received: None, cause: None });
         assert_eq!(outcome.code(), CloseCode::ABNORMAL);
     }
     // With something unread the system sends a reset in place of the end.
@@ -194,7 +194,7 @@ fn a_terminated_connection_ends_without_a_close() {
     assert!(client.is_gone());
     let id = log.next_open();
     assert_eq!(log.next(), Call::Message(id, "one".into()));
-    assert_eq!(log.next_close(), Outcome::Lost { sent: None, received: None });
+    assert_eq!(log.next_close(), Outcome::Lost { sent: None, received: None, cause: None });
     house.stop(log);
 }
 

@@ -159,7 +159,10 @@ fn an_address_that_refuses_ends_in_on_close() {
     event_loop.connect(address, request, &Config::new(), session).unwrap();
     run_until_empty(&mut event_loop);
     let closed = &event_loop.handler().closed;
-    assert!(matches!(closed[..], [Outcome::Lost { sent: None, received: None }]), "{closed:?}");
+    assert!(
+        matches!(closed[..], [Outcome::Lost { sent: None, received: None, cause: None }]),
+        "{closed:?}"
+    );
 }
 
 #[test]

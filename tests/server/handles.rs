@@ -202,7 +202,7 @@ fn a_handle_closes_and_terminates() {
     clients[0].1.read_eof();
     house.handle.terminate(clients[1].0);
     assert!(clients[1].1.is_gone());
-    assert_eq!(log.next_close(), Outcome::Lost { sent: None, received: None });
+    assert_eq!(log.next_close(), Outcome::Lost { sent: None, received: None, cause: None });
     clients.clear();
     assert!(log.wait_for_close().was_clean());
     house.stop(log);

@@ -533,7 +533,7 @@ fn all_connections_together_hold_what_the_server_allows() {
         }
         gone.is_some()
     });
-    assert_eq!(gone, Some((first, Outcome::Lost { sent: None, received: None })));
+    assert_eq!(gone, Some((first, Outcome::Lost { sent: None, received: None, cause: None })));
     drop(second);
     test.stop();
 }

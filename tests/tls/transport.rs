@@ -97,14 +97,14 @@ fn a_client_that_is_gone_without_a_close_is_lost() {
     let mut stream = open_by_hand(&authority, server.address);
     stream.sock.shutdown(Shutdown::Write).unwrap();
     let outcome = next_outcome(&seen);
-    assert_eq!(outcome, Outcome::Lost { sent: None, received: None });
+    assert_eq!(outcome, Outcome::Lost { sent: None, received: None, cause: None });
 
     // With a close_notify it is no better: a WebSocket ends with a Close.
     let mut stream_two = open_by_hand(&authority, server.address);
     stream_two.conn.send_close_notify();
     stream_two.flush().unwrap();
     let outcome = next_outcome(&seen);
-    assert_eq!(outcome, Outcome::Lost { sent: None, received: None });
+    assert_eq!(outcome, Outcome::Lost { sent: None, received: None, cause: None });
     assert_eq!(stream.read(&mut [0]).unwrap_or(0), 0);
 }
 
