@@ -211,7 +211,6 @@ mod event_loop;
 #[cfg(all(feature = "mio", feature = "deflate"))]
 pub mod guide;
 pub mod handshake;
-#[cfg(feature = "mio")]
 mod io;
 mod protocol;
 #[cfg(feature = "tls")]
@@ -226,11 +225,12 @@ pub use client::{
 #[cfg(feature = "mio")]
 pub use event_loop::{
     AdoptedStream, CloseCounts, Counters, Decision, EventLoop, EventLoops, Handle, Handler,
-    HandshakeCounts, IncomingRequest, OpeningError, PathPattern, PatternError, Peer, PeerId,
-    Pending, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer,
-    Subscribed, TopicError, TrafficCounts, serve,
+    HandshakeCounts, IncomingRequest, OnPanic, OpeningError, PathPattern, PatternError, Peer,
+    PeerId, Pending, QueueFull, RouteError, RouteId, Routes, Sent, Server, Shutdown,
+    ShutdownReport, SlowConsumer, Subscribed, TopicError, TrafficCounts, serve,
 };
 pub use handshake::{Request, Response};
+pub use io::{Budget, Driver, Inbox, Step};
 #[cfg(feature = "getrandom")]
 pub use protocol::SystemEntropy;
 pub use protocol::{

@@ -1,31 +1,36 @@
 use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mio::{Interest, Registry, Token};
+use mio::Registry;
 
 use crate::handshake::ClientRequest;
-use crate::io::transport::{self, Stopped, Transport};
-use crate::protocol::{Config, Endpoint, SendError, State, Workspace};
+use crate::io::Driver;
+use crate::protocol::{Config, Endpoint, Prepared, SendError, Workspace};
+use crate::wire::CloseFrame;
 
-use super::backlogs::{Backlogs, SlowConsumer};
-use super::broadcasts::Broadcasts;
-use super::counting::{Count, Counting};
+use super::backlog::{Buffered, Key, Outgoing};
+use super::broadcast::{Broadcast, Broadcasts, Waiting};
+use super::commands::Command;
+use super::connection::{Connection, Origin, Release, Shared};
+use super::deferral::Undecided;
+use super::group::Outbox;
 use super::handle::Handle;
-use super::incoming_request::IncomingRequest;
 use super::logging::event;
-use super::loops::Outbox;
-use super::peer::{Peer, Sent};
-use super::pending::Undecided;
+use super::metrics::{Count, Counting};
 use super::route::{RouteId, Scope};
-use super::slots::{PeerId, Slots};
-use super::timers::{Tick, Timers};
-use super::topics::Topics;
-use super::transport::Socket;
+use super::sent::Sent;
+use super::settings::Settings;
+use super::slab::{PeerId, Slab};
+use super::socket::Socket;
+use super::timers::Timers;
+use super::topics::{Subscribed, TopicError, Topics};
 
 /// All connections of a loop and what they share: everything but the handler, so that the handler can
 /// be called with it.
 pub(super) struct Core<S> {
-    pub(super) slots: Slots<Slot<S>>,
+    pub(super) slab: Slab<Connection<S>>,
     pub(super) registry: Registry,
     pub(super) config: Config,
     pub(super) keep_requests: bool,
@@ -33,8 +38,7 @@ pub(super) struct Core<S> {
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
     pub(super) topics: Topics,
-    pub(super) backlogs: Backlogs,
-    pub(super) broadcasts: Broadcasts,
+    broadcasts: Broadcasts,
     pub(super) undecided: Undecided<S>,
     pub(super) shared: Shared,
     /// The connection whose turn it is; it is settled when the turn is over.
@@ -43,237 +47,149 @@ pub(super) struct Core<S> {
     pub(super) unsettled: Vec<PeerId>,
     /// The time of this turn, since the loop was made.
     pub(super) now: Duration,
-}
-
-/// What the connections of a loop use in turn.
-#[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) workspace: Workspace,
-    pub(super) counting: Counting,
-}
-
-impl Shared {
-    pub(super) fn new() -> Self {
-        Self { workspace: Workspace::new().for_many(), counting: Counting::default() }
-    }
-}
-
-/// One connection of a loop.
-pub(super) struct Slot<S> {
-    pub(super) connection: Endpoint,
-    pub(super) socket: Socket,
-    /// From the upgrade on.
-    pub(super) session: Option<S>,
-    pub(super) request: Option<IncomingRequest>,
-    /// The earliest time at which the timers will look at this connection.
-    pub(super) timer: Option<Tick>,
-    /// What was read and may not be taken yet: reading stopped behind it.
-    pub(super) unread: Option<Box<Unread>>,
-    /// Of [`Routes`](super::Routes), if it is for one of them.
-    pub(super) route: Option<RouteId>,
-    /// How many bytes were read and thrown away since the sending direction was ended.
-    pub(super) drained: u32,
-    /// The application was told of backpressure and waits for `on_drain`.
-    pub(super) backpressure: bool,
-    /// To be dropped without ado at the end of the turn.
-    pub(super) doomed: bool,
-    /// This side has dropped it, or is about to.
-    pub(super) cut: bool,
-    /// Its opening handshake succeeded.
-    pub(super) opened: bool,
-    /// Who gave the socket to the loop may hold it too.
-    pub(super) shared: bool,
-    /// It was accepted while the loop is being shut down.
-    pub(super) late: bool,
-    /// The socket may have bytes that no readiness event will tell of.
-    pub(super) readable: bool,
-    /// The peer has ended its direction, so that no event will tell of what is still to be read.
-    pub(super) read_closed: bool,
-    /// All that the peer sent before it ended its direction was read; what is queued for it still goes
-    /// out.
-    pub(super) ended: bool,
-    /// The socket takes nothing more, until an event says that it does.
-    pub(super) blocked: bool,
-    /// Events for writing are asked for.
-    pub(super) watching: bool,
-    /// The last read that found something went straight into a long message.
-    pub(super) long_messages: bool,
-    /// The sending direction was ended.
-    pub(super) shut: bool,
-    /// In the list of the unsettled.
-    pub(super) unsettled: bool,
-    /// In the list of those with something left to read.
-    pub(super) unfinished: bool,
-    pub(super) slow: SlowConsumer,
-    /// Messages to it are sent by way of the backlogs.
-    pub(super) governed: bool,
-    /// Messages are kept for it, each until a newer one replaces it.
-    pub(super) kept: bool,
-    /// It has lost messages of which the handler was not told.
-    pub(super) dropped: bool,
-}
-
-/// Bytes that were read and wait; there are some. Who takes one message at a time, pausing behind each, must not move
-/// all the others each time: hence a cursor.
-#[derive(Debug, Default)]
-pub(super) struct Unread {
-    pub(super) bytes: Vec<u8>,
-    pub(super) taken: usize,
-}
-
-impl<S> Slot<S> {
-    pub(super) fn new(connection: Endpoint, socket: Socket) -> Self {
-        Self {
-            connection,
-            socket,
-            session: None,
-            request: None,
-            timer: None,
-            unread: None,
-            route: None,
-            drained: 0,
-            backpressure: false,
-            doomed: false,
-            cut: false,
-            opened: false,
-            shared: false,
-            late: false,
-            readable: false,
-            read_closed: false,
-            ended: false,
-            blocked: false,
-            watching: false,
-            long_messages: false,
-            shut: false,
-            unsettled: false,
-            unfinished: false,
-            slow: SlowConsumer::default(),
-            governed: false,
-            kept: false,
-            dropped: false,
-        }
-    }
-
-    /// Whether nothing may be read for now: the application said so, has to decide, or must first get
-    /// rid of output. A pause ends with the Close: without reading there is no closing handshake.
-    #[inline]
-    pub(super) fn is_stopped(&self) -> bool {
-        (self.connection.is_paused() && self.connection.state() == State::Open)
-            || self.connection.is_congested()
-            || self.connection.awaits_decision()
-    }
-
-    /// Keeps bytes that were read behind those that wait.
-    pub(super) fn keep_unread(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.unread.get_or_insert_default().bytes.extend_from_slice(bytes);
-        }
-    }
-
-    #[inline]
-    pub(super) fn queue(
-        &mut self,
-        shared: &mut Shared,
-        write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
-    ) -> Sent {
-        match write(&mut self.connection, &mut shared.workspace) {
-            Err(error) => Sent::Dropped(error),
-            Ok(()) if self.connection.is_congested() => {
-                self.hold_back(&mut shared.counting);
-                Sent::Backpressure
-            }
-            Ok(()) => Sent::Accepted,
-        }
-    }
-
-    /// The application is to wait for `on_drain`.
-    pub(super) fn hold_back(&mut self, counting: &mut Counting) {
-        if !std::mem::replace(&mut self.backpressure, true) {
-            counting.add(Count::Backpressure);
-        }
-    }
-
-    /// Puts the connection into the list of those to settle, unless it is there.
-    #[inline]
-    pub(super) fn unsettle(&mut self, id: PeerId, unsettled: &mut Vec<PeerId>) {
-        if !std::mem::replace(&mut self.unsettled, true) {
-            unsettled.push(id);
-        }
-    }
-
-    /// Writes what the socket takes of the output.
-    #[inline]
-    pub(super) fn write(&mut self, id: PeerId, registry: &Registry, shared: &mut Shared) {
-        if !self.blocked && !self.doomed {
-            let Shared { workspace, counting } = shared;
-            let (count, stopped) =
-                transport::flush(&mut self.connection, &mut self.socket, workspace);
-            counting.add_many(Count::BytesSent, count);
-            self.blocked = stopped == Stopped::Blocked;
-            self.doomed |= matches!(stopped, Stopped::Eof | Stopped::Broken);
-        }
-        self.watch_writing(registry, id);
-    }
-
-    /// Sets the timer, unless it will go off early enough anyway.
-    pub(super) fn set_timer(&mut self, id: PeerId, timers: &mut Timers) {
-        if let Some(next) = self.connection.next_timeout()
-            && self.timer.is_none_or(|set| next < set.time())
-        {
-            let next = Tick::at(next);
-            self.timer = Some(next);
-            timers.set(next, id);
-        }
-    }
-
-    /// Asks for events for writing while output waits, and only then.
-    #[inline]
-    pub(super) fn watch_writing(&mut self, registry: &Registry, id: PeerId) {
-        let flushed = self.connection.buffered_amount() == 0 && self.socket.is_flushed();
-        let waits = !flushed && !self.doomed;
-        if self.watching != waits {
-            let readable = Interest::READABLE;
-            let interest = if waits { readable | Interest::WRITABLE } else { readable };
-            match registry.reregister(self.socket.source(), token(id), interest) {
-                Ok(()) => self.watching = waits,
-                // Without events the output would wait for ever.
-                Err(_) => self.doomed = true,
-            }
-        }
-    }
+    /// A shutdown has begun: nothing is dialled any more.
+    pub(super) is_ending: bool,
+    /// How many of the connections were dialled.
+    dialled: usize,
 }
 
 impl<S> Core<S> {
-    /// Sees to it that this connection is settled when the current turn is over.
-    pub(super) fn settle_later(&mut self, id: PeerId) {
-        if let Some(slot) = self.slots.get_mut(id) {
-            slot.unsettle(id, &mut self.unsettled);
+    pub(super) fn new(registry: Registry, handle: Handle, settings: &Settings) -> Self {
+        let (group, home) = handle.place();
+        group.set_max_queued(settings.max_queued);
+        if let Some(limit) = settings.max_connections_per_ip {
+            group.set_quota(limit);
+        }
+        Self {
+            slab: Slab::new(home),
+            registry,
+            config: settings.config.clone(),
+            keep_requests: settings.keep_requests,
+            undecided: Undecided::new(Arc::clone(group), home),
+            outbox: Outbox::new(Arc::clone(group), home),
+            topics: Topics::new(settings.topics, group, home),
+            handle,
+            timers: Timers::default(),
+            broadcasts: Broadcasts::default(),
+            shared: Shared {
+                workspace: Workspace::new().for_many(),
+                counting: Counting::default(),
+                buffered: Buffered::new(settings.backlogs),
+            },
+            current: None,
+            unsettled: Vec::new(),
+            now: Duration::ZERO,
+            is_ending: false,
+            dialled: 0,
         }
     }
 
-    /// Changes a connection outside its own turn, and settles it later.
+    /// Sees to it that this connection is settled when the current turn is over.
+    pub(super) fn settle_later(&mut self, id: PeerId) {
+        if let Some(connection) = self.slab.get_mut(id) {
+            connection.unsettle(id, &mut self.unsettled);
+        }
+    }
+
+    /// Changes a connection, if it is there. Outside its own turn it is settled later.
+    #[inline]
     pub(super) fn change<T>(
         &mut self,
         id: PeerId,
-        change: impl FnOnce(&mut Slot<S>, &mut Shared) -> T,
+        change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T,
     ) -> Option<T> {
+        if self.current == Some(id) {
+            return self.slab.get_mut(id).map(|connection| change(connection, &mut self.shared));
+        }
+        self.change_other(id, change)
+    }
+
+    #[cold]
+    fn change_other<T>(
+        &mut self,
+        id: PeerId,
+        change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T,
+    ) -> Option<T> {
+        // What was sent to all before comes before it.
         self.spread();
-        let result = self.slots.get_mut(id).map(|slot| change(slot, &mut self.shared));
-        self.settle_later(id);
-        result
+        let connection = self.slab.get_mut(id)?;
+        connection.unsettle(id, &mut self.unsettled);
+        Some(change(connection, &mut self.shared))
+    }
+
+    /// Sends one message to one connection, behind all that was sent to it before.
+    #[inline]
+    pub(super) fn send(&mut self, id: PeerId, key: Key<'_>, message: Outgoing<'_>) -> Sent {
+        self.change(id, |connection, shared| connection.send(id, key, message, shared))
+            .unwrap_or(Sent::Dropped(SendError::Closed))
+    }
+
+    /// The same for somebody who is not told what became of it: behind a message that was begun it waits.
+    pub(super) fn deliver(&mut self, id: PeerId, key: Key<'_>, prepared: &Prepared) {
+        self.change(id, |connection, shared| connection.deliver(id, key, prepared, shared));
+    }
+
+    /// Begins the closing handshake, behind all that is kept for the connection.
+    pub(super) fn close(&mut self, id: PeerId, close: &CloseFrame) -> Result<(), SendError> {
+        let closed = self.change(id, |connection, shared| {
+            connection.release(id, Release::All, shared);
+            let workspace = &mut shared.workspace;
+            connection.endpoint_mut().close(close.code(), close.reason(), workspace)
+        });
+        closed.unwrap_or(Err(SendError::Closed))
+    }
+
+    /// How many connections there are that were not dialled.
+    pub(super) fn served(&self) -> usize {
+        self.slab.len() - self.dialled
+    }
+
+    /// Tells the other loops how many that are.
+    pub(super) fn publish_connections(&self) {
+        let (group, home) = self.handle.place();
+        group.set_connections(home, self.served());
+    }
+
+    /// Forgets a connection.
+    pub(super) fn forget(&mut self, id: PeerId) {
+        self.topics.leave(id);
+        self.undecided.remove(id);
+        self.shared.buffered.set(id, 0);
+        self.remove(id);
+    }
+
+    fn remove(&mut self, id: PeerId) {
+        if let Some(connection) = self.slab.remove(id) {
+            self.dialled -= usize::from(connection.origin == Origin::Dialled);
+        }
     }
 
     /// Puts a connection in; `None` if there is no id left to give.
-    pub(super) fn insert(&mut self, mut slot: Slot<S>) -> Option<PeerId> {
-        self.backlogs.adopt(&mut slot);
-        let id = self.slots.insert(slot)?;
+    fn insert(&mut self, connection: Connection<S>) -> Option<PeerId> {
+        let dialled = usize::from(connection.origin == Origin::Dialled);
+        let id = self.slab.insert(connection)?;
+        self.dialled += dialled;
         self.shared.counting.add(Count::Connections);
-        if let Some(slot) = self.slots.get_mut(id) {
-            slot.connection.seed(id.as_u64());
+        if let Some(connection) = self.slab.get_mut(id) {
+            connection.endpoint_mut().seed(id.as_u64());
             // Starts its clocks.
-            slot.connection.handle_timeout(self.now, &mut self.shared.workspace);
+            connection.driver.handle_timeout(self.now, &mut self.shared.workspace);
         }
         Some(id)
+    }
+
+    /// Puts a connection in and asks for its events.
+    pub(super) fn register(&mut self, connection: Connection<S>) -> io::Result<PeerId> {
+        let id = self.insert(connection).ok_or(io::ErrorKind::QuotaExceeded)?;
+        if let Some(connection) = self.slab.get_mut(id) {
+            if let Err(error) = connection.register(&self.registry, id) {
+                self.remove(id);
+                self.shared.counting.end_unheard();
+                return Err(error);
+            }
+            connection.set_timer(id, &mut self.timers);
+        }
+        Ok(id)
     }
 
     /// Begins to open a connection over a socket that begins to connect.
@@ -285,44 +201,225 @@ impl<S> Core<S> {
         session: S,
         route: Option<RouteId>,
     ) -> io::Result<PeerId> {
-        config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        let connection = Endpoint::client(request, config, &mut self.shared.workspace)
-            .map_err(io::Error::other)?;
-        let mut slot = Slot::new(connection, socket);
-        (slot.session, slot.route) = (Some(session), route);
-        // An event for writing tells that the connection stands.
-        (slot.blocked, slot.watching) = (true, true);
-        let id = self.insert(slot).ok_or(io::ErrorKind::QuotaExceeded)?;
-        if let Some(slot) = self.slots.get_mut(id) {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = self.registry.register(slot.socket.source(), token(id), interest) {
-                self.slots.remove(id);
-                self.shared.counting.end_unheard();
-                return Err(error);
-            }
+        if self.is_ending {
+            return Err(io::Error::new(io::ErrorKind::NotConnected, "the event loop shuts down"));
         }
+        config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let endpoint = Endpoint::client(request, config, &mut self.shared.workspace)
+            .map_err(io::Error::other)?;
+        let mut driver = Driver::new(endpoint, socket);
+        // An event for writing tells that the connection stands.
+        driver.set_not_readable();
+        driver.set_not_writable();
+        let mut connection = self.connection(driver, Origin::Dialled);
+        (connection.session, connection.route) = (Some(session), route);
+        let id = self.register(connection)?;
         event!(Debug, "connection", "{id} dialled");
         self.settle_later(id);
         Ok(id)
     }
 
-    /// An open connection, as handlers see it.
-    pub(super) fn peer(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
-        self.spread();
-        let slot = self.slots.get(id)?;
-        let open = slot.session.is_some() && slot.connection.state() == State::Open;
-        open.then(|| Peer::new(self, id))
+    /// A connection with the policy of the server.
+    pub(super) fn connection(&self, driver: Driver<Socket>, origin: Origin) -> Connection<S> {
+        Connection::new(driver, origin, self.shared.buffered.limits.policy)
+    }
+
+    /// Whether this is an open connection of which handlers know.
+    pub(super) fn is_peer(&self, id: PeerId) -> bool {
+        self.slab
+            .get(id)
+            .is_some_and(|connection| connection.session.is_some() && connection.is_open())
     }
 
     pub(super) fn open_peers(&self, scope: Scope) -> impl Iterator<Item = PeerId> {
         let open =
-            move |slot: &Slot<S>| slot.connection.state() == State::Open && scope.holds(slot.route);
-        self.slots.iter().filter(move |(_, slot)| open(slot)).map(|(id, _)| id)
+            move |connection: &Connection<S>| connection.is_open() && scope.holds(connection.route);
+        self.slab.iter().filter(move |(_, connection)| open(connection)).map(|(id, _)| id)
     }
-}
 
-/// The token of a connection's socket. On machines with narrow words the generation is lost; an event
-/// for a place whose connection has changed is then a spurious one, which does no harm.
-pub(super) fn token(id: PeerId) -> Token {
-    Token(id.as_u64() as usize)
+    /// A connection is open from now on.
+    pub(super) fn count_opened(&mut self, id: PeerId) {
+        if let Some(connection) = self.slab.get_mut(id) {
+            connection.is_opened = true;
+            self.shared.counting.add(Count::Accepted);
+            event!(Debug, "handshake", "{id} open");
+        }
+    }
+
+    pub(super) fn publish_counters(&mut self) {
+        let Shared { workspace, counting, buffered } = &mut self.shared;
+        counting.copy(workspace.metrics());
+        counting.set(Count::Buffered, buffered.total().map_or(0, |total| total as u64 + 1));
+        counting.publish(self.handle.published());
+    }
+
+    /// The connections to drop so that what waits for the others is within the limit.
+    pub(super) fn to_evict(&self) -> Vec<PeerId> {
+        // What those have was not offered to the socket yet.
+        let settled = self.slab.iter().filter(|(_, connection)| !connection.is_unsettled());
+        self.shared.buffered.to_evict(settled.map(|(id, _)| id))
+    }
+
+    /// Sends to all open connections of all loops within a scope, but perhaps to one.
+    pub(super) fn broadcast(&mut self, scope: Scope, prepared: Prepared, except: Option<PeerId>) {
+        self.outbox.order_others(|| Command::Broadcast(scope, prepared.clone(), except));
+        self.broadcast_here(scope, prepared, except);
+    }
+
+    /// Sends to all open connections of this loop within a scope, but perhaps to one.
+    pub(super) fn broadcast_here(
+        &mut self,
+        scope: Scope,
+        prepared: Prepared,
+        except: Option<PeerId>,
+    ) {
+        // The connection whose turn it is does not wait, for the engine may queue replies.
+        if let Some(id) = self.current.filter(|&id| except != Some(id))
+            && let Some(connection) = self.slab.get_mut(id)
+            && connection.is_open()
+            && scope.holds(connection.route)
+        {
+            connection.deliver(id, Key::default(), &prepared, &mut self.shared);
+        }
+        if self.broadcasts.add(Broadcast::new(scope, prepared, [except, self.current])) {
+            self.spread();
+        }
+    }
+
+    /// Whether broadcasts wait for the end of the turn.
+    #[inline]
+    pub(super) fn has_broadcasts(&self) -> bool {
+        !self.broadcasts.is_empty()
+    }
+
+    /// Queues what waits for all: call this before something else is queued for one of them.
+    #[inline]
+    pub(super) fn spread(&mut self) {
+        if !self.broadcasts.is_empty() {
+            self.spread_all();
+        }
+    }
+
+    #[cold]
+    fn spread_all(&mut self) {
+        let waiting = self.broadcasts.take();
+        for (id, connection) in self.slab.iter_mut() {
+            if connection.is_open() {
+                for broadcast in waiting.of(id, connection.route) {
+                    connection.deliver(id, Key::default(), broadcast, &mut self.shared);
+                }
+                connection.unsettle(id, &mut self.unsettled);
+            }
+        }
+        self.broadcasts.give_back(waiting);
+    }
+
+    /// Takes out what waits for all, to be [sent](Self::deliver_broadcasts) to each connection in a turn of its
+    /// own.
+    pub(super) fn take_broadcasts(&mut self) -> Waiting {
+        self.broadcasts.take()
+    }
+
+    /// Whether one of these is for this connection.
+    #[inline]
+    pub(super) fn is_addressed(&self, id: PeerId, waiting: &Waiting) -> bool {
+        self.slab.get(id).is_some_and(|connection| {
+            connection.is_open() && waiting.of(id, connection.route).next().is_some()
+        })
+    }
+
+    /// Queues these for one connection.
+    #[inline]
+    pub(super) fn deliver_broadcasts(&mut self, id: PeerId, waiting: &Waiting) {
+        if let Some(connection) = self.slab.get_mut(id) {
+            for broadcast in waiting.of(id, connection.route) {
+                connection.deliver(id, Key::default(), broadcast, &mut self.shared);
+            }
+        }
+    }
+
+    /// Gives the list back, to be used again.
+    pub(super) fn end_broadcasts(&mut self, waiting: Waiting) {
+        self.broadcasts.give_back(waiting);
+    }
+
+    pub(super) fn subscribe(&mut self, id: PeerId, topic: &str) -> Subscribed {
+        if !self.slab.get(id).is_some_and(Connection::is_open) {
+            return Subscribed::Refused(TopicError::NotOpen);
+        }
+        self.topics.subscribe(id, topic)
+    }
+
+    /// The same for a handle, which has had it counted already.
+    pub(super) fn subscribe_as_ordered(&mut self, id: PeerId, topic: &str) {
+        let _ = self.subscribe(id, topic);
+        let (group, home) = self.handle.place();
+        if group.are_many() {
+            group.discount_subscriber(topic, home);
+        }
+    }
+
+    /// How many connections have subscribed to a topic, in all loops.
+    pub(super) fn subscribers(&self, topic: &str) -> usize {
+        let (group, _) = self.handle.place();
+        if group.are_many() {
+            return group.subscribers(topic);
+        }
+        self.topics.subscribers(topic).len()
+    }
+
+    /// Sends to the open subscribers of a topic, in all loops, what `message` makes, if there are any; to
+    /// how many.
+    pub(super) fn publish(
+        &mut self,
+        topic: &str,
+        key: Option<&str>,
+        except: Option<PeerId>,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        let (group, home) = self.handle.place();
+        let others = if group.are_many() { group.others(topic, home) } else { None };
+        let subscribers = self.topics.subscribers(topic);
+        if others.is_none() && subscribers.iter().all(|&id| Some(id) == except) {
+            return 0;
+        }
+        let prepared = message.into();
+        let mut count = 0;
+        if let Some((name, counts)) = others {
+            for (number, subscribers) in counts.iter().enumerate() {
+                let subscribers = subscribers.load(Ordering::SeqCst);
+                if number != home && subscribers > 0 {
+                    let (name, key) = (name.clone(), key.map(Box::from));
+                    self.outbox
+                        .order(number, Command::Publish(name, key, prepared.clone(), except));
+                    count += subscribers;
+                }
+            }
+        }
+        count + self.publish_here(topic, key, except, &prepared)
+    }
+
+    /// Sends to the open subscribers of a topic in this loop; to how many.
+    pub(super) fn publish_here(
+        &mut self,
+        topic: &str,
+        key: Option<&str>,
+        except: Option<PeerId>,
+        prepared: &Prepared,
+    ) -> usize {
+        self.spread();
+        let key = Key { topic: Some(topic), name: key };
+        let mut count = 0;
+        for &id in self.topics.subscribers(topic) {
+            if Some(id) != except
+                && let Some(connection) = self.slab.get_mut(id)
+                && connection.is_open()
+            {
+                let sent = connection.deliver(id, key, prepared, &mut self.shared);
+                count += usize::from(!sent.is_dropped());
+                connection.unsettle(id, &mut self.unsettled);
+            }
+        }
+        count
+    }
 }

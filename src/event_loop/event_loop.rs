@@ -1,144 +1,157 @@
 use std::fmt;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
-#[cfg(feature = "tls")]
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Poll, Token};
 
-use crate::handshake::ClientRequest;
-use crate::protocol::{Config, Prepared};
+use crate::handshake::{ClientRequest, Request, RequestParts, Response};
+#[cfg(feature = "tls")]
+use crate::io::transport::Transport;
+use crate::io::{Budget, Driver, Inbox, Step};
+use crate::protocol::{
+    Accept, Config, Endpoint, Event, HandshakeError, Outcome, Prepared, State, Upgraded,
+};
+use crate::wire::CloseCode;
 
-use super::backlogs::Backlogs;
-use super::broadcasts::Broadcasts;
-use super::core::{Core, Shared};
-use super::draining::Draining;
+use super::acceptor::{Accepted, Acceptor};
+use super::adopt::{AdoptedStream, Adoption};
+use super::backlog::Key;
+use super::commands::{Command, PeerCommand};
+use super::connection::{Connection, Origin, Release};
+use super::core::Core;
+use super::counters::Counters;
+use super::deferral::Answer;
+use super::group::{Commands, Seat, Turn, seats};
 use super::handle::Handle;
-use super::handler::Handler;
-use super::loops::{Commands, Outbox, Seat, seats};
+use super::handler::{Choice, Decision, Handler};
+use super::incoming_request::IncomingRequest;
+use super::logging::{event, log_end};
+use super::metrics::Count;
+use super::opening_error::OpeningError;
 use super::peer::Peer;
-use super::pending::Undecided;
+use super::quota::Neighbourhood;
 use super::route::Scope;
-use super::server::Server;
-use super::slots::{PeerId, Slots};
-use super::timers::Timers;
-use super::topics::Topics;
-use super::transport::{Listener, Socket};
+use super::settings::{OnPanic, Settings};
+use super::shutdown::{Departure, Draining, ShutdownOrder, ShutdownReport};
+use super::slab::PeerId;
+use super::socket::{Listener, Socket};
 
 /// The room that one read of a socket gets; shared by all connections.
-pub(super) const READ_ROOM: usize = 512 * 1024;
+const READ_ROOM: usize = 512 * 1024;
+
+/// The room of a read when the loop is late already: what is read and not handled in this turn has to be kept.
+const SHORT_READ_ROOM: usize = 16 * 1024;
+
+/// How long a turn of the loop may have taken before its connections get no more than one read, or one batch of
+/// messages, each.
+const LONG_TURN: Duration = Duration::from_millis(1);
+
+/// After how many connections the loop looks whether it is late.
+const LOOK_EVERY: usize = 16;
+
+/// How many bytes a connection may inflate and compress in one turn.
+#[cfg(feature = "deflate")]
+const CODEC_BUDGET: usize = 128 * 1024;
 
 /// How many events are taken from the system at once; few in unit tests, so that more are there now and then.
 const EVENTS: usize = if cfg!(test) { 4 } else { 1024 };
 
+/// How many connections are accepted before those that are there get their turn.
+const ACCEPTS_A_TURN: usize = 256;
+
+/// How many orders of other threads are carried out before the connections get their turn, and to how many
+/// connections messages are delivered by them.
+const COMMANDS_A_TURN: usize = 4096;
+const DELIVERIES_A_TURN: usize = 16 * 1024;
+
 pub(super) const WAKE: Token = Token(usize::MAX);
-/// The listeners have the tokens below this one.
-const FIRST_LISTENER: usize = usize::MAX - 1;
 
 /// Accepts, reads, calls the handler and writes, on one thread.
 ///
-/// Made by [`Server::handler`] or [`Server::on_message`]. Either [`run`](Self::run) it, or call
-/// [`run_once`](Self::run_once) from a loop of your own.
+/// Made by [`Server::handler`](crate::Server::handler) or [`Server::on_message`](crate::Server::on_message).
+/// Either [`run`](Self::run) it, or call [`run_once`](Self::run_once) from a loop of your own.
+///
+/// Dropping a loop ends its connections without a Close; the handler is told of each by
+/// [`on_close`](Handler::on_close).
 pub struct EventLoop<H: Handler> {
-    pub(super) handler: H,
-    pub(super) core: Core<H::Session>,
-    pub(super) poll: Poll,
+    handler: H,
+    core: Core<H::Session>,
+    poll: Poll,
     /// The room for them, which is taken out while they are gone through.
-    pub(super) events: Option<Events>,
-    pub(super) commands: Commands,
+    events: Option<Events>,
+    commands: Commands,
     /// Orders may wait that nobody wakes the loop for again.
-    pub(super) more_commands: bool,
-    pub(super) listeners: Vec<Listening>,
-    pub(super) max_connections: usize,
-    /// Where the connections of one address are counted.
-    pub(super) buffer: Vec<u8>,
+    has_more_commands: bool,
+    acceptor: Acceptor,
+    max_connections: usize,
+    on_panic: OnPanic,
+    /// Taken out while a connection has its turn.
+    inbox: Option<Inbox>,
     /// Connections that have more to read than their share of one turn.
-    pub(super) unfinished: Vec<PeerId>,
+    unfinished: Vec<PeerId>,
     /// When the loop was made: the fixed point of all times.
-    pub(super) start: Instant,
-    /// When to try to accept again, after the system had no more sockets to give.
-    pub(super) accept_again: Option<Duration>,
+    start: Instant,
+    pace: Pace,
     /// Once a shutdown has begun.
-    pub(super) shutdown: Option<Box<Draining>>,
+    shutdown: Option<Box<Draining>>,
 }
 
-pub(super) struct Listening {
-    pub(super) listener: Listener,
-    /// Connections may wait that no readiness event will tell of.
-    pub(super) ready: bool,
+/// How many connections had their turn in this turn of the loop, and whether that has taken long.
+#[derive(Debug, Default)]
+struct Pace {
+    turns: usize,
+    is_late: bool,
 }
 
 impl<H: Handler> fmt::Debug for EventLoop<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventLoop")
-            .field("connections", &self.core.slots.len())
+            .field("connections", &self.core.slab.len())
             .finish_non_exhaustive()
     }
 }
 
 /// The outside.
 impl<H: Handler> EventLoop<H> {
-    pub(super) fn new(server: Server, handler: H) -> io::Result<Self> {
+    pub(super) fn new(
+        listeners: Vec<Listener>,
+        settings: &Settings,
+        handler: H,
+    ) -> io::Result<Self> {
         let seat = seats(1, WAKE)?.swap_remove(0);
-        Self::seated(server, || handler, seat)
+        Self::seated(listeners, settings, || handler, seat)
     }
 
     /// Makes the loop of this seat, and then its handler.
     pub(super) fn seated(
-        server: Server,
+        listeners: Vec<Listener>,
+        settings: &Settings,
         handler: impl FnOnce() -> H,
         seat: Seat,
     ) -> io::Result<Self> {
-        let Seat { poll, commands, handle } = seat;
-        let Server {
-            listeners,
-            config,
-            max_connections,
-            max_connections_per_ip,
-            keep_requests,
-            topics,
-            backlogs,
-        } = server;
-        config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let Seat { poll, commands, group, home } = seat;
+        settings.config.validate().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let registry = poll.registry().try_clone()?;
-        if let Some(limit) = max_connections_per_ip {
-            handle.loops.set_quota(limit);
-        }
-        let mut listening = Vec::new();
-        for (index, mut listener) in listeners.into_iter().enumerate() {
-            listener.register(&registry, Token(FIRST_LISTENER - index))?;
-            listening.push(Listening { listener, ready: false });
-        }
+        let acceptor = Acceptor::new(listeners, &registry)?;
+        let core = Core::new(registry, Handle::new(group, home), settings);
         Ok(Self {
             handler: handler(),
-            core: Core {
-                slots: Slots::new(handle.home),
-                registry,
-                config,
-                keep_requests,
-                undecided: Undecided::new(handle.clone()),
-                outbox: Outbox::new(handle.clone()),
-                topics: Topics::new(topics, &handle),
-                handle,
-                timers: Timers::default(),
-                backlogs: Backlogs::new(backlogs),
-                broadcasts: Broadcasts::default(),
-                shared: Shared::new(),
-                current: None,
-                unsettled: Vec::new(),
-                now: Duration::ZERO,
-            },
+            core,
             poll,
             events: None,
             commands,
-            more_commands: false,
-            listeners: listening,
-            max_connections,
-            buffer: vec![0; READ_ROOM],
+            has_more_commands: false,
+            acceptor,
+            max_connections: settings.max_connections,
+            on_panic: settings.on_panic,
+            inbox: None,
             unfinished: Vec::new(),
             start: Instant::now(),
-            accept_again: None,
+            pace: Pace::default(),
             shutdown: None,
         })
     }
@@ -164,16 +177,18 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// # Panics
     ///
-    /// Where the handler does. Whoever catches that must drop the loop, and its connections with it: the
-    /// rest of the turn is lost, and what was to be read in it is not announced again.
+    /// Where the handler does, unless [`Server::on_panic`](crate::Server::on_panic) says otherwise. Whoever
+    /// catches that must drop the loop, and its connections with it: the rest of the turn is lost, and what was
+    /// to be read in it is not announced again.
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = earlier(timeout, self.until_next());
         let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
         self.wait(&mut events, timeout)?;
-        self.core.now = self.start.elapsed();
-        self.core.shared.workspace.set_time(self.core.now);
+        let _turn = Turn::begin();
+        self.look_at_the_clock();
+        self.pace = Pace::default();
         // Where a deadline has come, whatever lay there by now is read first, however much it is.
-        let mut rounds = self.core.slots.len() / EVENTS;
+        let mut rounds = self.core.slab.len() / EVENTS;
         while self.handle_events(&events) == EVENTS
             && rounds > 0
             && self.core.timers.next().is_some_and(|next| next <= self.core.now)
@@ -193,8 +208,8 @@ impl<H: Handler> EventLoop<H> {
         self.tell_of_topics();
         self.finish_draining();
         self.core.outbox.wake();
-        self.core.handle.loops.set_connections(self.core.handle.home, self.core.slots.len());
-        self.publish_counters();
+        self.core.publish_connections();
+        self.core.publish_counters();
         Ok(())
     }
 
@@ -208,28 +223,41 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    /// Tells everything the time.
+    fn look_at_the_clock(&mut self) {
+        self.core.now = self.start.elapsed();
+        self.core.shared.workspace.set_time(self.core.now);
+    }
+
     /// Gives each connection that can be read or written its turn: how many events there were.
     fn handle_events(&mut self, events: &Events) -> usize {
         let mut count = 0;
         for event in events {
             count += 1;
-            match event.token() {
-                WAKE => {}
-                Token(number) if FIRST_LISTENER - number < self.listeners.len() => {
-                    self.listeners[FIRST_LISTENER - number].ready = true;
-                }
-                Token(number) => {
-                    let id = PeerId::from_u64(number as u64);
-                    if let Some(slot) = self.core.slots.get_mut(id) {
-                        slot.readable |= event.is_readable() || event.is_read_closed();
-                        slot.read_closed |= event.is_read_closed();
-                        slot.blocked &= !event.is_writable();
-                        // Who ends its direction before it has an answer does not wait for one.
-                        slot.doomed |= slot.read_closed && slot.connection.awaits_decision();
-                        self.turn(id);
-                    }
+            let token = event.token();
+            if token == WAKE || self.acceptor.note_event(token) {
+                continue;
+            }
+            let id = PeerId::from_u64(token.0 as u64);
+            let Some(connection) = self.core.slab.get_mut(id) else { continue };
+            let driver = &mut connection.driver;
+            if event.is_readable() {
+                driver.set_readable();
+            }
+            if event.is_writable() {
+                driver.set_writable();
+            }
+            if event.is_priority() {
+                driver.set_readable_in_pieces();
+            }
+            if event.is_read_closed() {
+                driver.set_read_closed();
+                // A client that ends its direction before it has an answer does not wait for one.
+                if driver.endpoint().awaits_decision() {
+                    driver.endpoint_mut().terminate();
                 }
             }
+            self.turn(id);
         }
         count
     }
@@ -245,8 +273,8 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// The system's; [`io::ErrorKind::NotConnected`] if nothing listens any more.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        match self.listeners.first() {
-            Some(listening) => listening.listener.local_address(),
+        match self.acceptor.first() {
+            Some(listener) => listener.local_address(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -258,7 +286,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// How many connections there are, those that are opening or closing included.
     pub fn connections(&self) -> usize {
-        self.core.slots.len()
+        self.core.slab.len()
     }
 
     /// The open connections.
@@ -268,7 +296,8 @@ impl<H: Handler> EventLoop<H> {
 
     /// An open connection, to act on it between two turns; what is sent goes out in the next.
     pub fn peer(&mut self, id: PeerId) -> Option<Peer<'_, H::Session>> {
-        self.core.peer(id)
+        self.look_at_the_clock();
+        Peer::of(&mut self.core, id)
     }
 
     /// Opens a connection to a server, which the handler is told of like any other; see
@@ -300,6 +329,7 @@ impl<H: Handler> EventLoop<H> {
         config: &Config,
         session: H::Session,
     ) -> io::Result<PeerId> {
+        self.look_at_the_clock();
         self.core.dial(Socket::connect(address)?, request, config, session, None)
     }
 
@@ -321,6 +351,7 @@ impl<H: Handler> EventLoop<H> {
         session: H::Session,
     ) -> io::Result<PeerId> {
         let socket = Socket::connect_tls(address, server_name, tls.into())?;
+        self.look_at_the_clock();
         self.core.dial(socket, request, config, session, None)
     }
 
@@ -329,20 +360,1014 @@ impl<H: Handler> EventLoop<H> {
         self.core.broadcast(Scope::All, message.into(), None);
     }
 
+    /// Sends a message to all subscribers of a topic, in the next turn; to how many. See
+    /// [`Peer::subscribe`].
+    pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
+        self.core.publish(topic, None, None, message)
+    }
+
+    /// Publishes a message, in the next turn, of which each subscriber that does not keep up gets only the
+    /// newest with this key; to how many. See [`Peer::send_latest`].
+    pub fn publish_latest(
+        &mut self,
+        topic: &str,
+        key: &str,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        self.core.publish(topic, Some(key), None, message)
+    }
+
+    /// How many connections have subscribed to a topic, those included that are closing.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.core.subscribers(topic)
+    }
+
+    /// All topics that have subscribers, with their number, in no particular order.
+    pub fn all_topics(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.core.topics.iter()
+    }
+
+    /// What this loop has done so far; [`Handle::counters`] adds up all that work together.
+    pub fn counters(&mut self) -> Counters {
+        self.core.publish_counters();
+        self.core.handle.published().snapshot()
+    }
+
+    /// Whether a shutdown was carried out: nothing listens and nobody is connected any more.
+    pub fn is_finished(&self) -> bool {
+        self.shutdown.as_deref().is_some_and(Draining::is_over)
+    }
+
+    /// What became of the connections when the loop was shut down; `None` until that is over.
+    ///
+    /// ```
+    /// # use framewire::Server;
+    /// # use std::time::Duration;
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut event_loop = Server::bind("127.0.0.1:0")?.on_message(|peer, message| { peer.send(message); })?;
+    /// # event_loop.handle().shutdown(1001, "", Duration::ZERO).unwrap();
+    /// event_loop.run()?;
+    /// if let Some(report) = event_loop.shutdown_report() {
+    ///     println!("{report}");
+    /// }
+    /// # assert!(event_loop.shutdown_report().is_some_and(|report| report.was_clean()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn shutdown_report(&self) -> Option<&ShutdownReport> {
+        self.shutdown.as_deref().and_then(Draining::report)
+    }
+
     /// How long the loop may sleep; `None` for until something happens.
     fn until_next(&self) -> Option<Duration> {
-        if self.more_commands
+        if self.has_more_commands
             || !self.unfinished.is_empty()
             || !self.core.unsettled.is_empty()
-            || !self.core.broadcasts.is_empty()
+            || self.core.has_broadcasts()
             || self.core.topics.have_turned()
-            || (self.accept_again.is_none() && self.listeners.iter().any(|l| l.ready))
+            || self.acceptor.is_ready()
         {
             return Some(Duration::ZERO);
         }
         let draining = self.shutdown.as_deref().and_then(Draining::next);
-        let next = earlier(earlier(self.core.timers.next(), self.accept_again), draining)?;
+        let next = earlier(earlier(self.core.timers.next(), self.acceptor.next()), draining)?;
         Some(next.saturating_sub(self.core.now))
+    }
+}
+
+/// Connections that another server has accepted.
+impl<H: Handler> EventLoop<H> {
+    /// Serves a connection that another server has accepted, as if it had come in here: the request is
+    /// judged by the same rules, a bad one is answered on this stream, and the handler decides.
+    ///
+    /// `head` is what was read of the request, byte for byte: all of it, a part, or nothing; `leftover`
+    /// is what was read behind it. Nothing of it is lost. The handler is called in the next turn.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the stream cannot be watched; [`io::ErrorKind::QuotaExceeded`] if there are as
+    /// many connections as [`Server::max_connections`](crate::Server::max_connections) allows, which has
+    /// then been answered 503.
+    ///
+    /// ```no_run
+    /// use std::io::Read;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut event_loop =
+    ///     framewire::Server::none().on_message(|peer, message| { peer.send(message); })?;
+    /// let (mut stream, _) = std::net::TcpListener::bind("127.0.0.1:9001")?.accept()?;
+    /// let mut head = [0; 100];
+    /// let count = stream.read(&mut head)?;
+    /// // Here would be decided whether this is a request for a WebSocket.
+    /// event_loop.adopt(stream, &head[..count], "")?;
+    /// event_loop.run()
+    /// # }
+    /// ```
+    pub fn adopt(
+        &mut self,
+        stream: impl Into<AdoptedStream>,
+        head: impl AsRef<[u8]>,
+        leftover: impl AsRef<[u8]>,
+    ) -> io::Result<PeerId> {
+        self.add_adopted(*Adoption::new(stream, None, [head.as_ref(), leftover.as_ref()])?)
+    }
+
+    /// The same, with a request that the other server has parsed.
+    ///
+    /// # Errors
+    ///
+    /// As [`adopt`](Self::adopt).
+    pub fn adopt_request(
+        &mut self,
+        stream: impl Into<AdoptedStream>,
+        request: &RequestParts,
+        leftover: impl AsRef<[u8]>,
+    ) -> io::Result<PeerId> {
+        self.adopt(stream, request.to_head(), leftover)
+    }
+
+    /// Serves a connection to which another server has sent the 101; `leftover` is what was read behind
+    /// the request.
+    ///
+    /// [`on_upgrade`](Handler::on_upgrade) is asked all the same, since it makes the session. What it
+    /// accepts with says nothing any more, and a rejection becomes a Close; see
+    /// [`Connection::upgraded`](crate::Connection::upgraded).
+    ///
+    /// # Errors
+    ///
+    /// As [`adopt`](Self::adopt).
+    pub fn adopt_upgraded(
+        &mut self,
+        stream: impl Into<AdoptedStream>,
+        upgraded: Upgraded,
+        leftover: impl AsRef<[u8]>,
+    ) -> io::Result<PeerId> {
+        self.add_adopted(*Adoption::new(stream, Some(upgraded), [&[], leftover.as_ref()])?)
+    }
+
+    fn add_adopted(&mut self, adoption: Adoption) -> io::Result<PeerId> {
+        let Adoption { socket, upgraded, bytes } = adoption;
+        self.look_at_the_clock();
+        let config = &self.core.config;
+        let endpoint = match upgraded {
+            None => Endpoint::server(config),
+            Some(upgraded) => Endpoint::upgraded(upgraded, config),
+        };
+        if self.lightest_loop().is_none() {
+            self.reject_for_all(socket);
+            return Err(io::ErrorKind::QuotaExceeded.into());
+        }
+        // What TLS has decrypted already, no event tells of: a new driver looks.
+        let driver = |socket| Driver::with_leftover(endpoint, socket, &bytes);
+        let id = self.admit(socket, driver, Origin::Adopted).ok_or(io::ErrorKind::QuotaExceeded)?;
+        self.read_later(id);
+        Ok(id)
+    }
+}
+
+/// How connections come in.
+impl<H: Handler> EventLoop<H> {
+    fn accept(&mut self) {
+        if self.acceptor.is_paused(self.core.now) {
+            return;
+        }
+        for index in 0..self.acceptor.len() {
+            for _ in 0..ACCEPTS_A_TURN {
+                match self.acceptor.accept(index, self.core.now) {
+                    Accepted::Socket(socket) => self.place(socket),
+                    Accepted::Gone => {}
+                    Accepted::Nobody => break,
+                    Accepted::Failed(error) => {
+                        self.core.shared.counting.add(Count::AcceptErrors);
+                        event!(Warn, "accept", "cannot accept for now: {error}");
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The loop that has the fewest connections; `None` if all together have as many as they may.
+    fn lightest_loop(&self) -> Option<usize> {
+        let (group, home) = self.core.handle.place();
+        let served = self.core.served();
+        let (number, total) = if group.are_many() {
+            group.set_connections(home, served);
+            group.lightest()
+        } else {
+            (home, served)
+        };
+        (total < self.max_connections).then_some(number)
+    }
+
+    /// Gives a connection that was accepted to the loop that has the fewest.
+    fn place(&mut self, mut socket: Socket) {
+        let Some(number) = self.lightest_loop() else { return self.reject_for_all(socket) };
+        let (group, home) = self.core.handle.place();
+        // A client that comes when all is about to end is answered here, by the loop that listens.
+        if number != home && self.shutdown.is_none() {
+            group.departs(number);
+            match self.core.outbox.order(number, Command::Serve(socket)) {
+                // It has come to its end: so will this one, and says so.
+                Some(Command::Serve(back)) => {
+                    self.core.handle.place().0.arrives(number);
+                    socket = back;
+                }
+                _ => return,
+            }
+        }
+        self.serve(socket);
+    }
+
+    fn serve(&mut self, socket: Socket) {
+        let endpoint = Endpoint::server(&self.core.config);
+        self.admit(
+            socket,
+            |socket| {
+                let mut driver = Driver::new(endpoint, socket);
+                driver.set_not_readable();
+                driver
+            },
+            Origin::Accepted,
+        );
+    }
+
+    /// Serves a connection that another loop has accepted.
+    fn serve_for_another(&mut self, socket: Socket) {
+        self.serve(socket);
+        let (group, home) = self.core.handle.place();
+        group.set_connections(home, self.core.served());
+        group.arrives(home);
+    }
+
+    /// Lets a connection in, unless there are as many from its address as there may be, in all loops.
+    fn admit(
+        &mut self,
+        socket: Socket,
+        driver: impl FnOnce(Socket) -> Driver<Socket>,
+        origin: Origin,
+    ) -> Option<PeerId> {
+        let (group, _) = self.core.handle.place();
+        if !group.has_quota() {
+            return self.register(driver(socket), origin);
+        }
+        let group = Arc::clone(group);
+        let home = socket.peer_address().ok().map(|address| Neighbourhood::of(address.ip()));
+        // Held until it is counted, so that no other loop lets one in on the same place.
+        let quota = group.quota();
+        if let (Some(counted), Some(home)) = (&quota, home)
+            && !counted.has_room(home)
+        {
+            // The handler is told, and must not hold up the others.
+            drop(quota);
+            let response = Response::too_many_requests();
+            self.reject_at_once(socket, &OpeningError::TooManyFromAddress, response);
+            return None;
+        }
+        let id = self.register(driver(socket), origin)?;
+        if let (Some(mut quota), Some(home)) = (quota, home) {
+            quota.enter(id, home);
+        }
+        Some(id)
+    }
+
+    fn register(&mut self, driver: Driver<Socket>, origin: Origin) -> Option<PeerId> {
+        let origin = if self.shutdown.is_some() { origin.late() } else { origin };
+        match self.core.register(self.core.connection(driver, origin)) {
+            Ok(id) => {
+                if let Some(draining) = &mut self.shutdown {
+                    draining.note_late();
+                }
+                event!(Debug, "accept", "{id} accepted");
+                Some(id)
+            }
+            Err(error) => {
+                event!(Warn, "accept", "a connection cannot be watched: {error}");
+                None
+            }
+        }
+    }
+
+    /// Rejects a connection, since there are as many as there may be.
+    fn reject_for_all(&mut self, socket: Socket) {
+        let response = Response::service_unavailable();
+        self.reject_at_once(socket, &OpeningError::TooManyConnections, response);
+    }
+
+    /// Rejects a connection of which nothing was read.
+    #[cold]
+    fn reject_at_once(&mut self, socket: Socket, error: &OpeningError, response: Response) {
+        let address = socket.peer_address().ok();
+        let response = self.tell_opening_error(error, address).unwrap_or(response);
+        let mut refusal = Vec::new();
+        response.encode(&mut refusal);
+        socket.refuse(&refusal);
+        self.core.shared.counting.add(Count::Refused);
+        event!(Info, "accept", "refused: {error}");
+        if let Some(draining) = &mut self.shutdown {
+            draining.note_refused();
+        }
+    }
+}
+
+/// How a request is decided.
+impl<H: Handler> EventLoop<H> {
+    fn upgrade(&mut self, id: PeerId, request: Arc<Request>) {
+        if self.shutdown.is_some() {
+            let error = OpeningError::ShuttingDown;
+            return self.reject(id, Some(error), Response::service_unavailable());
+        }
+        let mut request = IncomingRequest::new(request);
+        let decided = self.call(id, |handler, _| handler.on_upgrade(&request));
+        let Some(Decision { choice, route }) = decided else {
+            return self.reject(id, None, Response::new(500));
+        };
+        if let Choice::Reject(response) = choice {
+            return self.reject(id, None, response);
+        }
+        let Some(connection) = self.core.slab.get_mut(id) else { return };
+        if let Some(route) = route {
+            let workspace = &mut self.core.shared.workspace;
+            connection.endpoint_mut().set_config(route.config, workspace);
+            connection.route = Some(route.id);
+            request = request.routed(&route.pattern);
+        }
+        connection.request = Some(request.clone());
+        match choice {
+            Choice::Accept(accept, session) => self.open(id, accept, session),
+            Choice::Reject(_) => {}
+            Choice::Defer(begin) => {
+                // No event will tell a second time that the client is gone already.
+                if connection.driver.is_read_closed() {
+                    connection.endpoint_mut().terminate();
+                }
+                begin(self.core.undecided.add(id, request));
+            }
+        }
+    }
+
+    /// Carries out what was decided elsewhere.
+    fn take_decisions(&mut self) {
+        while let Some((id, answer)) = self.core.undecided.take() {
+            // Nobody waits for the others any more.
+            if self.core.undecided.remove(id) {
+                self.begin(id);
+                match answer {
+                    Answer::Accept(accept, session) => self.open(id, accept, session),
+                    Answer::Reject(response) => self.reject(id, None, response),
+                }
+                self.finish(id);
+            }
+        }
+    }
+
+    fn open(&mut self, id: PeerId, accept: Accept, session: H::Session) {
+        let Some(connection) = self.core.slab.get_mut(id) else { return };
+        let workspace = &mut self.core.shared.workspace;
+        if connection.endpoint_mut().accept(accept, workspace).is_err() {
+            // The handler chose a subprotocol that was not offered: its fault, not the peer's.
+            return self.reject(id, None, Response::new(500));
+        }
+        connection.session = Some(session);
+        self.core.count_opened(id);
+        self.call_for_peer(id, |handler, peer| handler.on_open(peer));
+        if !self.core.keep_requests
+            && let Some(connection) = self.core.slab.get_mut(id)
+        {
+            connection.request = None;
+        }
+    }
+
+    /// Answers an upgrade with something else.
+    fn reject(&mut self, id: PeerId, error: Option<OpeningError>, response: Response) {
+        let error = error.unwrap_or_else(|| OpeningError::Rejected(Arc::new(response.clone())));
+        let response = self.tell_opening_error(&error, self.address(id)).unwrap_or(response);
+        if let Some(status) = self.answer(id, response) {
+            self.core.shared.counting.rejected(status);
+            event!(Info, "handshake", "{id} refused with status {status}");
+        }
+    }
+
+    /// Answers a request of any kind; with which status, if it still waited.
+    fn answer(&mut self, id: PeerId, response: Response) -> Option<u16> {
+        let endpoint = self.core.slab.get_mut(id)?.endpoint_mut();
+        let status = response.status();
+        let workspace = &mut self.core.shared.workspace;
+        if endpoint.respond(response, workspace).is_ok() {
+            return Some(status);
+        }
+        // The handler's answer is no final one.
+        endpoint.respond(Response::new(500), workspace).is_ok().then_some(500)
+    }
+
+    /// Does not let a request wait for a decision while everything ends.
+    fn reject_undecided(&mut self, id: PeerId) {
+        if self.core.undecided.remove(id) {
+            let error = OpeningError::ShuttingDown;
+            self.reject(id, Some(error), Response::service_unavailable());
+            self.core.settle_later(id);
+        }
+    }
+
+    fn address(&self, id: PeerId) -> Option<SocketAddr> {
+        self.core.slab.get(id)?.driver.transport().peer_address().ok()
+    }
+
+    /// Tells the handler why a connection did not become a WebSocket: what it answers instead.
+    fn tell_opening_error(
+        &mut self,
+        error: &OpeningError,
+        address: Option<SocketAddr>,
+    ) -> Option<Response> {
+        self.call_for_nobody(|handler| handler.on_handshake_error(error, address)).flatten()
+    }
+
+    /// The engine has found a request at fault, and has queued its answer.
+    #[cold]
+    fn handshake_failed(&mut self, id: PeerId, event: &Event<'_>) {
+        // One that was dialled ends by `on_close`.
+        let Event::HandshakeFailed(HandshakeError::Request(error)) = event else { return };
+        #[cfg(feature = "tls")]
+        let Some(connection) = self.core.slab.get(id) else { return };
+        let error = OpeningError::Handshake(error.clone());
+        // A client that does not speak TLS and stays is too slow as well, in the end.
+        #[cfg(feature = "tls")]
+        let error = match connection.driver.transport().tls_error() {
+            Some(tls) => OpeningError::Tls(tls.clone()),
+            None => error,
+        };
+        let answer = self.tell_opening_error(&error, self.address(id));
+        if let (Some(response), Some(connection)) = (answer, self.core.slab.get_mut(id)) {
+            // Whoever was too slow has nothing queued, and hears nothing.
+            let _ = connection.endpoint_mut().answer_instead(&response);
+        }
+    }
+
+    /// A connection has gone that was never open.
+    #[cold]
+    fn never_opened(&mut self, id: PeerId, outcome: &Outcome) {
+        if !matches!(outcome, Outcome::Lost { .. }) {
+            // Of which was told when it was refused.
+            return;
+        }
+        #[cfg(feature = "tls")]
+        let Some(connection) = self.core.slab.get(id) else { return };
+        let error = OpeningError::Lost;
+        #[cfg(feature = "tls")]
+        let error = match connection.driver.transport().tls_error() {
+            Some(tls) => OpeningError::Tls(tls.clone()),
+            None => error,
+        };
+        // There is nobody to answer any more.
+        let _ = self.tell_opening_error(&error, self.address(id));
+    }
+}
+
+/// A turn at one connection.
+impl<H: Handler> EventLoop<H> {
+    /// Reads, handles and writes what there is.
+    fn turn(&mut self, id: PeerId) {
+        self.begin(id);
+        self.read(id);
+        self.finish(id);
+    }
+
+    /// Settles one connection outside its turn.
+    fn settle_turn(&mut self, id: PeerId) {
+        self.begin(id);
+        self.finish(id);
+    }
+
+    /// Gives those who had more than their share of the last turn another.
+    fn continue_unfinished(&mut self) {
+        for id in mem::take(&mut self.unfinished) {
+            if let Some(connection) = self.core.slab.get_mut(id) {
+                connection.is_unfinished = false;
+                self.turn(id);
+            }
+        }
+    }
+
+    fn begin(&mut self, id: PeerId) {
+        if self.core.has_broadcasts()
+            && self.core.slab.get(id).is_some_and(|c| c.endpoint().state() == State::Connecting)
+        {
+            // What was sent to all before a connection is open is not for it.
+            self.core.spread();
+        }
+        self.core.current = Some(id);
+        #[cfg(feature = "deflate")]
+        self.core.shared.workspace.set_codec_budget(CODEC_BUDGET);
+        self.tell_time(id);
+    }
+
+    fn finish(&mut self, id: PeerId) {
+        self.settle(id);
+        self.core.current = None;
+    }
+
+    /// Tells a connection the time, at the head of its turn. What is due is done by that.
+    #[inline]
+    fn tell_time(&mut self, id: PeerId) {
+        if let Some(connection) = self.core.slab.get_mut(id)
+            && let Some(event) =
+                connection.driver.handle_timeout(self.core.now, &mut self.core.shared.workspace)
+        {
+            self.handshake_failed(id, &event);
+        }
+    }
+
+    /// Whether this turn of the loop has taken long already; looked at now and then.
+    #[inline]
+    fn is_late(&mut self) -> bool {
+        self.pace.turns += 1;
+        if self.pace.turns.is_multiple_of(LOOK_EVERY) {
+            self.pace.is_late = self.start.elapsed() - self.core.now > LONG_TURN;
+        }
+        self.pace.is_late
+    }
+
+    /// Reads the socket, as much as one turn allows: the others are served before the rest.
+    fn read(&mut self, id: PeerId) {
+        let late = self.is_late();
+        let (start, now) = (self.start, self.core.now);
+        let is_over = move || late || start.elapsed() - now > LONG_TURN;
+        let room = if late { SHORT_READ_ROOM } else { READ_ROOM };
+        let mut budget = Budget::new().room(room).until(&is_over);
+        let mut inbox = self.inbox.take().unwrap_or_else(|| Inbox::new(READ_ROOM));
+        while let Some(connection) = self.core.slab.get_mut(id) {
+            let workspace = &mut self.core.shared.workspace;
+            match connection.driver.receive(&mut inbox, &mut budget, workspace) {
+                Step::Event(event) => self.dispatch(id, event),
+                Step::Again => {}
+                _ => break,
+            }
+        }
+        self.core.shared.counting.add_many(Count::BytesReceived, budget.received());
+        self.inbox = Some(inbox);
+    }
+
+    fn read_later(&mut self, id: PeerId) {
+        if let Some(connection) = self.core.slab.get_mut(id)
+            && !mem::replace(&mut connection.is_unfinished, true)
+        {
+            self.unfinished.push(id);
+        }
+    }
+
+    #[inline]
+    fn dispatch(&mut self, id: PeerId, event: Event<'_>) {
+        match event {
+            Event::Message(message) => {
+                self.core.shared.counting.message_received(message.kind());
+                self.call_for_peer(id, |handler, peer| handler.on_message(peer, message));
+            }
+            event => self.dispatch_rare(id, event),
+        }
+    }
+
+    #[cold]
+    fn dispatch_rare(&mut self, id: PeerId, event: Event<'_>) {
+        let counting = &mut self.core.shared.counting;
+        match event {
+            Event::Request(request) => self.upgrade(id, request),
+            Event::Open(_) => {
+                self.core.count_opened(id);
+                self.call_for_peer(id, |handler, peer| handler.on_open(peer));
+                self.close_if_draining(id);
+            }
+            Event::Http(request) => {
+                counting.add(Count::Requests);
+                let response = if self.shutdown.is_some() {
+                    Response::service_unavailable()
+                } else {
+                    let request = IncomingRequest::new(request);
+                    let answer = self.call(id, |handler, _| handler.on_http(&request));
+                    answer.unwrap_or_else(|| Response::new(500))
+                };
+                self.answer(id, response);
+            }
+            Event::Fragment(fragment) => {
+                if fragment.last {
+                    counting.message_received(fragment.kind);
+                }
+                self.call_for_peer(id, |handler, peer| handler.on_fragment(peer, fragment));
+            }
+            Event::Ping(payload) => {
+                counting.add(Count::PingsReceived);
+                self.call_for_peer(id, |handler, peer| handler.on_ping(peer, payload));
+            }
+            Event::Pong(payload) => {
+                counting.add(Count::PongsReceived);
+                self.call_for_peer(id, |handler, peer| handler.on_pong(peer, payload));
+            }
+            event @ Event::HandshakeFailed(_) => self.handshake_failed(id, &event),
+            // What follows from these is in the output already, and in the outcome at the end.
+            _ => {}
+        }
+    }
+}
+
+/// Calls of the handler.
+impl<H: Handler> EventLoop<H> {
+    /// Calls it for a connection that it knows.
+    #[inline]
+    fn call_for_peer(&mut self, id: PeerId, call: impl FnOnce(&mut H, &mut Peer<'_, H::Session>)) {
+        if self.on_panic == OnPanic::EndLoop {
+            return call(&mut self.handler, &mut Peer::new(&mut self.core, id));
+        }
+        if self.core.slab.get(id).is_some_and(|connection| !connection.has_panicked) {
+            self.call_guarded(id, |handler, core| call(handler, &mut Peer::new(core, id)));
+        }
+    }
+
+    /// Calls it for a connection that it may not know yet; `None` if it has panicked.
+    fn call<R>(
+        &mut self,
+        id: PeerId,
+        call: impl FnOnce(&mut H, &mut Core<H::Session>) -> R,
+    ) -> Option<R> {
+        if self.on_panic == OnPanic::EndLoop {
+            return Some(call(&mut self.handler, &mut self.core));
+        }
+        self.call_guarded(id, call)
+    }
+
+    /// The same, about no connection of the loop.
+    fn call_for_nobody<R>(&mut self, call: impl FnOnce(&mut H) -> R) -> Option<R> {
+        if self.on_panic == OnPanic::EndLoop {
+            return Some(call(&mut self.handler));
+        }
+        // The handler is used again by the wish of its owner; the loop itself is not touched in the call.
+        catch_unwind(AssertUnwindSafe(|| call(&mut self.handler))).ok()
+    }
+
+    #[cold]
+    fn call_guarded<R>(
+        &mut self,
+        id: PeerId,
+        call: impl FnOnce(&mut H, &mut Core<H::Session>) -> R,
+    ) -> Option<R> {
+        let (handler, core) = (&mut self.handler, &mut self.core);
+        // The handler is used again by the wish of its owner; what it can do to the loop by a peer is done as a
+        // whole before it comes back to it.
+        let result = catch_unwind(AssertUnwindSafe(|| call(handler, core)));
+        if result.is_err() {
+            event!(Warn, "connection", "{id}: the handler has panicked");
+            if let Some(connection) = self.core.slab.get_mut(id) {
+                connection.has_panicked = true;
+                let workspace = &mut self.core.shared.workspace;
+                let code = CloseCode::INTERNAL_ERROR;
+                // A connection that is closing already needs no second Close.
+                let _ = connection.endpoint_mut().close(code, "", workspace);
+            }
+        }
+        result.ok()
+    }
+}
+
+/// What handles ask for.
+impl<H: Handler> EventLoop<H> {
+    fn carry_out_commands(&mut self) {
+        if !self.commands.look() && !self.has_more_commands {
+            return;
+        }
+        self.has_more_commands = true;
+        let mut deliveries = 0;
+        for _ in 0..COMMANDS_A_TURN {
+            if deliveries >= DELIVERIES_A_TURN {
+                break;
+            }
+            let Some(command) = self.commands.take() else {
+                self.has_more_commands = false;
+                break;
+            };
+            match command {
+                Command::Peer(id, command) => self.carry_out_for_peer(id, command),
+                Command::Broadcast(scope, prepared, except) => {
+                    deliveries += self.core.slab.len();
+                    self.core.broadcast_here(scope, prepared, except);
+                }
+                Command::Publish(topic, key, prepared, except) => {
+                    deliveries += self.core.publish_here(&topic, key.as_deref(), except, &prepared);
+                }
+                Command::Shutdown(order) => self.begin_shutdown(order),
+                Command::Decided => self.take_decisions(),
+                Command::Serve(socket) => self.serve_for_another(socket),
+                Command::Adopt(adoption) => {
+                    let (group, home) = self.core.handle.place();
+                    group.arrives(home);
+                    // The caller is told of what can be told on the stream itself.
+                    let _ = self.add_adopted(*adoption);
+                }
+            }
+        }
+    }
+
+    fn carry_out_for_peer(&mut self, id: PeerId, command: PeerCommand) {
+        match command {
+            PeerCommand::Send(prepared) => {
+                if self.core.is_peer(id) {
+                    self.core.deliver(id, Key::default(), &prepared);
+                }
+            }
+            PeerCommand::SendLatest(key, prepared) => {
+                if self.core.is_peer(id) {
+                    let key = Key { topic: None, name: Some(&key) };
+                    self.core.deliver(id, key, &prepared);
+                }
+            }
+            PeerCommand::Subscribe(topic) => self.core.subscribe_as_ordered(id, &topic),
+            PeerCommand::Unsubscribe(topic) => {
+                self.core.topics.unsubscribe(id, &topic);
+            }
+            PeerCommand::Close(close) => {
+                // A connection that is closing already needs no second Close.
+                let _ = self.core.close(id, &close);
+            }
+            PeerCommand::Terminate => {
+                self.core.change(id, |connection, _| connection.abort());
+            }
+            PeerCommand::Pause => {
+                self.core.change(id, |connection, shared| {
+                    connection.endpoint_mut().pause(&mut shared.workspace);
+                });
+            }
+            PeerCommand::Resume => {
+                self.core.change(id, |connection, shared| {
+                    connection.endpoint_mut().resume(&mut shared.workspace);
+                });
+            }
+        }
+    }
+}
+
+/// The end of a turn, and the end of a connection.
+impl<H: Handler> EventLoop<H> {
+    /// Settles those that were changed outside their turn.
+    fn settle_all(&mut self) {
+        // Settling calls the handler, which may change further connections. Those wait for the next
+        // turn, which comes at once: two that send to each other in `on_drain` would never end.
+        self.send_broadcasts();
+        for id in mem::take(&mut self.core.unsettled) {
+            if self.core.slab.get(id).is_some_and(Connection::is_unsettled) {
+                self.settle_turn(id);
+            }
+        }
+    }
+
+    /// Sends what waits for all, each connection in a turn of its own.
+    fn send_broadcasts(&mut self) {
+        if !self.core.has_broadcasts() {
+            return;
+        }
+        let waiting = self.core.take_broadcasts();
+        for index in 0..self.core.slab.places() {
+            let Some(id) = self.core.slab.id_at(index) else { continue };
+            if self.core.is_addressed(id, &waiting) {
+                self.begin(id);
+                self.core.deliver_broadcasts(id, &waiting);
+                self.finish(id);
+            }
+        }
+        self.core.end_broadcasts(waiting);
+    }
+
+    /// Writes what there is, and draws the consequences of all that happened in the turn.
+    fn settle(&mut self, id: PeerId) {
+        self.tell_of_dropped(id);
+        let mut drained = false;
+        let connection = loop {
+            let Some(connection) = self.core.slab.get_mut(id) else { return };
+            connection.write(&mut self.core.shared);
+            if let Some(outcome) = connection.driver.outcome() {
+                return self.remove(id, &outcome);
+            }
+            if connection.keeps_messages()
+                && connection.endpoint().is_drained()
+                && connection.release(id, Release::Some, &mut self.core.shared)
+            {
+                continue;
+            }
+            if !connection.is_relieved() {
+                break connection;
+            }
+            if drained {
+                // A peer may take as fast as `on_drain` sends; the others are served in between.
+                connection.unsettle(id, &mut self.core.unsettled);
+                break connection;
+            }
+            if !connection.take_relief() {
+                break connection;
+            }
+            drained = true;
+            self.call_for_peer(id, |handler, peer| handler.on_drain(peer));
+        };
+        connection.count(id, &mut self.core.shared.buffered);
+        if connection.has_dropped() {
+            connection.unsettle(id, &mut self.core.unsettled);
+        }
+        connection.watch_writing(&self.core.registry, id);
+        connection.set_timer(id, &mut self.core.timers);
+        if connection.driver.has_more() {
+            self.read_later(id);
+        }
+    }
+
+    fn look_at_timers(&mut self) {
+        for (at, id) in self.core.timers.take_due(self.core.now) {
+            self.core.spread();
+            let Some(connection) = self.core.slab.get_mut(id) else { continue };
+            if connection.timer != Some(at) {
+                continue;
+            }
+            connection.timer = None;
+            let awaited = connection.endpoint().awaits_decision();
+            self.begin(id);
+            let Some(connection) = self.core.slab.get_mut(id) else { continue };
+            if connection.endpoint().state() == State::Closed {
+                connection.is_aborted = true;
+                event!(Debug, "limits", "{id} is past its deadline");
+            }
+            if awaited && !connection.endpoint().awaits_decision() {
+                self.core.undecided.remove(id);
+            }
+            self.finish(id);
+        }
+    }
+
+    /// Drops those for which most waits, where more waits than is allowed.
+    fn evict(&mut self) {
+        if self.core.shared.buffered.is_too_much() {
+            for id in self.core.to_evict() {
+                event!(Info, "limits", "{id} is dropped: most of what waits is for it");
+                self.abort(id);
+            }
+        }
+    }
+
+    /// Ends a connection without a Close, at once.
+    fn abort(&mut self, id: PeerId) {
+        if let Some(connection) = self.core.slab.get_mut(id) {
+            connection.abort();
+            self.settle_turn(id);
+        }
+    }
+
+    /// Tells the handler of the messages that this connection has lost.
+    fn tell_of_dropped(&mut self, id: PeerId) {
+        if let Some(connection) = self.core.slab.get_mut(id)
+            && connection.session.is_some()
+            && let Some(count) = connection.take_dropped()
+        {
+            self.call_for_peer(id, |handler, peer| handler.on_dropped(peer, count));
+            if let Some(connection) = self.core.slab.get_mut(id) {
+                connection.told_of_dropped();
+            }
+        }
+    }
+
+    /// Tells the handler of topics that have their first subscriber, or none any more.
+    fn tell_of_topics(&mut self) {
+        if self.core.topics.have_turned() {
+            for (topic, count) in self.core.topics.take_turned() {
+                self.call_for_nobody(|handler| handler.on_subscription(&topic, count));
+            }
+        }
+    }
+
+    /// Tells the handler how the connection ended, and forgets it.
+    fn remove(&mut self, id: PeerId, outcome: &Outcome) {
+        let Some(connection) = self.core.slab.get_mut(id) else { return };
+        // What the handler still sends to others is not part of this turn.
+        self.core.current = None;
+        let counting = &mut self.core.shared.counting;
+        if connection.is_opened {
+            counting.end(outcome);
+        } else {
+            counting.end_unopened(connection.endpoint().role(), outcome);
+        }
+        log_end(id, connection.is_opened, outcome);
+        // The system forgets a socket when it is dropped, unless somebody else holds it too. An error would
+        // change nothing.
+        if connection.origin.is_adopted() {
+            let _ = self.core.registry.deregister(connection.driver.transport_mut().source());
+        }
+        if let Some(draining) = &mut self.shutdown {
+            if connection.origin.is_late() {
+                draining.note_late_end();
+            }
+            let departure = match connection.session {
+                None => Departure::Unknown,
+                Some(_) if connection.is_aborted => Departure::Aborted,
+                Some(_) => Departure::Other,
+            };
+            if departure != Departure::Unknown {
+                let endpoint = connection.endpoint();
+                draining.note_unsent(endpoint.queued() - endpoint.left());
+            }
+            draining.note_end(departure, outcome);
+        }
+        if connection.session.is_some() {
+            connection.has_panicked = false;
+            self.call_for_peer(id, |handler, peer| handler.on_close(peer, outcome));
+        } else {
+            self.never_opened(id, outcome);
+        }
+        if let Some(mut quota) = self.core.handle.place().0.quota() {
+            quota.leave(id);
+        }
+        self.core.forget(id);
+    }
+}
+
+/// The end of a loop.
+impl<H: Handler> EventLoop<H> {
+    fn begin_shutdown(&mut self, order: ShutdownOrder) {
+        let now = self.core.now;
+        let queue: Vec<_> = self.core.slab.ids().collect();
+        let draining =
+            self.shutdown.get_or_insert_with(|| Box::new(Draining::new(now, order.close.clone())));
+        if let Some(report) = draining.report() {
+            // Whoever asks twice is told twice.
+            order.report.send(report);
+            return;
+        }
+        self.core.is_ending = true;
+        event!(Info, "shutdown", "begins with {} connections", queue.len());
+        draining.order(now, order, queue.clone());
+        for id in queue {
+            self.reject_undecided(id);
+        }
+    }
+
+    /// Goes on with a shutdown, if there is one.
+    fn drain(&mut self) {
+        let now = self.core.now;
+        let Some(draining) = self.shutdown.as_deref_mut() else { return };
+        let overdue = draining.is_overdue(now);
+        let close = draining.close().clone();
+        for id in draining.due(now) {
+            // A connection that is closing already needs no second Close.
+            let _ = self.core.close(id, &close);
+        }
+        if overdue {
+            self.settle_all();
+            for id in self.core.slab.ids().collect::<Vec<_>>() {
+                self.abort(id);
+            }
+        }
+    }
+
+    /// Ends it, once nobody is left whom it waits for.
+    fn finish_draining(&mut self) {
+        let connections = self.core.slab.len();
+        if !self.shutdown.as_deref().is_some_and(|draining| draining.is_done(connections)) {
+            return;
+        }
+        self.acceptor.close();
+        for id in self.core.slab.ids().collect::<Vec<_>>() {
+            self.abort(id);
+        }
+        // Whoever is told of the end may ask for the counters next.
+        self.core.publish_counters();
+        let Some(draining) = self.shutdown.as_deref_mut() else { return };
+        let (report, waiting) = draining.finish(self.core.now);
+        event!(Info, "shutdown", "is over: {report}");
+        let (group, home) = self.core.handle.place();
+        group.set_report(home, report);
+        for waiting in waiting {
+            // Whoever does not wait any more need not be told.
+            waiting.send(report);
+        }
+        // Those who asked again before they could know are told as well. Nothing else is carried out any more.
+        while let Some(command) = self.commands.take() {
+            if let Command::Shutdown(order) = command {
+                order.report.send(report);
+            }
+        }
+    }
+
+    /// Closes a connection that has opened only now.
+    fn close_if_draining(&mut self, id: PeerId) {
+        if let Some(draining) = self.shutdown.as_deref() {
+            let close = draining.close().clone();
+            let _ = self.core.close(id, &close);
+        }
+    }
+}
+
+impl<H: Handler> Drop for EventLoop<H> {
+    fn drop(&mut self) {
+        self.core.is_ending = true;
+        self.core.undecided.clear();
+        // After a panic nobody knows how the handler is.
+        if !std::thread::panicking() {
+            let _turn = Turn::begin();
+            for id in self.core.slab.ids().collect::<Vec<_>>() {
+                self.abort(id);
+            }
+        }
     }
 }
 
@@ -361,6 +1386,7 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::event_loop::Server;
     use crate::event_loop::handler::Decision;
     use crate::event_loop::incoming_request::IncomingRequest;
     use crate::protocol::{Config, Message};

@@ -1,6 +1,8 @@
 use std::any::Any;
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -8,17 +10,18 @@ use crate::protocol::Message;
 use crate::wire::CloseCode;
 
 use super::event_loop::{EventLoop, WAKE};
+use super::group::{Seat, seats};
 use super::handle::Handle;
 use super::handler::{Handler, OnMessage};
-use super::loops::{Seat, seats};
 use super::peer::Peer;
-use super::server::Server;
-use super::slots::MAX_LOOPS;
+use super::settings::Settings;
+use super::slab::MAX_LOOPS;
+use super::socket::Listener;
 
 /// How long the connections of the other loops have to close when one loop has failed.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Several event loops that serve one port together, a thread each; made by [`Server::threads`].
+/// Several event loops that serve one port together, a thread each; made by [`Server::threads`](crate::Server::threads).
 ///
 /// The first loop accepts, and gives each connection to the loop that has the fewest; there it stays. Each
 /// loop has a [`Handler`] of its own, so that handlers share nothing unless you have them share it.
@@ -63,28 +66,29 @@ const GRACE: Duration = Duration::from_secs(5);
 /// ```
 #[derive(Debug)]
 pub struct EventLoops {
-    servers: Vec<Server>,
+    listeners: Vec<Listener>,
+    settings: Settings,
     seats: Vec<Seat>,
 }
 
 impl EventLoops {
-    pub(super) fn new(server: Server, threads: usize) -> io::Result<Self> {
+    pub(super) fn new(
+        listeners: Vec<Listener>,
+        settings: Settings,
+        threads: usize,
+    ) -> io::Result<Self> {
         if !(1..=MAX_LOOPS).contains(&threads) {
             let message = format!("{threads} threads: 1 to {MAX_LOOPS} can work together");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-        server.config.validate().map_err(invalid)?;
-        let mut servers = vec![server];
-        for _ in 1..threads {
-            servers.push(servers[0].without_listeners());
-        }
-        Ok(Self { servers, seats: seats(threads, WAKE)? })
+        settings.config.validate().map_err(invalid)?;
+        Ok(Self { listeners, settings, seats: seats(threads, WAKE)? })
     }
 
     /// A way to all loops from any thread.
     pub fn handle(&self) -> Handle {
-        self.seats[0].handle.clone()
+        Handle::new(Arc::clone(&self.seats[0].group), self.seats[0].home)
     }
 
     /// The address of the first listening socket.
@@ -93,7 +97,10 @@ impl EventLoops {
     ///
     /// As [`Server::local_address`].
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.servers[0].local_address()
+        match self.listeners.first() {
+            Some(listener) => listener.local_address(),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        }
     }
 
     /// Serves until a [`Handle::shutdown`] was carried out in all loops. `handler` makes the handler of
@@ -104,14 +111,17 @@ impl EventLoops {
     /// The system's, if a thread cannot be made, or a loop cannot be or fails; [`io::ErrorKind::Other`] if
     /// a handler panicked, with its words. In any case all loops have come to their end.
     pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Sync) -> io::Result<()> {
-        let handler = &handler;
+        let (handler, settings) = (&handler, &self.settings);
+        let mut listeners = self.listeners;
         thread::scope(|scope| {
             let mut threads = Vec::new();
             let mut result = Ok(());
-            for (number, (server, seat)) in self.servers.into_iter().zip(self.seats).enumerate() {
-                let mut alarm = Alarm(Some(seat.handle.clone()));
+            for (number, seat) in self.seats.into_iter().enumerate() {
+                // The first loop listens.
+                let listeners = mem::take(&mut listeners);
+                let mut alarm = Alarm(Some(Handle::new(Arc::clone(&seat.group), seat.home)));
                 let thread = move || {
-                    let result = EventLoop::seated(server, || handler(number), seat)
+                    let result = EventLoop::seated(listeners, settings, || handler(number), seat)
                         .and_then(|mut event_loop| event_loop.run());
                     if result.is_ok() {
                         alarm.disarm();

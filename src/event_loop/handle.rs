@@ -1,23 +1,33 @@
 use std::fmt;
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::protocol::Prepared;
+use crate::handshake::RequestParts;
+use crate::protocol::{Prepared, Upgraded};
 use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 
-use super::adopting::Adoption;
-use super::draining::ShutdownOrder;
-use super::loops::Loops;
+use super::adopt::{AdoptedStream, Adoption};
+use super::commands::{Command, PeerCommand};
+use super::counters::Counters;
+use super::group::{self, Group, QueueFull, WhenFull};
+use super::metrics::Published;
 use super::route::{RouteId, Scope};
-use super::shutdown::{Reporter, Shutdown};
-use super::slots::PeerId;
-use super::transport::Socket;
+use super::shutdown::{Reporter, Shutdown, ShutdownOrder};
+use super::slab::PeerId;
 
 /// A way to an event loop, or to all that [work together](crate::EventLoops), from any thread: send,
 /// broadcast, close, shut down.
 ///
-/// Calls are carried out by the loop in the order in which one handle made them, in its next turn. They
-/// do not wait and do not fail if the connection is gone meanwhile. Cheap to clone.
+/// Calls are carried out by the loop in the order in which one handle made them, in its next turn. They do not
+/// fail if the connection is gone meanwhile. Cheap to clone.
+///
+/// Messages wait for the loop in a queue of [bounded](crate::Server::max_queued_bytes) size, whose present one is
+/// [`queued_bytes`](Self::queued_bytes). Where it is full, a call that sends waits until the loop has taken some
+/// up, and a call that tries to send, such as [`try_broadcast`](Self::try_broadcast), fails. Within a call of a
+/// [`Handler`](crate::Handler) no call waits; it is carried out when the turn of the loop is over, behind all
+/// that handlers have sent in that turn by a [`Peer`](crate::Peer).
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
@@ -30,55 +40,109 @@ use super::transport::Socket;
 /// ```
 #[derive(Clone)]
 pub struct Handle {
-    pub(super) loops: Arc<Loops>,
+    group: Arc<Group>,
     /// The loop that it is of.
-    pub(super) home: usize,
-}
-
-/// What a handle asks of the loop.
-#[derive(Debug)]
-pub(super) enum Command {
-    Send(PeerId, Prepared),
-    SendLatest(PeerId, Box<str>, Prepared),
-    Broadcast(Scope, Prepared, Option<PeerId>),
-    /// The topic, and the key if only the latest counts.
-    Publish(Arc<str>, Option<Box<str>>, Prepared, Option<PeerId>),
-    Subscribe(PeerId, Arc<str>),
-    Unsubscribe(PeerId, Box<str>),
-    Close(PeerId, CloseFrame),
-    Terminate(PeerId),
-    Pause(PeerId, bool),
-    Shutdown(ShutdownOrder),
-    /// Decisions wait in the channel of their own, which has the type of the sessions.
-    Decided,
-    Adopt(Box<Adoption>),
-    /// A connection that another loop has accepted.
-    Serve(Socket),
+    home: usize,
 }
 
 impl Handle {
+    pub(super) fn new(group: Arc<Group>, home: usize) -> Self {
+        Self { group, home }
+    }
+
+    /// The loops that work together, and which of them it is of.
+    #[inline]
+    pub(super) fn place(&self) -> (&Arc<Group>, usize) {
+        (&self.group, self.home)
+    }
+
+    /// Where that loop tells what it has done.
+    #[inline]
+    pub(super) fn published(&self) -> &Published {
+        self.group.published_by(self.home)
+    }
+
     /// Sends a message to one connection.
     pub fn send(&self, id: PeerId, message: impl Into<Prepared>) {
-        self.order_of(id, Command::Send(id, message.into()));
+        let _ = self.send_to(id, message.into(), WhenFull::Wait);
+    }
+
+    /// The same, unless as many bytes wait for the loop as may: then nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueFull`].
+    pub fn try_send(&self, id: PeerId, message: impl Into<Prepared>) -> Result<(), QueueFull> {
+        self.send_to(id, message.into(), WhenFull::Fail)
+    }
+
+    fn send_to(
+        &self,
+        id: PeerId,
+        prepared: Prepared,
+        when_full: WhenFull,
+    ) -> Result<(), QueueFull> {
+        self.order_message(id, PeerCommand::Send(prepared), when_full)
+    }
+
+    fn order_message(
+        &self,
+        id: PeerId,
+        command: PeerCommand,
+        when_full: WhenFull,
+    ) -> Result<(), QueueFull> {
+        let number = Group::loop_of(id);
+        let command = Command::Peer(id, command);
+        self.group.reserve(number..number + 1, command.bytes(), when_full)?;
+        group::order(&self.group, number, command);
+        Ok(())
     }
 
     /// Sends a message to all open connections.
     pub fn broadcast(&self, message: impl Into<Prepared>) {
-        self.broadcast_in(Scope::All, message.into(), None);
+        let _ = self.broadcast_in(Scope::All, message.into(), None, WhenFull::Wait);
+    }
+
+    /// The same, unless as many bytes wait for one of the loops as may: then nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueFull`].
+    pub fn try_broadcast(&self, message: impl Into<Prepared>) -> Result<(), QueueFull> {
+        self.broadcast_in(Scope::All, message.into(), None, WhenFull::Fail)
     }
 
     /// Sends a message to all open connections but one.
     pub fn broadcast_except(&self, id: PeerId, message: impl Into<Prepared>) {
-        self.broadcast_in(Scope::All, message.into(), Some(id));
+        let _ = self.broadcast_in(Scope::All, message.into(), Some(id), WhenFull::Wait);
     }
 
     /// Sends a message to all open connections of a route, which [`Routes::id`](crate::Routes::id) names.
     pub fn broadcast_route(&self, route: RouteId, message: impl Into<Prepared>) {
-        self.broadcast_in(Scope::Route(Some(route)), message.into(), None);
+        let scope = Scope::Route(Some(route));
+        let _ = self.broadcast_in(scope, message.into(), None, WhenFull::Wait);
     }
 
-    fn broadcast_in(&self, scope: Scope, prepared: Prepared, except: Option<PeerId>) {
-        self.loops.order_all(|| Command::Broadcast(scope, prepared.clone(), except));
+    fn broadcast_in(
+        &self,
+        scope: Scope,
+        prepared: Prepared,
+        except: Option<PeerId>,
+        when_full: WhenFull,
+    ) -> Result<(), QueueFull> {
+        let command = Command::Broadcast(scope, prepared.clone(), except);
+        self.group.reserve(0..self.group.len(), command.bytes(), when_full)?;
+        for number in 0..self.group.len() {
+            let command = Command::Broadcast(scope, prepared.clone(), except);
+            group::order(&self.group, number, command);
+        }
+        Ok(())
+    }
+
+    /// How many bytes of messages, sent by handles, wait for the loops to take them up; see
+    /// [`Server::max_queued_bytes`](crate::Server::max_queued_bytes).
+    pub fn queued_bytes(&self) -> usize {
+        self.group.queued_bytes()
     }
 
     /// Begins the closing handshake of one connection.
@@ -92,24 +156,24 @@ impl Handle {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<(), CloseFrameError> {
-        self.order_of(id, Command::Close(id, CloseFrame::new(code.into(), reason)?));
+        self.order_peer(id, PeerCommand::Close(CloseFrame::new(code.into(), reason)?));
         Ok(())
     }
 
     /// Stops reading from one connection until [`resume`](Self::resume); see
     /// [`Peer::pause`](crate::Peer::pause).
     pub fn pause(&self, id: PeerId) {
-        self.order(Command::Pause(id, true));
+        self.order_peer(id, PeerCommand::Pause);
     }
 
     /// Reads from one connection again.
     pub fn resume(&self, id: PeerId) {
-        self.order(Command::Pause(id, false));
+        self.order_peer(id, PeerCommand::Resume);
     }
 
     /// Drops one connection without a Close.
     pub fn terminate(&self, id: PeerId) {
-        self.order_of(id, Command::Terminate(id));
+        self.order_peer(id, PeerCommand::Terminate);
     }
 
     /// Ends the loop in good order: every open connection gets a Close with this code and reason, such as
@@ -147,17 +211,178 @@ impl Handle {
         deadline: Duration,
     ) -> Result<Shutdown, CloseFrameError> {
         let close = CloseFrame::new(code.into(), reason)?;
-        let (report, reports) = Reporter::new(self.loops.len());
-        self.loops.order_all(|| {
-            let (close, report) = (close.clone(), report.clone());
-            Command::Shutdown(ShutdownOrder { close, spread, deadline, report })
-        });
+        let (report, reports) = Reporter::new(self.group.len());
+        self.group.order_shutdown(&ShutdownOrder { close, spread, deadline, report });
         Ok(Shutdown(reports))
     }
 
-    /// Orders something of the loop that the handle is of.
-    pub(super) fn order(&self, command: Command) {
-        self.loops.order(self.home, command);
+    fn order_peer(&self, id: PeerId, command: PeerCommand) {
+        group::order_peer(&self.group, id, command);
+    }
+
+    /// Has the loop serve a connection that another server has accepted; see [`EventLoop::adopt`]. If
+    /// there is no room for it, it is answered 503.
+    ///
+    /// ```no_run
+    /// # fn main() -> std::io::Result<()> {
+    /// let mut event_loop =
+    ///     framewire::Server::none().on_message(|peer, message| { peer.send(message); })?;
+    /// let handle = event_loop.handle();
+    /// std::thread::spawn(move || -> std::io::Result<()> {
+    ///     for stream in std::net::TcpListener::bind("127.0.0.1:9001")?.incoming() {
+    ///         handle.adopt(stream?, "", "")?;
+    ///     }
+    ///     Ok(())
+    /// });
+    /// event_loop.run()
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the stream cannot be made non-blocking; [`io::ErrorKind::NotConnected`] if the
+    /// loop is gone, and the stream is closed then.
+    pub fn adopt(
+        &self,
+        stream: impl Into<AdoptedStream>,
+        head: impl AsRef<[u8]>,
+        leftover: impl AsRef<[u8]>,
+    ) -> io::Result<()> {
+        self.adoption(Adoption::new(stream, None, [head.as_ref(), leftover.as_ref()])?)
+    }
+
+    /// The same, with a request that the other server has parsed; see [`EventLoop::adopt_request`].
+    ///
+    /// # Errors
+    ///
+    /// As [`adopt`](Self::adopt).
+    pub fn adopt_request(
+        &self,
+        stream: impl Into<AdoptedStream>,
+        request: &RequestParts,
+        leftover: impl AsRef<[u8]>,
+    ) -> io::Result<()> {
+        self.adopt(stream, request.to_head(), leftover)
+    }
+
+    /// The same for a connection to which another server has sent the 101; see
+    /// [`EventLoop::adopt_upgraded`].
+    ///
+    /// # Errors
+    ///
+    /// As [`adopt`](Self::adopt).
+    pub fn adopt_upgraded(
+        &self,
+        stream: impl Into<AdoptedStream>,
+        upgraded: Upgraded,
+        leftover: impl AsRef<[u8]>,
+    ) -> io::Result<()> {
+        self.adoption(Adoption::new(stream, Some(upgraded), [&[], leftover.as_ref()])?)
+    }
+
+    fn adoption(&self, adoption: Box<Adoption>) -> io::Result<()> {
+        let (lightest, _) = self.group.lightest();
+        self.group.departs(lightest);
+        if self.group.order(lightest, Command::Adopt(adoption)) {
+            return Ok(());
+        }
+        self.group.arrives(lightest);
+        Err(io::Error::new(io::ErrorKind::NotConnected, "the event loop is gone"))
+    }
+
+    /// Sends a message to one connection, which gets only the newest with this key if it does not keep up.
+    pub fn send_latest(&self, id: PeerId, key: &str, message: impl Into<Prepared>) {
+        let command = PeerCommand::SendLatest(key.into(), message.into());
+        let _ = self.order_message(id, command, WhenFull::Wait);
+    }
+
+    /// Publishes a message of which each subscriber that does not keep up gets only the newest with this
+    /// key.
+    pub fn publish_latest(&self, topic: &str, key: &str, message: impl Into<Prepared>) {
+        let _ = self.publish_with(topic, Some(key), message.into(), None, WhenFull::Wait);
+    }
+
+    /// What the loop has done up to the end of its latest turn, or all that
+    /// [work together](crate::EventLoops); they are not asked for it, and do not wait.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let server = framewire::Server::bind("127.0.0.1:0")?;
+    /// # let event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+    /// let handle = event_loop.handle();
+    /// let counters = handle.counters();
+    /// println!("{} connections, {} messages", counters.open, counters.received.messages());
+    /// # assert_eq!(counters, framewire::Counters::default());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn counters(&self) -> Counters {
+        self.group.published().map(Published::snapshot).sum()
+    }
+
+    /// Sends a message to all subscribers of a topic. It is encoded in this thread.
+    pub fn publish(&self, topic: &str, message: impl Into<Prepared>) {
+        let _ = self.publish_with(topic, None, message.into(), None, WhenFull::Wait);
+    }
+
+    /// The same, unless as many bytes wait for one of the loops as may: then nothing is sent.
+    ///
+    /// # Errors
+    ///
+    /// [`QueueFull`].
+    pub fn try_publish(&self, topic: &str, message: impl Into<Prepared>) -> Result<(), QueueFull> {
+        self.publish_with(topic, None, message.into(), None, WhenFull::Fail)
+    }
+
+    /// Sends a message to all subscribers of a topic but one.
+    pub fn publish_except(&self, id: PeerId, topic: &str, message: impl Into<Prepared>) {
+        let _ = self.publish_with(topic, None, message.into(), Some(id), WhenFull::Wait);
+    }
+
+    /// Has a connection get what is published to a topic from now on: also what this handle publishes
+    /// right behind it. Nobody is told if it is refused, as [`Peer::subscribe`](crate::Peer::subscribe)
+    /// would be.
+    pub fn subscribe(&self, id: PeerId, topic: &str) {
+        if self.group.are_many() {
+            // So that what is published before the loop has come to it is sent there.
+            self.group.count_subscriber(topic, Group::loop_of(id));
+        }
+        self.order_peer(id, PeerCommand::Subscribe(topic.into()));
+    }
+
+    /// Ends that again.
+    pub fn unsubscribe(&self, id: PeerId, topic: &str) {
+        self.order_peer(id, PeerCommand::Unsubscribe(topic.into()));
+    }
+
+    /// Orders it of all loops that have subscribers.
+    fn publish_with(
+        &self,
+        topic: &str,
+        key: Option<&str>,
+        prepared: Prepared,
+        except: Option<PeerId>,
+        when_full: WhenFull,
+    ) -> Result<(), QueueFull> {
+        let (group, home) = self.place();
+        let command =
+            |name: Arc<str>| Command::Publish(name, key.map(Box::from), prepared.clone(), except);
+        if !group.are_many() {
+            let command = command(topic.into());
+            group.reserve(home..home + 1, command.bytes(), when_full)?;
+            group::order(group, home, command);
+            return Ok(());
+        }
+        // There is no loop with this number: all are others.
+        let Some((name, counts)) = group.others(topic, usize::MAX) else { return Ok(()) };
+        let has_some = |&number: &usize| counts[number].load(Ordering::SeqCst) > 0;
+        let loops = (0..counts.len()).filter(has_some);
+        let bytes = command(Arc::clone(&name)).bytes();
+        group.reserve(loops.clone(), bytes, when_full)?;
+        for number in loops {
+            group::order(group, number, command(Arc::clone(&name)));
+        }
+        Ok(())
     }
 }
 

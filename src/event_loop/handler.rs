@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use crate::handshake::Response;
 use crate::protocol::{Accept, Fragment, Message, Outcome};
 
+use super::deferral::Pending;
 use super::incoming_request::IncomingRequest;
+use super::opening_error::OpeningError;
 use super::peer::Peer;
-use super::pending::Pending;
-use super::refusing::OpeningError;
 use super::route::Route;
 
 /// What a server does with its connections: one value for all of them, called on the loop's thread.

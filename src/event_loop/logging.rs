@@ -9,8 +9,7 @@ use std::fmt;
 use crate::handshake::{HeaderListError, RequestError, ResponseError};
 use crate::protocol::{HandshakeError, Outcome};
 
-use super::core::Slot;
-use super::slots::PeerId;
+use super::slab::PeerId;
 
 /// `event!(Level, "target", "format", …)`; nothing is formatted for a level that nobody listens to.
 #[cfg(feature = "log")]
@@ -32,9 +31,9 @@ macro_rules! event {
 pub(super) use event;
 
 /// Tells how a connection ended.
-pub(super) fn log_end<S>(id: PeerId, slot: &Slot<S>, outcome: &Outcome) {
+pub(super) fn log_end(id: PeerId, is_opened: bool, outcome: &Outcome) {
     match outcome {
-        _ if slot.opened => event!(Debug, "connection", "{id} closed: {outcome}"),
+        _ if is_opened => event!(Debug, "connection", "{id} closed: {outcome}"),
         Outcome::HandshakeFailed(error) => {
             event!(Info, "handshake", "{id} failed: {}", Fault(error));
         }

@@ -4,7 +4,7 @@
 //!   Server ──handler()──► EventLoop ◄──commands── Handle (any thread)
 //!                             │ a turn: tell the time, read, dispatch, write
 //!                             ▼
-//!        Core: Slots ── Slot: Endpoint + Socket + Session
+//!        Core: Slab ── Connection: Endpoint + Socket + Session
 //!                             ▲
 //!   Handler ◄──── Peer ───────┘ one connection, during a call
 //! ```
@@ -16,57 +16,57 @@
 //! **Invariant.** No rule of the RFC is here: the engine knows them all. What one connection does ends no
 //! other and not the loop, and nothing blocks but the wait for events.
 
-mod accepting;
-mod adopting;
-mod backlogs;
-mod broadcasts;
+mod acceptor;
+mod adopt;
+mod backlog;
+mod broadcast;
+mod commands;
+mod connection;
 mod core;
 mod counters;
-mod counting;
-mod draining;
+mod deferral;
 #[allow(clippy::module_inception, reason = "the loop is what the module is about")]
 mod event_loop;
 mod event_loops;
+mod group;
 mod handle;
 mod handler;
 mod incoming_request;
-mod latest;
 mod logging;
-mod loops;
-mod opening;
-mod orders;
+mod metrics;
+mod opening_error;
 mod path_pattern;
 mod peer;
-mod pending;
-mod publishing;
 mod quota;
-mod refusing;
 mod route;
 mod routes;
+mod sent;
 mod server;
-mod settle;
+mod settings;
 mod shutdown;
-mod slots;
+mod slab;
+mod socket;
 mod timers;
 mod topics;
-mod transport;
-mod turn;
 
-pub use adopting::AdoptedStream;
-pub use backlogs::SlowConsumer;
+pub use adopt::AdoptedStream;
+pub use backlog::SlowConsumer;
 pub use counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
+pub use deferral::Pending;
 pub use event_loop::EventLoop;
 pub use event_loops::EventLoops;
+pub use group::QueueFull;
 pub use handle::Handle;
 pub use handler::{Decision, Handler};
 pub use incoming_request::IncomingRequest;
+pub use opening_error::OpeningError;
 pub use path_pattern::{PathPattern, PatternError};
-pub use peer::{Peer, Sent};
-pub use pending::Pending;
-pub use refusing::OpeningError;
+pub use peer::Peer;
 pub use route::RouteId;
 pub use routes::{RouteError, Routes};
+pub use sent::Sent;
 pub use server::{Server, serve};
+pub use settings::OnPanic;
 pub use shutdown::{Shutdown, ShutdownReport};
-pub use slots::PeerId;
+pub use slab::PeerId;
 pub use topics::{Subscribed, TopicError};

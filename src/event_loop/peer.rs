@@ -10,36 +10,16 @@ use crate::protocol::{
 };
 use crate::wire::CloseCode;
 
-use super::backlogs::{Key, Outgoing};
-use super::core::{Core, Shared, Slot};
+use super::backlog::{Key, Outgoing, SlowConsumer};
+use super::connection::{Connection, Release, Shared};
+use super::core::Core;
 use super::handle::Handle;
 use super::incoming_request::IncomingRequest;
 use super::route::{RouteId, Scope};
-use super::slots::PeerId;
-use super::transport::Socket;
-
-/// What became of a message that was sent: ignore it, or act on it.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Sent {
-    /// It goes out at the end of this turn, or as soon as the socket takes it.
-    Accepted,
-    /// The same, but the output has reached its high water mark: wait for
-    /// [`on_drain`](crate::Handler::on_drain) before sending much more.
-    Backpressure,
-    /// It goes out when the output has come down to its low water mark, unless a newer one with its key
-    /// replaces it; see [`Peer::send_latest`].
-    Kept,
-    /// It was not sent, and this is why.
-    Dropped(SendError),
-}
-
-impl Sent {
-    /// Whether the message was not sent.
-    pub fn is_dropped(&self) -> bool {
-        matches!(self, Self::Dropped(_))
-    }
-}
+use super::sent::Sent;
+use super::slab::PeerId;
+use super::socket::Socket;
+use super::topics::Subscribed;
 
 /// One connection, during a call to the [`Handler`](crate::Handler); and, through it, the others.
 ///
@@ -57,8 +37,14 @@ impl<S> fmt::Debug for Peer<'_, S> {
 
 impl<'l, S> Peer<'l, S> {
     pub(super) fn new(core: &'l mut Core<S>, id: PeerId) -> Self {
-        debug_assert!(core.slots.get(id).is_some_and(|slot| slot.session.is_some()));
+        debug_assert!(core.slab.get(id).is_some_and(|connection| connection.session.is_some()));
         Self { core, id }
+    }
+
+    /// An open connection, as handlers see it.
+    pub(super) fn of(core: &'l mut Core<S>, id: PeerId) -> Option<Self> {
+        core.spread();
+        core.is_peer(id).then(|| Self { core, id })
     }
 }
 
@@ -75,7 +61,10 @@ impl<S> Peer<'_, S> {
     ///
     /// Never: a connection without a session has no peer.
     pub fn session(&mut self) -> &mut S {
-        self.slot_mut().session.as_mut().expect("a peer is made for a connection with a session")
+        self.connection_mut()
+            .session
+            .as_mut()
+            .expect("a peer is made for a connection with a session")
     }
 
     /// Queues a message.
@@ -87,69 +76,41 @@ impl<S> Peer<'_, S> {
     /// Queues a message, and says whether to compress it.
     #[inline]
     pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
-        let message = message.into();
-        // The common case: a reply, to a connection that nothing is kept for.
-        if self.core.current == Some(self.id) {
-            let core = &mut *self.core;
-            let slot = core.slots.get_mut(self.id).expect(PRESENT);
-            if !slot.governed {
-                let sent = slot.queue(&mut core.shared, |connection, workspace| {
-                    connection.send_with(message, compress, workspace)
-                });
-                if matches!(sent, Sent::Dropped(SendError::Full)) {
-                    self.note_dropped();
-                }
-                return sent;
-            }
-        }
-        self.send_rarely(message, compress)
-    }
-
-    #[cold]
-    fn send_rarely(&mut self, message: Message<'_>, compress: Compress) -> Sent {
-        if self.slot().governed {
-            let message = Outgoing::Own(message, compress);
-            return self.core.send_governed(self.id, Key::default(), message);
-        }
-        self.queue(|connection, workspace| connection.send_with(message, compress, workspace))
+        self.core.send(self.id, Key::default(), Outgoing::Own(message.into(), compress))
     }
 
     /// Queues a message that was encoded beforehand.
     pub fn send_prepared(&mut self, prepared: &Prepared) -> Sent {
-        if self.slot().governed {
-            return self.core.send_governed(self.id, Key::default(), Outgoing::Shared(prepared));
-        }
-        self.queue(|connection, workspace| connection.send_prepared(prepared, workspace))
+        self.core.send(self.id, Key::default(), Outgoing::Shared(prepared))
     }
 
     /// Queues a piece of a message; see [`Connection::send_fragment`](crate::Connection::send_fragment).
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Sent {
-        self.queue(|connection, workspace| connection.send_fragment(fragment, workspace))
+        self.send_fragment_with(fragment, Compress::Threshold)
     }
 
     /// Queues a piece of a message, and says whether to compress the message; see
     /// [`Connection::send_fragment_with`](crate::Connection::send_fragment_with).
     pub fn send_fragment_with(&mut self, fragment: Fragment<'_>, compress: Compress) -> Sent {
-        self.queue(|connection, workspace| {
-            connection.send_fragment_with(fragment, compress, workspace)
-        })
+        let id = self.id;
+        self.change(|connection, shared| connection.send_fragment(id, fragment, compress, shared))
     }
 
     /// Chooses anew which messages of this peer are delivered in pieces, from the next one that begins: an
     /// upload that a message announces, say. See [`Config::fragments`](crate::Config::fragments).
     pub fn set_fragments(&mut self, fragments: Fragments) {
-        self.slot_mut().connection.set_fragments(fragments);
+        self.connection_mut().endpoint_mut().set_fragments(fragments);
     }
 
     /// Queues a Ping with at most 125 bytes of payload; the answer comes to
     /// [`on_pong`](crate::Handler::on_pong).
     pub fn ping(&mut self, payload: &[u8]) -> Sent {
-        self.queue(|connection, workspace| connection.ping(payload, workspace))
+        self.queue(|endpoint, workspace| endpoint.ping(payload, workspace))
     }
 
     /// Queues a Pong with at most 125 bytes of payload.
     pub fn pong(&mut self, payload: &[u8]) -> Sent {
-        self.queue(|connection, workspace| connection.pong(payload, workspace))
+        self.queue(|endpoint, workspace| endpoint.pong(payload, workspace))
     }
 
     /// Begins the closing handshake; [`on_close`](crate::Handler::on_close) says when it is over.
@@ -160,8 +121,7 @@ impl<S> Peer<'_, S> {
     /// bytes) may not be sent.
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
-        self.core.release_all(self.id);
-        self.change(|slot, shared| slot.connection.close(code, reason, &mut shared.workspace))
+        self.change_behind_all(|endpoint, workspace| endpoint.close(code, reason, workspace))
     }
 
     /// Begins the closing handshake with a Close that has no body; the peer sees code 1005.
@@ -170,77 +130,76 @@ impl<S> Peer<'_, S> {
     ///
     /// [`SendError`] if the connection is closing already.
     pub fn close_without_code(&mut self) -> Result<(), SendError> {
-        self.core.release_all(self.id);
-        self.change(|slot, shared| slot.connection.close_without_code(&mut shared.workspace))
+        self.change_behind_all(|endpoint, workspace| endpoint.close_without_code(workspace))
     }
 
     /// Drops the connection without a Close; the peer sees 1006.
     pub fn terminate(&mut self) {
-        self.change(|slot, _| (slot.doomed, slot.cut) = (true, true));
+        self.change(|connection, _| connection.abort());
     }
 
     /// How many bytes wait to be written, framing included.
     pub fn buffered_amount(&self) -> usize {
-        self.slot().connection.buffered_amount()
+        self.connection().endpoint().buffered_amount()
     }
 
     /// Stops reading from this connection: messages wait in the network until [`resume`](Self::resume).
     /// Until then nothing is asked of the peer by a deadline, but that it takes what is sent.
     pub fn pause(&mut self) {
-        self.change(|slot, shared| slot.connection.pause(&mut shared.workspace));
+        self.change(|connection, shared| connection.endpoint_mut().pause(&mut shared.workspace));
     }
 
     /// Reads from this connection again.
     pub fn resume(&mut self) {
-        self.change(|slot, shared| slot.connection.resume(&mut shared.workspace));
+        self.change(|connection, shared| connection.endpoint_mut().resume(&mut shared.workspace));
     }
 
     /// Whether reading is [paused](Self::pause).
     pub fn is_paused(&self) -> bool {
-        self.slot().connection.is_paused()
+        self.connection().endpoint().is_paused()
     }
 
     /// How long the last automatic Ping that was answered took to come back, the turns of both loops
     /// included; `None` before the first one. [`Config::ping_interval`] says when they are sent, which
     /// is only in silence.
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.slot().connection.round_trip_time()
+        self.connection().endpoint().round_trip_time()
     }
 
     /// Open, closing or closed.
     pub fn state(&self) -> State {
-        self.slot().connection.state()
+        self.connection().endpoint().state()
     }
 
     /// Server for a connection that was accepted, client for one that was
     /// [dialled](Self::connect).
     pub fn role(&self) -> Role {
-        self.slot().connection.role()
+        self.connection().endpoint().role()
     }
 
     /// Which of the [`Routes`](crate::Routes) the connection is for; `None` without routes, or if none
     /// is for it.
     #[inline]
     pub fn route(&self) -> Option<RouteId> {
-        self.slot().route
+        self.connection().route
     }
 
     /// The subprotocol agreed on.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.slot().connection.subprotocol()
+        self.connection().endpoint().subprotocol()
     }
 
     /// The parameters of permessage-deflate agreed on; `None` without compression.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
-        self.slot().connection.deflate()
+        self.connection().endpoint().deflate()
     }
 
     /// The request that opened the connection. It is kept until
     /// [`on_open`](crate::Handler::on_open) returns, and longer where
     /// [`Server::keep_requests`](crate::Server::keep_requests) says so.
     pub fn request(&self) -> Option<&IncomingRequest> {
-        self.slot().request.as_ref()
+        self.connection().request.as_ref()
     }
 
     /// The peer's address.
@@ -249,7 +208,7 @@ impl<S> Peer<'_, S> {
     ///
     /// The system's, if the peer is gone; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.slot().socket.peer_address()
+        self.connection().driver.transport().peer_address()
     }
 
     /// The address of this end.
@@ -258,7 +217,7 @@ impl<S> Peer<'_, S> {
     ///
     /// The system's; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.slot().socket.local_address()
+        self.connection().driver.transport().local_address()
     }
 
     /// What TLS knows of the peer: its certificate, the name it asked for, the version and the cipher
@@ -272,7 +231,7 @@ impl<S> Peer<'_, S> {
     /// ```
     #[cfg(feature = "tls")]
     pub fn tls(&self) -> Option<&rustls::ServerConnection> {
-        self.slot().socket.tls()
+        self.connection().driver.transport().tls()
     }
 
     #[inline]
@@ -280,38 +239,42 @@ impl<S> Peer<'_, S> {
         &mut self,
         write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Sent {
-        let sent = self.change(|slot, shared| slot.queue(shared, write));
-        if matches!(sent, Sent::Dropped(SendError::Full)) {
-            self.note_dropped();
-        }
-        sent
+        let id = self.id;
+        self.change(|connection, shared| {
+            let sent = connection.queue(shared, write);
+            if matches!(sent, Sent::Dropped(SendError::Full)) {
+                connection.note_dropped(id, shared);
+            }
+            sent
+        })
     }
 
-    #[cold]
-    fn note_dropped(&mut self) {
-        if let Some(slot) = self.core.slots.get_mut(self.id) {
-            self.core.backlogs.note_dropped(self.id, slot, &mut self.core.shared);
-        }
+    /// Queues something behind all that is kept for the connection.
+    fn change_behind_all<T>(
+        &mut self,
+        write: impl FnOnce(&mut Endpoint, &mut Workspace) -> T,
+    ) -> T {
+        let id = self.id;
+        self.change(|connection, shared| {
+            connection.release(id, Release::All, shared);
+            write(connection.endpoint_mut(), &mut shared.workspace)
+        })
     }
 
     /// Changes the connection, and sees to it that what follows is done at the end of the turn.
     #[inline]
-    fn change<T>(&mut self, change: impl FnOnce(&mut Slot<S>, &mut Shared) -> T) -> T {
-        if self.core.current == Some(self.id) {
-            let slot = self.core.slots.get_mut(self.id).expect(PRESENT);
-            return change(slot, &mut self.core.shared);
-        }
+    fn change<T>(&mut self, change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T) -> T {
         self.core.change(self.id, change).expect(PRESENT)
     }
 
     #[inline]
-    fn slot(&self) -> &Slot<S> {
-        self.core.slots.get(self.id).expect(PRESENT)
+    fn connection(&self) -> &Connection<S> {
+        self.core.slab.get(self.id).expect(PRESENT)
     }
 
     #[inline]
-    fn slot_mut(&mut self) -> &mut Slot<S> {
-        self.core.slots.get_mut(self.id).expect(PRESENT)
+    fn connection_mut(&mut self) -> &mut Connection<S> {
+        self.core.slab.get_mut(self.id).expect(PRESENT)
     }
 }
 
@@ -335,7 +298,7 @@ impl<S> Peer<'_, S> {
 
     /// Another open connection, by its id; `None` if it is not open any more.
     pub fn to(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
-        self.core.peer(id)
+        Peer::of(self.core, id)
     }
 
     /// The open connections, this one included; ws's `clients`. Of the same route, where there are
@@ -346,7 +309,7 @@ impl<S> Peer<'_, S> {
 
     /// How many connections there are, those that are still opening or closing included.
     pub fn connections(&self) -> usize {
-        self.core.slots.len()
+        self.core.slab.len()
     }
 
     /// Opens a connection to a server from within the loop; it belongs to the route of this one. [`on_open`](crate::Handler::on_open) is
@@ -398,3 +361,155 @@ impl<S> Peer<'_, S> {
 }
 
 const PRESENT: &str = "the connection stays during a call";
+
+/// Slow consumers: what becomes of messages to a peer that does not take them as fast as they are sent.
+impl<S> Peer<'_, S> {
+    /// Sends a message that says how things are now, such as a price or a position: to a peer that keeps
+    /// up, at once; to one that does not, only the newest with this key.
+    ///
+    /// From when the output has reached [`Config::output_high_water`](crate::Config::output_high_water)
+    /// until it has come down to [`Config::output_low_water`](crate::Config::output_low_water), messages
+    /// are [kept](Sent::Kept) beside it, each in place of the one before with the same key. Then they are
+    /// sent, in the order in which their keys came. So a peer that reads nothing for an hour costs one
+    /// message for each key, and when it wakes it gets how things are and not how they were. What is kept
+    /// is not compressed before it is sent.
+    ///
+    /// Kept messages may come to [`Config::max_buffered_amount`](crate::Config::max_buffered_amount) bytes
+    /// and [`Server::max_latest_keys`](crate::Server::max_latest_keys) keys; beyond that a message is
+    /// dropped. What is sent by other calls meanwhile overtakes what is kept. A
+    /// [`close`](Self::close) sends it first; a connection that ends in another way does not.
+    ///
+    /// ```
+    /// use framewire::{Peer, Sent};
+    ///
+    /// /// However often it is called, and however slowly the peer reads.
+    /// fn tell_price(peer: &mut Peer<'_>, share: &str, price: u32) {
+    ///     match peer.send_latest(share, format!("{share} {price}")) {
+    ///         Sent::Dropped(error) => println!("{}: {error}", peer.id()),
+    ///         Sent::Kept => println!("{} lags behind", peer.id()),
+    ///         _ => {}
+    ///     }
+    /// }
+    /// ```
+    pub fn send_latest<'m>(&mut self, key: &str, message: impl Into<Message<'m>>) -> Sent {
+        let key = Key { topic: None, name: Some(key) };
+        self.core.send(self.id, key, Outgoing::Own(message.into(), Compress::Threshold))
+    }
+
+    /// [Publishes](Self::publish) a message of which each subscriber that does not keep up gets only the
+    /// newest with this key, as by [`send_latest`](Self::send_latest). A key of one topic is another one
+    /// than the same key of another topic.
+    pub fn publish_latest(
+        &mut self,
+        topic: &str,
+        key: &str,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        self.core.publish(topic, Some(key), Some(self.id), message)
+    }
+
+    /// The same, and to this connection too if it is a subscriber.
+    pub fn publish_latest_all(
+        &mut self,
+        topic: &str,
+        key: &str,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        self.core.publish(topic, Some(key), None, message)
+    }
+
+    /// How many messages are [kept](Self::send_latest) for this connection.
+    pub fn kept_messages(&self) -> usize {
+        self.connection().kept_messages()
+    }
+
+    /// Says what is done when too much waits for this connection, in place of what
+    /// [`Server::slow_consumer`](crate::Server::slow_consumer) says for all.
+    pub fn set_slow_consumer(&mut self, policy: SlowConsumer) {
+        self.connection_mut().set_slow_consumer(policy);
+    }
+}
+
+/// Topics: names under which connections gather; what is published to one reaches all who have
+/// subscribed to it. Rooms and channels are topics, too. One is there while it has a subscriber, and needs
+/// no making. A connection leaves all of its topics at its end, when
+/// [`on_close`](crate::Handler::on_close) is over.
+///
+/// A name is compared byte by byte, and nothing in it is a wildcard: matching patterns would cost every
+/// publish a search (uWebSockets has given it up for that). Where topics form a tree, subscribe to each
+/// name on the way, and publish to the one that is meant: `news` and `news/sport`.
+impl<S> Peer<'_, S> {
+    /// Has this connection get what is published to a topic from now on.
+    ///
+    /// ```
+    /// use framewire::{Peer, Subscribed};
+    ///
+    /// /// `+room` enters a room, `-room` leaves it, and all else is said in all rooms one is in.
+    /// fn on_line(peer: &mut Peer<'_>, line: &str) {
+    ///     if let Some(room) = line.strip_prefix('+') {
+    ///         if let Subscribed::Refused(error) = peer.subscribe(room) {
+    ///             peer.send(error.to_string());
+    ///         }
+    ///     } else if let Some(room) = line.strip_prefix('-') {
+    ///         peer.unsubscribe(room);
+    ///     } else {
+    ///         let rooms: Vec<String> = peer.topics().map(str::to_owned).collect();
+    ///         for room in rooms {
+    ///             peer.publish(&room, line);
+    ///         }
+    ///     }
+    /// }
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = framewire::Server::bind("127.0.0.1:0")?;
+    /// let mut event_loop = server.on_message(|peer, message| {
+    ///     if let Some(line) = message.as_text() {
+    ///         on_line(peer, line);
+    ///     }
+    /// })?;
+    /// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+    /// event_loop.run()
+    /// # }
+    /// ```
+    pub fn subscribe(&mut self, topic: &str) -> Subscribed {
+        self.core.subscribe(self.id, topic)
+    }
+
+    /// Ends that again; whether this connection had subscribed.
+    pub fn unsubscribe(&mut self, topic: &str) -> bool {
+        self.core.topics.unsubscribe(self.id, topic)
+    }
+
+    /// Whether this connection has subscribed to a topic.
+    pub fn is_subscribed(&self, topic: &str) -> bool {
+        self.core.topics.is_subscribed(self.id, topic)
+    }
+
+    /// The topics that this connection has subscribed to, in no particular order.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.core.topics.of(self.id)
+    }
+
+    /// Sends a message to all subscribers of a topic but this connection, which need not be one; to how
+    /// many. It is encoded, and compressed, once, and not at all if there is nobody.
+    ///
+    /// Each of them gets it behind what it was sent before, and before what it is sent later. What is
+    /// dropped for one, as `send` would answer [`Sent::Dropped`](crate::Sent::Dropped), is not counted.
+    pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
+        self.core.publish(topic, None, Some(self.id), message)
+    }
+
+    /// The same, and to this connection too if it is a subscriber.
+    pub fn publish_all(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
+        self.core.publish(topic, None, None, message)
+    }
+
+    /// How many connections have subscribed to a topic, those included that are closing.
+    pub fn subscribers(&self, topic: &str) -> usize {
+        self.core.subscribers(topic)
+    }
+
+    /// All topics that have subscribers in this loop, with their number, in no particular order.
+    pub fn all_topics(&self) -> impl Iterator<Item = (&str, usize)> {
+        self.core.topics.iter()
+    }
+}

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::slots::PeerId;
+use super::slab::PeerId;
 
 /// How many connections each address may have, and has.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Quota {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_loop::slots::Slots;
+    use crate::event_loop::slab::Slab;
 
     fn home(address: &str) -> Neighbourhood {
         Neighbourhood::of(address.parse().unwrap())
@@ -78,8 +78,8 @@ mod tests {
 
     #[test]
     fn who_has_gone_makes_room_and_leaves_nothing() {
-        let (mut slots, mut quota) = (Slots::new(0), Quota::new(2));
-        let ids: Vec<_> = (0..3).map(|n| slots.insert(n).unwrap()).collect();
+        let (mut slab, mut quota) = (Slab::new(0), Quota::new(2));
+        let ids: Vec<_> = (0..3).map(|n| slab.insert(n).unwrap()).collect();
         let (one, other) = (home("192.0.2.1"), home("2001:db8::1"));
         quota.enter(ids[0], one);
         assert!(quota.has_room(one));

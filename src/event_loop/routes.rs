@@ -9,9 +9,9 @@ use crate::wire::CloseCode;
 
 use super::handler::{Decision, Handler};
 use super::incoming_request::IncomingRequest;
+use super::opening_error::OpeningError;
 use super::path_pattern::{PathPattern, PatternError};
 use super::peer::Peer;
-use super::refusing::OpeningError;
 use super::route::{Route, RouteId};
 
 /// Several endpoints on one port: a [`Handler`] that gives each request to the handler of its path.

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use crate::protocol::{Config, Message};
 
-use super::backlogs::{BacklogLimits, SlowConsumer};
+use super::backlog::SlowConsumer;
 use super::event_loop::EventLoop;
 use super::event_loops::EventLoops;
 use super::handler::{Handler, OnMessage};
 use super::peer::Peer;
-use super::topics::TopicLimits;
-use super::transport::Listener;
+use super::settings::{OnPanic, Settings};
+use super::socket::Listener;
 
 /// Listening sockets and the settings they share, from which an [`EventLoop`] is made.
 ///
@@ -33,12 +33,7 @@ use super::transport::Listener;
 #[derive(Debug)]
 pub struct Server {
     pub(super) listeners: Vec<Listener>,
-    pub(super) config: Config,
-    pub(super) max_connections: usize,
-    pub(super) max_connections_per_ip: Option<usize>,
-    pub(super) keep_requests: bool,
-    pub(super) topics: TopicLimits,
-    pub(super) backlogs: BacklogLimits,
+    pub(super) settings: Settings,
 }
 
 impl Server {
@@ -52,7 +47,7 @@ impl Server {
         let mut last = None;
         for address in address.to_socket_addrs()? {
             match mio::net::TcpListener::bind(address) {
-                Ok(listener) => return Ok(Self::new(Listener::tcp(listener))),
+                Ok(listener) => return Self::new(Listener::tcp(listener)).backlog(u32::MAX),
                 Err(error) => last = Some(error),
             }
         }
@@ -68,7 +63,7 @@ impl Server {
     /// The system's.
     #[cfg(unix)]
     pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
-        mio::net::UnixListener::bind(path).map(Listener::Unix).map(Self::new)
+        Self::new(Listener::Unix(mio::net::UnixListener::bind(path)?)).backlog(u32::MAX)
     }
 
     /// Serves a TCP socket that listens already, such as one that a supervisor opened.
@@ -102,20 +97,7 @@ impl Server {
     }
 
     fn with(listeners: Vec<Listener>) -> Self {
-        Self {
-            listeners,
-            config: Config::new(),
-            max_connections: usize::MAX,
-            max_connections_per_ip: None,
-            keep_requests: false,
-            topics: TopicLimits::default(),
-            backlogs: BacklogLimits::default(),
-        }
-    }
-
-    /// The settings, for a loop that does not listen.
-    pub(super) fn without_listeners(&self) -> Self {
-        Self { listeners: Vec::new(), config: self.config.clone(), ..*self }
+        Self { listeners, settings: Settings::default() }
     }
 
     /// Serves the sockets of another server too, with the settings of this one.
@@ -144,14 +126,14 @@ impl Server {
 
     /// Sets what all connections share: limits, deadlines, path, origins, subprotocols, compression.
     pub fn config(mut self, config: Config) -> Self {
-        self.config = config;
+        self.settings.config = config;
         self
     }
 
     /// The most connections at a time, by default as many as the system allows; further ones are
     /// answered 503.
     pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections;
+        self.settings.max_connections = connections;
         self
     }
 
@@ -159,34 +141,34 @@ impl Server {
     /// as many as come; further ones are answered 429. Unix-domain sockets do not count, nor what is
     /// [dialled](EventLoop::connect). Behind a proxy all come from its address: let the proxy count.
     pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
-        self.max_connections_per_ip = Some(connections);
+        self.settings.max_connections_per_ip = Some(connections);
         self
     }
 
     /// Keeps the request of each connection for as long as the connection lives, default no: a request
     /// is a few hundred bytes, which an idle connection can do without.
     pub fn keep_requests(mut self, keep: bool) -> Self {
-        self.keep_requests = keep;
+        self.settings.keep_requests = keep;
         self
     }
 
     /// The most topics that one connection may [subscribe](Peer::subscribe) to, default 1,024.
     pub fn max_topics(mut self, topics: usize) -> Self {
-        self.topics.topics = topics;
+        self.settings.topics.topics = topics;
         self
     }
 
     /// The longest name of a topic in bytes, default 1,024. Names are often chosen by clients, and take
     /// memory.
     pub fn max_topic_length(mut self, bytes: usize) -> Self {
-        self.topics.length = bytes;
+        self.settings.topics.length = bytes;
         self
     }
 
     /// What is done about connections whose peers do not take what is sent to them, by default
     /// [`SlowConsumer::DropNew`]; [`Peer::set_slow_consumer`] says it for one of them.
     pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
-        self.backlogs.policy = policy;
+        self.settings.backlogs.policy = policy;
         self
     }
 
@@ -199,14 +181,49 @@ impl Server {
     /// turn, the connections for which most waits are dropped, without a Close (none would get through),
     /// until it does not.
     pub fn max_buffered_total(mut self, bytes: usize) -> Self {
-        self.backlogs.total = bytes;
+        self.settings.backlogs.total = bytes;
         self
     }
 
     /// The most messages that [`Peer::send_latest`] keeps for one connection, which is the number of
     /// keys, default 1,024; those of further keys are dropped.
     pub fn max_latest_keys(mut self, keys: usize) -> Self {
-        self.backlogs.keys = keys;
+        self.settings.backlogs.keys = keys;
+        self
+    }
+
+    /// How many bytes of messages, sent by [`Handle`](crate::Handle)s and not taken up yet, may wait for each
+    /// loop: 16 MiB by default. Producers that are faster than the loop then [wait](crate::Handle::broadcast), or
+    /// are told that they [are](crate::Handle::try_broadcast).
+    pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
+        self.settings.max_queued = bytes;
+        self
+    }
+
+    /// How many connections may wait to be accepted while the loop is busy, on the sockets that this server has
+    /// now: by default as many as the system allows. Where more come, they try again after a second or more.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    pub fn backlog(self, connections: u32) -> io::Result<Self> {
+        for listener in &self.listeners {
+            listener.set_backlog(connections)?;
+        }
+        Ok(self)
+    }
+
+    /// What follows when the handler panics: by default the loop ends, and with it all connections.
+    ///
+    /// ```
+    /// # use framewire::{OnPanic, Server};
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0")?.on_panic(OnPanic::CloseConnection);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
+        self.settings.on_panic = on_panic;
         self
     }
 
@@ -228,7 +245,7 @@ impl Server {
     ///
     /// [`io::ErrorKind::InvalidInput`] for a [`Config`] that cannot work; the system's.
     pub fn handler<H: Handler>(self, handler: H) -> io::Result<EventLoop<H>> {
-        EventLoop::new(self, handler)
+        EventLoop::new(self.listeners, &self.settings, handler)
     }
 
     /// The loop that serves these sockets and gives every message to a function.
@@ -251,7 +268,7 @@ impl Server {
     /// [`io::ErrorKind::InvalidInput`] for no thread or too many, and for a [`Config`] that cannot work; the
     /// system's.
     pub fn threads(self, threads: usize) -> io::Result<EventLoops> {
-        EventLoops::new(self, threads)
+        EventLoops::new(self.listeners, self.settings, threads)
     }
 
     /// Serves with a handler until a [`Handle`](crate::Handle) shuts the loop down.

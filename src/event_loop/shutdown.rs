@@ -3,6 +3,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::protocol::Outcome;
+use crate::wire::CloseFrame;
+
+use super::slab::PeerId;
+
 /// A shutdown that was ordered: wait for its end, or drop this and let it go on.
 ///
 /// ```
@@ -110,5 +115,165 @@ impl fmt::Display for ShutdownReport {
             "shut down in {duration:.1?}: {clean} closed, {terminated} terminated, {lost} lost, \
             {refused} refused, {unsent_bytes} bytes unsent"
         )
+    }
+}
+
+/// What a handle asks for.
+#[derive(Clone, Debug)]
+pub(super) struct ShutdownOrder {
+    pub(super) close: CloseFrame,
+    /// Over how long the Closes are spread.
+    pub(super) spread: Duration,
+    pub(super) deadline: Duration,
+    pub(super) report: Reporter,
+}
+
+/// A shutdown under way.
+#[derive(Debug)]
+pub(super) struct Draining {
+    close: CloseFrame,
+    /// When the Closes began to go out, and over how long they are spread.
+    begun: Duration,
+    spread: Duration,
+    /// By when all must be gone.
+    deadline: Duration,
+    /// Who gets a Close, and how many had theirs.
+    queue: Vec<PeerId>,
+    closed: usize,
+    /// How many connections are there that came too late; they are not waited for.
+    late: usize,
+    report: ShutdownReport,
+    ordered_at: Duration,
+    is_over: bool,
+    waiting: Vec<Reporter>,
+}
+
+/// How a connection ended while the loop was being shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Departure {
+    /// The application never knew of it.
+    Unknown,
+    /// This side has aborted it.
+    Aborted,
+    Other,
+}
+
+impl Draining {
+    pub(super) fn new(now: Duration, close: CloseFrame) -> Self {
+        Self {
+            close,
+            begun: now,
+            spread: Duration::ZERO,
+            deadline: now,
+            queue: Vec::new(),
+            closed: 0,
+            late: 0,
+            report: ShutdownReport::default(),
+            ordered_at: now,
+            is_over: false,
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Takes an order, the first one or another, which changes the deadline: these connections get a Close.
+    pub(super) fn order(&mut self, now: Duration, order: ShutdownOrder, queue: Vec<PeerId>) {
+        let ShutdownOrder { close, spread, deadline, report } = order;
+        self.waiting.push(report);
+        self.close = close;
+        self.deadline = now.saturating_add(deadline);
+        (self.begun, self.spread, self.closed) = (now, spread.min(deadline), 0);
+        self.queue = queue;
+    }
+
+    /// What a Close says.
+    pub(super) fn close(&self) -> &CloseFrame {
+        &self.close
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.is_over
+    }
+
+    pub(super) fn is_overdue(&self, now: Duration) -> bool {
+        !self.is_over && self.deadline <= now
+    }
+
+    /// Whether nobody is left whom it waits for, of so many connections.
+    pub(super) fn is_done(&self, connections: usize) -> bool {
+        !self.is_over && connections <= self.late
+    }
+
+    /// When there is something to do, if nothing else happens.
+    pub(super) fn next(&self) -> Option<Duration> {
+        let share = |count: usize| count as f64 / self.queue.len() as f64;
+        let next_close = || self.begun.saturating_add(self.spread.mul_f64(share(self.closed)));
+        if self.is_over {
+            None
+        } else if self.closed < self.queue.len() {
+            Some(next_close().min(self.deadline))
+        } else {
+            Some(self.deadline)
+        }
+    }
+
+    /// Who gets a Close by now.
+    pub(super) fn due(&mut self, now: Duration) -> Vec<PeerId> {
+        if self.is_over {
+            return Vec::new();
+        }
+        let elapsed = now.saturating_sub(self.begun);
+        let count = if elapsed >= self.spread {
+            self.queue.len()
+        } else {
+            // The first goes at once.
+            let share = elapsed.as_secs_f64() / self.spread.as_secs_f64();
+            ((share * self.queue.len() as f64) as usize + 1).min(self.queue.len())
+        };
+        let due = self.queue.get(self.closed..count).unwrap_or_default().to_vec();
+        self.closed = self.closed.max(count);
+        due
+    }
+
+    /// Takes note of a connection that was accepted after the beginning.
+    pub(super) fn note_late(&mut self) {
+        self.late += 1;
+    }
+
+    /// Takes note of the end of one of those.
+    pub(super) fn note_late_end(&mut self) {
+        self.late -= 1;
+    }
+
+    /// Takes note of one that was refused before it could say anything.
+    pub(super) fn note_refused(&mut self) {
+        self.report.refused += 1;
+    }
+
+    /// Takes note of what an open connection leaves that is dropped.
+    pub(super) fn note_unsent(&mut self, bytes: u64) {
+        self.report.unsent_bytes += bytes;
+    }
+
+    /// Takes note of the end of a connection.
+    pub(super) fn note_end(&mut self, departure: Departure, outcome: &Outcome) {
+        match outcome {
+            Outcome::Rejected(response) if response.status() == 503 => self.report.refused += 1,
+            _ if departure == Departure::Unknown => {}
+            Outcome::Clean { .. } => self.report.clean += 1,
+            _ if departure == Departure::Aborted => self.report.terminated += 1,
+            _ => self.report.lost += 1,
+        }
+    }
+
+    /// It is over: the report, and those who wait for it.
+    pub(super) fn finish(&mut self, now: Duration) -> (&ShutdownReport, Vec<Reporter>) {
+        self.is_over = true;
+        self.report.duration = now.saturating_sub(self.ordered_at);
+        (&self.report, std::mem::take(&mut self.waiting))
+    }
+
+    /// What became of the connections, once it is over.
+    pub(super) fn report(&self) -> Option<&ShutdownReport> {
+        self.is_over.then_some(&self.report)
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BinaryHeap;
 use std::num::NonZeroU64;
 use std::time::Duration;
 
-use super::slots::PeerId;
+use super::slab::PeerId;
 
 /// When to look at which connection again.
 ///
@@ -43,33 +43,35 @@ impl Timers {
         self.heap.peek().map(|Reverse((at, _))| at.time())
     }
 
-    /// Takes out the earliest tick that has come, with its connection.
-    pub(super) fn pop(&mut self, now: Duration) -> Option<(Tick, PeerId)> {
-        if self.next()? > now {
-            return None;
+    /// Takes out all ticks that have come, with their connections, earliest first. What is set from now on is
+    /// looked at in the next turn, however soon it is to come.
+    pub(super) fn take_due(&mut self, now: Duration) -> Vec<(Tick, PeerId)> {
+        let mut due = Vec::new();
+        while self.next().is_some_and(|next| next <= now) {
+            due.extend(self.heap.pop().map(|Reverse(entry)| entry));
         }
-        self.heap.pop().map(|Reverse(entry)| entry)
+        due
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event_loop::slots::Slots;
+    use crate::event_loop::slab::Slab;
 
     #[test]
     fn ticks_come_in_order_and_never_early() {
-        let id = Slots::new(0).insert(()).unwrap();
+        let id = Slab::new(0).insert(()).unwrap();
         let mut timers = Timers::default();
         for micros in [5_000_001, 3_000, 7_000, 0] {
             timers.set(Tick::at(Duration::from_micros(micros)), id);
         }
-        assert_eq!(timers.pop(Duration::ZERO), Some((Tick::at(Duration::ZERO), id)));
-        assert_eq!(timers.pop(Duration::from_micros(2_999)), None);
-        assert!(timers.pop(Duration::from_millis(3)).is_some());
+        assert_eq!(timers.take_due(Duration::ZERO), [(Tick::at(Duration::ZERO), id)]);
+        assert_eq!(timers.take_due(Duration::from_micros(2_999)), []);
+        assert_eq!(timers.take_due(Duration::from_millis(3)).len(), 1);
         assert_eq!(timers.next(), Some(Duration::from_millis(7)));
-        assert!(timers.pop(Duration::from_secs(5)).is_some());
-        assert_eq!(timers.pop(Duration::from_secs(5)), None);
+        assert_eq!(timers.take_due(Duration::from_secs(5)).len(), 1);
+        assert_eq!(timers.take_due(Duration::from_secs(5)), []);
         assert_eq!(timers.next(), Some(Duration::from_millis(5_001)));
         assert_eq!(Tick::at(Duration::MAX), Tick(NonZeroU64::MAX));
         assert_eq!(size_of::<Option<Tick>>(), 8);

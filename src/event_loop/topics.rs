@@ -3,8 +3,8 @@ use std::fmt;
 use std::mem;
 use std::sync::Arc;
 
-use super::handle::Handle;
-use super::slots::PeerId;
+use super::group::Group;
+use super::slab::PeerId;
 
 /// What became of a [`subscribe`](crate::Peer::subscribe): ignore it, or act on it.
 #[non_exhaustive]
@@ -78,7 +78,7 @@ impl Default for TopicLimits {
 pub(super) struct Topics {
     limits: TopicLimits,
     /// Where other loops must know of what is in this one.
-    census: Option<Handle>,
+    census: Option<(Arc<Group>, usize)>,
     numbers: HashMap<Arc<str>, u32>,
     /// By number; a number whose topic is forgotten is given to another.
     topics: Vec<Topic>,
@@ -101,9 +101,9 @@ struct Topic {
 }
 
 impl Topics {
-    /// The topics of the loop that this handle is of.
-    pub(super) fn new(limits: TopicLimits, handle: &Handle) -> Self {
-        let census = handle.loops.are_many().then(|| handle.clone());
+    /// The topics of the loop with this number.
+    pub(super) fn new(limits: TopicLimits, group: &Arc<Group>, home: usize) -> Self {
+        let census = group.are_many().then(|| (Arc::clone(group), home));
         Self { limits, census, ..Self::default() }
     }
 
@@ -126,8 +126,8 @@ impl Topics {
         let place = topic.subscribers.len() as u32;
         topic.subscribers.push(id);
         self.places.entry(id).or_default().insert(number, place);
-        if let Some(Handle { loops, home }) = &self.census {
-            loops.count_subscriber(name, *home);
+        if let Some((group, home)) = &self.census {
+            group.count_subscriber(name, *home);
         }
         self.has_turned(number);
         Subscribed::New
@@ -185,15 +185,16 @@ impl Topics {
         !self.turned.is_empty()
     }
 
-    /// Tells of the topics that have subscribers now and had none when it was last told of them, or the
-    /// other way round; and forgets those that have none.
-    pub(super) fn tell(&mut self, mut told: impl FnMut(&str, usize)) {
+    /// The topics that have subscribers now and had none when they were last taken, or the other way round, with
+    /// their number. Those that have none are forgotten.
+    pub(super) fn take_turned(&mut self) -> Vec<(Arc<str>, usize)> {
+        let mut turned = Vec::new();
         for number in mem::take(&mut self.turned) {
             let topic = &mut self.topics[number as usize];
             let count = topic.subscribers.len();
             topic.turned = false;
             if mem::replace(&mut topic.told, count > 0) != (count > 0) {
-                told(&topic.name, count);
+                turned.push((Arc::clone(&topic.name), count));
             }
             if count == 0 {
                 self.numbers.remove(&topic.name);
@@ -201,6 +202,7 @@ impl Topics {
                 self.free.push(number);
             }
         }
+        turned
     }
 
     fn add(&mut self, name: &str) -> u32 {
@@ -224,8 +226,8 @@ impl Topics {
     /// Gives the place of a subscriber that has left to the last one.
     fn vacate(&mut self, number: u32, place: u32) {
         let Topic { subscribers, name, .. } = &mut self.topics[number as usize];
-        if let Some(Handle { loops, home }) = &self.census {
-            loops.discount_subscriber(name, *home);
+        if let Some((group, home)) = &self.census {
+            group.discount_subscriber(name, *home);
         }
         subscribers.swap_remove(place as usize);
         if let Some(moved) = subscribers.get(place as usize)
@@ -254,11 +256,11 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::event_loop::slots::Slots;
+    use crate::event_loop::slab::Slab;
 
     fn ids(count: usize) -> Vec<PeerId> {
-        let mut slots = Slots::new(0);
-        (0..count).map(|_| slots.insert(()).unwrap()).collect()
+        let mut slab = Slab::new(0);
+        (0..count).map(|_| slab.insert(()).unwrap()).collect()
     }
 
     fn topics_of(limits: TopicLimits) -> Topics {
@@ -266,12 +268,9 @@ mod tests {
     }
 
     fn told(topics: &mut Topics) -> Vec<(String, usize)> {
-        let mut all = Vec::new();
-        topics.tell(|name, count| all.push((name.to_owned(), count)));
-        all
+        topics.take_turned().into_iter().map(|(name, count)| (name.to_string(), count)).collect()
     }
 
-    /// Any order of calls against sets that are searched from end to end.
     #[test]
     fn the_table_agrees_with_plain_sets() {
         const NAMES: [&str; 5] = ["", "a", "b", "a/b", "ä"];

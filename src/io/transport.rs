@@ -133,7 +133,8 @@ pub(crate) fn flush(
     workspace: &mut Workspace,
 ) -> (usize, Stopped) {
     let mut total = 0;
-    while connection.buffered_amount() > 0 || !transport.is_flushed() {
+    // What waits for the codec is no output yet.
+    while connection.queued() > connection.left() || !transport.is_flushed() {
         let (count, stopped) = transport.write(connection.output());
         total += count;
         connection.consume_output(count, workspace);

@@ -5,7 +5,7 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId {
     generation: u32,
-    /// The number of the loop in the upper 8 bits, the place in its slots in the others.
+    /// The number of the loop in the upper 8 bits, the place in its slab in the others.
     index: u32,
 }
 
@@ -55,7 +55,7 @@ impl fmt::Display for PeerId {
 
 /// Values under ids: a freed place is used again, under another id.
 #[derive(Debug)]
-pub(super) struct Slots<T> {
+pub(super) struct Slab<T> {
     /// The number of the loop, where an index has it: an id of another loop, less this, is a place beyond
     /// all that there are.
     base: u32,
@@ -71,7 +71,7 @@ struct Place<T> {
     value: Option<T>,
 }
 
-impl<T> Slots<T> {
+impl<T> Slab<T> {
     /// The connections of the loop with this number, below [`MAX_LOOPS`].
     pub(super) fn new(loop_number: usize) -> Self {
         debug_assert!(loop_number < MAX_LOOPS);
@@ -172,37 +172,37 @@ mod tests {
 
     #[test]
     fn an_id_is_never_given_again() {
-        let mut slots = Slots::new(0);
+        let mut slab = Slab::new(0);
         let mut seen = HashSet::new();
-        let first = slots.insert(0).unwrap();
+        let first = slab.insert(0).unwrap();
         for value in 1..1000 {
-            let id = slots.insert(value).unwrap();
+            let id = slab.insert(value).unwrap();
             assert!(seen.insert(id) && seen.insert(PeerId::from_u64(id.as_u64() ^ 1 << 63)));
-            assert_eq!(slots.get(id), Some(&value));
-            assert_eq!(slots.remove(id), Some(value));
-            assert_eq!(slots.get(id), None);
-            assert_eq!(slots.remove(id), None);
-            assert_eq!(slots.get_mut(id), None);
+            assert_eq!(slab.get(id), Some(&value));
+            assert_eq!(slab.remove(id), Some(value));
+            assert_eq!(slab.get(id), None);
+            assert_eq!(slab.remove(id), None);
+            assert_eq!(slab.get_mut(id), None);
         }
-        assert_eq!((slots.len(), slots.places.len()), (1, 2));
-        assert_eq!(slots.ids().collect::<Vec<_>>(), [first]);
+        assert_eq!((slab.len(), slab.places.len()), (1, 2));
+        assert_eq!(slab.ids().collect::<Vec<_>>(), [first]);
     }
 
     #[test]
     fn an_id_of_another_loop_names_nothing_here() {
-        let mut all: Vec<_> = [0, 1, 2, MAX_LOOPS - 1].map(Slots::new).into();
-        let ids: Vec<_> = all.iter_mut().map(|slots| slots.insert(()).unwrap()).collect();
-        for (slots, own) in all.iter_mut().zip(&ids) {
+        let mut all: Vec<_> = [0, 1, 2, MAX_LOOPS - 1].map(Slab::new).into();
+        let ids: Vec<_> = all.iter_mut().map(|slab| slab.insert(()).unwrap()).collect();
+        for (slab, own) in all.iter_mut().zip(&ids) {
             for id in &ids {
                 let here = (id == own).then_some(());
-                assert_eq!(slots.get(*id).copied(), here);
-                assert_eq!(slots.get_mut(*id).copied(), here);
+                assert_eq!(slab.get(*id).copied(), here);
+                assert_eq!(slab.get_mut(*id).copied(), here);
             }
-            assert_eq!(slots.ids().collect::<Vec<_>>(), [*own]);
-            assert_eq!(slots.iter_mut().next().map(|(id, ())| id), Some(*own));
+            assert_eq!(slab.ids().collect::<Vec<_>>(), [*own]);
+            assert_eq!(slab.iter_mut().next().map(|(id, ())| id), Some(*own));
             assert_eq!((own.index(), PeerId::from_u64(own.as_u64())), (0, *own));
-            assert_eq!(slots.remove(*own), Some(()));
-            assert_eq!(slots.insert(()).unwrap().loop_number(), own.loop_number());
+            assert_eq!(slab.remove(*own), Some(()));
+            assert_eq!(slab.insert(()).unwrap().loop_number(), own.loop_number());
         }
         assert_eq!(
             ids.iter().map(ToString::to_string).collect::<Vec<_>>(),
@@ -213,13 +213,13 @@ mod tests {
 
     #[test]
     fn a_place_whose_generations_are_used_up_is_left_empty() {
-        let mut slots = Slots::new(0);
-        let id = slots.insert(1).unwrap();
-        slots.places[0].generation = u32::MAX;
+        let mut slab = Slab::new(0);
+        let id = slab.insert(1).unwrap();
+        slab.places[0].generation = u32::MAX;
         let last = PeerId { generation: u32::MAX, ..id };
-        assert_eq!(slots.remove(last), Some(1));
-        let next = slots.insert(2).unwrap();
+        assert_eq!(slab.remove(last), Some(1));
+        let next = slab.insert(2).unwrap();
         assert_eq!(next.index(), 1);
-        assert_eq!(slots.get(last), None);
+        assert_eq!(slab.get(last), None);
     }
 }

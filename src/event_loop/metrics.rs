@@ -5,13 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use crate::protocol::{MessageKind, Metrics, Outcome, Role};
 use crate::wire::CloseCode;
 
-use super::core::{Core, Shared, Slot};
 use super::counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
-use super::event_loop::EventLoop;
-use super::handle::Handle;
-use super::handler::Handler;
-use super::logging::event;
-use super::slots::PeerId;
 
 /// Of the loop itself: adding is all that a turn does.
 #[derive(Debug, Default)]
@@ -116,27 +110,29 @@ impl Counting {
         });
     }
 
-    /// A connection ends.
-    pub(super) fn end<S>(&mut self, slot: &Slot<S>, outcome: &Outcome) {
-        if slot.opened {
-            self.add(Count::Ended);
-            self.closed = true;
-            let sent = match outcome {
-                Outcome::Clean { sent, .. } => sent.code(),
-                Outcome::Lost { sent: Some(sent), .. }
-                | Outcome::TimedOut { sent: Some(sent), .. } => sent.code(),
-                Outcome::Failed(error) => error.close_code(),
-                _ => CloseCode::ABNORMAL,
-            };
-            self.closes.sent.add(sent.0, 1);
-            self.closes.received.add(outcome.code().0, 1);
-            return;
-        }
+    /// A connection ends that was open.
+    pub(super) fn end(&mut self, outcome: &Outcome) {
+        self.add(Count::Ended);
+        self.closed = true;
+        let sent = match outcome {
+            Outcome::Clean { sent, .. } => sent.code(),
+            Outcome::Lost { sent: Some(sent), .. } | Outcome::TimedOut { sent: Some(sent), .. } => {
+                sent.code()
+            }
+            Outcome::Failed(error) => error.close_code(),
+            _ => CloseCode::ABNORMAL,
+        };
+        self.closes.sent.add(sent.0, 1);
+        self.closes.received.add(outcome.code().0, 1);
+    }
+
+    /// A connection ends that never was open.
+    pub(super) fn end_unopened(&mut self, role: Role, outcome: &Outcome) {
         self.add(Count::EndedUnopened);
         match outcome {
             Outcome::HandshakeFailed(error) if error.is_timeout() => self.add(Count::TimedOut),
             Outcome::HandshakeFailed(_) | Outcome::Failed(_) => self.add(Count::Failed),
-            Outcome::Rejected(response) if slot.connection.role() == Role::Client => {
+            Outcome::Rejected(response) if role == Role::Client => {
                 self.rejected(response.status());
             }
             // Counted when it was answered.
@@ -153,7 +149,7 @@ impl Counting {
 
     /// Takes note of what the connections have done, in all, with what they share.
     #[inline]
-    fn copy(&mut self, metrics: &Metrics) {
+    pub(super) fn copy(&mut self, metrics: &Metrics) {
         self.numbers[Count::TextSent as usize] = metrics.text_messages_sent;
         self.numbers[Count::BinarySent as usize] = metrics.binary_messages_sent;
         self.set(Count::PingsSent, metrics.pings_sent);
@@ -164,13 +160,13 @@ impl Counting {
         self.set(Count::CompressedSent, metrics.deflated.compressed);
     }
 
-    fn set(&mut self, count: Count, number: u64) {
+    pub(super) fn set(&mut self, count: Count, number: u64) {
         self.changed |= mem::replace(&mut self.numbers[count as usize], number) != number;
     }
 
     /// Tells the others.
     #[inline]
-    fn publish(&mut self, published: &Published) {
+    pub(super) fn publish(&mut self, published: &Published) {
         let numbers = || self.numbers.iter().zip(&published.numbers);
         let store = |(&number, to): (&u64, &AtomicU64)| to.store(number, Ordering::Relaxed);
         numbers().take(Count::OFTEN).for_each(store);
@@ -189,7 +185,7 @@ impl Published {
         self.closes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn snapshot(&self) -> Counters {
+    pub(super) fn snapshot(&self) -> Counters {
         use Count::*;
         let of = |count: Count| self.numbers[count as usize].load(Ordering::Relaxed);
         let Closes { sent: closes_sent, received: closes_received } = self.lock().clone();
@@ -236,58 +232,5 @@ impl Published {
             closes_sent,
             closes_received,
         }
-    }
-}
-
-impl<S> Core<S> {
-    /// A connection is open from now on.
-    pub(super) fn count_opened(&mut self, id: PeerId) {
-        if let Some(slot) = self.slots.get_mut(id) {
-            slot.opened = true;
-            self.shared.counting.add(Count::Accepted);
-            event!(Debug, "handshake", "{id} open");
-        }
-    }
-
-    fn publish_counters(&mut self) {
-        let Shared { workspace, counting } = &mut self.shared;
-        counting.copy(workspace.metrics());
-        counting.set(Count::Dropped, self.backlogs.dropped_ever());
-        counting.set(Count::Buffered, self.backlogs.total().map_or(0, |total| total as u64 + 1));
-        counting.publish(self.handle.loops.published_by(self.handle.home));
-    }
-}
-
-impl<H: Handler> EventLoop<H> {
-    /// What this loop has done so far; [`Handle::counters`] adds up all that work together.
-    pub fn counters(&mut self) -> Counters {
-        self.publish_counters();
-        let Handle { loops, home } = &self.core.handle;
-        loops.published_by(*home).snapshot()
-    }
-
-    #[inline]
-    pub(super) fn publish_counters(&mut self) {
-        self.core.publish_counters();
-    }
-}
-
-impl Handle {
-    /// What the loop has done up to the end of its latest turn, or all that
-    /// [work together](crate::EventLoops); they are not asked for it, and do not wait.
-    ///
-    /// ```
-    /// # fn main() -> std::io::Result<()> {
-    /// # let server = framewire::Server::bind("127.0.0.1:0")?;
-    /// # let event_loop = server.on_message(|peer, message| { peer.send(message); })?;
-    /// let handle = event_loop.handle();
-    /// let counters = handle.counters();
-    /// println!("{} connections, {} messages", counters.open, counters.received.messages());
-    /// # assert_eq!(counters, framewire::Counters::default());
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn counters(&self) -> Counters {
-        self.loops.published().map(Published::snapshot).sum()
     }
 }

@@ -1,50 +1,68 @@
+use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt;
 use std::io;
-use std::sync::Arc;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use mio::{Poll, Token, Waker};
 
-use super::counting::Published;
-use super::handle::{Command, Handle};
+use super::commands::{Command, PeerCommand};
+use super::metrics::Published;
 use super::quota::Quota;
-use super::slots::PeerId;
+use super::shutdown::{ShutdownOrder, ShutdownReport};
+use super::slab::PeerId;
+
+/// How many bytes of messages may wait for a loop, unless a server says otherwise.
+pub(super) const MAX_QUEUED: usize = 16 * 1024 * 1024;
 
 /// The loops that work together, as each of them and every handle sees them; often it is one.
 #[derive(Debug)]
-pub(super) struct Loops {
+pub(super) struct Group {
     links: Vec<Link>,
     census: Census,
     /// How many connections come from each address, where that is limited.
     quota: OnceLock<Mutex<Quota>>,
+    /// How many bytes of messages may wait for one loop.
+    max_queued: AtomicUsize,
 }
 
 /// The way to one loop.
 #[derive(Debug)]
 struct Link {
     commands: Sender<Command>,
-    wakeup: Arc<Wakeup>,
-    /// How many connections it has, as of the end of its last turn.
+    arrival: Arc<Arrival>,
+    /// How many connections it serves, as of the end of its last turn.
     connections: AtomicUsize,
     /// How many are on their way to it.
     arriving: AtomicUsize,
     published: Published,
+    /// What became of its connections, once it has been shut down.
+    report: Mutex<Option<ShutdownReport>>,
 }
 
+/// What both ends of a queue know.
 #[derive(Debug)]
-struct Wakeup {
+struct Arrival {
     waker: Waker,
     /// Whether the loop was woken and has not looked yet: one system call then does for many commands.
     woken: AtomicBool,
+    /// How many bytes of messages are on their way.
+    bytes: AtomicUsize,
+    /// How many threads wait until there are fewer.
+    waiting: AtomicUsize,
+    /// For those; whether the loop is gone.
+    gone: Mutex<bool>,
+    room: Condvar,
 }
 
-/// A loop's end of its handles.
+/// A loop's end of its queue.
 #[derive(Debug)]
 pub(super) struct Commands {
     receiver: Receiver<Command>,
-    wakeup: Arc<Wakeup>,
+    arrival: Arc<Arrival>,
 }
 
 /// What a loop needs before it is made: it has a number, and others know how to reach it.
@@ -52,7 +70,31 @@ pub(super) struct Commands {
 pub(super) struct Seat {
     pub(super) poll: Poll,
     pub(super) commands: Commands,
-    pub(super) handle: Handle,
+    pub(super) group: Arc<Group>,
+    pub(super) home: usize,
+}
+
+/// A message was not taken since as many bytes wait for an event loop as may; see
+/// [`Server::max_queued_bytes`](crate::Server::max_queued_bytes).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct QueueFull;
+
+impl fmt::Display for QueueFull {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("as many bytes wait for the event loop as may")
+    }
+}
+
+impl std::error::Error for QueueFull {}
+
+/// What to do with a message for which a queue has no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WhenFull {
+    /// Wait for room. The thread of a loop does not, since it may be the one that makes it.
+    Wait,
+    /// Give it up.
+    Fail,
 }
 
 /// Seats for so many loops that work together.
@@ -61,17 +103,33 @@ pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
     for _ in 0..count {
         let poll = Poll::new()?;
         let (commands, receiver) = channel();
-        let waker = Waker::new(poll.registry(), wake)?;
-        let wakeup = Arc::new(Wakeup { waker, woken: AtomicBool::new(false) });
-        ends.push((poll, Commands { receiver, wakeup: Arc::clone(&wakeup) }));
-        let (connections, arriving) = (AtomicUsize::new(0), AtomicUsize::new(0));
-        let published = Published::default();
-        links.push(Link { commands, wakeup, connections, arriving, published });
+        let arrival = Arc::new(Arrival {
+            waker: Waker::new(poll.registry(), wake)?,
+            woken: AtomicBool::new(false),
+            bytes: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
+            gone: Mutex::new(false),
+            room: Condvar::new(),
+        });
+        ends.push((poll, Commands { receiver, arrival: Arc::clone(&arrival) }));
+        links.push(Link {
+            commands,
+            arrival,
+            connections: AtomicUsize::new(0),
+            arriving: AtomicUsize::new(0),
+            published: Published::default(),
+            report: Mutex::new(None),
+        });
     }
-    let loops = Arc::new(Loops { links, census: Census::default(), quota: OnceLock::new() });
+    let group = Arc::new(Group {
+        links,
+        census: Census::default(),
+        quota: OnceLock::new(),
+        max_queued: AtomicUsize::new(MAX_QUEUED),
+    });
     let seats = ends.into_iter().enumerate().map(|(home, (poll, commands))| {
-        let handle = Handle { loops: Arc::clone(&loops), home };
-        Seat { poll, commands, handle }
+        let group = Arc::clone(&group);
+        Seat { poll, commands, group, home }
     });
     Ok(seats.collect())
 }
@@ -81,23 +139,87 @@ impl Commands {
     /// handles wake it again.
     #[inline]
     pub(super) fn look(&self) -> bool {
+        let woken = &self.arrival.woken;
         // Reading is all that most turns do: a write of one that nobody changes would cost more.
-        self.wakeup.woken.load(Ordering::SeqCst) && self.wakeup.woken.swap(false, Ordering::SeqCst)
+        woken.load(Ordering::SeqCst) && woken.swap(false, Ordering::SeqCst)
     }
 
     /// The next command, if there is one.
     pub(super) fn take(&self) -> Option<Command> {
-        self.receiver.try_recv().ok()
+        let command = self.receiver.try_recv().ok()?;
+        let bytes = command.bytes();
+        if bytes > 0 {
+            self.arrival.bytes.fetch_sub(bytes, Ordering::SeqCst);
+            if self.arrival.waiting.load(Ordering::SeqCst) > 0 {
+                self.arrival.make_room();
+            }
+        }
+        Some(command)
     }
 }
 
-impl Loops {
+impl Drop for Commands {
+    fn drop(&mut self) {
+        *self.arrival.lock() = true;
+        self.arrival.room.notify_all();
+    }
+}
+
+impl Arrival {
+    fn lock(&self) -> MutexGuard<'_, bool> {
+        // Nothing that is done under it can leave it half done.
+        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cold]
+    fn make_room(&self) {
+        drop(self.lock());
+        self.room.notify_all();
+    }
+
+    fn wake(&self) {
+        if !self.woken.swap(true, Ordering::SeqCst) {
+            // It cannot fail while the loop is there.
+            let _ = self.waker.wake();
+        }
+    }
+
+    fn has_room(&self, bytes: usize, limit: usize) -> bool {
+        let queued = self.bytes.load(Ordering::SeqCst);
+        // What is longer than the limit by itself has room where nothing else is.
+        queued == 0 || queued.saturating_add(bytes) <= limit
+    }
+
+    /// Waits until there is room for so many bytes, or nobody is there to make it.
+    #[cold]
+    fn wait_for_room(&self, bytes: usize, limit: usize) {
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut gone = self.lock();
+        while !*gone && !self.has_room(bytes, limit) {
+            gone = self.room.wait(gone).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(gone);
+        self.waiting.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Group {
     pub(super) fn len(&self) -> usize {
         self.links.len()
     }
 
     pub(super) fn are_many(&self) -> bool {
         self.links.len() > 1
+    }
+
+    /// How many bytes of messages may wait for each loop.
+    pub(super) fn set_max_queued(&self, bytes: usize) {
+        self.max_queued.store(bytes, Ordering::SeqCst);
+    }
+
+    /// How many bytes of messages wait for all loops.
+    pub(super) fn queued_bytes(&self) -> usize {
+        self.links.iter().map(|link| link.arrival.bytes.load(Ordering::SeqCst)).sum()
     }
 
     /// Orders something of one loop and wakes it; whether it is there to hear it.
@@ -112,25 +234,75 @@ impl Loops {
     /// Orders something of one loop, which has to be [woken](Self::wake) then; if it is not there to hear
     /// it, the order comes back.
     pub(super) fn order_quietly(&self, number: usize, command: Command) -> Option<Command> {
-        match self.links.get(number) {
-            Some(link) => link.commands.send(command).err().map(|error| error.0),
-            None => Some(command),
+        let Some(link) = self.links.get(number) else { return Some(command) };
+        let bytes = command.bytes();
+        if bytes > 0 {
+            link.arrival.bytes.fetch_add(bytes, Ordering::SeqCst);
         }
+        let command = link.commands.send(command).err().map(|error| error.0);
+        if bytes > 0 && command.is_some() {
+            link.arrival.bytes.fetch_sub(bytes, Ordering::SeqCst);
+        }
+        command
     }
 
     pub(super) fn wake(&self, number: usize) {
-        if let Some(link) = self.links.get(number)
-            && !link.wakeup.woken.swap(true, Ordering::SeqCst)
-        {
-            // It cannot fail while the loop is there.
-            let _ = link.wakeup.waker.wake();
+        if let Some(link) = self.links.get(number) {
+            link.arrival.wake();
         }
     }
 
-    /// Orders the same of all loops.
-    pub(super) fn order_all(&self, command: impl Fn() -> Command) {
-        for number in 0..self.links.len() {
-            self.order(number, command());
+    /// The loop that has a connection: every order that names one goes there.
+    pub(super) fn loop_of(id: PeerId) -> usize {
+        id.loop_number()
+    }
+
+    /// Makes sure that these loops have room for so many bytes of a message.
+    pub(super) fn reserve(
+        &self,
+        loops: impl Iterator<Item = usize> + Clone,
+        bytes: usize,
+        when_full: WhenFull,
+    ) -> Result<(), QueueFull> {
+        let limit = self.max_queued.load(Ordering::SeqCst);
+        let full = |number: &usize| {
+            self.links.get(*number).is_some_and(|link| !link.arrival.has_room(bytes, limit))
+        };
+        while let Some(number) = loops.clone().find(full) {
+            match when_full {
+                WhenFull::Fail => return Err(QueueFull),
+                WhenFull::Wait if is_loop_thread() => return Ok(()),
+                WhenFull::Wait => {
+                    let arrival = &self.links[number].arrival;
+                    arrival.wake();
+                    arrival.wait_for_room(bytes, limit);
+                    if *arrival.lock() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Orders the end of all loops; those that have come to it already report at once.
+    pub(super) fn order_shutdown(&self, order: &ShutdownOrder) {
+        for (number, link) in self.links.iter().enumerate() {
+            // Held until the order is on its way: the loop looks once more when it has reported.
+            let report = link.report();
+            match &*report {
+                Some(report) => order.report.send(report),
+                None => {
+                    self.order(number, Command::Shutdown(order.clone()));
+                }
+            }
+        }
+    }
+
+    /// Takes note of the end of a loop: from now on whoever orders it is told at once.
+    pub(super) fn set_report(&self, number: usize, report: &ShutdownReport) {
+        if let Some(link) = self.links.get(number) {
+            *link.report() = Some(report.clone());
         }
     }
 
@@ -217,6 +389,12 @@ impl Loops {
     }
 }
 
+impl Link {
+    fn report(&self) -> MutexGuard<'_, Option<ShutdownReport>> {
+        self.report.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// How many subscribers each topic has in each loop, those included whose subscription is on its way.
 #[derive(Debug, Default)]
 struct Census(RwLock<HashMap<Arc<str>, Counts>>);
@@ -275,20 +453,21 @@ fn sum(counts: &Counts) -> usize {
 /// The orders of one loop to the others, which are woken when its turn is over: once, and not for each.
 #[derive(Debug)]
 pub(super) struct Outbox {
-    handle: Handle,
+    group: Arc<Group>,
+    home: usize,
     /// By number, those that are to be woken.
     waiting: Vec<bool>,
     any: bool,
 }
 
 impl Outbox {
-    pub(super) fn new(handle: Handle) -> Self {
-        Self { waiting: vec![false; handle.loops.len()], any: false, handle }
+    pub(super) fn new(group: Arc<Group>, home: usize) -> Self {
+        Self { waiting: vec![false; group.len()], any: false, group, home }
     }
 
     /// Orders something of another loop; if it is not there to hear it, the order comes back.
     pub(super) fn order(&mut self, number: usize, command: Command) -> Option<Command> {
-        let unheard = self.handle.loops.order_quietly(number, command);
+        let unheard = self.group.order_quietly(number, command);
         if unheard.is_none() {
             (self.waiting[number], self.any) = (true, true);
         }
@@ -298,7 +477,7 @@ impl Outbox {
     /// Orders the same of all other loops.
     pub(super) fn order_others(&mut self, command: impl Fn() -> Command) {
         for number in 0..self.waiting.len() {
-            if number != self.handle.home {
+            if number != self.home {
                 self.order(number, command());
             }
         }
@@ -306,21 +485,74 @@ impl Outbox {
 
     #[inline]
     pub(super) fn wake(&mut self) {
-        if std::mem::take(&mut self.any) {
+        if mem::take(&mut self.any) {
             for (number, waiting) in self.waiting.iter_mut().enumerate() {
-                if std::mem::take(waiting) {
-                    self.handle.loops.wake(number);
+                if mem::take(waiting) {
+                    self.group.wake(number);
                 }
             }
         }
     }
 }
 
-impl Handle {
-    /// Orders something of the loop that has a connection.
-    pub(super) fn order_of(&self, id: PeerId, command: Command) {
-        self.loops.order(id.loop_number(), command);
+thread_local! {
+    /// What the handlers of a loop that runs on this thread have asked of handles in this turn.
+    static ORDERS: RefCell<Orders> = const { RefCell::new(Orders { turns: 0, waiting: Vec::new() }) };
+}
+
+struct Orders {
+    /// How many loops have a turn on this thread: one can run within a handler of another.
+    turns: usize,
+    waiting: Vec<(Arc<Group>, usize, Command)>,
+}
+
+/// A turn of a loop: what its handlers ask of handles meanwhile is carried out behind all that they do
+/// themselves, whichever loop it is for.
+#[derive(Debug)]
+pub(super) struct Turn;
+
+impl Turn {
+    #[inline]
+    pub(super) fn begin() -> Self {
+        ORDERS.with_borrow_mut(|orders| orders.turns += 1);
+        Self
     }
+}
+
+impl Drop for Turn {
+    #[inline]
+    fn drop(&mut self) {
+        let waiting = ORDERS.with_borrow_mut(|orders| {
+            orders.turns -= 1;
+            if orders.turns == 0 { mem::take(&mut orders.waiting) } else { Vec::new() }
+        });
+        for (group, number, command) in waiting {
+            group.order(number, command);
+        }
+    }
+}
+
+/// Orders something of a loop, at once or at the end of the turn of the loop that this thread runs.
+pub(super) fn order(group: &Arc<Group>, number: usize, command: Command) {
+    let command = ORDERS.with_borrow_mut(|orders| {
+        if orders.turns == 0 {
+            return Some(command);
+        }
+        orders.waiting.push((Arc::clone(group), number, command));
+        None
+    });
+    if let Some(command) = command {
+        group.order(number, command);
+    }
+}
+
+/// Orders something for one connection.
+pub(super) fn order_peer(group: &Arc<Group>, id: PeerId, command: PeerCommand) {
+    order(group, Group::loop_of(id), Command::Peer(id, command));
+}
+
+fn is_loop_thread() -> bool {
+    ORDERS.with_borrow(|orders| orders.turns > 0)
 }
 
 #[cfg(test)]
@@ -370,19 +602,19 @@ mod tests {
     #[test]
     fn the_lightest_loop_is_found_with_what_is_on_its_way() {
         let seats = seats(3, Token(0)).unwrap();
-        let loops = &seats[0].handle.loops;
+        let group = &seats[0].group;
         let mut given = [0; 3];
         for _ in 0..30 {
-            let (number, _) = loops.lightest();
-            loops.departs(number);
+            let (number, _) = group.lightest();
+            group.departs(number);
             given[number] += 1;
         }
-        assert_eq!((given, loops.lightest().1), ([10; 3], 30));
-        loops.set_connections(1, 5);
-        loops.arrives(1);
-        assert_eq!(loops.lightest(), (0, 34));
-        (0..10).for_each(|_| loops.arrives(2));
-        assert_eq!(loops.lightest(), (2, 24));
-        assert!(!loops.order(3, Command::Terminate(PeerId::from_u64(0))));
+        assert_eq!((given, group.lightest().1), ([10; 3], 30));
+        group.set_connections(1, 5);
+        group.arrives(1);
+        assert_eq!(group.lightest(), (0, 34));
+        (0..10).for_each(|_| group.arrives(2));
+        assert_eq!(group.lightest(), (2, 24));
+        assert!(!group.order(3, Command::Decided));
     }
 }

@@ -7,9 +7,10 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use crate::handshake::Response;
 use crate::protocol::Accept;
 
-use super::handle::{Command, Handle};
+use super::commands::Command;
+use super::group::{self, Group};
 use super::incoming_request::IncomingRequest;
-use super::slots::PeerId;
+use super::slab::PeerId;
 
 /// A request that waits for its answer, which any thread may give; see
 /// [`Decision::defer`](crate::Decision::defer).
@@ -36,12 +37,13 @@ pub(super) enum Answer<S> {
 /// The way of decisions to the loop.
 struct Decisions<S> {
     sender: Sender<(PeerId, Answer<S>)>,
-    handle: Handle,
+    group: Arc<Group>,
+    home: usize,
 }
 
 impl<S> Clone for Decisions<S> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), handle: self.handle.clone() }
+        Self { sender: self.sender.clone(), group: Arc::clone(&self.group), home: self.home }
     }
 }
 
@@ -80,11 +82,11 @@ impl<S> Pending<S> {
 
     fn decide(&mut self, answer: Answer<S>) {
         // A loop that has ended has dropped the client.
-        if let Some(Decisions { sender, handle }) = self.decisions.take()
+        if let Some(Decisions { sender, group, home }) = self.decisions.take()
             && sender.send((self.id, answer)).is_ok()
         {
             // What this thread asks of its handle next comes behind it.
-            handle.order(Command::Decided);
+            group::order(&group, home, Command::Decided);
         }
     }
 }
@@ -110,9 +112,9 @@ pub(super) struct Undecided<S> {
 }
 
 impl<S> Undecided<S> {
-    pub(super) fn new(handle: Handle) -> Self {
+    pub(super) fn new(group: Arc<Group>, home: usize) -> Self {
         let (sender, receiver) = channel();
-        Self { decisions: Decisions { sender, handle }, receiver, waiting: HashMap::new() }
+        Self { decisions: Decisions { sender, group, home }, receiver, waiting: HashMap::new() }
     }
 
     pub(super) fn add(&mut self, id: PeerId, request: IncomingRequest) -> Pending<S> {
@@ -124,6 +126,13 @@ impl<S> Undecided<S> {
     /// The next decision that was made.
     pub(super) fn take(&self) -> Option<(PeerId, Answer<S>)> {
         self.receiver.try_recv().ok()
+    }
+
+    /// Nobody waits any more.
+    pub(super) fn clear(&mut self) {
+        for (_, over) in self.waiting.drain() {
+            over.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether this one waited; it does no longer.

@@ -113,12 +113,12 @@ impl Socket {
 
     /// Says one thing and hangs up, as far as that goes without waiting: over TLS, which begins with a
     /// handshake, nothing can be said.
-    pub(super) fn refuse(mut self, refusal: &[u8], room: &mut [u8]) {
+    pub(super) fn refuse(mut self, refusal: &[u8]) {
         // Who is turned away gets what fits into the socket; an error would change nothing. What it has
         // said is read first, or the system would throw the answer away with it.
         match &mut self {
             Self::Plain(plain) => {
-                let _ = transport::read(plain, room);
+                let _ = transport::read(plain, &mut [0; 16 * 1024]);
                 let _ = transport::retry(|| Write::write(plain, refusal));
             }
             #[cfg(feature = "tls")]
@@ -280,6 +280,18 @@ impl Listener {
         match self {
             Self::Tls(..) => self,
             plain => Self::Tls(Box::new(plain), Arc::clone(config)),
+        }
+    }
+
+    /// Says how many connections may wait to be accepted.
+    pub(super) fn set_backlog(&self, connections: u32) -> io::Result<()> {
+        let backlog = i32::try_from(connections).unwrap_or(i32::MAX);
+        match self {
+            Self::Tcp { listener, .. } => socket2::SockRef::from(listener).listen(backlog),
+            #[cfg(unix)]
+            Self::Unix(listener) => socket2::SockRef::from(listener).listen(backlog),
+            #[cfg(feature = "tls")]
+            Self::Tls(listener, _) => listener.set_backlog(connections),
         }
     }
 

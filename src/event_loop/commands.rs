@@ -1,0 +1,55 @@
+use std::sync::Arc;
+
+use crate::protocol::Prepared;
+use crate::wire::CloseFrame;
+
+use super::adopt::Adoption;
+use super::route::Scope;
+use super::shutdown::ShutdownOrder;
+use super::slab::PeerId;
+use super::socket::Socket;
+
+/// What is asked of a loop.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// What is for one connection, and so for the loop that has it.
+    Peer(PeerId, PeerCommand),
+    /// To all open connections within a scope, but perhaps to one.
+    Broadcast(Scope, Prepared, Option<PeerId>),
+    /// The topic, and the key if only the latest counts.
+    Publish(Arc<str>, Option<Box<str>>, Prepared, Option<PeerId>),
+    Shutdown(ShutdownOrder),
+    /// Decisions wait in the channel of their own, which has the type of the sessions.
+    Decided,
+    Adopt(Box<Adoption>),
+    /// A connection that another loop has accepted.
+    Serve(Socket),
+}
+
+/// What is asked of a loop for one of its connections.
+#[derive(Debug)]
+pub(super) enum PeerCommand {
+    Send(Prepared),
+    SendLatest(Box<str>, Prepared),
+    Subscribe(Arc<str>),
+    Unsubscribe(Box<str>),
+    Close(CloseFrame),
+    Terminate,
+    Pause,
+    Resume,
+}
+
+/// What a command counts beside its message.
+const OVERHEAD: usize = 128;
+
+impl Command {
+    /// How many bytes of the queue it takes: those of a message, which anybody may send any number of.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Peer(_, PeerCommand::Send(prepared) | PeerCommand::SendLatest(_, prepared))
+            | Self::Broadcast(_, prepared, _)
+            | Self::Publish(_, _, prepared, _) => prepared.len() + OVERHEAD,
+            _ => 0,
+        }
+    }
+}

@@ -1,0 +1,519 @@
+use std::mem;
+
+use mio::{Interest, Registry, Token};
+
+use crate::io::Driver;
+use crate::protocol::{Compress, Endpoint, Fragment, Prepared, SendError, State, Workspace};
+use crate::wire::CloseCode;
+
+use super::backlog::{Backlog, Buffered, Key, Outgoing, Replaced, Room, SlowConsumer};
+use super::incoming_request::IncomingRequest;
+use super::logging::event;
+use super::metrics::{Count, Counting};
+use super::route::RouteId;
+use super::sent::Sent;
+use super::slab::PeerId;
+use super::socket::Socket;
+use super::timers::{Tick, Timers};
+
+/// What the connections of a loop use in turn.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) workspace: Workspace,
+    pub(super) counting: Counting,
+    pub(super) buffered: Buffered,
+}
+
+/// One connection of a loop.
+pub(super) struct Connection<S> {
+    pub(super) driver: Driver<Socket>,
+    /// From the upgrade on.
+    pub(super) session: Option<S>,
+    pub(super) request: Option<IncomingRequest>,
+    /// What waits for a slow consumer beside the output.
+    backlog: Option<Box<Backlog>>,
+    /// The earliest time at which the timers will look at this connection.
+    pub(super) timer: Option<Tick>,
+    /// Of [`Routes`](super::Routes), if it is for one of them.
+    pub(super) route: Option<RouteId>,
+    pub(super) origin: Origin,
+    slow: SlowConsumer,
+    /// The application was told of backpressure and waits for `on_drain`.
+    awaits_drain: bool,
+    /// This side has aborted it.
+    pub(super) is_aborted: bool,
+    /// Its opening handshake succeeded.
+    pub(super) is_opened: bool,
+    /// The handler has panicked in a call for it, and is not called for it any more.
+    pub(super) has_panicked: bool,
+    /// Events for writing are asked for.
+    is_watched_for_writing: bool,
+    /// In the list of those that were changed outside their turn.
+    is_unsettled: bool,
+    /// In the list of those with something left to read.
+    pub(super) is_unfinished: bool,
+}
+
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Accepted,
+    /// While the loop is being shut down: it is not waited for.
+    AcceptedLate,
+    /// Somebody else gave the socket to the loop, and may hold it too.
+    Adopted,
+    AdoptedLate,
+    Dialled,
+}
+
+impl Origin {
+    pub(super) fn is_late(self) -> bool {
+        matches!(self, Self::AcceptedLate | Self::AdoptedLate)
+    }
+
+    pub(super) fn is_adopted(self) -> bool {
+        matches!(self, Self::Adopted | Self::AdoptedLate)
+    }
+
+    /// The same while the loop is being shut down.
+    pub(super) fn late(self) -> Self {
+        match self {
+            Self::Accepted => Self::AcceptedLate,
+            Self::Adopted => Self::AdoptedLate,
+            other => other,
+        }
+    }
+}
+
+impl<S> Connection<S> {
+    pub(super) fn new(driver: Driver<Socket>, origin: Origin, slow: SlowConsumer) -> Self {
+        Self {
+            driver,
+            session: None,
+            request: None,
+            backlog: None,
+            timer: None,
+            route: None,
+            origin,
+            slow,
+            awaits_drain: false,
+            is_aborted: false,
+            is_opened: false,
+            has_panicked: false,
+            is_watched_for_writing: origin == Origin::Dialled,
+            is_unsettled: false,
+            is_unfinished: false,
+        }
+    }
+
+    #[inline]
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        self.driver.endpoint()
+    }
+
+    #[inline]
+    pub(super) fn endpoint_mut(&mut self) -> &mut Endpoint {
+        self.driver.endpoint_mut()
+    }
+
+    #[inline]
+    pub(super) fn is_open(&self) -> bool {
+        self.endpoint().state() == State::Open
+    }
+
+    /// Ends it without a Close.
+    pub(super) fn abort(&mut self) {
+        if self.endpoint().state() != State::Closed {
+            self.endpoint_mut().terminate();
+            self.is_aborted = true;
+        }
+    }
+
+    /// Queues something, and says what became of it.
+    #[inline]
+    pub(super) fn queue(
+        &mut self,
+        shared: &mut Shared,
+        write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
+    ) -> Sent {
+        match write(self.driver.endpoint_mut(), &mut shared.workspace) {
+            Err(error) => Sent::Dropped(error),
+            Ok(()) if self.endpoint().is_congested() => {
+                self.hold_back(&mut shared.counting);
+                Sent::Backpressure
+            }
+            Ok(()) => Sent::Accepted,
+        }
+    }
+
+    /// Sends a message that neither has a key nor waits: the one way of all that most connections ever need.
+    #[inline]
+    pub(super) fn send_at_once(
+        &mut self,
+        id: PeerId,
+        message: Outgoing<'_>,
+        shared: &mut Shared,
+    ) -> Sent {
+        let sent = self.queue(shared, |endpoint, workspace| match message {
+            Outgoing::Own(message, compress) => endpoint.send_with(message, compress, workspace),
+            Outgoing::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
+        });
+        if matches!(sent, Sent::Dropped(SendError::Full)) {
+            self.note_dropped(id, shared);
+        }
+        sent
+    }
+
+    /// Sends a message, keeps it for later, or drops it.
+    #[inline]
+    pub(super) fn send(
+        &mut self,
+        id: PeerId,
+        key: Key<'_>,
+        message: Outgoing<'_>,
+        shared: &mut Shared,
+    ) -> Sent {
+        if key.name.is_none() && !self.is_governed(&shared.buffered) {
+            return self.send_at_once(id, message, shared);
+        }
+        self.send_governed(id, key, message, shared)
+    }
+
+    /// Sends a message of which nobody is told what became of it: behind a message that was begun it waits.
+    #[inline]
+    pub(super) fn deliver(
+        &mut self,
+        id: PeerId,
+        key: Key<'_>,
+        prepared: &Prepared,
+        shared: &mut Shared,
+    ) -> Sent {
+        let sent = self.send(id, key, Outgoing::Shared(prepared), shared);
+        if matches!(sent, Sent::Dropped(SendError::UnfinishedMessage)) {
+            return self.deliver_behind(id, prepared, shared);
+        }
+        sent
+    }
+
+    /// Sends a piece of a message, and behind the last one what waited for that.
+    pub(super) fn send_fragment(
+        &mut self,
+        id: PeerId,
+        fragment: Fragment<'_>,
+        compress: Compress,
+        shared: &mut Shared,
+    ) -> Sent {
+        let sent = self.queue(shared, |endpoint, workspace| {
+            endpoint.send_fragment_with(fragment, compress, workspace)
+        });
+        match sent {
+            Sent::Dropped(SendError::Full) => self.note_dropped(id, shared),
+            Sent::Dropped(_) => {}
+            _ if self.backlog.is_some() => self.send_what_waited(id, shared),
+            _ => {}
+        }
+        sent
+    }
+
+    #[cold]
+    fn deliver_behind(&mut self, id: PeerId, prepared: &Prepared, shared: &mut Shared) -> Sent {
+        let room = self.endpoint().max_buffered_amount();
+        let waiting = self.endpoint().buffered_amount();
+        let backlog = self.backlog.get_or_insert_default();
+        if waiting + backlog.bytes() + prepared.len() > room {
+            self.note_dropped(id, shared);
+            return Sent::Dropped(SendError::Full);
+        }
+        backlog.wait_behind(prepared);
+        self.count(id, &mut shared.buffered);
+        Sent::Kept
+    }
+
+    /// Sends what waited behind a message that was begun, if that is finished.
+    #[cold]
+    fn send_what_waited(&mut self, id: PeerId, shared: &mut Shared) {
+        while let Some(prepared) = self.backlog.as_mut().and_then(|b| b.first_behind().cloned()) {
+            match self.send_at_once(id, Outgoing::Shared(&prepared), shared) {
+                Sent::Dropped(SendError::UnfinishedMessage) => break,
+                // It is told of those that there was no room for already.
+                Sent::Dropped(SendError::Full) => {}
+                Sent::Dropped(_) => self.note_dropped(id, shared),
+                _ => {}
+            }
+            if let Some(backlog) = &mut self.backlog {
+                backlog.remove_first_behind();
+            }
+        }
+        self.forget_empty_backlog();
+        self.count(id, &mut shared.buffered);
+    }
+
+    /// Whether messages to it may have to wait beside the output, or are counted.
+    #[inline]
+    fn is_governed(&self, buffered: &Buffered) -> bool {
+        self.slow == SlowConsumer::Latest || self.backlog.is_some() || buffered.is_limited()
+    }
+
+    #[cold]
+    fn send_governed(
+        &mut self,
+        id: PeerId,
+        key: Key<'_>,
+        message: Outgoing<'_>,
+        shared: &mut Shared,
+    ) -> Sent {
+        let open = self.is_open();
+        let full =
+            open && (self.endpoint().is_full() || shared.buffered.is_over_share(id, message.len()));
+        let waits = match key.name {
+            Some(_) => self.keeps_messages() || full || self.endpoint().is_congested(),
+            None if self.slow == SlowConsumer::Latest => full || self.keeps(key, shared),
+            None => false,
+        };
+        let sent = if waits && open {
+            self.keep(id, key, message, shared)
+        } else if full {
+            Sent::Dropped(SendError::Full)
+        } else {
+            self.queue(shared, |endpoint, workspace| match message {
+                Outgoing::Own(message, compress) => {
+                    endpoint.send_with(message, compress, workspace)
+                }
+                Outgoing::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
+            })
+        };
+        if matches!(sent, Sent::Dropped(SendError::Full)) {
+            self.note_dropped(id, shared);
+        }
+        self.count(id, &mut shared.buffered);
+        sent
+    }
+
+    fn keep(
+        &mut self,
+        id: PeerId,
+        key: Key<'_>,
+        message: Outgoing<'_>,
+        shared: &mut Shared,
+    ) -> Sent {
+        let room = Room {
+            keys: shared.buffered.limits.keys,
+            bytes: self.endpoint().max_buffered_amount(),
+            is_over_share: shared.buffered.is_over_share(id, message.len()),
+        };
+        let hash = shared.buffered.hash(key);
+        let backlog = self.backlog.get_or_insert_default();
+        let Some(replaced) = backlog.keep(hash, key, message, room) else {
+            self.forget_empty_backlog();
+            return Sent::Dropped(SendError::Full);
+        };
+        if replaced == Replaced::One && key.name.is_none() {
+            // Nobody has said that the one before might be replaced.
+            backlog.note_dropped();
+            shared.counting.add(Count::Dropped);
+        }
+        self.hold_back(&mut shared.counting);
+        Sent::Kept
+    }
+
+    /// Queues what is kept for it, until the output has come up to its high water mark, or all of it before a
+    /// Close; whether anything was.
+    pub(super) fn release(&mut self, id: PeerId, release: Release, shared: &mut Shared) -> bool {
+        let mut released = false;
+        while let Some(mut backlog) = self.backlog.take() {
+            let full = release == Release::Some && self.endpoint().is_congested();
+            let Some(message) = backlog.first().filter(|_| !full) else {
+                self.backlog = Some(backlog);
+                break;
+            };
+            let sent = self.queue(shared, |endpoint, workspace| match message {
+                Outgoing::Own(message, compress) => {
+                    endpoint.send_with(message, compress, workspace)
+                }
+                Outgoing::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
+            });
+            // The turn of a message comes when one that was begun is finished.
+            let waits = matches!(sent, Sent::Dropped(SendError::UnfinishedMessage));
+            if !waits {
+                released = true;
+                backlog.remove_first();
+            }
+            self.backlog = Some(backlog);
+            if waits {
+                break;
+            }
+        }
+        self.forget_empty_backlog();
+        self.count(id, &mut shared.buffered);
+        released
+    }
+
+    fn forget_empty_backlog(&mut self) {
+        if self.backlog.as_ref().is_some_and(|backlog| backlog.is_empty()) {
+            self.backlog = None;
+        }
+    }
+
+    /// How many messages are kept for it.
+    pub(super) fn kept_messages(&self) -> usize {
+        self.backlog.as_ref().map_or(0, |backlog| backlog.len())
+    }
+
+    /// Whether there are any.
+    #[inline]
+    pub(super) fn keeps_messages(&self) -> bool {
+        self.backlog.is_some() && self.kept_messages() > 0
+    }
+
+    fn keeps(&self, key: Key<'_>, shared: &Shared) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.keeps(shared.buffered.hash(key), key))
+    }
+
+    /// A message could not be sent since too much waits already.
+    #[cold]
+    pub(super) fn note_dropped(&mut self, id: PeerId, shared: &mut Shared) {
+        if self.backlog.get_or_insert_default().note_dropped() {
+            event!(Debug, "limits", "{id} does not take what is sent: messages are dropped");
+        }
+        shared.counting.add(Count::Dropped);
+        if self.slow == SlowConsumer::Close {
+            // A connection that is closing already needs no second Close.
+            let _ = self.endpoint_mut().close(
+                CloseCode::TRY_AGAIN_LATER,
+                "too much output waits",
+                &mut shared.workspace,
+            );
+        }
+    }
+
+    /// How many messages it has lost of which the handler is to be told now.
+    #[inline]
+    pub(super) fn take_dropped(&mut self) -> Option<u64> {
+        let backlog = self.backlog.as_deref_mut()?;
+        backlog.is_to_tell().then(|| backlog.take_dropped())
+    }
+
+    /// The handler was told: whether it has lost more meanwhile.
+    pub(super) fn told_of_dropped(&mut self) {
+        if let Some(backlog) = &mut self.backlog {
+            backlog.told();
+        }
+        self.forget_empty_backlog();
+    }
+
+    /// Whether the handler is to be told of dropped messages in the next turn.
+    #[inline]
+    pub(super) fn has_dropped(&self) -> bool {
+        self.backlog.as_ref().is_some_and(|backlog| backlog.is_to_tell())
+    }
+
+    pub(super) fn set_slow_consumer(&mut self, policy: SlowConsumer) {
+        self.slow = policy;
+    }
+
+    /// Takes note of how many bytes wait for it, where that is limited.
+    #[inline]
+    pub(super) fn count(&self, id: PeerId, buffered: &mut Buffered) {
+        if buffered.is_limited() {
+            let kept = self.backlog.as_ref().map_or(0, |backlog| backlog.bytes());
+            buffered.set(id, self.endpoint().buffered_amount() + kept);
+        }
+    }
+
+    /// The application is to wait for `on_drain`.
+    fn hold_back(&mut self, counting: &mut Counting) {
+        if !mem::replace(&mut self.awaits_drain, true) {
+            counting.add(Count::Backpressure);
+        }
+    }
+
+    /// Whether the application waits for `on_drain` and the output has come down to its low water mark.
+    #[inline]
+    pub(super) fn is_relieved(&self) -> bool {
+        self.awaits_drain && self.endpoint().is_drained()
+    }
+
+    /// The application waits no more: whether it is to be told.
+    pub(super) fn take_relief(&mut self) -> bool {
+        self.awaits_drain = false;
+        !self.driver.is_ended() && self.session.is_some() && self.is_open()
+    }
+
+    /// Puts the connection into the list of those to settle, unless it is there.
+    #[inline]
+    pub(super) fn unsettle(&mut self, id: PeerId, unsettled: &mut Vec<PeerId>) {
+        if !mem::replace(&mut self.is_unsettled, true) {
+            unsettled.push(id);
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_unsettled(&self) -> bool {
+        self.is_unsettled
+    }
+
+    /// Writes what the socket takes of the output.
+    #[inline]
+    pub(super) fn write(&mut self, shared: &mut Shared) {
+        self.is_unsettled = false;
+        let Shared { workspace, counting, .. } = shared;
+        let count = self.driver.flush(workspace);
+        counting.add_many(Count::BytesSent, count);
+    }
+
+    /// Sets the timer, unless it will go off early enough anyway.
+    pub(super) fn set_timer(&mut self, id: PeerId, timers: &mut Timers) {
+        if let Some(next) = self.driver.next_timeout()
+            && self.timer.is_none_or(|set| next < set.time())
+        {
+            let next = Tick::at(next);
+            self.timer = Some(next);
+            timers.set(next, id);
+        }
+    }
+
+    /// Asks for events for writing while output waits, and only then.
+    #[inline]
+    pub(super) fn watch_writing(&mut self, registry: &Registry, id: PeerId) {
+        let waits = self.driver.wants_write();
+        if self.is_watched_for_writing != waits {
+            let source = self.driver.transport_mut().source();
+            match registry.reregister(source, token(id), interest(waits)) {
+                Ok(()) => self.is_watched_for_writing = waits,
+                // Without events the output would wait for ever.
+                Err(_) => {
+                    self.endpoint_mut().terminate();
+                }
+            }
+        }
+    }
+
+    /// Asks for events.
+    pub(super) fn register(&mut self, registry: &Registry, id: PeerId) -> std::io::Result<()> {
+        let interest = interest(self.is_watched_for_writing);
+        registry.register(self.driver.transport_mut().source(), token(id), interest)
+    }
+}
+
+/// What is to be released of the messages that are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    /// What the output has room for.
+    Some,
+    /// All, since the connection is about to be closed.
+    All,
+}
+
+/// What events are asked for. Urgent data is no data to a WebSocket, but a read ends where it stands.
+fn interest(writing: bool) -> Interest {
+    let interest = Interest::READABLE;
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let interest = interest | Interest::PRIORITY;
+    if writing { interest | Interest::WRITABLE } else { interest }
+}
+
+/// The token of a connection's socket. On machines with narrow words the generation is lost; an event
+/// for a place whose connection has changed is then a spurious one, which does no harm.
+fn token(id: PeerId) -> Token {
+    Token(id.as_u64() as usize)
+}

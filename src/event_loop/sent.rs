@@ -1,0 +1,24 @@
+use crate::protocol::SendError;
+
+/// What became of a message that was sent: ignore it, or act on it.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// It goes out at the end of this turn, or as soon as the socket takes it.
+    Accepted,
+    /// The same, but the output has reached its high water mark: wait for
+    /// [`on_drain`](crate::Handler::on_drain) before sending much more.
+    Backpressure,
+    /// It goes out when the output has come down to its low water mark, unless a newer one with its key
+    /// replaces it; see [`Peer::send_latest`].
+    Kept,
+    /// It was not sent, and this is why.
+    Dropped(SendError),
+}
+
+impl Sent {
+    /// Whether the message was not sent.
+    pub fn is_dropped(&self) -> bool {
+        matches!(self, Self::Dropped(_))
+    }
+}

@@ -1,0 +1,181 @@
+use std::fmt;
+
+/// How many events are handled before the clock is looked at.
+const BATCH: usize = 32;
+
+/// What one connection may cost in one turn, before the others get theirs: bytes that are read, and events that
+/// are handled, whatever way they come.
+///
+/// ```
+/// # use framewire::Budget;
+/// let begun = std::time::Instant::now();
+/// let is_over = || begun.elapsed().as_millis() >= 1;
+/// let budget = Budget::new().bytes(1024 * 1024).events(256).until(&is_over);
+/// # drop(budget);
+/// ```
+pub struct Budget<'c> {
+    bytes: usize,
+    /// What is left of the events, and how many of them before the next look at the clock.
+    events: usize,
+    batch: usize,
+    room: usize,
+    is_over: Option<&'c dyn Fn() -> bool>,
+    received: usize,
+}
+
+impl<'c> Budget<'c> {
+    /// 2 MiB and 512 events.
+    pub fn new() -> Self {
+        Self {
+            bytes: 2 * 1024 * 1024,
+            events: 512 - BATCH,
+            batch: BATCH,
+            room: usize::MAX,
+            is_over: None,
+            received: 0,
+        }
+    }
+
+    /// So many bytes, as they come from the network: those of TLS and the framing included.
+    #[must_use]
+    pub fn bytes(mut self, bytes: usize) -> Self {
+        self.bytes = bytes;
+        self
+    }
+
+    /// So many events.
+    #[must_use]
+    pub fn events(mut self, events: usize) -> Self {
+        self.batch = events.min(BATCH);
+        self.events = events - self.batch;
+        self
+    }
+
+    /// At most so many bytes in one read, since what is read and not handled in this turn has to be kept for the
+    /// next.
+    #[must_use]
+    pub fn room(mut self, bytes: usize) -> Self {
+        self.room = bytes;
+        self
+    }
+
+    /// Until this says so, as well: it is asked now and then, at most once for each read, and again after 32
+    /// events. So one read and 32 events are allowed in any case.
+    #[must_use]
+    pub fn until(mut self, is_over: &'c dyn Fn() -> bool) -> Self {
+        self.is_over = Some(is_over);
+        self
+    }
+
+    /// How many bytes were received of it, as they came from the network.
+    pub fn received(&self) -> usize {
+        self.received
+    }
+
+    /// The size of the next read, if there may be one.
+    pub(super) fn next_read(&mut self) -> Option<usize> {
+        if self.received > 0 && self.is_over.is_some_and(|is_over| is_over()) {
+            (self.events, self.batch) = (0, 0);
+            return None;
+        }
+        Some(self.room)
+    }
+
+    /// How many bytes may still be received.
+    pub(super) fn bytes_left(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn note_read(&mut self, bytes: usize) {
+        self.received += bytes;
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
+    #[inline]
+    pub(super) fn note_event(&mut self) {
+        self.batch = self.batch.saturating_sub(1);
+    }
+
+    #[inline]
+    pub(super) fn is_used_up(&mut self) -> bool {
+        self.bytes == 0 || (self.batch == 0 && self.has_no_more())
+    }
+
+    #[cold]
+    fn has_no_more(&mut self) -> bool {
+        if self.events > 0 && self.is_over.is_none_or(|is_over| !is_over()) {
+            self.batch = self.events.min(BATCH);
+            self.events -= self.batch;
+            return false;
+        }
+        self.events = 0;
+        true
+    }
+}
+
+impl Default for Budget<'_> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Budget<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Budget")
+            .field("bytes", &self.bytes)
+            .field("events", &(self.events + self.batch))
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn what_is_used_up_stays_so() {
+        for events in [0, 1, 31, 32, 33, 64, 100] {
+            let mut budget = Budget::new().events(events);
+            let mut handled = 0;
+            while !budget.is_used_up() {
+                budget.note_event();
+                handled += 1;
+            }
+            assert_eq!(handled, events);
+            assert!(budget.is_used_up());
+        }
+        let mut budget = Budget::new().bytes(10);
+        budget.note_read(9);
+        assert!(!budget.is_used_up());
+        budget.note_read(9);
+        assert!(budget.is_used_up());
+        assert_eq!((budget.received(), budget.bytes_left()), (18, 0));
+    }
+
+    #[test]
+    fn the_clock_is_looked_at_once_in_a_batch_and_before_a_second_read() {
+        let looks = Cell::new(0);
+        let is_over = || {
+            looks.set(looks.get() + 1);
+            looks.get() == 3
+        };
+        let mut budget = Budget::new().until(&is_over);
+        assert_eq!(budget.next_read(), Some(usize::MAX));
+        budget.note_read(1);
+        let mut handled = 0;
+        while !budget.is_used_up() {
+            budget.note_event();
+            handled += 1;
+        }
+        assert_eq!((handled, looks.get()), (96, 3));
+        looks.set(1);
+        let mut budget = Budget::new().until(&is_over).room(7);
+        budget.note_read(1);
+        assert_eq!(budget.next_read(), Some(7));
+        assert_eq!(budget.next_read(), None);
+        // The batch that was begun ends with it.
+        assert!(budget.is_used_up());
+    }
+}

@@ -1,0 +1,13 @@
+//! One connection over one transport: what the event loop and the blocking client have in common. They are two
+//! ways to wait in between.
+
+mod budget;
+mod driver;
+mod inbox;
+#[cfg(feature = "mio")]
+pub(crate) mod tcp;
+pub(crate) mod transport;
+
+pub use budget::Budget;
+pub use driver::{Driver, Step};
+pub use inbox::Inbox;
