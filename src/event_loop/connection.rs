@@ -250,7 +250,7 @@ impl<S> Connection<S> {
 
     /// Whether messages to it may have to wait beside the output, or are counted.
     #[inline]
-    fn is_governed(&self, buffered: &Buffered) -> bool {
+    pub(super) fn is_governed(&self, buffered: &Buffered) -> bool {
         self.slow == SlowConsumer::Latest || self.backlog.is_some() || buffered.is_limited()
     }
 

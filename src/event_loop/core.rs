@@ -118,7 +118,6 @@ impl<S> Core<S> {
     }
 
     /// Sends one message to one connection, behind all that was sent to it before.
-    #[inline]
     pub(super) fn send(&mut self, id: PeerId, key: Key<'_>, message: Outgoing<'_>) -> Sent {
         self.change(id, |connection, shared| connection.send(id, key, message, shared))
             .unwrap_or(Sent::Dropped(SendError::Closed))

@@ -11,7 +11,7 @@ use mio::{Events, Poll, Token};
 use crate::handshake::{ClientRequest, Request, RequestParts, Response};
 #[cfg(feature = "tls")]
 use crate::io::transport::Transport;
-use crate::io::{Budget, Driver, Inbox, Step};
+use crate::io::{Budget, Driver, Inbox};
 use crate::protocol::{
     Accept, Config, Endpoint, Event, HandshakeError, Outcome, Prepared, State, Upgraded,
 };
@@ -90,7 +90,7 @@ pub struct EventLoop<H: Handler> {
     max_connections: usize,
     on_panic: OnPanic,
     /// Taken out while a connection has its turn.
-    inbox: Option<Inbox>,
+    inbox: Option<Box<Inbox>>,
     /// Connections that have more to read than their share of one turn.
     unfinished: Vec<PeerId>,
     /// When the loop was made: the fixed point of all times.
@@ -894,17 +894,38 @@ impl<H: Handler> EventLoop<H> {
         let is_over = move || late || start.elapsed() - now > LONG_TURN;
         let room = if late { SHORT_READ_ROOM } else { READ_ROOM };
         let mut budget = Budget::new().room(room).until(&is_over);
-        let mut inbox = self.inbox.take().unwrap_or_else(|| Inbox::new(READ_ROOM));
-        while let Some(connection) = self.core.slab.get_mut(id) {
+        let mut inbox = self.inbox.take().unwrap_or_else(|| Box::new(Inbox::new(READ_ROOM)));
+        while budget.goes_on()
+            && let Some(connection) = self.core.slab.get_mut(id)
+        {
             let workspace = &mut self.core.shared.workspace;
-            match connection.driver.receive(&mut inbox, &mut budget, workspace) {
-                Step::Event(event) => self.dispatch(id, event),
-                Step::Again => {}
-                _ => break,
+            if let Some(event) = connection.driver.fill(&mut inbox, &mut budget, workspace) {
+                self.dispatch_direct(id, event);
+            } else if budget.goes_on() {
+                let mut input = inbox.input();
+                self.take(id, &mut input, &mut budget);
+                let left = input.len();
+                inbox.set_left(left);
             }
         }
         self.core.shared.counting.add_many(Count::BytesReceived, budget.received());
         self.inbox = Some(inbox);
+    }
+
+    /// Takes the messages that were read.
+    // By itself, so that what it needs stays in registers.
+    #[inline(never)]
+    fn take(&mut self, id: PeerId, input: &mut &mut [u8], budget: &mut Budget<'_>) {
+        while let Some(connection) = self.core.slab.get_mut(id)
+            && let Some(event) =
+                connection.driver.take(input, budget, &mut self.core.shared.workspace)
+        {
+            self.dispatch(id, event);
+            // The first time there may be something to tell of without any bytes.
+            if input.is_empty() {
+                break;
+            }
+        }
     }
 
     fn read_later(&mut self, id: PeerId) {
@@ -915,15 +936,24 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn dispatch(&mut self, id: PeerId, event: Event<'_>) {
         match event {
             Event::Message(message) => {
                 self.core.shared.counting.message_received(message.kind());
+                if self.on_panic == OnPanic::EndLoop {
+                    return self.handler.on_message(&mut Peer::new(&mut self.core, id), message);
+                }
                 self.call_for_peer(id, |handler, peer| handler.on_message(peer, message));
             }
             event => self.dispatch_rare(id, event),
         }
+    }
+
+    /// Of a long message, which was read into its place.
+    #[inline(never)]
+    fn dispatch_direct(&mut self, id: PeerId, event: Event<'static>) {
+        self.dispatch(id, event);
     }
 
     #[cold]
@@ -1140,8 +1170,8 @@ impl<H: Handler> EventLoop<H> {
         let connection = loop {
             let Some(connection) = self.core.slab.get_mut(id) else { return };
             connection.write(&mut self.core.shared);
-            if let Some(outcome) = connection.driver.outcome() {
-                return self.remove(id, &outcome);
+            if connection.driver.is_over() {
+                return self.remove(id);
             }
             if connection.keeps_messages()
                 && connection.endpoint().is_drained()
@@ -1174,7 +1204,14 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    #[inline]
     fn look_at_timers(&mut self) {
+        if self.core.timers.next().is_some_and(|next| next <= self.core.now) {
+            self.take_due_timers();
+        }
+    }
+
+    fn take_due_timers(&mut self) {
         for (at, id) in self.core.timers.take_due(self.core.now) {
             self.core.spread();
             let Some(connection) = self.core.slab.get_mut(id) else { continue };
@@ -1237,8 +1274,10 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Tells the handler how the connection ended, and forgets it.
-    fn remove(&mut self, id: PeerId, outcome: &Outcome) {
+    #[cold]
+    fn remove(&mut self, id: PeerId) {
         let Some(connection) = self.core.slab.get_mut(id) else { return };
+        let Some(outcome) = &connection.driver.outcome() else { return };
         // What the handler still sends to others is not part of this turn.
         self.core.current = None;
         let counting = &mut self.core.shared.counting;

@@ -1,4 +1,4 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
@@ -496,15 +496,15 @@ impl Outbox {
 }
 
 thread_local! {
-    /// What the handlers of a loop that runs on this thread have asked of handles in this turn.
-    static ORDERS: RefCell<Orders> = const { RefCell::new(Orders { turns: 0, waiting: Vec::new() }) };
+    /// How many loops have a turn on this thread: one can run within a handler of another.
+    static TURNS: Cell<usize> = const { Cell::new(0) };
+    /// Whether their handlers have asked something of handles in this turn, and what.
+    static HAS_ORDERS: Cell<bool> = const { Cell::new(false) };
+    static ORDERS: RefCell<Vec<Order>> = const { RefCell::new(Vec::new()) };
 }
 
-struct Orders {
-    /// How many loops have a turn on this thread: one can run within a handler of another.
-    turns: usize,
-    waiting: Vec<(Arc<Group>, usize, Command)>,
-}
+/// What is asked of which loop.
+type Order = (Arc<Group>, usize, Command);
 
 /// A turn of a loop: what its handlers ask of handles meanwhile is carried out behind all that they do
 /// themselves, whichever loop it is for.
@@ -514,7 +514,7 @@ pub(super) struct Turn;
 impl Turn {
     #[inline]
     pub(super) fn begin() -> Self {
-        ORDERS.with_borrow_mut(|orders| orders.turns += 1);
+        TURNS.set(TURNS.get() + 1);
         Self
     }
 }
@@ -522,28 +522,29 @@ impl Turn {
 impl Drop for Turn {
     #[inline]
     fn drop(&mut self) {
-        let waiting = ORDERS.with_borrow_mut(|orders| {
-            orders.turns -= 1;
-            if orders.turns == 0 { mem::take(&mut orders.waiting) } else { Vec::new() }
-        });
-        for (group, number, command) in waiting {
-            group.order(number, command);
+        TURNS.set(TURNS.get() - 1);
+        if HAS_ORDERS.get() && TURNS.get() == 0 {
+            order_what_waits();
         }
+    }
+}
+
+#[cold]
+fn order_what_waits() {
+    HAS_ORDERS.set(false);
+    for (group, number, command) in ORDERS.take() {
+        group.order(number, command);
     }
 }
 
 /// Orders something of a loop, at once or at the end of the turn of the loop that this thread runs.
 pub(super) fn order(group: &Arc<Group>, number: usize, command: Command) {
-    let command = ORDERS.with_borrow_mut(|orders| {
-        if orders.turns == 0 {
-            return Some(command);
-        }
-        orders.waiting.push((Arc::clone(group), number, command));
-        None
-    });
-    if let Some(command) = command {
+    if !is_loop_thread() {
         group.order(number, command);
+        return;
     }
+    HAS_ORDERS.set(true);
+    ORDERS.with_borrow_mut(|orders| orders.push((Arc::clone(group), number, command)));
 }
 
 /// Orders something for one connection.
@@ -552,7 +553,7 @@ pub(super) fn order_peer(group: &Arc<Group>, id: PeerId, command: PeerCommand) {
 }
 
 fn is_loop_thread() -> bool {
-    ORDERS.with_borrow(|orders| orders.turns > 0)
+    TURNS.get() > 0
 }
 
 #[cfg(test)]

@@ -76,7 +76,33 @@ impl<S> Peer<'_, S> {
     /// Queues a message, and says whether to compress it.
     #[inline]
     pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
-        self.core.send(self.id, Key::default(), Outgoing::Own(message.into(), compress))
+        let message = message.into();
+        // The common case: a reply, to a connection that nothing is kept for.
+        if self.core.current == Some(self.id) {
+            let core = &mut *self.core;
+            let connection = core.slab.get_mut(self.id).expect(PRESENT);
+            if !connection.is_governed(&core.shared.buffered) {
+                let sent = connection.queue(&mut core.shared, |endpoint, workspace| {
+                    endpoint.send_with(message, compress, workspace)
+                });
+                if matches!(sent, Sent::Dropped(SendError::Full)) {
+                    self.note_dropped();
+                }
+                return sent;
+            }
+        }
+        self.send_rarely(message, compress)
+    }
+
+    #[cold]
+    fn send_rarely(&mut self, message: Message<'_>, compress: Compress) -> Sent {
+        self.core.send(self.id, Key::default(), Outgoing::Own(message, compress))
+    }
+
+    #[cold]
+    fn note_dropped(&mut self) {
+        let id = self.id;
+        self.change(|connection, shared| connection.note_dropped(id, shared));
     }
 
     /// Queues a message that was encoded beforehand.

@@ -21,6 +21,7 @@ pub struct Budget<'c> {
     room: usize,
     is_over: Option<&'c dyn Fn() -> bool>,
     received: usize,
+    is_done: bool,
 }
 
 impl<'c> Budget<'c> {
@@ -33,6 +34,7 @@ impl<'c> Budget<'c> {
             room: usize::MAX,
             is_over: None,
             received: 0,
+            is_done: false,
         }
     }
 
@@ -67,18 +69,41 @@ impl<'c> Budget<'c> {
         self
     }
 
+    /// Whether to call [`Driver::receive`](crate::Driver::receive) again in this turn. It does not once nothing is
+    /// left to be taken for now, or the budget is used up.
+    #[inline]
+    pub fn goes_on(&self) -> bool {
+        !self.is_done
+    }
+
     /// How many bytes were received of it, as they came from the network.
     pub fn received(&self) -> usize {
         self.received
     }
 
     /// The size of the next read, if there may be one.
+    #[inline]
     pub(super) fn next_read(&mut self) -> Option<usize> {
-        if self.received > 0 && self.is_over.is_some_and(|is_over| is_over()) {
-            (self.events, self.batch) = (0, 0);
+        if self.received > 0 && self.may_not_read_again() {
+            self.end();
             return None;
         }
         Some(self.room)
+    }
+
+    #[cold]
+    fn may_not_read_again(&mut self) -> bool {
+        self.bytes == 0 || self.is_over.is_some_and(|is_over| is_over())
+    }
+
+    /// The turn is over.
+    pub(super) fn finish(&mut self) {
+        self.is_done = true;
+    }
+
+    /// Nothing more is allowed in this turn.
+    pub(super) fn end(&mut self) {
+        (self.events, self.batch) = (0, 0);
     }
 
     /// How many bytes may still be received.
@@ -93,12 +118,12 @@ impl<'c> Budget<'c> {
 
     #[inline]
     pub(super) fn note_event(&mut self) {
-        self.batch = self.batch.saturating_sub(1);
+        self.batch -= 1;
     }
 
     #[inline]
     pub(super) fn is_used_up(&mut self) -> bool {
-        self.bytes == 0 || (self.batch == 0 && self.has_no_more())
+        self.batch == 0 && self.has_no_more()
     }
 
     #[cold]
@@ -148,8 +173,9 @@ mod tests {
         }
         let mut budget = Budget::new().bytes(10);
         budget.note_read(9);
-        assert!(!budget.is_used_up());
+        assert!(budget.next_read().is_some());
         budget.note_read(9);
+        assert_eq!(budget.next_read(), None);
         assert!(budget.is_used_up());
         assert_eq!((budget.received(), budget.bytes_left()), (18, 0));
     }

@@ -15,8 +15,8 @@ const MAX_DRAINED: u32 = 4 * 1024 * 1024;
 /// One connection over one transport: reads, writes, ends the sending direction, and never waits. The event loop
 /// and the blocking client are two ways to wait in between.
 ///
-/// In each turn, call [`handle_timeout`](Self::handle_timeout), then [`receive`](Self::receive) until it says
-/// that there is nothing more to do for now, then [`flush`](Self::flush), then [`outcome`](Self::outcome). Wait
+/// In each turn, call [`handle_timeout`](Self::handle_timeout), then [`receive`](Self::receive) as long as its
+/// [`Budget`] goes on, then [`flush`](Self::flush), then [`outcome`](Self::outcome). Wait
 /// until the transport can be read, or written where [`wants_write`](Self::wants_write) says so, or until
 /// [`next_timeout`](Self::next_timeout); do not wait where [`has_more`](Self::has_more) says that there is
 /// something to do already. Of what was waited for tell it by [`set_readable`](Self::set_readable) and
@@ -58,26 +58,6 @@ enum Output {
     Blocked,
     /// It was ended.
     Shut,
-}
-
-/// What came of [`Driver::receive`].
-#[non_exhaustive]
-#[derive(Debug)]
-pub enum Step<'i> {
-    /// Something has happened. Handle it, and call again.
-    Event(Event<'i>),
-    /// Bytes were taken in. Call again.
-    Again,
-    /// The budget is used up. Serve the others, then call again without waiting.
-    Yielded,
-    /// Nothing may be read: reading is [paused](Endpoint::pause), a decision is
-    /// [awaited](Endpoint::awaits_decision), or too much [output](Endpoint::is_congested) waits. Call again when
-    /// that has changed.
-    Stopped,
-    /// Nothing is left. Call again when the transport can be read.
-    Blocked,
-    /// Nothing will come any more.
-    Ended,
 }
 
 impl<T: Transport> Driver<T> {
@@ -205,9 +185,10 @@ impl<T: Transport> Driver<T> {
     /// rid of output. A pause ends with the Close: without reading there is no closing handshake.
     #[inline]
     pub fn is_stopped(&self) -> bool {
-        (self.endpoint.is_paused() && self.endpoint.state() == State::Open)
-            || (self.endpoint.is_congested() && !self.reads_while_congested)
-            || self.endpoint.awaits_decision()
+        let endpoint = &self.endpoint;
+        (endpoint.is_congested() && !self.reads_while_congested)
+            || (endpoint.is_paused() && endpoint.state() == State::Open)
+            || endpoint.awaits_decision()
     }
 
     /// Tells the time, at the head of a turn; see [`Endpoint::handle_timeout`].
@@ -226,79 +207,115 @@ impl<T: Transport> Driver<T> {
         self.endpoint.next_timeout()
     }
 
-    /// Goes on until the next event, reading where there is nothing else to take. Call it again until it answers
-    /// neither [`Step::Event`] nor [`Step::Again`]: only then has the connection kept what is left in the inbox,
-    /// and another may use it.
+    /// Goes on until the next event, and reads where there is nothing else to take. As long as the budget
+    /// [goes on](Budget::goes_on), call it again, whether it has answered with an event or not; when it does not,
+    /// the connection has kept what was left in the inbox, and another may use it.
+    ///
+    /// Reading ends for the turn when the budget is used up, when nothing is left, or when nothing may be read:
+    /// reading is [paused](Endpoint::pause), a decision is [awaited](Endpoint::awaits_decision), or too much
+    /// [output](Endpoint::is_congested) waits.
     #[inline]
     pub fn receive<'i>(
         &mut self,
         inbox: &'i mut Inbox,
         budget: &mut Budget<'_>,
         workspace: &mut Workspace,
-    ) -> Step<'i> {
-        if self.is_stopped()
-            || self.endpoint.state() == State::Closed
-            || budget.is_used_up()
-            || (self.endpoint.awaits_codec() && workspace.codec_budget() == Some(0))
-        {
-            return self.stop(inbox);
-        }
-        if self.leftover.is_some() {
-            inbox.put_back(self.leftover.take());
-        }
-        if inbox.is_empty() && !self.endpoint.awaits_codec() {
-            match self.fill(inbox, budget, workspace) {
-                Ok(None) => {}
-                Ok(Some(event)) => {
-                    budget.note_event();
-                    return Step::Event(event);
-                }
-                Err(step) => return step,
-            }
+    ) -> Option<Event<'i>> {
+        let event = self.fill(inbox, budget, workspace);
+        if event.is_some() || !budget.goes_on() {
+            return event;
         }
         let (mut input, taken) = inbox.parts();
         let before = input.len();
-        let event = self.endpoint.receive(&mut input, workspace);
+        let event = self.take(&mut input, budget, workspace);
         *taken += before - input.len();
-        match event {
-            Some(event) => {
-                budget.note_event();
-                Step::Event(event)
-            }
-            None => Step::Again,
+        event
+    }
+
+    /// The first half of [`receive`](Self::receive), for whoever wants to do as little as possible between two
+    /// messages: reads if the inbox is empty, and answers with an event if that makes one by itself. Afterwards,
+    /// if the budget goes on, [`take`](Self::take) what the inbox has.
+    #[inline]
+    pub fn fill(
+        &mut self,
+        inbox: &mut Inbox,
+        budget: &mut Budget<'_>,
+        workspace: &mut Workspace,
+    ) -> Option<Event<'static>> {
+        if self.is_stopped() || budget.is_used_up() {
+            self.stop(inbox, budget);
+            return None;
         }
+        if !inbox.is_empty() {
+            return None;
+        }
+        if self.leftover.is_some() || self.endpoint.awaits_codec() {
+            self.resume(inbox, budget, workspace);
+            return None;
+        }
+        let is_over = matches!(self.input, Input::Awaited | Input::Ended)
+            || self.endpoint.state() == State::Closed;
+        if !is_over && let Some(room) = budget.next_read() {
+            return self.read(inbox, room, budget, workspace);
+        }
+        budget.finish();
+        None
+    }
+
+    /// The second half: takes bytes from the front of `input`, which is [what the inbox has](Inbox::input), up to
+    /// the next event. Without one nothing more can be taken for now, and the inbox has to be told
+    /// [how much is left](Inbox::set_left) before it is filled again.
+    #[inline]
+    pub fn take<'i>(
+        &mut self,
+        input: &mut &'i mut [u8],
+        budget: &mut Budget<'_>,
+        workspace: &mut Workspace,
+    ) -> Option<Event<'i>> {
+        if self.is_stopped() || budget.is_used_up() {
+            return None;
+        }
+        let event = self.endpoint.receive(input, workspace);
+        if event.is_some() {
+            budget.note_event();
+        } else if !input.is_empty() {
+            // What may be inflated in this turn was.
+            budget.end();
+        }
+        event
     }
 
     /// Ends the turn's reading: what is left stays with the connection.
     #[cold]
-    fn stop(&mut self, inbox: &mut Inbox) -> Step<'static> {
+    fn stop(&mut self, inbox: &mut Inbox, budget: &mut Budget<'_>) {
+        budget.finish();
         if let Some(left) = inbox.take_left() {
             debug_assert!(self.leftover.is_none());
             self.leftover = Some(left);
         }
         if self.endpoint.state() == State::Closed {
             self.leftover = None;
-            return Step::Ended;
         }
-        if self.is_stopped() {
-            return Step::Stopped;
+    }
+
+    /// Goes on with what the last turn has left over.
+    #[cold]
+    fn resume(&mut self, inbox: &mut Inbox, budget: &mut Budget<'_>, workspace: &mut Workspace) {
+        if let Some(leftover) = self.leftover.take() {
+            inbox.put_back(*leftover);
+        } else if workspace.codec_budget() == Some(0) {
+            budget.end();
         }
-        Step::Yielded
     }
 
     /// Reads once: into the inbox, or straight into a long message, which may be whole by now.
-    fn fill(
+    fn read(
         &mut self,
         inbox: &mut Inbox,
+        room: usize,
         budget: &mut Budget<'_>,
         workspace: &mut Workspace,
-    ) -> Result<Option<Event<'static>>, Step<'static>> {
-        match self.input {
-            Input::Awaited => return Err(Step::Blocked),
-            Input::Ended => return Err(Step::Ended),
-            Input::Ready | Input::Pieces | Input::Last => {}
-        }
-        let Some(room) = budget.next_read() else { return Err(Step::Yielded) };
+    ) -> Option<Event<'static>> {
         // A peer that sends long messages most likely begins another: what comes behind its beginning is
         // then read straight into it, and need not be copied.
         let room = if self.has_long_messages { room.min(LONG_MESSAGE_START) } else { room };
@@ -336,7 +353,10 @@ impl<T: Transport> Driver<T> {
                 self.endpoint.terminate();
             }
         }
-        Ok(event)
+        if event.is_some() {
+            budget.note_event();
+        }
+        event
     }
 
     /// Writes what the transport takes of the output, and ends the sending direction where the engine wants
@@ -365,15 +385,26 @@ impl<T: Transport> Driver<T> {
         count
     }
 
-    /// How the connection ended, once it has: drop the driver then. The answer stays the same.
+    /// Whether the connection has ended, and how: drop the driver then. The answer stays the same.
     #[inline]
     pub fn outcome(&mut self) -> Option<Outcome> {
+        if self.is_over() { Some(self.ended()) } else { None }
+    }
+
+    /// Whether the connection has ended.
+    #[inline]
+    pub fn is_over(&self) -> bool {
+        // A peer that has ended its direction may still read: what is queued for it goes out first.
+        self.endpoint.state() == State::Closed
+            || (self.input == Input::Ended && self.endpoint.buffered_amount() == 0)
+    }
+
+    #[cold]
+    fn ended(&mut self) -> Outcome {
         if self.endpoint.state() == State::Closed {
-            return Some(self.endpoint.terminate());
+            return self.endpoint.terminate();
         }
-        // It may still read: what is queued for it goes out first.
-        let ended = self.input == Input::Ended && self.endpoint.buffered_amount() == 0;
-        ended.then(|| self.endpoint.receive_eof())
+        self.endpoint.receive_eof()
     }
 
     /// Whether nothing will come any more.

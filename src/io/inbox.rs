@@ -1,20 +1,22 @@
 use std::fmt;
+use std::mem;
 
 /// Room for what is read, shared by all connections that are served in turn.
 ///
 /// Between two turns it is empty: what a connection has not taken by the end of its turn stays with it.
 pub struct Inbox {
-    room: Vec<u8>,
-    /// What was read into the room and not taken.
+    /// The room; or what the connection had left over when its last turn ended, in place of it.
+    bytes: Vec<u8>,
+    /// What was read and not taken.
     start: usize,
     end: usize,
-    /// What the connection had left over when its last turn ended, in front of that.
-    leftover: Option<Box<Leftover>>,
+    /// The room, while it has a substitute.
+    room: Option<Vec<u8>>,
 }
 
 /// Bytes that were read and wait for the next turn; there are some. A connection that takes one message in each
 /// turn must not move all the others each time: hence a cursor.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Leftover {
     bytes: Vec<u8>,
     taken: usize,
@@ -23,34 +25,43 @@ pub(super) struct Leftover {
 impl Inbox {
     /// An inbox whose room takes `room` bytes in one read, 512 at least.
     pub fn new(room: usize) -> Self {
-        Self { room: vec![0; room.max(512)], start: 0, end: 0, leftover: None }
+        Self { bytes: vec![0; room.max(512)], start: 0, end: 0, room: None }
     }
 
     /// Whether everything was taken.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.start == self.end && self.leftover.as_ref().is_none_or(|leftover| leftover.is_empty())
+        self.start == self.end
+    }
+
+    /// What is to be taken next; see [`Driver::take`](crate::Driver::take).
+    #[inline]
+    pub fn input(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.start..self.end]
+    }
+
+    /// Takes note of how much of that is left.
+    #[inline]
+    pub fn set_left(&mut self, left: usize) {
+        self.start = self.end.saturating_sub(left).max(self.start);
     }
 
     /// What is to be taken next, and what counts how much of it was.
     #[inline]
     pub(super) fn parts(&mut self) -> (&mut [u8], &mut usize) {
-        match &mut self.leftover {
-            None => (&mut self.room[self.start..self.end], &mut self.start),
-            Some(leftover) => {
-                let Leftover { bytes, taken } = &mut **leftover;
-                (&mut bytes[*taken..], taken)
-            }
-        }
+        (&mut self.bytes[self.start..self.end], &mut self.start)
     }
 
     /// Room for a read of `size` bytes at the most; everything must have been taken.
     #[inline]
     pub(super) fn room(&mut self, size: usize) -> &mut [u8] {
         debug_assert!(self.is_empty());
-        (self.start, self.end, self.leftover) = (0, 0, None);
-        let size = size.min(self.room.len());
-        &mut self.room[..size]
+        if let Some(room) = self.room.take() {
+            self.bytes = room;
+        }
+        (self.start, self.end) = (0, 0);
+        let size = size.min(self.bytes.len());
+        &mut self.bytes[..size]
     }
 
     /// Takes note of how many bytes were read into the room.
@@ -59,21 +70,25 @@ impl Inbox {
         (self.start, self.end) = (0, count);
     }
 
-    /// Puts in front what a connection had left over; the inbox must be empty.
-    pub(super) fn put_back(&mut self, leftover: Option<Box<Leftover>>) {
+    /// Puts in what a connection had left over; everything must have been taken.
+    pub(super) fn put_back(&mut self, leftover: Leftover) {
         debug_assert!(self.is_empty());
-        self.leftover = leftover;
+        (self.start, self.end) = (leftover.taken, leftover.bytes.len());
+        let before = mem::replace(&mut self.bytes, leftover.bytes);
+        self.room.get_or_insert(before);
     }
 
     /// Takes out what is left, for the connection to keep.
     pub(super) fn take_left(&mut self) -> Option<Box<Leftover>> {
-        let rest = &self.room[self.start..self.end];
-        let mut leftover = self.leftover.take().filter(|leftover| !leftover.is_empty());
-        if !rest.is_empty() {
-            leftover.get_or_insert_default().bytes.extend_from_slice(rest);
+        let is_empty = self.is_empty();
+        let (start, end) = (mem::take(&mut self.start), mem::take(&mut self.end));
+        match self.room.take() {
+            Some(room) => {
+                let bytes = mem::replace(&mut self.bytes, room);
+                (!is_empty).then(|| Box::new(Leftover { bytes, taken: start }))
+            }
+            None => Leftover::of(&self.bytes[start..end]),
         }
-        (self.start, self.end) = (0, 0);
-        leftover
     }
 }
 
@@ -81,10 +96,6 @@ impl Leftover {
     /// Bytes that somebody else has read; `None` if there are none.
     pub(super) fn of(bytes: &[u8]) -> Option<Box<Self>> {
         (!bytes.is_empty()).then(|| Box::new(Self { bytes: bytes.to_vec(), taken: 0 }))
-    }
-
-    fn is_empty(&self) -> bool {
-        self.taken == self.bytes.len()
     }
 }
 
@@ -97,9 +108,6 @@ impl Default for Inbox {
 
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Inbox")
-            .field("room", &self.room.len())
-            .field("bytes", &(self.end - self.start))
-            .finish_non_exhaustive()
+        f.debug_struct("Inbox").field("bytes", &(self.end - self.start)).finish_non_exhaustive()
     }
 }

@@ -9,5 +9,5 @@ pub(crate) mod tcp;
 pub(crate) mod transport;
 
 pub use budget::Budget;
-pub use driver::{Driver, Step};
+pub use driver::Driver;
 pub use inbox::Inbox;

@@ -8,7 +8,7 @@ use crate::protocol::{Chunks, Endpoint, Event, PayloadBuffer, Workspace};
 pub(crate) const SLICES: usize = 64;
 
 /// A byte stream that a connection runs over.
-pub(crate) trait Transport {
+pub trait Transport {
     /// One read. [`Stopped::Blocked`] says that nothing is left, but perhaps the end: only with a count
     /// of 0 will an event tell of everything that is still to come.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
@@ -70,7 +70,7 @@ impl<S: Stream> Transport for S {
 
 /// Why a read or a write came to its end, behind the count of the bytes that it moved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stopped {
+pub enum Stopped {
     /// All that was asked for was moved; there may be more.
     Done,
     /// The transport has, or takes, nothing more for now.
@@ -146,6 +146,7 @@ pub(crate) fn flush(
 }
 
 /// One read of a stream, repeated while it is interrupted.
+#[inline]
 pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, Stopped) {
     match retry(|| stream.read(buffer)) {
         Ok(0) => (0, Stopped::Eof),
