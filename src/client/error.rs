@@ -41,7 +41,8 @@ pub enum ClientError {
     /// The server broke the protocol.
     Protocol(ProtocolError),
     /// The transport ended without a closing handshake, or a time limit of this side ended it; the browser's
-    /// 1006. The [`Outcome`] says which, and has the peer's Close if that has come.
+    /// 1006. The [`Outcome`] says which, has the peer's Close if that has come, and the error of the transport
+    /// if that failed ([`Outcome::cause`]), which is the source of this one.
     Lost(Outcome),
     /// The message cannot be sent.
     Send(SendError),
@@ -122,8 +123,17 @@ impl ClientError {
             Outcome::Failed(error) => Self::Protocol(*error),
             Outcome::HandshakeFailed(HandshakeError::Response(error)) => error.clone().into(),
             Outcome::Rejected(response) => Self::Rejected(Arc::clone(response)),
-            outcome => Self::Lost(outcome.clone()),
+            outcome => Self::lost(outcome.clone()),
         })
+    }
+
+    /// A connection that was lost, by a failure of TLS perhaps.
+    pub(super) fn lost(outcome: Outcome) -> Self {
+        #[cfg(feature = "tls")]
+        if let Some(error) = outcome.cause().and_then(|cause| cause.downcast_ref::<TlsError>()) {
+            return Self::Tls(error.clone());
+        }
+        Self::Lost(outcome)
     }
 }
 
@@ -171,8 +181,11 @@ impl fmt::Display for ClientError {
                     }
                     _ => f.write_str("the connection was lost without a closing handshake")?,
                 }
-                match outcome.received() {
-                    Some(close) => write!(f, ", after a Close with {}", close.code()),
+                if let Some(close) = outcome.received() {
+                    write!(f, ", after a Close with {}", close.code())?;
+                }
+                match outcome.cause() {
+                    Some(cause) => write!(f, ": {cause}"),
                     None => Ok(()),
                 }
             }
@@ -197,6 +210,7 @@ impl std::error::Error for ClientError {
             Self::Proxy(error) => Some(error),
             Self::Redirect(error) => Some(error),
             Self::Protocol(error) => Some(error),
+            Self::Lost(outcome) => outcome.cause().map(|cause| cause as _),
             Self::Send(error) => Some(error),
             Self::Entropy(error) => Some(error),
             #[cfg(feature = "tls")]

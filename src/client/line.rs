@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::error::ClientError;
 use super::inbox::Inbox;
 use crate::io::transport::{self, Bytes, Filled, Stopped, Transport};
-use crate::protocol::{Chunks, Connection, Event, Outcome, SendError, State};
+use crate::protocol::{Cause, Chunks, Connection, Event, Outcome, SendError, State};
 
 /// How many events are taken in for later while something is sent.
 const READ_AHEAD: usize = 64;
@@ -20,14 +20,11 @@ pub(super) struct Line {
     start: Instant,
     /// The sending direction was ended.
     shut: bool,
-    /// Nothing can be sent any more; reading still tells what the peer said last.
-    is_broken: bool,
+    /// Why nothing can be sent any more; reading still tells what the peer said last.
+    broken: Option<Cause>,
     outcome: Option<Outcome>,
     /// The connection ended while the transport still held bytes that were to go out.
     was_cut: bool,
-    /// What was wrong with TLS, if that has ended the connection.
-    #[cfg(feature = "tls")]
-    tls_error: Option<crate::tls::TlsError>,
 }
 
 impl Line {
@@ -50,11 +47,9 @@ impl Line {
             events: VecDeque::new(),
             start: Instant::now(),
             shut: false,
-            is_broken: false,
+            broken: None,
             outcome: None,
             was_cut: false,
-            #[cfg(feature = "tls")]
-            tls_error: None,
         }
     }
 
@@ -70,17 +65,12 @@ impl Line {
     /// What the end of the connection is to the caller who wanted more of it; `None` for a clean end,
     /// or before the end.
     pub(super) fn error(&self) -> Option<ClientError> {
-        let error = ClientError::of(self.outcome()?)?;
-        #[cfg(feature = "tls")]
-        if let (ClientError::Lost(_), Some(failure)) = (&error, &self.tls_error) {
-            return Some(ClientError::Tls(failure.clone()));
-        }
-        Some(error)
+        ClientError::of(self.outcome()?)
     }
 
     /// Whether the transport may still take what was queued up to this position in the output.
     pub(super) fn is_leaving(&self, end: u64) -> bool {
-        self.outcome.is_none() && !self.is_broken && !self.has_left(end)
+        self.outcome.is_none() && self.broken.is_none() && !self.has_left(end)
     }
 
     fn has_left(&self, end: u64) -> bool {
@@ -95,7 +85,7 @@ impl Line {
         }
         Err(self.error().unwrap_or_else(|| {
             let received = self.outcome().and_then(Outcome::received).cloned();
-            ClientError::Lost(Outcome::Lost { sent: None, received, cause: None })
+            ClientError::lost(Outcome::Lost { sent: None, received, cause: self.broken.clone() })
         }))
     }
 
@@ -158,28 +148,33 @@ impl Line {
             self.events.extend(event);
         }
         // At the end all is taken at once: there will be nobody to answer.
-        let ended = matches!(stopped, Stopped::Eof | Stopped::Broken);
+        let ended = matches!(stopped, Stopped::Eof | Stopped::Broken(_));
         while !self.inbox.is_empty() {
             self.inbox.take(&mut self.connection, &mut self.events);
             if !ended {
                 break;
             }
         }
+        // Bytes of the transport's own may have been all that came.
+        let more = count > 0 || !stopped.is_blocked();
         match stopped {
             Stopped::Done | Stopped::Blocked => {}
             Stopped::Eof => {
                 // What is owed to the peer may still reach it, if only its direction has ended.
                 self.settle();
-                let outcome = self.connection.receive_eof();
+                let outcome = match self.broken.take() {
+                    None => self.connection.receive_eof(),
+                    Some(cause) => self.connection.terminate_with(cause),
+                };
                 self.end(outcome);
             }
-            Stopped::Broken => {
-                self.terminate();
+            Stopped::Broken(error) => {
+                let outcome = self.connection.terminate_with(transport::cause(error));
+                self.end(outcome);
             }
         }
         self.settle();
-        // Bytes of the transport's own may have been all that came.
-        let more = count > 0 || stopped == Stopped::Done || self.outcome.is_some();
+        let more = more || self.outcome.is_some();
         more || self.events.len() > before
     }
 
@@ -197,7 +192,7 @@ impl Line {
 
     /// Reads what the peer said last, when nothing can be sent any more: that tells why.
     pub(super) fn read_last(&mut self) {
-        while self.is_broken && self.outcome.is_none() && self.read() {}
+        while self.broken.is_some() && self.outcome.is_none() && self.read() {}
     }
 
     /// Writes what the transport takes, and draws the consequences of all that happened.
@@ -207,7 +202,9 @@ impl Line {
         }
         let (connection, workspace) = self.connection.as_parts_mut();
         let (_, stopped) = transport::flush(connection, &mut *self.transport, workspace);
-        self.is_broken |= stopped == Stopped::Broken;
+        if let Stopped::Broken(error) = stopped {
+            self.broken.get_or_insert_with(|| transport::cause(error));
+        }
         if !self.shut && self.connection.wants_shutdown() && self.transport.is_flushed() {
             self.shut = true;
             // A peer that is gone already is found out by reading.
@@ -229,7 +226,10 @@ impl Line {
 
     /// Ends the connection without a Close.
     pub(super) fn terminate(&mut self) -> Outcome {
-        let outcome = self.connection.terminate();
+        let outcome = match self.broken.take() {
+            None => self.connection.terminate(),
+            Some(cause) => self.connection.terminate_with(cause),
+        };
         self.end(outcome.clone());
         outcome
     }
@@ -239,10 +239,6 @@ impl Line {
     fn end(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
         self.was_cut = !self.transport.is_flushed();
-        #[cfg(feature = "tls")]
-        if let Some(error) = self.transport.tls_error() {
-            self.tls_error = Some(error.clone());
-        }
         // Others may hold the socket, to wait for it.
         let _ = self.transport.shutdown();
         self.transport = Box::new(Gone);
@@ -258,7 +254,7 @@ impl Transport for Gone {
     }
 
     fn write(&mut self, _: Chunks<'_>) -> (usize, Stopped) {
-        (0, Stopped::Broken)
+        (0, Stopped::Broken(io::ErrorKind::NotConnected.into()))
     }
 
     fn shutdown(&mut self) -> io::Result<()> {

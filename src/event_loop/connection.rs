@@ -1,4 +1,4 @@
-use std::mem;
+use std::{io, mem};
 
 use mio::{Interest, Registry, Token};
 
@@ -473,23 +473,23 @@ impl<S> Connection<S> {
     }
 
     /// Asks for events for writing while output waits, and only then.
+    ///
+    /// # Errors
+    ///
+    /// The system's. Without events the output would wait for ever: the connection is to be dropped.
     #[inline]
-    pub(super) fn watch_writing(&mut self, registry: &Registry, id: PeerId) {
+    pub(super) fn watch_writing(&mut self, registry: &Registry, id: PeerId) -> io::Result<()> {
         let waits = self.driver.wants_write();
         if self.is_watched_for_writing != waits {
             let source = self.driver.transport_mut().source();
-            match registry.reregister(source, token(id), interest(waits)) {
-                Ok(()) => self.is_watched_for_writing = waits,
-                // Without events the output would wait for ever.
-                Err(_) => {
-                    self.endpoint_mut().terminate();
-                }
-            }
+            registry.reregister(source, token(id), interest(waits))?;
+            self.is_watched_for_writing = waits;
         }
+        Ok(())
     }
 
     /// Asks for events.
-    pub(super) fn register(&mut self, registry: &Registry, id: PeerId) -> std::io::Result<()> {
+    pub(super) fn register(&mut self, registry: &Registry, id: PeerId) -> io::Result<()> {
         let interest = interest(self.is_watched_for_writing);
         registry.register(self.driver.transport_mut().source(), token(id), interest)
     }

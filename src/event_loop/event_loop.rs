@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 use mio::{Events, Poll, Token};
 
 use crate::handshake::{ClientRequest, Request, RequestParts, Response};
-#[cfg(feature = "tls")]
-use crate::io::transport::Transport;
 use crate::io::{Budget, Driver, Inbox};
 use crate::protocol::{
     Accept, Config, Endpoint, Event, HandshakeError, Outcome, Prepared, State, Upgraded,
@@ -1197,7 +1195,10 @@ impl<H: Handler> EventLoop<H> {
         if connection.has_dropped() {
             connection.unsettle(id, &mut self.core.unsettled);
         }
-        connection.watch_writing(&self.core.registry, id);
+        if let Err(error) = connection.watch_writing(&self.core.registry, id) {
+            connection.endpoint_mut().terminate_with(error);
+            return self.remove(id);
+        }
         connection.set_timer(id, &mut self.core.timers);
         if connection.driver.has_more() {
             self.read_later(id);

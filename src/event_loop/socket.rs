@@ -138,6 +138,15 @@ impl Socket {
         }
     }
 
+    /// Why TLS has failed, if it is spoken and has.
+    #[cfg(feature = "tls")]
+    pub(super) fn tls_error(&self) -> Option<&TlsError> {
+        match self {
+            Self::Plain(_) => None,
+            Self::Tls(tls) => tls.error(),
+        }
+    }
+
     pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
         self.plain().peer_address()
     }
@@ -194,14 +203,6 @@ impl Transport for Socket {
 
     fn shutdown(&mut self) -> io::Result<()> {
         delegate!(self, inner => Transport::shutdown(inner))
-    }
-
-    #[cfg(feature = "tls")]
-    fn tls_error(&self) -> Option<&TlsError> {
-        match self {
-            Self::Plain(_) => None,
-            Self::Tls(tls) => tls.tls_error(),
-        }
     }
 }
 

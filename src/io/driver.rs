@@ -1,5 +1,5 @@
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, io};
 
 use super::budget::Budget;
 use super::inbox::{Inbox, Leftover};
@@ -349,9 +349,7 @@ impl<T: Transport> Driver<T> {
             Stopped::Blocked if self.input != Input::Ready && count > 0 => {}
             Stopped::Blocked => self.input = Input::Awaited,
             Stopped::Eof => self.input = Input::Ended,
-            Stopped::Broken => {
-                self.endpoint.terminate();
-            }
+            Stopped::Broken(error) => self.fail(error),
         }
         if event.is_some() {
             budget.note_event();
@@ -371,18 +369,25 @@ impl<T: Transport> Driver<T> {
             Stopped::Done => {}
             Stopped::Blocked if self.output == Output::Ready => self.output = Output::Blocked,
             Stopped::Blocked => {}
-            Stopped::Eof | Stopped::Broken => {
+            Stopped::Eof => {
                 self.endpoint.terminate();
             }
+            Stopped::Broken(error) => self.fail(error),
         }
         if self.output == Output::Ready && self.endpoint.wants_shutdown() {
             self.output = Output::Shut;
-            if self.transport.shutdown().is_err() {
+            if let Err(error) = self.transport.shutdown() {
                 // The peer is gone already.
-                self.endpoint.terminate();
+                self.fail(error);
             }
         }
         count
+    }
+
+    /// The transport has failed.
+    #[cold]
+    fn fail(&mut self, error: io::Error) {
+        self.endpoint.terminate_with(transport::cause(error));
     }
 
     /// Whether the connection has ended, and how: drop the driver then. The answer stays the same.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IoSlice, Read, Write};
 
-use crate::protocol::{Chunks, Endpoint, Event, PayloadBuffer, Workspace};
+use crate::protocol::{Cause, Chunks, Endpoint, Event, PayloadBuffer, Workspace};
 
 /// The most slices given to one vectored write.
 pub(crate) const SLICES: usize = 64;
@@ -10,7 +10,8 @@ pub(crate) const SLICES: usize = 64;
 /// A byte stream that a connection runs over.
 pub trait Transport {
     /// One read. [`Stopped::Blocked`] says that nothing is left, but perhaps the end: only with a count
-    /// of 0 will an event tell of everything that is still to come.
+    /// of 0 will an event tell of everything that is still to come. [`Stopped::Broken`] comes with a count of 0,
+    /// so that nothing is lost that came before.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
 
     /// Reads up to `limit` bytes behind those of the payload, until nothing is left to read.
@@ -40,12 +41,6 @@ pub trait Transport {
 
     /// Ends the sending direction; the peer reads what was sent, and then the end.
     fn shutdown(&mut self) -> io::Result<()>;
-
-    /// Why TLS has failed, if it is spoken and has.
-    #[cfg(feature = "tls")]
-    fn tls_error(&self) -> Option<&crate::tls::TlsError> {
-        None
-    }
 }
 
 /// A socket that does not block.
@@ -69,7 +64,7 @@ impl<S: Stream> Transport for S {
 }
 
 /// Why a read or a write came to its end, behind the count of the bytes that it moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Stopped {
     /// All that was asked for was moved; there may be more.
     Done,
@@ -78,12 +73,38 @@ pub enum Stopped {
     /// The peer has ended its direction.
     Eof,
     /// The transport is broken.
-    Broken,
+    Broken(io::Error),
 }
 
 impl Stopped {
-    pub(crate) fn by(error: &io::Error) -> Self {
-        if error.kind() == io::ErrorKind::WouldBlock { Self::Blocked } else { Self::Broken }
+    pub(crate) fn by(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::WouldBlock { Self::Blocked } else { Self::Broken(error) }
+    }
+
+    /// Whether all that was asked for was moved.
+    #[inline]
+    pub(crate) fn is_done(&self) -> bool {
+        matches!(self, Self::Done)
+    }
+
+    /// Whether the transport has, or takes, nothing more for now.
+    #[inline]
+    pub(crate) fn is_blocked(&self) -> bool {
+        matches!(self, Self::Blocked)
+    }
+}
+
+/// What the application is told of the error of a transport: the error that is wrapped in it, if it says
+/// nothing but that there is one, as an error of TLS is.
+#[cold]
+pub(crate) fn cause(error: io::Error) -> Cause {
+    if error.kind() == io::ErrorKind::Other && error.get_ref().is_some() {
+        match error.into_inner() {
+            Some(inner) => inner.into(),
+            None => io::Error::from(io::ErrorKind::Other).into(),
+        }
+    } else {
+        error.into()
     }
 }
 
@@ -138,7 +159,7 @@ pub(crate) fn flush(
         let (count, stopped) = transport.write(connection.output());
         total += count;
         connection.consume_output(count, workspace);
-        if stopped != Stopped::Done {
+        if !stopped.is_done() {
             return (total, stopped);
         }
     }
@@ -152,7 +173,7 @@ pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, Stopped
         Ok(0) => (0, Stopped::Eof),
         Ok(count) if count == buffer.len() => (count, Stopped::Done),
         Ok(count) => (count.min(buffer.len()), Stopped::Blocked),
-        Err(error) => (0, Stopped::by(&error)),
+        Err(error) => (0, Stopped::by(error)),
     }
 }
 
@@ -173,11 +194,11 @@ pub(crate) fn write(stream: &mut impl Write, mut slices: Chunks<'_>) -> (usize, 
         }
     };
     match written {
-        Ok(0) => (0, Stopped::Broken),
+        Ok(0) => (0, Stopped::Broken(io::ErrorKind::WriteZero.into())),
         Ok(written) if written >= total => (total, Stopped::Done),
         // A short write says that a socket is full; asking it again would only say so once more.
         Ok(written) => (written, Stopped::Blocked),
-        Err(error) => (0, Stopped::by(&error)),
+        Err(error) => (0, Stopped::by(error)),
     }
 }
 

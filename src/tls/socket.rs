@@ -34,6 +34,8 @@ pub(crate) struct TlsSocket<S> {
     claimed: usize,
     ending: Ending,
     error: Option<TlsError>,
+    /// What the next read has to tell: this one has brought something.
+    broken: Option<io::Error>,
     discarded: usize,
 }
 
@@ -83,6 +85,7 @@ impl<S: Stream> TlsSocket<S> {
             claimed: 0,
             ending: Ending::No,
             error: None,
+            broken: None,
             discarded: 0,
         }
     }
@@ -97,6 +100,11 @@ impl<S: Stream> TlsSocket<S> {
 
     pub(crate) fn session(&self) -> &rustls::Connection {
         &self.session
+    }
+
+    /// Why TLS has failed, if it has.
+    pub(crate) fn error(&self) -> Option<&TlsError> {
+        self.error.as_ref()
     }
 
     /// Decrypts up to `limit` bytes. [`Stopped::Blocked`] says that neither rustls nor the socket has
@@ -134,10 +142,14 @@ impl<S: Stream> TlsSocket<S> {
             }
             match self.receive() {
                 (0, Stopped::Done) => {}
+                (0, Stopped::Broken(error)) if count > 0 => {
+                    self.broken = Some(error);
+                    return (count, Stopped::Done);
+                }
                 (0, stopped) => return (count, stopped),
                 (received, stopped) => {
                     budget = budget.saturating_sub(received);
-                    drained = stopped != Stopped::Done;
+                    drained = !stopped.is_done();
                 }
             }
         }
@@ -145,9 +157,12 @@ impl<S: Stream> TlsSocket<S> {
 
     /// Gives ciphertext to rustls: what is left over, or what one read of the socket brings.
     fn receive(&mut self) -> (usize, Stopped) {
+        if let Some(error) = self.broken.take() {
+            return (0, Stopped::Broken(error));
+        }
         let mut room = [0; READ_ROOM];
-        if self.error.is_some() {
-            return self.discard(&mut room);
+        if let Some(error) = &self.error {
+            return self.discard(error.clone(), &mut room);
         }
         if !self.unread.is_empty() {
             let unread = mem::take(&mut self.unread);
@@ -157,10 +172,16 @@ impl<S: Stream> TlsSocket<S> {
         let (count, stopped) = transport::read(&mut self.socket, &mut room);
         if count > 0 {
             self.process(&room[..count]);
-        } else if stopped != Stopped::Blocked && self.session.is_handshaking() {
-            self.error = Some(TlsError::Ended);
+        } else if self.session.is_handshaking() && is_end(&stopped) {
+            return (0, self.failed(TlsError::Ended));
         }
         (count, stopped)
+    }
+
+    /// Notes why TLS has failed.
+    #[cold]
+    fn failed(&mut self, error: TlsError) -> Stopped {
+        Stopped::Broken(io::Error::other(self.error.insert(error).clone()))
     }
 
     fn process(&mut self, mut input: &[u8]) {
@@ -205,15 +226,18 @@ impl<S: Stream> TlsSocket<S> {
     /// After a failure: a server waits until the client has gone, up to a bound. A socket that is
     /// closed with input unread resets the connection, and the client would not see the alert.
     #[cold]
-    fn discard(&mut self, room: &mut [u8]) -> (usize, Stopped) {
+    fn discard(&mut self, error: TlsError, room: &mut [u8]) -> (usize, Stopped) {
         while self.is_server() && self.discarded < MAX_DISCARDED {
             let (count, stopped) = transport::read(&mut self.socket, room);
             self.discarded += count;
-            if count == 0 {
+            if count == 0 && stopped.is_blocked() {
                 return (0, stopped);
             }
+            if count == 0 {
+                break;
+            }
         }
-        (0, Stopped::Broken)
+        (0, self.failed(error))
     }
 
     /// Writes ciphertext until none is left or the socket stops.
@@ -221,9 +245,9 @@ impl<S: Stream> TlsSocket<S> {
         let mut total = 0;
         while self.session.wants_write() {
             match transport::retry(|| self.session.write_tls(&mut self.socket)) {
-                Ok(0) => return (total, Stopped::Broken),
+                Ok(0) => return (total, Stopped::Broken(io::ErrorKind::WriteZero.into())),
                 Ok(count) => total += count,
-                Err(error) => return (total, Stopped::by(&error)),
+                Err(error) => return (total, Stopped::by(error)),
             }
         }
         if self.ending == Ending::Wanted {
@@ -237,7 +261,7 @@ impl<S: Stream> TlsSocket<S> {
     /// Reports how much of the claimed output has left with this much ciphertext: not all before the
     /// last record is whole, since the peer can read nothing of it before.
     fn settle(&mut self, (sent, stopped): (usize, Stopped)) -> (usize, Stopped) {
-        let count = match stopped {
+        let count = match &stopped {
             Stopped::Done => self.claimed,
             _ => sent.min(self.claimed.saturating_sub(1)),
         };
@@ -266,7 +290,7 @@ impl<S: Stream> Transport for TlsSocket<S> {
             return (slices.map(<[u8]>::len).sum(), Stopped::Done);
         }
         let sent = self.send();
-        if self.claimed > 0 || sent.1 != Stopped::Done {
+        if self.claimed > 0 || !sent.1.is_done() {
             return self.settle(sent);
         }
         let mut room = [IoSlice::new(&[]); SLICES];
@@ -279,8 +303,10 @@ impl<S: Stream> Transport for TlsSocket<S> {
             return (0, Stopped::Done);
         }
         let early = self.session.is_handshaking();
-        let Ok(taken @ 1..) = self.session.writer().write_vectored(&room[..offered]) else {
-            return (0, Stopped::Broken);
+        let taken = match self.session.writer().write_vectored(&room[..offered]) {
+            Ok(0) => return (0, Stopped::Broken(io::ErrorKind::WriteZero.into())),
+            Ok(taken) => taken,
+            Err(error) => return (0, Stopped::Broken(error)),
         };
         let sent = self.send();
         if early {
@@ -301,13 +327,23 @@ impl<S: Stream> Transport for TlsSocket<S> {
         self.session.send_close_notify();
         self.ending = Ending::Wanted;
         match self.send().1 {
-            Stopped::Broken => Err(io::ErrorKind::BrokenPipe.into()),
+            Stopped::Broken(error) => Err(error),
             _ => Ok(()),
         }
     }
+}
 
-    fn tls_error(&self) -> Option<&TlsError> {
-        self.error.as_ref()
+/// Whether the peer has ended the transport, in good order or not.
+fn is_end(stopped: &Stopped) -> bool {
+    match stopped {
+        Stopped::Eof => true,
+        Stopped::Broken(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+        ),
+        Stopped::Done | Stopped::Blocked => false,
     }
 }
 
@@ -413,7 +449,7 @@ mod tests {
             let (endpoint, workspace) = self.connection.as_parts_mut();
             let Filled { count, stopped, bytes } =
                 transport::fill(endpoint, &mut self.socket, workspace, &mut buffer, room);
-            assert!(count <= room && stopped != Stopped::Broken, "{:?}", self.socket.error);
+            assert!(count <= room && !matches!(stopped, Stopped::Broken(_)), "{stopped:?}");
             match bytes {
                 Bytes::Direct(event) => self.messages.extend(event.and_then(payload)),
                 Bytes::Buffered => {
@@ -431,11 +467,11 @@ mod tests {
                     self.connection.send(&message[..]).unwrap();
                 }
             }
-            self.is_eof |= stopped == Stopped::Eof;
+            self.is_eof |= matches!(stopped, Stopped::Eof);
             let before = self.connection.buffered_amount();
             let (endpoint, workspace) = self.connection.as_parts_mut();
             let (sent, stopped) = transport::flush(endpoint, &mut self.socket, workspace);
-            assert!(stopped != Stopped::Broken);
+            assert!(!matches!(stopped, Stopped::Broken(_)), "{stopped:?}");
             // What is reported is exactly what is not offered again.
             assert_eq!(before - self.connection.buffered_amount(), sent);
             if self.connection.wants_shutdown() || self.is_eof {

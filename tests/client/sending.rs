@@ -1,5 +1,6 @@
 //! What `send` says: that all of it has left, or why not.
 
+use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
@@ -85,6 +86,11 @@ fn a_reset_does_not_hide_the_close_before_it() {
         assert_eq!(lost(&error), &outcome);
         assert_eq!((outcome.code(), outcome.reason()), (CloseCode(1009), "too big."));
         assert!(!outcome.was_clean());
+        // What the system said is the reason of the loss.
+        let cause = outcome.cause().unwrap();
+        assert!(cause.is::<std::io::Error>(), "{cause:?}");
+        assert_eq!(error.source().unwrap().to_string(), cause.to_string());
+        assert!(error.to_string().ends_with(&format!("after a Close with 1009: {cause}")));
     }
 }
 

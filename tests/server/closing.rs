@@ -1,6 +1,6 @@
 //! The ends of connections: each is told once, and last.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::Shutdown;
 
 use framewire::{CloseCode, Config, Initiator, Outcome, ProtocolError, SendError, State};
@@ -115,7 +115,10 @@ fn an_end_without_a_close_is_a_loss() {
     client.send_frame(TEXT, "");
     client.stream.peek(&mut [0]).unwrap();
     drop(client);
-    assert_eq!(log.wait_for_close().code(), CloseCode::ABNORMAL);
+    let outcome = log.wait_for_close();
+    assert_eq!(outcome.code(), CloseCode::ABNORMAL);
+    let error = outcome.cause().and_then(|cause| cause.downcast_ref::<io::Error>());
+    assert_eq!(error.map(io::Error::kind), Some(io::ErrorKind::ConnectionReset), "{outcome}");
     house.stop(log);
 }
 

@@ -1,5 +1,6 @@
 //! Connections that a loop opens itself.
 
+use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
@@ -159,10 +160,11 @@ fn an_address_that_refuses_ends_in_on_close() {
     event_loop.connect(address, request, &Config::new(), session).unwrap();
     run_until_empty(&mut event_loop);
     let closed = &event_loop.handler().closed;
-    assert!(
-        matches!(closed[..], [Outcome::Lost { sent: None, received: None, cause: None }]),
-        "{closed:?}"
-    );
+    let [outcome @ Outcome::Lost { sent: None, received: None, .. }] = &closed[..] else {
+        panic!("{closed:?}")
+    };
+    let error = outcome.cause().and_then(|cause| cause.downcast_ref::<io::Error>());
+    assert_eq!(error.map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused), "{outcome}");
 }
 
 #[test]
