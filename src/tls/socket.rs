@@ -18,7 +18,7 @@ const MAX_READ: usize = 512 * 1024;
 /// How much plaintext rustls holds as ciphertext, at the most, while the socket takes nothing.
 const WRITE_ROOM: usize = 64 * 1024;
 
-/// How many bytes of a peer with which TLS has failed are read and thrown away.
+/// How many bytes of a client with which the handshake of TLS has failed are read and thrown away.
 const MAX_DISCARDED: usize = 256 * 1024;
 
 /// TLS over a socket that does not block. The handshake goes on in whatever read or write comes next.
@@ -36,6 +36,8 @@ pub(crate) struct TlsSocket<S> {
     error: Option<TlsError>,
     /// What the next read has to tell: this one has brought something.
     broken: Option<io::Error>,
+    /// A server whose handshake has failed waits until the client has gone.
+    lingers: bool,
     discarded: usize,
 }
 
@@ -86,6 +88,7 @@ impl<S: Stream> TlsSocket<S> {
             ending: Ending::No,
             error: None,
             broken: None,
+            lingers: false,
             discarded: 0,
         }
     }
@@ -162,7 +165,8 @@ impl<S: Stream> TlsSocket<S> {
         }
         let mut room = [0; READ_ROOM];
         if let Some(error) = &self.error {
-            return self.discard(error.clone(), &mut room);
+            let stopped = broken(error);
+            return if self.lingers { self.discard(stopped, &mut room) } else { (0, stopped) };
         }
         if !self.unread.is_empty() {
             let unread = mem::take(&mut self.unread);
@@ -173,15 +177,9 @@ impl<S: Stream> TlsSocket<S> {
         if count > 0 {
             self.process(&room[..count]);
         } else if self.session.is_handshaking() && is_end(&stopped) {
-            return (0, self.failed(TlsError::Ended));
+            return (0, broken(self.error.insert(TlsError::Ended)));
         }
         (count, stopped)
-    }
-
-    /// Notes why TLS has failed.
-    #[cold]
-    fn failed(&mut self, error: TlsError) -> Stopped {
-        Stopped::Broken(io::Error::other(self.error.insert(error).clone()))
     }
 
     fn process(&mut self, mut input: &[u8]) {
@@ -213,21 +211,21 @@ impl<S: Stream> TlsSocket<S> {
         // A peer that does not take the alert does not get it.
         let _ = self.send();
         self.error = Some(error.into());
-        if self.is_server() {
+        if let rustls::Connection::Server(session) = &self.session {
+            self.lingers = session.is_handshaking();
             self.ending = Ending::Done;
             let _ = self.socket.shutdown();
         }
     }
 
-    fn is_server(&self) -> bool {
-        matches!(self.session, rustls::Connection::Server(_))
-    }
-
-    /// After a failure: a server waits until the client has gone, up to a bound. A socket that is
-    /// closed with input unread resets the connection, and the client would not see the alert.
+    /// After a failure of the handshake: a server waits until the client has gone, up to a bound. A socket
+    /// that is closed with input unread resets the connection, and the client would not see the alert.
+    ///
+    /// Not later: "both parties MUST immediately close the connection" (RFC 8446 section 6.2), and the
+    /// application must not go on with one that nothing can be sent on.
     #[cold]
-    fn discard(&mut self, error: TlsError, room: &mut [u8]) -> (usize, Stopped) {
-        while self.is_server() && self.discarded < MAX_DISCARDED {
+    fn discard(&mut self, broken: Stopped, room: &mut [u8]) -> (usize, Stopped) {
+        while self.discarded < MAX_DISCARDED {
             let (count, stopped) = transport::read(&mut self.socket, room);
             self.discarded += count;
             if count == 0 && stopped.is_blocked() {
@@ -237,7 +235,7 @@ impl<S: Stream> TlsSocket<S> {
                 break;
             }
         }
-        (0, self.failed(error))
+        (0, broken)
     }
 
     /// Writes ciphertext until none is left or the socket stops.
@@ -285,9 +283,12 @@ impl<S: Stream> Transport for TlsSocket<S> {
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
-        if self.error.is_some() {
-            // Nobody will ever read it.
-            return (slices.map(<[u8]>::len).sum(), Stopped::Done);
+        if let Some(error) = &self.error {
+            if self.lingers {
+                // An answer to what was no request: nobody will ever read it.
+                return (slices.map(<[u8]>::len).sum(), Stopped::Done);
+            }
+            return (0, broken(error));
         }
         let sent = self.send();
         if self.claimed > 0 || !sent.1.is_done() {
@@ -331,6 +332,12 @@ impl<S: Stream> Transport for TlsSocket<S> {
             _ => Ok(()),
         }
     }
+}
+
+/// The end of a transport over which TLS has failed.
+#[cold]
+fn broken(error: &TlsError) -> Stopped {
+    Stopped::Broken(io::Error::other(error.clone()))
 }
 
 /// Whether the peer has ended the transport, in good order or not.

@@ -1,12 +1,16 @@
-use std::net::SocketAddr;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::thread;
 use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Response, Url};
+use framewire::rustls::Error;
 use framewire::{
-    Config, Decision, EventLoop, Handler, IncomingRequest, Message, Outcome, Peer, Server,
+    Config, Decision, EventLoop, Handler, IncomingRequest, Message, Outcome, Peer, Server, TlsError,
 };
 
 use crate::support::{Authority, Echo, LONG, pattern};
+use crate::transport::{accept_by_hand, bad_record};
 
 /// Sends one long message, checks the echo, and closes.
 #[derive(Default)]
@@ -86,5 +90,45 @@ fn a_loop_trusts_no_wrong_name_and_no_unknown_root() {
     run_until_empty(&mut event_loop);
     let dialler = event_loop.handler();
     assert_eq!((dialler.answered, dialler.closed.len()), (0, 2));
-    assert!(dialler.closed.iter().all(|outcome| !outcome.was_clean()), "{:?}", dialler.closed);
+    for outcome in &dialler.closed {
+        let error = outcome.cause().and_then(|cause| cause.downcast_ref::<TlsError>());
+        assert!(error.is_some_and(|error| error.certificate().is_some()), "{outcome:?}");
+    }
+}
+
+#[test]
+fn an_address_that_refuses_is_told_as_such_over_tls_too() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let (_, request) = parts("wss://127.0.0.1:1/");
+    let mut event_loop = Server::none().handler(Dialler::default()).unwrap();
+    let tls = Authority::new().client();
+    event_loop.connect_tls(address, "127.0.0.1", tls, request, &Config::new(), 0).unwrap();
+    run_until_empty(&mut event_loop);
+    let [outcome] = &event_loop.handler().closed[..] else { panic!("not closed once") };
+    let error = outcome.cause().and_then(|cause| cause.downcast_ref::<io::Error>());
+    assert_eq!(error.map(io::Error::kind), Some(io::ErrorKind::ConnectionRefused), "{outcome:?}");
+}
+
+#[test]
+fn a_bad_record_of_the_server_ends_a_connection_that_was_dialled() {
+    let authority = Authority::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, request) = parts(&format!("wss://{}/", listener.local_addr().unwrap()));
+    let mut event_loop = Server::none().handler(Dialler::default()).unwrap();
+    let config = Config::new().ping_interval(None);
+    event_loop.connect_tls(address, "127.0.0.1", authority.client(), request, &config, 0).unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut stream = accept_by_hand(&authority, &listener);
+            stream.sock.write_all(&bad_record()).unwrap();
+            // The alert, behind a message or a part of it, and the end, which may be a reset.
+            let _ = stream.sock.read_to_end(&mut Vec::new());
+        });
+        run_until_empty(&mut event_loop);
+    });
+    let [outcome] = &event_loop.handler().closed[..] else { panic!("not closed once") };
+    let error = outcome.cause().and_then(|cause| cause.downcast_ref::<TlsError>());
+    assert!(matches!(error, Some(TlsError::Tls(Error::DecryptError))), "{outcome:?}");
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use framewire::handshake::accept_key;
 use framewire::rustls::{
-    ClientConfig, ClientConnection, ServerConfig, ServerConnection, StreamOwned,
+    AlertDescription, ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection,
+    StreamOwned,
 };
 use framewire::{Client, ClientError, Config, Outcome, Server, TlsError, Waiting};
 
@@ -18,6 +19,11 @@ const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket
 /// A Close with code 1000, as a client sends it, with a mask of zeros.
 const MASKED_CLOSE: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8];
 const CLOSE: [u8; 4] = [0x88, 0x02, 0x03, 0xe8];
+
+/// An application record of 32 bytes that nobody has encrypted.
+pub(crate) fn bad_record() -> Vec<u8> {
+    [&[0x17, 3, 3, 0, 32][..], &[7; 32]].concat()
+}
 
 fn tcp(address: std::net::SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(address).unwrap();
@@ -40,7 +46,7 @@ fn open_by_hand(
 }
 
 /// A server whose every byte is the test's; it has accepted the first client.
-fn accept_by_hand(
+pub(crate) fn accept_by_hand(
     authority: &Authority,
     listener: &TcpListener,
 ) -> StreamOwned<ServerConnection, TcpStream> {
@@ -139,6 +145,57 @@ fn a_server_that_skips_close_notify_after_its_close_has_closed_cleanly() {
     });
 }
 
+/// "Upon transmission or receipt of a fatal alert message, both parties MUST immediately close the connection"
+/// (RFC 8446 section 6.2). The client keeps its end open, and no time limit helps.
+#[test]
+fn a_bad_record_ends_an_open_connection_at_once() {
+    let authority = Authority::new();
+    let (server, seen) = Echo::over(authority.server(), Config::new().ping_interval(None));
+    let mut stream = open_by_hand(&authority, server.address);
+    stream.sock.write_all(&bad_record()).unwrap();
+    let outcome = next_outcome(&seen);
+    assert!(matches!(outcome, Outcome::Lost { sent: None, received: None, .. }), "{outcome:?}");
+    let error = outcome.cause().and_then(|cause| cause.downcast_ref::<TlsError>());
+    assert!(matches!(error, Some(TlsError::Tls(Error::DecryptError))), "{outcome:?}");
+    // The client is told why before the end.
+    let error = stream.read_to_end(&mut Vec::new()).unwrap_err();
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<Error>());
+    assert_eq!(error, Some(&Error::AlertReceived(AlertDescription::BadRecordMac)));
+}
+
+#[test]
+fn a_fatal_alert_ends_an_open_connection_at_once() {
+    let authority = Authority::new();
+    let (server, seen) = Echo::over(authority.server(), Config::new().ping_interval(None));
+    let mut stream = open_by_hand(&authority, server.address);
+    // The client finds fault with a record, of the server it believes, and says so.
+    stream.conn.read_tls(&mut &bad_record()[..]).unwrap();
+    stream.conn.process_new_packets().unwrap_err();
+    while stream.conn.wants_write() {
+        stream.conn.write_tls(&mut stream.sock).unwrap();
+    }
+    let outcome = next_outcome(&seen);
+    assert!(matches!(outcome, Outcome::Lost { sent: None, received: None, .. }), "{outcome:?}");
+    let error = outcome.cause().and_then(|cause| cause.downcast_ref::<TlsError>());
+    assert_eq!(error.and_then(TlsError::alert), Some(AlertDescription::BadRecordMac), "{outcome}");
+}
+
+/// What came whole before it is delivered; the answer can no longer be sent.
+#[test]
+fn a_bad_record_does_not_hide_the_message_before_it() {
+    let authority = Authority::new();
+    let (server, seen) = Echo::over(authority.server(), Config::new().ping_interval(None));
+    let mut stream = open_by_hand(&authority, server.address);
+    let mut bytes = Vec::new();
+    stream.conn.writer().write_all(&MASKED_CLOSE).unwrap();
+    stream.conn.write_tls(&mut bytes).unwrap();
+    bytes.extend(bad_record());
+    stream.sock.write_all(&bytes).unwrap();
+    let outcome = next_outcome(&seen);
+    assert_eq!(outcome.code().0, 1000);
+    assert!(outcome.cause().is_some_and(|cause| cause.is::<TlsError>()), "{outcome:?}");
+}
+
 #[test]
 fn a_record_that_was_tampered_with_is_an_error_of_tls() {
     let authority = Authority::new();
@@ -148,9 +205,7 @@ fn a_record_that_was_tampered_with_is_an_error_of_tls() {
         scope.spawn(|| {
             let mut stream = accept_by_hand(&authority, &listener);
             stream.write_all(b"\x81\x05whole").unwrap();
-            // An application record of 32 bytes that nobody has encrypted.
-            let record = [&[0x17, 3, 3, 0, 32][..], &[7; 32]].concat();
-            stream.sock.write_all(&record).unwrap();
+            stream.sock.write_all(&bad_record()).unwrap();
             let mut rest = Vec::new();
             // The alert, and the end.
             let _ = stream.sock.read_to_end(&mut rest);
@@ -178,9 +233,7 @@ fn a_message_that_a_fault_of_tls_cuts_off_was_not_sent() {
             scope.spawn(|| {
                 let mut stream = accept_by_hand(&authority, &listener);
                 stream.read_exact(&mut [0; 100_000]).unwrap();
-                // An application record of 32 bytes that nobody has encrypted.
-                let record = [&[0x17, 3, 3, 0, 32][..], &[7; 32]].concat();
-                stream.sock.write_all(&record).unwrap();
+                stream.sock.write_all(&bad_record()).unwrap();
                 let _ = stream.sock.read_to_end(&mut Vec::new());
             });
             let config = Config::new().no_deflate();
