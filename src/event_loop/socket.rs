@@ -188,6 +188,15 @@ impl Transport for Socket {
     }
 
     #[inline]
+    fn wire_bytes(&self, count: usize) -> usize {
+        match self {
+            Self::Plain(_) => count,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.wire_bytes(count),
+        }
+    }
+
+    #[inline]
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
         delegate!(self, inner => Transport::write(inner, slices))
     }

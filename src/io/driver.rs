@@ -336,9 +336,10 @@ impl<T: Transport> Driver<T> {
                 (count, stopped, None)
             }
         };
-        budget.note_read(count);
+        let wire = self.transport.wire_bytes(count);
+        budget.note_read(wire);
         if self.output == Output::Shut {
-            self.drained = self.drained.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+            self.drained = self.drained.saturating_add(u32::try_from(wire).unwrap_or(u32::MAX));
             if self.drained > MAX_DRAINED {
                 self.endpoint.terminate();
             }

@@ -14,6 +14,12 @@ pub trait Transport {
     /// so that nothing is lost that came before.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
 
+    /// How many bytes the last read, by either method, took off the wire, when `count` came out of it: what it
+    /// has cost, for budgets. TLS takes more than it gives, and may take much and give nothing.
+    fn wire_bytes(&self, count: usize) -> usize {
+        count
+    }
+
     /// Reads up to `limit` bytes behind those of the payload, until nothing is left to read.
     ///
     /// A short read is no reason to stop here: the peer is sending, and what it sends meanwhile costs less

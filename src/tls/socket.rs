@@ -12,8 +12,8 @@ use crate::protocol::{Chunks, PayloadBuffer};
 /// How much ciphertext one read takes off the socket.
 const READ_ROOM: usize = 16 * 1024;
 
-/// How much ciphertext is read in one go, whatever plaintext is in it: records can be empty.
-const MAX_READ: usize = 512 * 1024;
+/// How much ciphertext one read decrypts at the most, but for the last [`READ_ROOM`], whatever plaintext is in it.
+const MAX_READ: usize = 128 * 1024;
 
 /// How much plaintext rustls holds as ciphertext, at the most, while the socket takes nothing.
 const WRITE_ROOM: usize = 64 * 1024;
@@ -28,6 +28,8 @@ pub(crate) struct TlsSocket<S> {
     socket: S,
     /// Ciphertext that was read while rustls had to get rid of plaintext first.
     unread: Vec<u8>,
+    /// How much ciphertext the last read has given to rustls.
+    wire: usize,
     /// How many bytes at the front of the output have become ciphertext that is not all written. They
     /// are still the writer's, which offers them again: so its backpressure and its deadlines see
     /// what the peer has taken, and nothing is counted twice.
@@ -84,6 +86,7 @@ impl<S: Stream> TlsSocket<S> {
             session,
             socket,
             unread: Vec::new(),
+            wire: 0,
             claimed: 0,
             ending: Ending::No,
             error: None,
@@ -112,10 +115,14 @@ impl<S: Stream> TlsSocket<S> {
 
     /// Decrypts up to `limit` bytes. [`Stopped::Blocked`] says that neither rustls nor the socket has
     /// anything left.
+    ///
+    /// A record has 22 bytes or more around its plaintext, and that may be empty: what counts is the wire, an
+    /// eighth more of it than is asked for, and with that the records that are decrypted.
     fn decrypt(&mut self, limit: usize, mut put: impl FnMut(&[u8])) -> (usize, Stopped) {
         let mut count = 0;
-        let mut budget = MAX_READ;
+        let budget = limit.saturating_add(limit / 8).min(MAX_READ);
         let mut drained = false;
+        self.wire = 0;
         loop {
             let mut reader = self.session.reader();
             match reader.fill_buf() {
@@ -140,7 +147,7 @@ impl<S: Stream> TlsSocket<S> {
             if drained && count > 0 && self.unread.is_empty() && self.error.is_none() {
                 return (count, Stopped::Blocked);
             }
-            if budget == 0 {
+            if self.wire > budget {
                 return (count, Stopped::Done);
             }
             match self.receive() {
@@ -150,10 +157,7 @@ impl<S: Stream> TlsSocket<S> {
                     return (count, Stopped::Done);
                 }
                 (0, stopped) => return (count, stopped),
-                (received, stopped) => {
-                    budget = budget.saturating_sub(received);
-                    drained = !stopped.is_done();
-                }
+                (_, stopped) => drained = !stopped.is_done(),
             }
         }
     }
@@ -184,12 +188,14 @@ impl<S: Stream> TlsSocket<S> {
 
     fn process(&mut self, mut input: &[u8]) {
         let mut full = false;
+        self.wire += input.len();
         while !input.is_empty() {
             match self.session.read_tls(&mut input) {
                 // Nothing counts behind a close_notify.
                 Ok(0) => return,
                 Ok(_) => {}
                 Err(_) if full => {
+                    self.wire -= input.len();
                     self.unread.extend_from_slice(input);
                     return;
                 }
@@ -228,6 +234,7 @@ impl<S: Stream> TlsSocket<S> {
         while self.discarded < MAX_DISCARDED {
             let (count, stopped) = transport::read(&mut self.socket, room);
             self.discarded += count;
+            self.wire += count;
             if count == 0 && stopped.is_blocked() {
                 return (0, stopped);
             }
@@ -280,6 +287,10 @@ impl<S: Stream> Transport for TlsSocket<S> {
     // Once: decrypting goes on by itself, as far as it may in one turn.
     fn read_into(&mut self, payload: &mut PayloadBuffer, limit: usize) -> (usize, Stopped) {
         self.decrypt(limit, |plaintext| payload.append(plaintext))
+    }
+
+    fn wire_bytes(&self, _count: usize) -> usize {
+        self.wire
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
@@ -555,19 +566,59 @@ mod tests {
         }
     }
 
-    #[test]
-    fn tiny_records_of_a_long_message_do_not_make_a_turn_longer() {
+    /// Both ends of an open connection.
+    fn open() -> (End, End) {
         let (mut client, mut server) = ends(4 << 20);
         while client.connection.state() != State::Open {
             client.turn(1 << 20);
             server.turn(1 << 20);
         }
-        let mut send = |bytes: &[u8]| {
-            client.socket.session.writer().write_all(bytes).unwrap();
-            while client.socket.session.wants_write() {
-                client.socket.session.write_tls(&mut client.socket.socket).unwrap();
+        (client, server)
+    }
+
+    /// Sends bytes in a record of their own.
+    fn send_record(end: &mut End, bytes: &[u8]) {
+        end.socket.session.writer().write_all(bytes).unwrap();
+        while end.socket.session.wants_write() {
+            end.socket.session.write_tls(&mut end.socket.socket).unwrap();
+        }
+    }
+
+    /// However the bytes are cut into records, a read takes little more off the wire than it has room for, and
+    /// tells how much that was.
+    #[test]
+    fn a_read_takes_from_the_wire_what_it_has_room_for() {
+        const ROOM: usize = 64 * 1024;
+        for (size, count) in [(1, 20_000), (20, 10_000), (1000, 500), (16_384, 30)] {
+            let (mut client, mut server) = open();
+            (0..count).for_each(|_| send_record(&mut client, &vec![7; size]));
+            let incoming = Rc::clone(&server.socket.socket.incoming);
+            let sent = incoming.borrow().bytes.len();
+            let (mut wire, mut plain, mut reads) = (0, 0, 0);
+            while plain < size * count {
+                let before = incoming.borrow().bytes.len();
+                let (came, stopped) = server.socket.read(&mut [0; ROOM]);
+                let took = server.socket.wire_bytes(came);
+                assert!(!matches!(stopped, Stopped::Broken(_) | Stopped::Eof), "{stopped:?}");
+                let after = incoming.borrow().bytes.len();
+                // What was read and not decrypted is counted when it is.
+                assert!(took <= ROOM + ROOM / 8 + READ_ROOM, "{size}: {took} bytes");
+                assert!(came <= ROOM && before - after <= took + READ_ROOM);
+                // Of records of a decent size the room is what ends a read.
+                assert!(size < 1000 || after == 0 || came == ROOM, "{size}: {came} bytes");
+                (wire, plain, reads) = (wire + took, plain + came, reads + 1);
             }
-        };
+            assert_eq!((wire, plain), (sent, size * count), "{size}");
+            assert!(reads > 1);
+            let (0, Stopped::Blocked) = server.socket.read(&mut [0; ROOM]) else { panic!() };
+            assert_eq!(server.socket.wire_bytes(0), 0);
+        }
+    }
+
+    #[test]
+    fn tiny_records_of_a_long_message_do_not_make_a_turn_longer() {
+        let (mut client, mut server) = open();
+        let mut send = |bytes: &[u8]| send_record(&mut client, bytes);
         // The beginning of a binary message of 1 MiB, masked with zeros, and then a byte a record.
         send(&[0x82, 0xff, 0, 0, 0, 0, 0, 0x10, 0, 0, 0, 0, 0, 0]);
         server.turn(1 << 20);
