@@ -77,7 +77,6 @@ pub(super) struct Seat {
 /// A message was not taken since as many bytes wait for an event loop as may; see
 /// [`Server::max_queued_bytes`](crate::Server::max_queued_bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct QueueFull;
 
 impl fmt::Display for QueueFull {
