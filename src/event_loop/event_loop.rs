@@ -91,6 +91,8 @@ pub struct EventLoop<H: Handler> {
     inbox: Option<Box<Inbox>>,
     /// Connections that have more to read than their share of one turn.
     unfinished: Vec<PeerId>,
+    /// Those of the turn before, who are to have another in this one.
+    continued: Vec<PeerId>,
     /// When the loop was made: the fixed point of all times.
     start: Instant,
     pace: Pace,
@@ -148,6 +150,7 @@ impl<H: Handler> EventLoop<H> {
             on_panic: settings.on_panic,
             inbox: None,
             unfinished: Vec::new(),
+            continued: Vec::new(),
             start: Instant::now(),
             pace: Pace::default(),
             shutdown: None,
@@ -185,6 +188,8 @@ impl<H: Handler> EventLoop<H> {
         let _turn = Turn::begin();
         self.look_at_the_clock();
         self.pace = Pace::default();
+        // Nobody has two turns in one of the loop.
+        mem::swap(&mut self.unfinished, &mut self.continued);
         // Where a deadline has come, whatever lay there by now is read first, however much it is.
         let mut rounds = self.core.slab.len() / EVENTS;
         while self.handle_events(&events) == EVENTS
@@ -255,7 +260,10 @@ impl<H: Handler> EventLoop<H> {
                     driver.endpoint_mut().terminate();
                 }
             }
-            self.turn(id);
+            // One that waits for the rest of its last turn has its turn with the others that do.
+            if !connection.is_unfinished {
+                self.turn(id);
+            }
         }
         count
     }
@@ -838,12 +846,14 @@ impl<H: Handler> EventLoop<H> {
 
     /// Gives those who had more than their share of the last turn another.
     fn continue_unfinished(&mut self) {
-        for id in mem::take(&mut self.unfinished) {
+        let mut continued = mem::take(&mut self.continued);
+        for id in continued.drain(..) {
             if let Some(connection) = self.core.slab.get_mut(id) {
                 connection.is_unfinished = false;
                 self.turn(id);
             }
         }
+        self.continued = continued;
     }
 
     fn begin(&mut self, id: PeerId) {

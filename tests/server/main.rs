@@ -12,6 +12,7 @@ mod dial;
 mod drain;
 mod echo;
 mod ends;
+mod fairness;
 mod faults;
 mod flow;
 mod handles;
