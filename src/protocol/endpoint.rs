@@ -422,7 +422,17 @@ impl Endpoint {
     /// Lets `read` put bytes of the transport straight behind the payload of a long message under way, which
     /// saves a copy; `None` if none is under way, and then `read` was not called. See
     /// [`Connection::receive_direct`](crate::Connection::receive_direct).
+    #[inline]
     pub fn receive_direct<R>(
+        &mut self,
+        read: impl FnOnce(&mut PayloadBuffer, usize) -> R,
+        workspace: &mut Workspace,
+    ) -> Option<(R, Option<Event<'static>>)> {
+        // Most often nothing is under way at all.
+        if self.receiver.is_inside_message() { self.read_direct(read, workspace) } else { None }
+    }
+
+    fn read_direct<R>(
         &mut self,
         read: impl FnOnce(&mut PayloadBuffer, usize) -> R,
         workspace: &mut Workspace,
