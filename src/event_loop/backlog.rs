@@ -22,7 +22,7 @@ pub enum SlowConsumer {
     /// sent when the output has come down to
     /// [`Config::output_low_water`](crate::Config::output_low_water): one for each topic, and one that
     /// was sent to no topic. Right where a message says how things are, and the next one replaces it; see
-    /// [`Peer::send_latest`] for more than one such thing.
+    /// [`Peer::send_latest`](crate::Peer::send_latest) for more than one such thing.
     Latest,
     /// The connection is closed with 1013 (try again later): its peer may come back and begin anew. What
     /// waits may still be read within [`Config::close_timeout`](crate::Config::close_timeout).

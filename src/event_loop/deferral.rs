@@ -48,7 +48,7 @@ impl<S> Clone for Decisions<S> {
 }
 
 impl<S> Pending<S> {
-    /// The name that the connection has from now on; a [`Handle`] reaches it when it is
+    /// The name that the connection has from now on; a [`Handle`](crate::Handle) reaches it when it is
     /// accepted.
     pub fn id(&self) -> PeerId {
         self.id

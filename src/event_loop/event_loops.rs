@@ -95,7 +95,7 @@ impl EventLoops {
     ///
     /// # Errors
     ///
-    /// As [`Server::local_address`].
+    /// As [`Server::local_address`](crate::Server::local_address).
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         match self.listeners.first() {
             Some(listener) => listener.local_address(),

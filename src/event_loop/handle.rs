@@ -220,7 +220,8 @@ impl Handle {
         group::order_peer(&self.group, id, command);
     }
 
-    /// Has the loop serve a connection that another server has accepted; see [`EventLoop::adopt`]. If
+    /// Has the loop serve a connection that another server has accepted; see
+    /// [`EventLoop::adopt`](crate::EventLoop::adopt). If
     /// there is no room for it, it is answered 503.
     ///
     /// ```no_run
@@ -251,7 +252,8 @@ impl Handle {
         self.adoption(Adoption::new(stream, None, [head.as_ref(), leftover.as_ref()])?)
     }
 
-    /// The same, with a request that the other server has parsed; see [`EventLoop::adopt_request`].
+    /// The same, with a request that the other server has parsed; see
+    /// [`EventLoop::adopt_request`](crate::EventLoop::adopt_request).
     ///
     /// # Errors
     ///
@@ -266,7 +268,7 @@ impl Handle {
     }
 
     /// The same for a connection to which another server has sent the 101; see
-    /// [`EventLoop::adopt_upgraded`].
+    /// [`EventLoop::adopt_upgraded`](crate::EventLoop::adopt_upgraded).
     ///
     /// # Errors
     ///

@@ -44,7 +44,7 @@ impl<'l, S> Peer<'l, S> {
     /// An open connection, as handlers see it.
     pub(super) fn of(core: &'l mut Core<S>, id: PeerId) -> Option<Self> {
         core.spread();
-        core.is_peer(id).then(|| Self { core, id })
+        core.is_peer(id).then_some(Self { core, id })
     }
 }
 
@@ -519,7 +519,7 @@ impl<S> Peer<'_, S> {
     /// many. It is encoded, and compressed, once, and not at all if there is nobody.
     ///
     /// Each of them gets it behind what it was sent before, and before what it is sent later. What is
-    /// dropped for one, as `send` would answer [`Sent::Dropped`](crate::Sent::Dropped), is not counted.
+    /// dropped for one, as `send` would answer [`Sent::Dropped`], is not counted.
     pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
         self.core.publish(topic, None, Some(self.id), message)
     }

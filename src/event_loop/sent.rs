@@ -10,7 +10,7 @@ pub enum Sent {
     /// [`on_drain`](crate::Handler::on_drain) before sending much more.
     Backpressure,
     /// It goes out when the output has come down to its low water mark, unless a newer one with its key
-    /// replaces it; see [`Peer::send_latest`].
+    /// replaces it; see [`Peer::send_latest`](crate::Peer::send_latest).
     Kept,
     /// It was not sent, and this is why.
     Dropped(SendError),

@@ -180,7 +180,7 @@ impl Topics {
         topics.filter(|&(_, count)| count > 0)
     }
 
-    /// Whether [`tell`](Self::tell) may have something to tell.
+    /// Whether some may have [turned](Self::take_turned).
     pub(super) fn have_turned(&self) -> bool {
         !self.turned.is_empty()
     }

@@ -172,13 +172,35 @@ pub(crate) fn flush(
     (total, Stopped::Done)
 }
 
+/// Whether mio tells of a socket again when more comes, although it was not read until it had nothing left. Its
+/// backends for epoll and kqueue do. The others, poll and that of Windows, tell of a socket once, and again only
+/// after it has said [`WouldBlock`](io::ErrorKind::WouldBlock).
+const TELLS_AGAIN: bool = cfg!(all(
+    any(
+        target_os = "android",
+        target_os = "dragonfly",
+        target_os = "freebsd",
+        target_os = "illumos",
+        target_os = "ios",
+        target_os = "linux",
+        target_os = "macos",
+        target_os = "netbsd",
+        target_os = "openbsd",
+    ),
+    not(mio_unsupported_force_poll_poll),
+));
+
+/// What a read or a write says of a socket that moved less than it was asked to: it has, or takes, no more. Asking
+/// it again would only say so once more, but there where it has to be asked.
+const SHORT: Stopped = if TELLS_AGAIN { Stopped::Blocked } else { Stopped::Done };
+
 /// One read of a stream, repeated while it is interrupted.
 #[inline]
 pub(crate) fn read(stream: &mut impl Read, buffer: &mut [u8]) -> (usize, Stopped) {
     match retry(|| stream.read(buffer)) {
         Ok(0) => (0, Stopped::Eof),
         Ok(count) if count == buffer.len() => (count, Stopped::Done),
-        Ok(count) => (count.min(buffer.len()), Stopped::Blocked),
+        Ok(count) => (count.min(buffer.len()), SHORT),
         Err(error) => (0, Stopped::by(error)),
     }
 }
@@ -202,8 +224,7 @@ pub(crate) fn write(stream: &mut impl Write, mut slices: Chunks<'_>) -> (usize, 
     match written {
         Ok(0) => (0, Stopped::Broken(io::ErrorKind::WriteZero.into())),
         Ok(written) if written >= total => (total, Stopped::Done),
-        // A short write says that a socket is full; asking it again would only say so once more.
-        Ok(written) => (written, Stopped::Blocked),
+        Ok(written) => (written, SHORT),
         Err(error) => (0, Stopped::by(error)),
     }
 }

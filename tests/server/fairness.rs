@@ -240,8 +240,7 @@ impl Far {
     /// Writes and reads what there is: a message if one came.
     fn exchange(&mut self) -> Option<Vec<u8>> {
         use std::io::Read;
-        loop {
-            let Some(chunk) = self.engine.output().next() else { break };
+        while let Some(chunk) = self.engine.output().next() {
             match self.stream.write(chunk) {
                 Ok(count) => self.engine.consume_output(count),
                 Err(_) => break,

@@ -21,6 +21,7 @@ mod liveness;
 mod opening;
 mod orders;
 mod policies;
+mod readiness;
 mod routes;
 mod slow;
 mod threads;

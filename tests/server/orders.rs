@@ -291,10 +291,7 @@ fn the_queue_of_a_loop_is_bounded() {
     assert!(texts[sent..].iter().all(|text| text.starts_with('b')));
     // One that waits when the loop goes is let go.
     while handle.try_send(id, "a".repeat(900)).is_ok() {}
-    let waiting = {
-        let handle = handle.clone();
-        thread::spawn(move || handle.broadcast("b".repeat(900)))
-    };
+    let waiting = thread::spawn(move || handle.broadcast("b".repeat(900)));
     eventually("it waits", || !waiting.is_finished());
     drop(turns);
     waiting.join().unwrap();
