@@ -21,6 +21,7 @@ pub struct Budget<'c> {
     room: usize,
     is_over: Option<&'c dyn Fn() -> bool>,
     received: usize,
+    has_read: bool,
     is_done: bool,
 }
 
@@ -34,6 +35,7 @@ impl<'c> Budget<'c> {
             room: usize::MAX,
             is_over: None,
             received: 0,
+            has_read: false,
             is_done: false,
         }
     }
@@ -76,7 +78,7 @@ impl<'c> Budget<'c> {
         !self.is_done
     }
 
-    /// How many bytes were received of it, as they came from the network.
+    /// How many bytes the connections were given, without those of TLS.
     pub fn received(&self) -> usize {
         self.received
     }
@@ -84,7 +86,7 @@ impl<'c> Budget<'c> {
     /// The size of the next read, if there may be one.
     #[inline]
     pub(super) fn next_read(&mut self) -> Option<usize> {
-        if self.received > 0 && self.may_not_read_again() {
+        if self.has_read && self.may_not_read_again() {
             self.end();
             return None;
         }
@@ -111,9 +113,11 @@ impl<'c> Budget<'c> {
         self.bytes
     }
 
-    pub(super) fn note_read(&mut self, bytes: usize) {
+    /// Takes note of so many bytes for the connection, which were so many in the network.
+    pub(super) fn note_read(&mut self, bytes: usize, wire: usize) {
+        self.has_read = true;
         self.received += bytes;
-        self.bytes = self.bytes.saturating_sub(bytes);
+        self.bytes = self.bytes.saturating_sub(wire);
     }
 
     #[inline]
@@ -172,12 +176,12 @@ mod tests {
             assert!(budget.is_used_up());
         }
         let mut budget = Budget::new().bytes(10);
-        budget.note_read(9);
+        budget.note_read(9, 9);
         assert!(budget.next_read().is_some());
-        budget.note_read(9);
+        budget.note_read(1, 9);
         assert_eq!(budget.next_read(), None);
         assert!(budget.is_used_up());
-        assert_eq!((budget.received(), budget.bytes_left()), (18, 0));
+        assert_eq!((budget.received(), budget.bytes_left()), (10, 0));
     }
 
     #[test]
@@ -189,7 +193,7 @@ mod tests {
         };
         let mut budget = Budget::new().until(&is_over);
         assert_eq!(budget.next_read(), Some(usize::MAX));
-        budget.note_read(1);
+        budget.note_read(1, 1);
         let mut handled = 0;
         while !budget.is_used_up() {
             budget.note_event();
@@ -198,7 +202,7 @@ mod tests {
         assert_eq!((handled, looks.get()), (96, 3));
         looks.set(1);
         let mut budget = Budget::new().until(&is_over).room(7);
-        budget.note_read(1);
+        budget.note_read(1, 1);
         assert_eq!(budget.next_read(), Some(7));
         assert_eq!(budget.next_read(), None);
         // The batch that was begun ends with it.

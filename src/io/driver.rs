@@ -337,7 +337,7 @@ impl<T: Transport> Driver<T> {
             }
         };
         let wire = self.transport.wire_bytes(count);
-        budget.note_read(wire);
+        budget.note_read(count, wire);
         if self.output == Output::Shut {
             self.drained = self.drained.saturating_add(u32::try_from(wire).unwrap_or(u32::MAX));
             if self.drained > MAX_DRAINED {

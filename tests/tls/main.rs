@@ -3,6 +3,7 @@
 mod adopt;
 mod dial;
 mod echo;
+mod fairness;
 mod openssl;
 mod support;
 mod transport;

@@ -33,7 +33,7 @@ fn tcp(address: std::net::SocketAddr) -> TcpStream {
 }
 
 /// A client whose every byte is the test's.
-fn open_by_hand(
+pub(crate) fn open_by_hand(
     authority: &Authority,
     address: std::net::SocketAddr,
 ) -> StreamOwned<ClientConnection, TcpStream> {
