@@ -8,8 +8,9 @@ use framewire::deflate::DeflateConfig;
 use framewire::handshake::{HeadLimits, Request, RequestParts};
 use framewire::{Accept, Config, Decision, Outcome, Pending, Response, Server, Upgraded};
 
-use crate::client::{Client, Engine, PATIENCE, REQUEST, TEXT, frame, request_with};
+use crate::client::{Client, Engine, REQUEST, TEXT, frame, request_with};
 use crate::house::{Call, House, Log, Spy, eventually};
+use crate::untimed::{PATIENCE, untimed};
 
 /// A loop that listens nowhere, and somebody else's listener.
 fn house(config: Config, spy: Spy) -> (House, TcpListener, SocketAddr) {
@@ -53,7 +54,7 @@ fn say_the_path() -> (Spy, Log) {
 #[test]
 fn a2_7_handle_upgrade_keeps_what_came_with_the_head() {
     let (spy, log) = say_the_path();
-    let (house, listener, address) = house(Config::new(), spy);
+    let (house, listener, address) = house(untimed(), spy);
     let all = [REQUEST.as_bytes(), &frame(TEXT, "first"), &frame(TEXT, "second")].concat();
     let head = REQUEST.len();
     for read in [0, 1, 50, head - 1, head, head + 1, head + 11, all.len()] {
@@ -77,7 +78,7 @@ fn an_adopted_request_is_judged_like_any_other() {
         "/chat" => Decision::accept(0),
         _ => Decision::reject(Response::new(401).body("who are you?\n")),
     });
-    let config = Config::new().origins(["https://example.com"]).max_head_size(1024);
+    let config = untimed().origins(["https://example.com"]).max_head_size(1024);
     let (house, listener, address) = house(config, spy);
     for (head, status) in [
         (REQUEST.replace("GET", "POST"), 405),
@@ -112,7 +113,7 @@ fn an_adopted_request_is_judged_like_any_other() {
 #[test]
 fn a_request_that_was_parsed_elsewhere_is_upgraded() {
     let (spy, log) = say_the_path();
-    let (house, listener, address) = house(Config::new().subprotocols(["v1"]), spy);
+    let (house, listener, address) = house(untimed().subprotocols(["v1"]), spy);
     let (mut client, stream) = pair(&listener, address);
     let leftover = frame(TEXT, "with the head");
     house.handle.adopt_request(stream, &parts("/room?a=b"), leftover).unwrap();
@@ -128,7 +129,7 @@ fn a_request_that_was_parsed_elsewhere_is_upgraded() {
 #[test]
 fn a_loop_adopts_by_itself() {
     let (spy, mut log) = Spy::echo();
-    let server = Server::none().max_connections(1);
+    let server = Server::none().config(untimed()).max_connections(1);
     let mut event_loop = server.handler(spy).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -166,7 +167,7 @@ fn what_another_server_has_upgraded_is_served() {
         }
         crate::house::echo(peer, call);
     });
-    let config = Config::new().subprotocols(["v1"]);
+    let config = untimed().subprotocols(["v1"]);
     let (house, listener, address) = house(config.clone(), spy);
     for leftover in [frame(TEXT, "behind the head"), Vec::new()] {
         let (mut client, mut stream) = pair(&listener, address);
@@ -195,7 +196,7 @@ fn what_another_server_has_upgraded_is_served() {
 #[test]
 fn compression_that_was_agreed_on_elsewhere_is_spoken() {
     let (spy, log) = Spy::echo();
-    let config = Config::new().deflate(DeflateConfig::default());
+    let config = untimed().deflate(DeflateConfig::default());
     let (house, listener, address) = house(config.clone(), spy);
     let (server_config, handle) = (config.clone(), house.handle.clone());
     let thread = std::thread::spawn(move || {
@@ -245,7 +246,7 @@ fn a_handler_may_still_reject_what_another_server_has_upgraded() {
         }
         _ => Decision::reject(Response::forbidden()),
     });
-    let (house, listener, address) = house(Config::new(), spy);
+    let (house, listener, address) = house(untimed(), spy);
     for (path, close) in [
         ("/", (1008, "403 Forbidden")),
         ("/busy", (1013, "503 Service Unavailable")),
@@ -272,7 +273,7 @@ fn a_handler_may_still_reject_what_another_server_has_upgraded() {
 #[test]
 fn an_adopted_client_that_is_gone_is_forgotten() {
     let (spy, mut log) = Spy::echo();
-    let (house, listener, address) = house(Config::new(), spy);
+    let (house, listener, address) = house(untimed(), spy);
     let (client, stream) = pair(&listener, address);
     client.stream.shutdown(Shutdown::Both).unwrap();
     drop(client);
@@ -290,7 +291,7 @@ fn an_adopted_client_that_is_gone_is_forgotten() {
 fn unix_domain_sockets_are_adopted() {
     use std::os::unix::net::UnixStream;
     let (spy, log) = Spy::echo();
-    let house = House::of(Server::none(), spy);
+    let house = House::of(Server::none().config(untimed()), spy);
     let (near, far) = UnixStream::pair().unwrap();
     near.set_read_timeout(Some(PATIENCE)).unwrap();
     house.handle.adopt(far, REQUEST, frame(TEXT, "hello")).unwrap();

@@ -6,6 +6,7 @@ use framewire::{Accept, Config, Decision, Response};
 
 use crate::client::{Client, REQUEST, request_with};
 use crate::house::{Call, House, Spy};
+use crate::untimed::untimed;
 
 /// The answer to a request, all of it; or the head alone, where a WebSocket is opened.
 fn answer(config: &Config, request: &str) -> String {
@@ -37,7 +38,7 @@ fn assert_is(answer: &str, status: u16, body: &str) {
 #[test]
 fn a2_1_a_request_that_is_no_upgrade_is_a_426() {
     let plain = "GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
-    let answer = answer(&Config::new(), plain);
+    let answer = answer(&untimed(), plain);
     assert_is(&answer, 426, "only WebSocket connections are served here");
     assert!(answer.contains("\r\nContent-Type: text/plain; charset=utf-8\r\n"), "{answer}");
     assert!(answer.contains("\r\nUpgrade: websocket\r\n"), "{answer}");
@@ -45,7 +46,7 @@ fn a2_1_a_request_that_is_no_upgrade_is_a_426() {
 
 #[test]
 fn a2_5_a_path_is_compared_exactly_up_to_the_query() {
-    let config = Config::new().path("/chat");
+    let config = untimed().path("/chat");
     for (target, served) in [
         ("/chat", true),
         ("/chat?a=/b", true),
@@ -63,7 +64,7 @@ fn a2_5_a_path_is_compared_exactly_up_to_the_query() {
 
 #[test]
 fn a3_1_a_method_other_than_get_is_a_405() {
-    let answer = answer(&Config::new(), &REQUEST.replace("GET", "POST"));
+    let answer = answer(&untimed(), &REQUEST.replace("GET", "POST"));
     assert_is(&answer, 405, "the method is not GET");
     assert!(answer.contains("\r\nAllow: GET\r\n"), "{answer}");
 }
@@ -71,21 +72,21 @@ fn a3_1_a_method_other_than_get_is_a_405() {
 #[test]
 fn a3_2_an_upgrade_to_something_else_is_a_400() {
     let other = REQUEST.replace("Upgrade: websocket", "Upgrade: h2c");
-    assert_is(&answer(&Config::new(), &other), 400, "invalid Upgrade header");
+    assert_is(&answer(&untimed(), &other), 400, "invalid Upgrade header");
     let loud = REQUEST.replace("Upgrade: websocket", "Upgrade: WebSocket");
-    assert!(answer(&Config::new(), &loud).starts_with("HTTP/1.1 101 "));
+    assert!(answer(&untimed(), &loud).starts_with("HTTP/1.1 101 "));
     // ws leaves this to Node, which tells it of an upgrade only then.
     let silent = without("Connection");
-    assert_is(&answer(&Config::new(), &silent), 400, "missing Connection header");
+    assert_is(&answer(&untimed(), &silent), 400, "missing Connection header");
 }
 
 #[test]
 fn a3_3_a_missing_or_invalid_key_is_a_400() {
     let missing = without("Sec-WebSocket-Key");
-    assert_is(&answer(&Config::new(), &missing), 400, "missing Sec-WebSocket-Key header");
+    assert_is(&answer(&untimed(), &missing), 400, "missing Sec-WebSocket-Key header");
     for key in ["", "short", "dGhlIHNhbXBsZSBub25jZQ=", "dGhlIHNhbXBsZSBub25jZQ==x"] {
         let bad = REQUEST.replace("dGhlIHNhbXBsZSBub25jZQ==", key);
-        assert_is(&answer(&Config::new(), &bad), 400, "invalid Sec-WebSocket-Key header");
+        assert_is(&answer(&untimed(), &bad), 400, "invalid Sec-WebSocket-Key header");
     }
 }
 
@@ -94,25 +95,25 @@ fn a3_3_a_missing_or_invalid_key_is_a_400() {
 fn a3_4_another_version_is_answered_with_those_that_are_spoken() {
     let with = |version: &str| REQUEST.replace("Version: 13", &format!("Version: {version}"));
     for version in ["0", "7", "12", "14"] {
-        let answer = answer(&Config::new(), &with(version));
+        let answer = answer(&untimed(), &with(version));
         let body = format!("WebSocket version {version} is not supported, 13 and 8 are");
         assert_is(&answer, 426, &body);
         assert!(answer.contains("\r\nSec-WebSocket-Version: 13, 8\r\n"), "{answer}");
     }
-    assert!(answer(&Config::new(), &with("8")).starts_with("HTTP/1.1 101 "));
+    assert!(answer(&untimed(), &with("8")).starts_with("HTTP/1.1 101 "));
     // No number of RFC 6455 section 4.3; ws takes the first two.
     for version in ["013", "0x0d", "13.0", "256", "-1", ""] {
-        let answer = answer(&Config::new(), &with(version));
+        let answer = answer(&untimed(), &with(version));
         assert_is(&answer, 400, "invalid Sec-WebSocket-Version header");
     }
     let missing = without("Sec-WebSocket-Version");
-    assert_is(&answer(&Config::new(), &missing), 400, "missing Sec-WebSocket-Version header");
+    assert_is(&answer(&untimed(), &missing), 400, "missing Sec-WebSocket-Version header");
 }
 
 /// ws answers 400, which would be the client's fault.
 #[test]
 fn a3_5_a_path_that_is_not_served_is_a_404() {
-    let config = Config::new().path("/other");
+    let config = untimed().path("/other");
     assert_is(&answer(&config, REQUEST), 404, "nothing is served at this path");
 }
 
@@ -120,7 +121,7 @@ fn a3_5_a_path_that_is_not_served_is_a_404() {
 fn a3_6_a_malformed_list_of_subprotocols_is_a_400() {
     for list in [",", "foo,,", "f oo", "f@o", "foo,foo", "foo,"] {
         let request = request_with(&format!("Sec-WebSocket-Protocol: {list}\r\n"));
-        let answer = answer(&Config::new(), &request);
+        let answer = answer(&untimed(), &request);
         assert!(answer.starts_with("HTTP/1.1 400 "), "{list:?}: {answer}");
         assert!(answer.contains("invalid Sec-WebSocket-Protocol header: "), "{answer}");
     }
@@ -129,9 +130,9 @@ fn a3_6_a_malformed_list_of_subprotocols_is_a_400() {
 /// ws fails the handshake over an offer that it cannot meet; RFC 7692 section 5.1 has it declined.
 #[test]
 fn a3_7_a_malformed_list_of_extensions_is_a_400_and_an_offer_may_be_declined() {
-    let on = Config::new().deflate(DeflateConfig::default());
+    let on = untimed().deflate(DeflateConfig::default());
     let with = |list: &str| request_with(&format!("Sec-WebSocket-Extensions: {list}\r\n"));
-    for config in [&on, &Config::new()] {
+    for config in [&on, &untimed()] {
         // ws reads the header only if compression is on.
         for list in [",", "foo;", "foo;bar=", "f@o"] {
             let answer = answer(config, &with(list));
@@ -155,7 +156,7 @@ fn a3_7_a_malformed_list_of_extensions_is_a_400_and_an_offer_may_be_declined() {
 /// The order of ws, but that the version comes before the key, and the path behind the lists.
 #[test]
 fn a3_12_the_first_fault_in_order_is_answered() {
-    let config = Config::new().path("/other").origins(["https://example.com"]);
+    let config = untimed().path("/other").origins(["https://example.com"]);
     let faults = [
         ("POST", "GET", 405),
         ("Upgrade: h2c", "Upgrade: websocket", 400),
@@ -194,7 +195,7 @@ fn a3_12_the_first_fault_in_order_is_answered() {
 
 #[test]
 fn a4_1_the_101_is_the_one_of_the_rfc() {
-    let answer = answer(&Config::new(), REQUEST);
+    let answer = answer(&untimed(), REQUEST);
     assert_eq!(
         answer,
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -211,12 +212,12 @@ fn a4_2_the_subprotocol_is_the_servers_choice_of_those_offered() {
         let line = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Protocol: "));
         line.map(str::to_owned)
     };
-    let config = Config::new().subprotocols(["a", "b"]);
+    let config = untimed().subprotocols(["a", "b"]);
     assert_eq!(chosen(&config, &offer).as_deref(), Some("a"));
     // None in common, none spoken, none offered: it opens without one. ws takes the client's first where
     // the server names none; here nothing is claimed that nobody speaks.
-    assert_eq!(chosen(&Config::new().subprotocols(["d"]), &offer), None);
-    assert_eq!(chosen(&Config::new(), &offer), None);
+    assert_eq!(chosen(&untimed().subprotocols(["d"]), &offer), None);
+    assert_eq!(chosen(&untimed(), &offer), None);
     assert_eq!(chosen(&config, REQUEST), None);
     // A choice of its own for each request, in the client's order, as `handleProtocols` has it.
     let (spy, log) = Spy::new(|_, _| {});
@@ -244,7 +245,7 @@ fn a4_3_header_fields_then_the_101_then_the_connection() {
     let spy = spy.deciding(|_| {
         Decision::accept_with(Accept::new().header("X-Of-The-Application", "yes").unwrap(), 0)
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::connect(house.address);
     client.send_raw(REQUEST);
     log.next_open();

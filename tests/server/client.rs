@@ -3,10 +3,8 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::time::Duration;
 
-/// Longer than anything here takes, so that a test that hangs fails.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use crate::untimed::PATIENCE;
 
 pub(crate) const TEXT: u8 = 1;
 pub(crate) const BINARY: u8 = 2;
@@ -53,6 +51,15 @@ impl Client {
         client
     }
 
+    /// Connects, and sends these frames in one segment with the request: they lie there when the connection
+    /// opens, and no deadline passes in between.
+    pub(crate) fn open_with(address: SocketAddr, frames: impl AsRef<[u8]>) -> Self {
+        let mut client = Self::connect(address);
+        client.send_raw([REQUEST.as_bytes(), frames.as_ref()].concat());
+        client.expect_switch();
+        client
+    }
+
     /// Connects, sends the bytes, and reads all that comes up to the end.
     pub(crate) fn ask(address: SocketAddr, bytes: impl AsRef<[u8]>) -> String {
         let mut client = Self::connect(address);
@@ -78,6 +85,10 @@ impl<S: Read + Write> Client<S> {
 
     pub(crate) fn upgrade(&mut self) {
         self.send_raw(REQUEST);
+        self.expect_switch();
+    }
+
+    fn expect_switch(&mut self) {
         let head = self.read_head();
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     }
@@ -103,6 +114,11 @@ impl<S: Read + Write> Client<S> {
             assert!(self.fill(), "the end came inside the head: {:?}", self.buffer);
         };
         String::from_utf8(self.buffer.drain(..end).collect()).unwrap()
+    }
+
+    /// Whether a frame has been read already.
+    pub(crate) fn has_frame(&self) -> bool {
+        parse(&self.buffer).is_some()
     }
 
     /// The next frame; `None` at the end of the stream.

@@ -1,12 +1,13 @@
 //! The ends of connections: each is told once, and last.
 
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
-use framewire::{CloseCode, Config, Initiator, Outcome, ProtocolError, SendError, State};
+use framewire::{CloseCode, Initiator, Outcome, ProtocolError, SendError, State};
 
 use crate::client::{BINARY, CLOSE, Client, PING, TEXT, frame, frame_with};
 use crate::house::{Call, House, Spy, eventually};
+use crate::untimed::untimed;
 
 // req: W091, W092, W094, W095, W099, W100
 // attack: CL02, CL04
@@ -14,7 +15,7 @@ use crate::house::{Call, House, Spy, eventually};
 #[test]
 fn the_client_closes() {
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     for (code, reason) in [(1000, ""), (1001, "going"), (4999, "ünïcode"), (3000, "")] {
         let mut client = Client::open(house.address);
         client.send_close(code, reason);
@@ -51,7 +52,7 @@ fn the_server_closes() {
             assert!(peer.send("too late").is_dropped());
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     for (reason, code) in [("enough", 4001), ("", 1005)] {
         let mut client = Client::open(house.address);
         client.send_frame(TEXT, reason);
@@ -79,7 +80,7 @@ fn both_close_at_once() {
             peer.close(1001, "").unwrap();
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     for _ in 0..20 {
         let mut client = Client::open(house.address);
         client.send_raw([frame(TEXT, ""), frame(CLOSE, [3, 232])].concat());
@@ -100,7 +101,7 @@ fn an_end_without_a_close_is_a_loss() {
             peer.send("unread");
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     for tail in [vec![], frame(BINARY, [0; 100])[..50].to_vec(), vec![0x81]] {
         let mut client = Client::open(house.address);
         client.send_raw(tail);
@@ -126,7 +127,7 @@ fn an_end_without_a_close_is_a_loss() {
 #[test]
 fn what_the_client_said_before_its_end_is_heard_and_answered() {
     let (spy, mut log) = Spy::echo();
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     client.send_raw([frame(TEXT, "last words"), frame(CLOSE, [3, 232])].concat());
     client.half_close();
@@ -154,7 +155,7 @@ fn a_long_answer_outlives_the_end_of_the_clients_direction() {
             peer.send(vec![1; LONG]);
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     client.send_raw([frame(TEXT, "go"), frame(CLOSE, [3, 232])].concat());
     client.half_close();
@@ -170,7 +171,7 @@ fn a_long_answer_outlives_the_end_of_the_clients_direction() {
 #[test]
 fn nothing_is_heard_after_a_close() {
     let (spy, mut log) = Spy::echo();
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     let after = [frame(TEXT, "late"), frame(PING, "late"), frame(CLOSE, [3, 233])].concat();
     client.send_raw([frame(CLOSE, [3, 232]), after].concat());
@@ -191,7 +192,7 @@ fn a_terminated_connection_ends_without_a_close() {
             peer.terminate();
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     client.send_raw([frame(TEXT, "one"), frame(TEXT, "two")].concat());
     assert!(client.is_gone());
@@ -206,7 +207,7 @@ fn a_terminated_connection_ends_without_a_close() {
 #[test]
 fn a_failed_connection_gets_a_close_and_is_not_heard_any_more() {
     let (spy, mut log) = Spy::echo();
-    let house = House::new(Config::new().max_message_size(100), spy);
+    let house = House::new(untimed().max_message_size(100), spy);
     for (bytes, code) in [
         (vec![0x81, 0x01, b'x'], 1002),
         (frame_with(0xf1, "x"), 1002),
@@ -232,7 +233,7 @@ fn a_failed_connection_gets_a_close_and_is_not_heard_any_more() {
 #[test]
 fn the_close_is_read_however_much_was_unread() {
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new().max_message_size(1000), spy);
+    let house = House::new(untimed().max_message_size(1000), spy);
     let too_long = frame(BINARY, vec![0; 1 << 20]);
     for _ in 0..300 {
         let mut client = Client::open(house.address);
@@ -254,7 +255,7 @@ fn the_close_is_read_however_much_was_unread() {
 #[test]
 fn a_flood_after_the_close_is_cut_off() {
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new().close_timeout(None), spy);
+    let house = House::new(untimed().close_timeout(None), spy);
     let mut client = Client::open(house.address);
     client.send_close(1000, "");
     assert_eq!(client.read_close().0, 1000);
@@ -273,7 +274,7 @@ fn a_paused_connection_still_closes() {
             peer.close(4000, "").unwrap();
         }
     });
-    let house = House::new(Config::new().close_timeout(None), spy);
+    let house = House::new(untimed().close_timeout(None), spy);
     let mut client = Client::open(house.address);
     client.send_frame(TEXT, "");
     assert_eq!(client.read_close().0, 4000);
@@ -326,7 +327,7 @@ fn a_handler_may_do_anything_in_any_call() {
         }
     }
     let (spy, log) = Spy::new(|peer, _| act(peer, 0));
-    let config = Config::new().output_high_water(30_000).output_low_water(10_000);
+    let config = untimed().output_high_water(30_000).output_low_water(10_000);
     let house = House::new(config, spy);
     let address = house.address;
     let threads: Vec<_> = (0..8)
@@ -346,6 +347,8 @@ fn a_handler_may_do_anything_in_any_call() {
                         let _ = twin.stream.write_all(&frame(CLOSE, [3, 232]));
                         let _ = twin.stream.shutdown(Shutdown::Write);
                     });
+                    // It opens, or is over before it is told so.
+                    let _ = client.stream.read(&mut [0]);
                     // It ends in some way, and soon, unless it was left paused.
                     let timeout = std::time::Duration::from_millis(200);
                     client.stream.set_read_timeout(Some(timeout)).unwrap();

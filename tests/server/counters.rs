@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use framewire::deflate::DeflateConfig;
 use framewire::handshake::{ClientRequest, Url};
-use framewire::{CloseCode, Config, Counters, Decision, Handle, Response, Server};
+use framewire::{CloseCode, Counters, Decision, Handle, Response, Server};
 
-use crate::client::{BINARY, CLOSE, Client, PATIENCE, PING, PONG, REQUEST, TEXT};
+use crate::client::{BINARY, CLOSE, Client, PING, PONG, REQUEST, TEXT};
 use crate::client::{frame, frame_with, request_with};
 use crate::house::{Call, House, Spy, echo, eventually};
+use crate::untimed::{PATIENCE, untimed, untimed_server};
 
 /// Shuts the loop down and takes its last word, which must add up.
 fn last(mut house: House) -> Counters {
@@ -39,7 +40,7 @@ fn every_byte_message_and_control_frame_is_counted() {
         }
         call => echo(peer, call),
     });
-    let house = House::new(Config::new().ping_interval(None), spy);
+    let house = House::new(untimed().ping_interval(None), spy);
     let mut client = Client::connect(house.address);
     client.send_raw(REQUEST);
     let head = client.read_head();
@@ -95,7 +96,7 @@ fn every_handshake_has_one_outcome() {
         Ok(status) => Decision::reject(Response::new(status)),
         Err(_) => Decision::accept(0),
     });
-    let house = House::of(Server::bind("127.0.0.1:0").unwrap().max_connections(1), spy);
+    let house = House::of(untimed_server().max_connections(1), spy);
     let alone = || {
         eventually("an empty house", || house.handle.counters().connections == 0);
         house.address
@@ -145,7 +146,7 @@ fn every_handshake_has_one_outcome() {
 #[test]
 fn what_takes_too_long_is_counted_as_that() {
     let (spy, _log) = Spy::echo();
-    let config = Config::new().handshake_timeout(Duration::from_millis(1));
+    let config = untimed().handshake_timeout(Duration::from_millis(1));
     let house = House::new(config, spy);
     let text = Client::ask(house.address, "");
     assert!(text.starts_with("HTTP/1.1 408 ") || text.is_empty(), "{text}");
@@ -161,7 +162,7 @@ fn compression_is_counted_in_both_directions() {
             peer.send("short");
         }
     });
-    let house = House::new(Config::new().deflate(DeflateConfig::new()), spy);
+    let house = House::new(untimed().deflate(DeflateConfig::new()), spy);
     let mut client = Client::connect(house.address);
     client.send_raw(request_with(
         "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; \
@@ -203,9 +204,8 @@ fn slow_consumers_are_counted() {
             }
         }
     });
-    let config = Config::new().max_buffered_amount(MESSAGE * 3 / 2).write_timeout(None);
-    let server =
-        Server::bind("127.0.0.1:0").unwrap().config(config).max_buffered_total(MESSAGE * 8);
+    let config = untimed().max_buffered_amount(MESSAGE * 3 / 2).write_timeout(None);
+    let server = untimed_server().config(config).max_buffered_total(MESSAGE * 8);
     let house = House::of(server, spy);
     let mut client = Client::open(house.address);
     client.send_frame(TEXT, "all of it");
@@ -236,7 +236,7 @@ fn what_is_sent_when_another_ends_is_counted() {
             peer.broadcast("somebody left");
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     let mut other = Client::open(house.address);
     other.send_close(1000, "");
@@ -251,13 +251,13 @@ fn what_is_sent_when_another_ends_is_counted() {
 #[test]
 fn a_loop_that_dials_counts_what_it_is_answered() {
     let (spy, _log) = Spy::echo();
-    let house = House::new(Config::new().path("/only"), spy);
+    let house = House::new(untimed().path("/only"), spy);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let mut event_loop = Server::none().on_message(|_, _| {}).unwrap();
+    let mut event_loop = Server::none().config(untimed()).on_message(|_, _| {}).unwrap();
     for (address, path) in [(house.address, "/only"), (house.address, "/other"), (closed, "/only")]
     {
         let request = ClientRequest::new(&Url::parse(&format!("ws://localhost{path}")).unwrap());
-        event_loop.connect(address, request, &Config::new(), ()).unwrap();
+        event_loop.connect(address, request, &untimed(), ()).unwrap();
     }
     assert_eq!(event_loop.counters().connections, 3, "of now, also between two turns");
     let mut turns = 0;

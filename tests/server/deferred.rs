@@ -1,15 +1,17 @@
 //! Decisions that are made later, by another thread.
 
+use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use framewire::{
     Accept, CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Pending,
-    Response, Server,
+    Response,
 };
 
-use crate::client::{Client, PATIENCE, REQUEST, TEXT, frame, request_with};
+use crate::client::{Client, REQUEST, TEXT, frame, request_with};
 use crate::house::{House, eventually};
+use crate::untimed::{PATIENCE, untimed, untimed_server};
 
 /// Puts every decision off, and answers messages with the session.
 struct Waiting {
@@ -20,13 +22,16 @@ struct Waiting {
 impl Handler for Waiting {
     type Session = String;
 
-    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<String> {
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<String> {
+        if request.path() == "/now" {
+            return Decision::defer(|one| one.accept("in time".to_owned()));
+        }
         let pending = self.pending.clone();
         Decision::defer(move |one| pending.send(one).unwrap())
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_, String>) {
-        assert_eq!(peer.request().unwrap().path(), "/chat");
+        assert!(["/chat", "/now"].contains(&peer.request().unwrap().path()));
         let hello = format!("hello {}", peer.session());
         peer.send(hello);
     }
@@ -54,7 +59,7 @@ fn next<T>(receiver: &Receiver<T>) -> T {
 
 #[test]
 fn another_thread_accepts_and_gives_the_session() {
-    let config = Config::new().subprotocols(["v1"]);
+    let config = untimed().subprotocols(["v1"]);
     let (house, doors, ends) = house(config);
     let mut client = Client::connect(house.address);
     // What is sent before the decision waits, and is not lost.
@@ -90,7 +95,7 @@ fn another_thread_accepts_and_gives_the_session() {
 
 #[test]
 fn an_order_behind_a_decision_finds_the_connection_open() {
-    let (house, doors, _ends) = house(Config::new());
+    let (house, doors, _ends) = house(untimed());
     for round in 0..200 {
         let mut client = Client::connect(house.address);
         client.send_raw(REQUEST);
@@ -107,7 +112,7 @@ fn an_order_behind_a_decision_finds_the_connection_open() {
 // behaviour: a3
 #[test]
 fn another_thread_rejects() {
-    let (house, doors, _ends) = house(Config::new());
+    let (house, doors, _ends) = house(untimed());
     let mut client = Client::connect(house.address);
     client.send_raw(REQUEST);
     next(&doors).reject(Response::new(401).body("who are you?\n"));
@@ -118,7 +123,7 @@ fn another_thread_rejects() {
 
 #[test]
 fn a_decision_that_is_never_made_is_a_500() {
-    let (house, doors, _ends) = house(Config::new());
+    let (house, doors, _ends) = house(untimed());
     let mut client = Client::connect(house.address);
     client.send_raw(REQUEST);
     drop(next(&doors));
@@ -134,7 +139,7 @@ fn a_decision_that_is_never_made_is_a_500() {
 
 #[test]
 fn who_is_not_decided_about_in_time_is_answered_503() {
-    let config = Config::new().decision_timeout(Duration::from_millis(60));
+    let config = untimed().decision_timeout(Duration::from_millis(60));
     // The handshake timeout is the client's, and it has done its part.
     let config = config.handshake_timeout(Duration::from_secs(600));
     let (house, doors, ends) = house(config);
@@ -147,9 +152,9 @@ fn who_is_not_decided_about_in_time_is_answered_503() {
     eventually("the decision is over", || pending.is_over());
     // Too late.
     pending.accept("late".to_owned());
+    // One is decided about at once, since no other thread is in time for certain.
     let mut client = Client::connect(house.address);
-    client.send_raw(REQUEST);
-    next(&doors).accept("in time".to_owned());
+    client.send_raw(REQUEST.replace("/chat", "/now"));
     assert!(client.read_head().starts_with("HTTP/1.1 101 "));
     drop(client);
     assert_eq!(next(&ends).0, "in time");
@@ -160,10 +165,12 @@ fn who_is_not_decided_about_in_time_is_answered_503() {
 #[test]
 fn the_handshake_timeout_does_not_run_while_a_decision_is_made() {
     let timeout = Duration::from_millis(60);
-    let config = Config::new().handshake_timeout(timeout).decision_timeout(None);
+    let config = untimed().handshake_timeout(timeout).decision_timeout(None);
     let (house, doors, _ends) = house(config);
-    let mut client = Client::connect(house.address);
-    client.send_raw(REQUEST);
+    // The server is handed the request whole: the client need not be in time with it.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = Client::connect(listener.local_addr().unwrap());
+    house.handle.adopt(listener.accept().unwrap().0, REQUEST, "").unwrap();
     let pending = next(&doors);
     // A silent one that came later is dropped by then, so that timeout has passed.
     assert!(Client::connect(house.address).is_gone());
@@ -177,7 +184,7 @@ fn the_handshake_timeout_does_not_run_while_a_decision_is_made() {
 fn a_client_that_leaves_is_not_waited_for() {
     let (pending, doors) = channel();
     let (closed, ends) = channel();
-    let server = Server::bind("127.0.0.1:0").unwrap();
+    let server = untimed_server();
     let mut event_loop = server.handler(Waiting { pending, closed }).unwrap();
     let address = event_loop.local_address().unwrap();
     for early in [false, true] {
@@ -219,7 +226,7 @@ fn a_client_that_leaves_is_not_waited_for() {
 
 #[test]
 fn a_shutdown_waits_for_no_decision() {
-    let (mut house, doors, ends) = house(Config::new().decision_timeout(None));
+    let (mut house, doors, ends) = house(untimed().decision_timeout(None));
     let mut open = Client::connect(house.address);
     open.send_raw(REQUEST);
     next(&doors).accept("open".to_owned());

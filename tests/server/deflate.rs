@@ -1,16 +1,15 @@
 //! permessage-deflate in the loop, where all connections share one codec.
 
-use std::net::TcpStream;
-
 use flate2::{Decompress, FlushDecompress};
 use framewire::deflate::DeflateConfig;
 use framewire::{Accept, Compress, Config, Decision, Message};
 
 use crate::client::{Client, Engine, TEXT, frame, frame_with, request_with};
 use crate::house::{Call, House, Spy};
+use crate::untimed::untimed;
 
 fn on() -> Config {
-    Config::new().deflate(DeflateConfig::new().with_threshold(0))
+    untimed().deflate(DeflateConfig::new().with_threshold(0))
 }
 
 /// Inflates what one server sends, by flate2 alone.
@@ -168,18 +167,18 @@ fn many_connections_share_the_codec() {
     let house = House::new(on(), spy);
     let configs = [
         on(),
-        Config::new()
+        untimed()
             .deflate(DeflateConfig::new().with_threshold(0).with_client_no_context_takeover(true)),
-        Config::new()
+        untimed()
             .deflate(DeflateConfig::new().with_threshold(0).with_server_no_context_takeover(true)),
-        Config::new().no_deflate(),
+        untimed().no_deflate(),
     ];
     // More than there are live compressors, so that contexts are parked and restored.
     let mut clients: Vec<_> = configs
         .iter()
         .cycle()
         .take(60)
-        .map(|config| Engine::open(TcpStream::connect(house.address).unwrap(), config))
+        .map(|config| Engine::open(Client::connect(house.address).stream, config))
         .collect();
     for (index, client) in clients.iter().enumerate() {
         assert_eq!(client.connection.deflate().is_some(), index % 4 != 3);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crate::untimed::{untimed, untimed_client, untimed_server};
 use framewire::handshake::{ClientRequest, Response, Url};
 use framewire::{
     Config, Decision, EventLoop, Handle, Handler, IncomingRequest, Message, Outcome, Peer, Role,
@@ -21,7 +22,7 @@ struct Echo {
 
 impl Echo {
     fn start(config: Config) -> Self {
-        let server = Server::bind("127.0.0.1:0").unwrap().config(config);
+        let server = untimed_server().config(config);
         let address = server.local_address().unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
@@ -115,11 +116,11 @@ fn run_until_empty(event_loop: &mut EventLoop<Talk>) {
 fn one_loop_dials_thousands() {
     const CLIENTS: u32 = 5000;
     const MESSAGES: u32 = 100;
-    let echo = Echo::start(Config::new().ping_interval(None));
+    let echo = Echo::start(untimed().ping_interval(None));
     let talk = Talk { messages: MESSAGES, ..Talk::default() };
-    let mut event_loop = Server::none().handler(talk).unwrap();
+    let mut event_loop = Server::none().config(untimed()).handler(talk).unwrap();
     // In portions that the listener's backlog holds.
-    let config = Config::new().ping_interval(None).handshake_timeout(Duration::from_secs(60));
+    let config = untimed().ping_interval(None).handshake_timeout(Duration::from_secs(60));
     for portion in 0..CLIENTS / 500 {
         for name in portion * 500..(portion + 1) * 500 {
             let session = Talker { name, said: 0 };
@@ -139,11 +140,12 @@ fn one_loop_dials_thousands() {
 
 #[test]
 fn compression_is_offered_and_used() {
-    let echo = Echo::start(Config::new().deflate(framewire::deflate::DeflateConfig::new()));
-    let mut event_loop = Server::none().handler(Talk { messages: 3, ..Talk::default() }).unwrap();
+    let echo = Echo::start(untimed().deflate(framewire::deflate::DeflateConfig::new()));
+    let mut event_loop =
+        Server::none().config(untimed()).handler(Talk { messages: 3, ..Talk::default() }).unwrap();
     for name in 0..5 {
         let session = Talker { name, said: 0 };
-        event_loop.connect(echo.address, echo.request(), &Config::new(), session).unwrap();
+        event_loop.connect(echo.address, echo.request(), &untimed(), session).unwrap();
     }
     run_until_empty(&mut event_loop);
     assert_eq!(event_loop.handler().answered, 15);
@@ -154,10 +156,10 @@ fn an_address_that_refuses_ends_in_on_close() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
-    let mut event_loop = Server::none().handler(Talk::default()).unwrap();
+    let mut event_loop = Server::none().config(untimed()).handler(Talk::default()).unwrap();
     let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
     let session = Talker { name: 0, said: 0 };
-    event_loop.connect(address, request, &Config::new(), session).unwrap();
+    event_loop.connect(address, request, &untimed(), session).unwrap();
     run_until_empty(&mut event_loop);
     let closed = &event_loop.handler().closed;
     let [outcome @ Outcome::Lost { sent: None, received: None, .. }] = &closed[..] else {
@@ -169,10 +171,10 @@ fn an_address_that_refuses_ends_in_on_close() {
 
 #[test]
 fn a_server_that_refuses_ends_in_on_close_with_its_answer() {
-    let echo = Echo::start(Config::new().path("/only"));
-    let mut event_loop = Server::none().handler(Talk::default()).unwrap();
+    let echo = Echo::start(untimed().path("/only"));
+    let mut event_loop = Server::none().config(untimed()).handler(Talk::default()).unwrap();
     let session = Talker { name: 0, said: 0 };
-    event_loop.connect(echo.address, echo.request(), &Config::new(), session).unwrap();
+    event_loop.connect(echo.address, echo.request(), &untimed(), session).unwrap();
     run_until_empty(&mut event_loop);
     let closed = &event_loop.handler().closed;
     let [Outcome::Rejected(response)] = &closed[..] else { panic!("{closed:?}") };
@@ -196,7 +198,7 @@ impl Handler for Relay {
         if peer.role() == Role::Server {
             peer.pause();
             let (here, request) = (peer.id(), self.request.clone());
-            let there = peer.connect(self.upstream, request, &Config::new(), Some(here)).unwrap();
+            let there = peer.connect(self.upstream, request, &untimed(), Some(here)).unwrap();
             *peer.session() = Some(there);
         } else {
             let other = peer.session().unwrap();
@@ -214,9 +216,9 @@ impl Handler for Relay {
 
 #[test]
 fn a_loop_serves_and_dials_at_once() {
-    let echo = Echo::start(Config::new());
+    let echo = Echo::start(untimed());
     let relay = Relay { upstream: echo.address, request: echo.request() };
-    let server = Server::bind("127.0.0.1:0").unwrap();
+    let server = untimed_server();
     let address = server.local_address().unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     let thread = thread::spawn(move || {
@@ -225,7 +227,7 @@ fn a_loop_serves_and_dials_at_once() {
         event_loop.run().unwrap();
     });
     let handle = receiver.recv().unwrap();
-    let mut client = framewire::Client::connect(&format!("ws://{address}/")).unwrap();
+    let mut client = untimed_client(&format!("ws://{address}/")).connect().unwrap();
     for length in [0, 1, 125, 70_000, 1 << 20] {
         client.send(vec![7; length]).unwrap();
         assert_eq!(client.recv().unwrap(), Some(Message::from(vec![7; length])));

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use framewire::{Config, Server};
-
-use crate::client::{BINARY, Client, PATIENCE, REQUEST, TEXT};
+use crate::client::{BINARY, Client, REQUEST, TEXT};
 use crate::house::{Call, House, Spy, echo, eventually};
+use crate::untimed::{PATIENCE, untimed, untimed_server};
 
 #[test]
 fn a_shutdown_reports_what_became_of_everybody() {
@@ -16,7 +15,7 @@ fn a_shutdown_reports_what_became_of_everybody() {
         }
         call => echo(peer, call),
     });
-    let config = Config::new().close_timeout(None).write_timeout(None).ping_interval(None);
+    let config = untimed().close_timeout(None).write_timeout(None).ping_interval(None);
     let mut house = House::new(config, spy);
     let mut polite: Vec<_> = (0..3).map(|_| Client::open(house.address)).collect();
     let mut stuck = Client::open(house.address);
@@ -62,7 +61,7 @@ fn a_shutdown_reports_what_became_of_everybody() {
 #[test]
 fn closes_can_be_spread() {
     let (spy, mut log) = Spy::echo();
-    let mut house = House::new(Config::new(), spy);
+    let mut house = House::new(untimed(), spy);
     let mut clients: Vec<_> = (0..20)
         .map(|_| {
             let client = Client::open(house.address);
@@ -98,7 +97,7 @@ fn closes_can_be_spread() {
 #[test]
 fn a_loop_turned_by_hand_tells_its_report() {
     let (spy, _log) = Spy::echo();
-    let mut event_loop = Server::bind("127.0.0.1:0").unwrap().handler(spy).unwrap();
+    let mut event_loop = untimed_server().handler(spy).unwrap();
     let address = event_loop.local_address().unwrap();
     assert_eq!(event_loop.shutdown_report(), None);
     let client = Client::connect(address);
@@ -119,7 +118,7 @@ fn a_loop_turned_by_hand_tells_its_report() {
     assert_eq!(again.wait(), Some(report));
     // A loop that is dropped in the middle has nothing to report.
     let (spy, _log) = Spy::echo();
-    let event_loop = Server::bind("127.0.0.1:0").unwrap().handler(spy).unwrap();
+    let event_loop = untimed_server().handler(spy).unwrap();
     let shutdown = event_loop.handle().shutdown(1001, "", PATIENCE).unwrap();
     drop((event_loop, client));
     assert_eq!(shutdown.wait(), None);

@@ -1,11 +1,10 @@
 //! Messages and control frames, there and back.
 
-use std::net::TcpStream;
-
-use framewire::{Compress, Config, Fragments, Message, MessageKind, Server};
+use framewire::{Compress, Config, Fragments, Message, MessageKind};
 
 use crate::client::{BINARY, Client, Engine, PING, PONG, REQUEST, TEXT, frame, frame_with};
 use crate::house::{Call, House, Spy};
+use crate::untimed::{untimed, untimed_server};
 
 /// What every implementation of a client does here: text, binary, empty and large.
 fn payloads() -> Vec<Message<'static>> {
@@ -17,7 +16,7 @@ fn payloads() -> Vec<Message<'static>> {
 // behaviour: a10
 #[test]
 fn a_function_serves_a_client_written_by_hand() {
-    let server = Server::bind("127.0.0.1:0").unwrap();
+    let server = untimed_server();
     let address = server.local_address().unwrap();
     let (sender, handle) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -45,9 +44,9 @@ fn a_function_serves_a_client_written_by_hand() {
 #[test]
 fn the_engine_as_a_client_is_echoed() {
     let (spy, log) = Spy::echo();
-    let house = House::new(Config::new(), spy);
-    let stream = TcpStream::connect(house.address).unwrap();
-    let mut client = Engine::open(stream, &Config::new());
+    let house = House::new(untimed(), spy);
+    let stream = Client::connect(house.address).stream;
+    let mut client = Engine::open(stream, &untimed());
     for message in payloads() {
         client.send(message.borrowed());
         assert!(client.read_messages(1) == [message]);
@@ -61,8 +60,8 @@ fn the_engine_as_a_client_is_echoed() {
 fn another_implementation_is_echoed() {
     use tungstenite::Message as Theirs;
     let (spy, log) = Spy::echo();
-    let house = House::new(Config::new(), spy);
-    let stream = TcpStream::connect(house.address).unwrap();
+    let house = House::new(untimed(), spy);
+    let stream = Client::connect(house.address).stream;
     let (mut client, _) = tungstenite::client("ws://localhost/", stream).unwrap();
     for message in payloads() {
         let theirs = match message.as_text() {
@@ -99,27 +98,27 @@ fn round_trips(config: Config, opcode: u8, payload: Vec<u8>, times: usize) {
 // attack: FM10
 #[test]
 fn a_message_of_exactly_the_limit_comes_back() {
-    round_trips(Config::new(), BINARY, vec![0xa5; 16 << 20], 1);
-    round_trips(Config::new(), TEXT, "é".repeat(8 << 20).into_bytes(), 1);
+    round_trips(untimed(), BINARY, vec![0xa5; 16 << 20], 1);
+    round_trips(untimed(), TEXT, "é".repeat(8 << 20).into_bytes(), 1);
 }
 
 #[test]
 fn many_long_messages_come_back() {
     let payload: Vec<u8> = (0..1 << 20).map(|i: u32| (i >> 5) as u8).collect();
-    round_trips(Config::new(), BINARY, payload.clone(), 30);
+    round_trips(untimed(), BINARY, payload.clone(), 30);
     // A message that just fills what one read takes, and its neighbours.
     for length in [512 * 1024 - 15, 512 * 1024 - 14, 512 * 1024 - 13, 512 * 1024] {
-        round_trips(Config::new(), BINARY, payload[..length].to_vec(), 5);
+        round_trips(untimed(), BINARY, payload[..length].to_vec(), 5);
     }
     // Each echo is far above the mark at which reading stops.
-    round_trips(Config::new().output_high_water(1).output_low_water(0), BINARY, payload, 10);
+    round_trips(untimed().output_high_water(1).output_low_water(0), BINARY, payload, 10);
 }
 
 /// Long messages are received into buffers that others were sent from: nothing of those may show.
 #[test]
 fn long_messages_of_all_lengths_do_not_show_in_each_other() {
     let (spy, log) = Spy::echo();
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut clients = [Client::open(house.address), Client::open(house.address)];
     let lengths = [100_000, 1 << 20, 90_000, 65_536, 65_535, 130_000, 2 << 20, 1_100_000, 70_000];
     for (number, length) in (0u8..).zip(lengths.into_iter().cycle().take(27)) {
@@ -141,7 +140,7 @@ fn long_messages_of_all_lengths_do_not_show_in_each_other() {
 #[test]
 fn ten_thousand_messages_at_once_keep_their_order() {
     let (spy, log) = Spy::echo();
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     let mut twin = client.twin();
     let bytes: Vec<u8> = (0..10_000).flat_map(|n| frame(TEXT, n.to_string())).collect();
@@ -168,7 +167,7 @@ fn many_segments_go_out_in_order() {
             }
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     client.send_frame(TEXT, "go");
     for n in 0..COUNT {
@@ -183,7 +182,7 @@ fn many_segments_go_out_in_order() {
 #[test]
 fn pieces_are_delivered_as_they_come() {
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new().fragments(Fragments::Always), spy);
+    let house = House::new(untimed().fragments(Fragments::Always), spy);
     let mut client = Client::open(house.address);
     let id = log.next_open();
     let piece =
@@ -222,7 +221,7 @@ fn an_upload_comes_in_pieces_and_short_messages_stay_whole() {
         Call::Fragment(.., true) => peer.set_fragments(Fragments::Never),
         _ => {}
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     let id = log.next_open();
     let whole = |text: &'static str| Call::Message(id, Message::text(text));
@@ -244,7 +243,7 @@ fn an_upload_comes_in_pieces_and_short_messages_stay_whole() {
 #[test]
 fn a_ping_is_answered_by_itself() {
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     let id = log.next_open();
     client.send_frame(PONG, "nobody asked");
@@ -271,7 +270,7 @@ fn a_ping_can_be_left_to_the_handler() {
         }
         _ => {}
     });
-    let house = House::new(Config::new().auto_pong(false), spy);
+    let house = House::new(untimed().auto_pong(false), spy);
     let mut client = Client::open(house.address);
     assert_eq!(client.read_message(PING), b"from the server");
     client.send_frame(PONG, "from the server");
@@ -292,7 +291,7 @@ fn a_request_and_frames_may_come_in_any_two_segments() {
         }
         call => crate::house::echo(peer, call),
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let frames = [frame(TEXT, "one"), frame_with(0x02, [2]), frame_with(0x80, [3])].concat();
     let bytes = [REQUEST.as_bytes(), &frames].concat();
     let mut clients = Vec::new();

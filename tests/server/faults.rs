@@ -5,10 +5,9 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-use framewire::Config;
-
 use crate::client::{Client, TEXT};
 use crate::house::{House, Spy};
+use crate::untimed::untimed;
 
 const CHILD: &str = "FRAMEWIRE_FEW_DESCRIPTORS";
 
@@ -19,7 +18,7 @@ fn serve_with_few_descriptors() {
         return;
     }
     let (spy, _log) = Spy::echo();
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     println!("\naddress {}", house.address);
     let _ = std::io::stdin().read_line(&mut String::new());
 }

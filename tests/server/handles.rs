@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use framewire::{CloseCode, Config, Outcome, PeerId, Prepared, Server};
+use framewire::{CloseCode, Outcome, PeerId, Prepared};
 
 use crate::client::{BINARY, Client, REQUEST, TEXT, frame};
 use crate::house::{Call, House, Spy, check_lives, eventually};
+use crate::untimed::{untimed, untimed_server};
 
 fn open_many(house: &House, log: &mut crate::house::Log, count: usize) -> Vec<(PeerId, Client)> {
     (0..count)
@@ -35,7 +36,7 @@ fn a_peer_reaches_the_others() {
             }
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut clients = open_many(&house, &mut log, 5);
     // Somebody who is not open yet hears nothing of it.
     let mut opening = Client::connect(house.address);
@@ -73,7 +74,7 @@ fn an_id_is_never_used_again_and_a_stale_one_reaches_nobody() {
         }
         _ => {}
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut seen = HashSet::new();
     for _ in 0..200 {
         let client = Client::open(house.address);
@@ -102,7 +103,7 @@ fn a_handle_keeps_the_order_of_its_thread() {
     const THREADS: usize = 4;
     const COUNT: usize = 2000;
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut clients = open_many(&house, &mut log, 2);
     let threads: Vec<_> = (0..THREADS)
         .map(|thread| {
@@ -137,7 +138,7 @@ fn a_handle_keeps_the_order_of_its_thread() {
 #[test]
 fn a_handle_wakes_a_sleeping_loop_each_time() {
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new().ping_interval(None), spy);
+    let house = House::new(untimed().ping_interval(None), spy);
     let mut client = Client::open(house.address);
     let id = log.next_open();
     for n in 0..500 {
@@ -154,7 +155,7 @@ fn a_flood_of_orders_leaves_the_connections_their_turn() {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicBool, Ordering};
     let (spy, mut log) = Spy::echo();
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::open(house.address);
     log.next_open();
     let over = Arc::new(AtomicBool::new(false));
@@ -189,7 +190,7 @@ fn a_flood_of_orders_leaves_the_connections_their_turn() {
 #[test]
 fn a_handle_closes_and_terminates() {
     let (spy, mut log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut clients = open_many(&house, &mut log, 2);
     assert!(house.handle.close(clients[0].0, 1005, "").is_err());
     assert!(house.handle.close(clients[0].0, 1000, &"x".repeat(124)).is_err());
@@ -222,7 +223,7 @@ fn a_broadcast_inside_a_close_reaches_those_who_stay() {
         }
         _ => {}
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut clients = open_many(&house, &mut log, 20);
     while let Some((id, mut client)) = clients.pop() {
         client.send_frame(TEXT, "");
@@ -239,7 +240,7 @@ fn a_broadcast_inside_a_close_reaches_those_who_stay() {
 fn a_shutdown_closes_every_connection_in_good_order() {
     const COUNT: usize = 1000;
     let (spy, mut log) = Spy::new(|_, _| {});
-    let mut house = House::new(Config::new(), spy);
+    let mut house = House::new(untimed(), spy);
     let mut clients = open_many(&house, &mut log, COUNT);
     let mut asking = Client::connect(house.address);
     asking.send_raw(&REQUEST[..50]);
@@ -276,7 +277,7 @@ fn a_shutdown_drops_those_who_do_not_answer() {
             peer.broadcast("nobody is open any more");
         }
     });
-    let config = Config::new().close_timeout(None).handshake_timeout(None);
+    let config = untimed().close_timeout(None).handshake_timeout(None);
     let mut house = House::new(config, spy);
     let clients = open_many(&house, &mut log, 10);
     let silent = Client::connect(house.address);
@@ -295,7 +296,7 @@ fn a_shutdown_drops_those_who_do_not_answer() {
 #[test]
 fn a_loop_turned_by_hand_can_be_used_between_two_turns() {
     let (spy, mut log) = Spy::echo();
-    let mut event_loop = Server::bind("127.0.0.1:0").unwrap().handler(spy).unwrap();
+    let mut event_loop = untimed_server().handler(spy).unwrap();
     let address = event_loop.local_address().unwrap();
     let thread = std::thread::spawn(move || {
         let mut client = Client::open(address);
@@ -361,7 +362,7 @@ fn broadcasts_and_all_else_keep_their_order_for_each_receiver() {
             peer.close(1000, "").unwrap();
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut clients = open_many(&house, &mut log, 2);
     clients[0].1.send_raw([frame(TEXT, "hello"), frame(TEXT, "bye")].concat());
     for (index, (_, client)) in clients.iter_mut().enumerate() {
@@ -389,7 +390,7 @@ fn who_opens_behind_a_broadcast_of_the_same_turn_does_not_get_it() {
         Call::Message(..) => peer.broadcast("to those who are here"),
         _ => {}
     });
-    let mut event_loop = Server::bind("127.0.0.1:0").unwrap().handler(spy).unwrap();
+    let mut event_loop = untimed_server().handler(spy).unwrap();
     let address = event_loop.local_address().unwrap();
     let (mut early, mut late) = (Client::connect(address), Client::connect(address));
     early.send_raw(REQUEST);

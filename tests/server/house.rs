@@ -2,16 +2,15 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::untimed::{PATIENCE, untimed_server};
 use framewire::{
     Config, Decision, Fragment, Handle, Handler, IncomingRequest, Message, MessageKind, Outcome,
     Peer, PeerId, Response, Server,
 };
-
-use crate::client::PATIENCE;
 
 /// What a handler was called for.
 #[derive(Clone, Debug, PartialEq)]
@@ -215,11 +214,13 @@ pub(crate) struct House {
     pub(crate) address: SocketAddr,
     pub(crate) handle: Handle,
     thread: Option<JoinHandle<()>>,
+    /// Ends with the thread.
+    alive: Receiver<()>,
 }
 
 impl House {
     pub(crate) fn new(config: Config, handler: impl Handler + Send + 'static) -> Self {
-        Self::of(Server::bind("127.0.0.1:0").unwrap().config(config), handler)
+        Self::of(untimed_server().config(config), handler)
     }
 
     pub(crate) fn of(server: Server, handler: impl Handler + Send + 'static) -> Self {
@@ -234,25 +235,23 @@ impl House {
         // A Unix-domain socket has no such address, and no test asks for it then.
         let address =
             server.local_address().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
-        let (sender, handles) = channel();
+        let ((sender, handles), (is_alive, alive)) = (channel(), channel());
         let thread = std::thread::spawn(move || {
+            let _alive: Sender<()> = is_alive;
             let mut event_loop = server.handler(make()).unwrap();
             sender.send(event_loop.handle()).unwrap();
             event_loop.run().unwrap();
             assert_eq!(event_loop.connections(), 0);
         });
         let handle = handles.recv_timeout(PATIENCE).unwrap();
-        Self { address, handle, thread: Some(thread) }
+        Self { address, handle, thread: Some(thread), alive }
     }
 
     /// Waits until the loop has come to its end, however it was told to.
     pub(crate) fn join(&mut self) {
         let thread = self.thread.take().expect("joined once");
-        let until = Instant::now() + PATIENCE;
-        while !thread.is_finished() {
-            assert!(Instant::now() < until, "the loop does not end");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let ended = self.alive.recv_timeout(PATIENCE);
+        assert_eq!(ended, Err(RecvTimeoutError::Disconnected), "the loop does not end");
         if let Err(panic) = thread.join() {
             std::panic::resume_unwind(panic);
         }

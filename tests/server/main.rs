@@ -27,3 +27,5 @@ mod slow;
 mod threads;
 mod topics;
 mod turns;
+#[path = "../untimed.rs"]
+mod untimed;

@@ -9,6 +9,7 @@ use framewire::{Accept, Config, Decision, Response, Server};
 
 use crate::client::{Client, REQUEST, TEXT, frame, request_with};
 use crate::house::{Call, House, Spy, eventually};
+use crate::untimed::{untimed, untimed_server};
 
 // behaviour: a4
 #[test]
@@ -25,7 +26,7 @@ fn what_on_open_sends_stands_right_behind_the_answer() {
             peer.send("seen");
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::connect(house.address);
     client.send_raw(REQUEST);
     let head = client.read_head();
@@ -46,7 +47,7 @@ fn requests_are_kept_where_wanted() {
             peer.send(request.target());
         }
     });
-    let server = Server::bind("127.0.0.1:0").unwrap().keep_requests(true);
+    let server = untimed_server().keep_requests(true);
     let house = House::of(server, spy);
     let mut client = Client::connect(house.address);
     client.send_raw(REQUEST.replace("/chat", "/chat?room=1"));
@@ -69,7 +70,7 @@ fn an_upgrade_is_accepted_with_a_subprotocol_and_headers() {
         let accept = Accept::new().subprotocol("v1").header("Set-Cookie", "seen=1").unwrap();
         Decision::accept_with(accept, 0)
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::connect(house.address);
     client.send_raw(request_with("Sec-WebSocket-Protocol: v2, v1\r\n"));
     let head = client.read_head();
@@ -88,7 +89,7 @@ fn an_upgrade_is_rejected_with_a_status_headers_and_a_body() {
         let response = Response::new(401).header("WWW-Authenticate", "Basic").unwrap();
         Decision::reject(response.body("who are you?\n"))
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let answer = Client::ask(house.address, REQUEST);
     assert!(answer.starts_with("HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n"), "{answer}");
     assert!(answer.contains("\r\nWWW-Authenticate: Basic\r\n"), "{answer}");
@@ -100,7 +101,7 @@ fn an_upgrade_is_rejected_with_a_status_headers_and_a_body() {
 fn a_subprotocol_that_was_not_offered_is_the_servers_fault() {
     let (spy, log) = Spy::new(|_, _| {});
     let spy = spy.deciding(|_| Decision::accept_with(Accept::new().subprotocol("v9"), 0));
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let answer = Client::ask(house.address, REQUEST);
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     assert_eq!(house.stop(log), []);
@@ -112,7 +113,7 @@ fn a_subprotocol_that_was_not_offered_is_the_servers_fault() {
 fn plain_requests_are_answered_by_426_or_by_the_handler() {
     const PLAIN: &str = "GET /index.html HTTP/1.1\r\nHost: example.com\r\n\r\n";
     let (spy, log) = Spy::new(|_, _| {});
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let answer = Client::ask(house.address, PLAIN);
     assert!(answer.starts_with("HTTP/1.1 426 "), "{answer}");
     assert!(answer.contains("\r\nSec-WebSocket-Version: 13, 8\r\n"), "{answer}");
@@ -126,7 +127,7 @@ fn plain_requests_are_answered_by_426_or_by_the_handler() {
         assert_eq!(request.path(), "/index.html");
         Response::new(200).body(body.clone())
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let answer = Client::ask(house.address, PLAIN);
     assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"));
     assert!(answer.as_bytes().ends_with(&page));
@@ -143,7 +144,7 @@ fn plain_requests_are_answered_by_426_or_by_the_handler() {
 #[test]
 fn a_request_that_cannot_be_served_is_answered_and_the_connection_ends() {
     let (spy, log) = Spy::new(|_, _| {});
-    let config = Config::new()
+    let config = untimed()
         .path("/chat")
         .origins(["https://example.com"])
         .max_head_size(2048)
@@ -184,7 +185,7 @@ fn what_follows_a_refused_request_is_never_processed() {
         assert_eq!(request.path(), "/first");
         Decision::reject(Response::forbidden())
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let first = REQUEST.replace("/chat", "/first");
     let bytes = [first.as_bytes(), REQUEST.as_bytes(), &frame(TEXT, "smuggled")].concat();
     for split in [bytes.len(), first.len(), first.len() + 10] {
@@ -204,7 +205,7 @@ fn what_follows_a_refused_request_is_never_processed() {
 #[test]
 fn a_connection_that_ends_before_or_inside_its_request_is_forgotten() {
     let (spy, log) = Spy::new(|_, _| {});
-    let mut event_loop = Server::bind("127.0.0.1:0").unwrap().handler(spy).unwrap();
+    let mut event_loop = untimed_server().handler(spy).unwrap();
     let address = event_loop.local_address().unwrap();
     for length in [0, 1, 20, REQUEST.len() - 1] {
         let mut client = Client::connect(address);
@@ -239,7 +240,7 @@ fn a_connection_that_ends_before_or_inside_its_request_is_forgotten() {
 #[test]
 fn more_connections_than_allowed_are_answered_503() {
     let (spy, log) = Spy::echo();
-    let server = Server::bind("127.0.0.1:0").unwrap().max_connections(3);
+    let server = untimed_server().max_connections(3);
     let house = House::of(server, spy);
     let mut clients: Vec<_> = (0..3).map(|_| Client::open(house.address)).collect();
     for _ in 0..50 {
@@ -275,7 +276,7 @@ fn a_configuration_that_cannot_work_is_refused() {
         Config::new().path("no slash"),
         Config::new().subprotocols(["not a token"]),
     ] {
-        let server = Server::bind("127.0.0.1:0").unwrap().config(config);
+        let server = untimed_server().config(config);
         let error = server.on_message(|_, _| {}).unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
         assert!(error.get_ref().unwrap().is::<framewire::InvalidConfig>());
@@ -287,10 +288,9 @@ fn several_listeners_are_served_by_one_loop() {
     let (spy, log) = Spy::echo();
     let made = TcpListener::bind("127.0.0.1:0").unwrap();
     let second = made.local_addr().unwrap();
-    let third = Server::bind("127.0.0.1:0").unwrap();
+    let third = untimed_server();
     let third_address = third.local_address().unwrap();
-    let server =
-        Server::bind("127.0.0.1:0").unwrap().and(Server::from_listener(made).unwrap()).and(third);
+    let server = untimed_server().and(Server::from_listener(made).unwrap()).and(third);
     let house = House::of(server, spy);
     let mut clients: Vec<_> =
         [house.address, second, third_address].into_iter().map(Client::open).collect();

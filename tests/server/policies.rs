@@ -10,8 +10,9 @@ use framewire::{
     Response, Routes, Server,
 };
 
-use crate::client::{Client, PATIENCE, REQUEST, TEXT, request_with};
+use crate::client::{Client, REQUEST, TEXT, request_with};
 use crate::house::{House, Spy, eventually};
+use crate::untimed::{PATIENCE, untimed, untimed_server};
 
 fn status_of(config: &Config, request: &str) -> u16 {
     let (spy, log) = Spy::echo();
@@ -28,7 +29,7 @@ fn status_of(config: &Config, request: &str) -> u16 {
 #[test]
 fn pages_of_the_same_origin_pass() {
     let from = |origin: &str| request_with(&format!("Origin: {origin}\r\n"));
-    let config = Config::new().same_origin();
+    let config = untimed().same_origin();
     assert_eq!(status_of(&config, &from("https://example.com")), 101);
     assert_eq!(status_of(&config, &from("http://EXAMPLE.com")), 101);
     assert_eq!(status_of(&config, &from("http://example.com:8080")), 403);
@@ -39,18 +40,18 @@ fn pages_of_the_same_origin_pass() {
     assert_eq!(status_of(&either, &from("https://partner.example")), 101);
     assert_eq!(status_of(&either, &from("https://example.com")), 101);
     assert_eq!(status_of(&either, &from("https://evil.example")), 403);
-    assert_eq!(status_of(&Config::new(), &from("https://evil.example")), 101);
+    assert_eq!(status_of(&untimed(), &from("https://evil.example")), 101);
     // Version 8 has a name of its own for it.
     let draft = request_with("Sec-WebSocket-Origin: https://evil.example\r\n");
     let draft = draft.replace("Version: 13", "Version: 8");
-    assert_eq!(status_of(&Config::new().same_origin(), &draft), 403);
+    assert_eq!(status_of(&untimed().same_origin(), &draft), 403);
 }
 
 // behaviour: b4
 #[test]
 fn b4_only_hosts_on_the_list_pass() {
     let asked = |host: &str| REQUEST.replace("example.com", host);
-    let vite = Config::new().local_hosts().hosts(["dev.example", ".test.example"]);
+    let vite = untimed().local_hosts().hosts(["dev.example", ".test.example"]);
     for (host, local, listed) in [
         ("localhost:5173", true, true),
         ("app.localhost", true, true),
@@ -65,11 +66,11 @@ fn b4_only_hosts_on_the_list_pass() {
         ("localhost.evil.example", false, false),
     ] {
         let status = |passes| if passes { 101 } else { 403 };
-        let only_local = Config::new().local_hosts();
+        let only_local = untimed().local_hosts();
         assert_eq!(status_of(&only_local, &asked(host)), status(local), "{host}");
         assert_eq!(status_of(&vite, &asked(host)), status(listed), "{host}");
     }
-    assert_eq!(status_of(&Config::new().hosts(["dev.example"]), &asked("localhost")), 403);
+    assert_eq!(status_of(&untimed().hosts(["dev.example"]), &asked("localhost")), 403);
     // A page must not be read either.
     let page = "GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n";
     assert_eq!(status_of(&vite, page), 403);
@@ -93,7 +94,7 @@ fn cookies_are_set_and_read() {
             None => Decision::reject(Response::new(401).cookie(&cookie)),
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut client = Client::connect(house.address);
     client.send_raw(request_with("Cookie: a=b; name=ann\r\n"));
     let head = client.read_head();
@@ -110,7 +111,7 @@ fn cookies_are_set_and_read() {
 #[test]
 fn more_connections_from_one_address_than_allowed_are_answered_429() {
     let (spy, log) = Spy::echo();
-    let server = Server::bind("127.0.0.1:0").unwrap().max_connections_per_ip(2);
+    let server = untimed_server().max_connections_per_ip(2);
     let house = House::of(server, spy);
     let mut clients: Vec<_> = (0..2).map(|_| Client::open(house.address)).collect();
     for _ in 0..20 {
@@ -147,7 +148,7 @@ fn more_connections_from_one_address_than_allowed_are_answered_429() {
 fn unix_domain_sockets_have_no_address_to_count() {
     use std::os::unix::net::UnixStream;
     let (spy, log) = Spy::echo();
-    let house = House::of(Server::none().max_connections_per_ip(0), spy);
+    let house = House::of(Server::none().config(untimed()).max_connections_per_ip(0), spy);
     for _ in 0..3 {
         let (near, far) = UnixStream::pair().unwrap();
         near.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -215,7 +216,7 @@ fn next(told: &Refusals) -> OpeningError {
 #[test]
 fn a3_every_opening_that_fails_is_told_of_once() {
     let (handler, told, doors) = doorkeeper();
-    let house = House::new(Config::new().path("/chat"), handler);
+    let house = House::new(untimed().path("/chat"), handler);
     // A request at fault, answered as usual.
     let answer = Client::ask(house.address, REQUEST.replace("GET", "POST"));
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
@@ -242,12 +243,12 @@ fn a3_every_opening_that_fails_is_told_of_once() {
 fn what_takes_too_long_is_told_of() {
     let short = Duration::from_millis(60);
     let (handler, told, _doors) = doorkeeper();
-    let house = House::new(Config::new().handshake_timeout(short), handler);
+    let house = House::new(untimed().handshake_timeout(short), handler);
     assert!(Client::connect(house.address).is_gone());
     let error = next(&told);
     assert!(matches!(error, OpeningError::Handshake(RequestError::Timeout)), "{error}");
     let (handler, told, doors) = doorkeeper();
-    let house = House::new(Config::new().decision_timeout(short), handler);
+    let house = House::new(untimed().decision_timeout(short), handler);
     let answer = Client::ask(house.address, REQUEST.replace("/chat", "/later"));
     assert!(answer.starts_with("HTTP/1.1 504 "), "{answer}");
     let error = next(&told);
@@ -260,7 +261,7 @@ fn what_takes_too_long_is_told_of() {
 #[test]
 fn what_the_handler_refuses_is_told_of_too() {
     let (handler, told, doors) = doorkeeper();
-    let house = House::new(Config::new(), handler);
+    let house = House::new(untimed(), handler);
     let ask = |path: &str| Client::ask(house.address, REQUEST.replace("/chat", path));
     let answer = ask("/no");
     assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
@@ -288,7 +289,7 @@ fn what_the_handler_refuses_is_told_of_too() {
 #[test]
 fn who_finds_no_room_is_told_of() {
     let (handler, told, _doors) = doorkeeper();
-    let server = Server::bind("127.0.0.1:0").unwrap().max_connections(2);
+    let server = untimed_server().max_connections(2);
     let house = House::of(server.max_connections_per_ip(1), handler);
     let first = Client::open(house.address);
     let answer = Client::ask(house.address, "");
@@ -296,7 +297,7 @@ fn who_finds_no_room_is_told_of() {
     assert!(matches!(next(&told), OpeningError::TooManyFromAddress));
     drop(first);
     let (handler, told, _doors) = doorkeeper();
-    let house = House::of(Server::bind("127.0.0.1:0").unwrap().max_connections(0), handler);
+    let house = House::of(untimed_server().max_connections(0), handler);
     let answer = Client::ask(house.address, "");
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     assert!(answer.ends_with("\r\n\r\nin our words: too many connections\n"), "{answer}");
@@ -307,7 +308,7 @@ fn who_finds_no_room_is_told_of() {
 #[test]
 fn a3_11_a_server_that_shuts_down_answers_503() {
     let (handler, told, _doors) = doorkeeper();
-    let mut house = House::new(Config::new(), handler);
+    let mut house = House::new(untimed(), handler);
     let open = Client::open(house.address);
     let mut late = Client::connect(house.address);
     late.send_raw(&REQUEST[..20]);
@@ -329,10 +330,10 @@ fn a3_11_a_server_that_shuts_down_answers_503() {
 #[test]
 fn routes_ask_the_handler_of_the_rest() {
     let (handler, told, _doors) = doorkeeper();
-    let server = Server::bind("127.0.0.1:0").unwrap();
+    let server = untimed_server();
     let house = House::made_by(server, move || {
         let (inner, ..) = doorkeeper();
-        let config = Config::new().local_hosts();
+        let config = untimed().local_hosts();
         Routes::new().route("/no", config, inner).unwrap().otherwise(handler)
     });
     let local = REQUEST.replace("example.com", "localhost");

@@ -10,8 +10,9 @@ use framewire::{
     Peer, Pending, Response, RouteError, Routes, Server,
 };
 
-use crate::client::{Client, PATIENCE, REQUEST, TEXT, request_with};
+use crate::client::{Client, REQUEST, TEXT, request_with};
 use crate::house::{House, eventually};
+use crate::untimed::{PATIENCE, untimed, untimed_server};
 
 /// Says where it is, and does what it is told.
 struct Place(&'static str);
@@ -56,7 +57,7 @@ impl Handler for Place {
 }
 
 fn routes(make: impl FnOnce() -> Routes<String> + Send + 'static) -> House {
-    House::made_by(Server::bind("127.0.0.1:0").unwrap(), make)
+    House::made_by(untimed_server(), make)
 }
 
 fn to(path: &str) -> String {
@@ -78,15 +79,15 @@ fn open(house: &House, path: &str) -> (Client, String) {
 fn c7_a_route_is_chosen_before_the_101() {
     let house = routes(|| {
         Routes::new()
-            .route("/", Config::new(), Place("root"))
+            .route("/", untimed(), Place("root"))
             .unwrap()
-            .route("/chat/:room", Config::new(), Place("room"))
+            .route("/chat/:room", untimed(), Place("room"))
             .unwrap()
-            .route("/chat/lobby", Config::new(), Place("lobby"))
+            .route("/chat/lobby", untimed(), Place("lobby"))
             .unwrap()
-            .route("/files/*", Config::new(), Place("files"))
+            .route("/files/*", untimed(), Place("files"))
             .unwrap()
-            .route("/files/:room/new", Config::new(), Place("new"))
+            .route("/files/:room/new", untimed(), Place("new"))
             .unwrap()
     });
     for (path, hello) in [
@@ -126,9 +127,9 @@ fn c4_plain_requests_have_routes_of_their_own() {
     let house = routes(|| {
         let mut asked = 0;
         Routes::new()
-            .route("/talk", Config::new(), Place("talk"))
+            .route("/talk", untimed(), Place("talk"))
             .unwrap()
-            .route("/both", Config::new(), Place("both"))
+            .route("/both", untimed(), Place("both"))
             .unwrap()
             .get("/data/:id", move |request| {
                 asked += 1;
@@ -164,9 +165,9 @@ fn c6_a_broadcast_stays_in_its_route() {
     let (sender, ids) = channel();
     let house = routes(move || {
         let routes = Routes::new()
-            .route("/a/:room", Config::new(), Place("a"))
+            .route("/a/:room", untimed(), Place("a"))
             .unwrap()
-            .route("/b", Config::new(), Place("b"))
+            .route("/b", untimed(), Place("b"))
             .unwrap();
         assert_eq!((routes.id("/a"), routes.id("/b/")), (None, None));
         sender.send((routes.id("/a/:room").unwrap(), routes.id("/b").unwrap())).unwrap();
@@ -196,30 +197,27 @@ fn c6_a_broadcast_stays_in_its_route() {
 
 #[test]
 fn each_route_has_its_own_settings() {
-    let house = House::made_by(
-        Server::bind("127.0.0.1:0").unwrap().config(Config::new().subprotocols(["v0"])),
-        || {
-            Routes::new()
-                .route("/plain", Config::new(), Place("plain"))
-                .unwrap()
-                .route(
-                    "/own",
-                    Config::new()
-                        .subprotocols(["v2"])
-                        .max_message_size(10)
-                        .origins(["https://example.com"])
-                        .deflate(DeflateConfig::default()),
-                    Place("own"),
-                )
-                .unwrap()
-                .route(
-                    "/hurry",
-                    Config::new().first_message_timeout(Duration::from_millis(50)),
-                    Place("hurry"),
-                )
-                .unwrap()
-        },
-    );
+    let house = House::made_by(untimed_server().config(untimed().subprotocols(["v0"])), || {
+        Routes::new()
+            .route("/plain", untimed(), Place("plain"))
+            .unwrap()
+            .route(
+                "/own",
+                untimed()
+                    .subprotocols(["v2"])
+                    .max_message_size(10)
+                    .origins(["https://example.com"])
+                    .deflate(DeflateConfig::default()),
+                Place("own"),
+            )
+            .unwrap()
+            .route(
+                "/hurry",
+                untimed().first_message_timeout(Duration::from_millis(50)),
+                Place("hurry"),
+            )
+            .unwrap()
+    });
     let offers = "Sec-WebSocket-Protocol: v0, v1, v2\r\nOrigin: https://example.com\r\n\
         Sec-WebSocket-Extensions: permessage-deflate\r\n";
     let ask = |path: &str| {
@@ -274,14 +272,14 @@ impl Handler for Later {
 fn a_deferred_decision_keeps_its_route() {
     let (sender, pendings): (_, Receiver<Pending<String>>) = channel();
     let house = routes(move || {
-        let config = Config::new().subprotocols(["v1"]).max_message_size(10);
-        let short = Config::new().decision_timeout(Duration::from_millis(50));
+        let config = untimed().subprotocols(["v1"]).max_message_size(10);
+        let short = untimed().decision_timeout(Duration::from_millis(50));
         Routes::new()
             .route("/later/:name", config, Later(sender.clone()))
             .unwrap()
             .route("/short", short, Later(sender))
             .unwrap()
-            .route("/now", Config::new(), Place("now"))
+            .route("/now", untimed(), Place("now"))
             .unwrap()
     });
     let (mut other, _) = open(&house, "/now");
@@ -307,7 +305,7 @@ fn a_deferred_decision_keeps_its_route() {
 fn what_has_no_route_may_have_a_handler() {
     let house = routes(|| {
         Routes::new()
-            .route("/talk", Config::new(), Place("talk"))
+            .route("/talk", untimed(), Place("talk"))
             .unwrap()
             .otherwise(Place("elsewhere"))
     });
@@ -325,21 +323,21 @@ fn what_has_no_route_may_have_a_handler() {
 #[test]
 fn routes_that_cannot_be_are_named() {
     let new = || {
-        let routes = Routes::new().route("/a/:x", Config::new(), Place("a")).unwrap();
+        let routes = Routes::new().route("/a/:x", untimed(), Place("a")).unwrap();
         routes.get("/p", |_| Response::not_found()).unwrap()
     };
-    let error = new().route("/a/:y", Config::new(), Place("b")).unwrap_err();
+    let error = new().route("/a/:y", untimed(), Place("b")).unwrap_err();
     assert_eq!(error, RouteError::Ambiguous("/a/:y".into(), "/a/:x".into()));
     assert_eq!(error.to_string(), "the pattern \"/a/:y\" matches the same paths as \"/a/:x\"");
     let error = new().get("/p", |_| Response::not_found()).unwrap_err();
     assert_eq!(error, RouteError::Ambiguous("/p".into(), "/p".into()));
-    let error = new().route("b", Config::new(), Place("b")).unwrap_err();
+    let error = new().route("b", untimed(), Place("b")).unwrap_err();
     assert_eq!(error, RouteError::Pattern(PatternError::Slash("b".into())));
     let error = new().route("/b", Config::new().max_fragments(0), Place("b")).unwrap_err();
     assert_eq!(error, RouteError::Config("/b".into(), InvalidConfig::Fragments));
     assert_eq!(error.to_string(), "the route \"/b\": max_fragments: 0 allows no message");
     // Paths that another pattern matches as well are no fault.
-    assert!(new().route("/:x/a", Config::new(), Place("b")).is_ok());
+    assert!(new().route("/:x/a", untimed(), Place("b")).is_ok());
 }
 
 /// Dials the address that it is told.
@@ -357,7 +355,7 @@ impl Handler for Dialler {
         if let Ok(address) = text.parse() {
             let url = Url::parse(&format!("ws://{text}/other")).unwrap();
             let request = ClientRequest::new(&url);
-            peer.connect(address, request, &Config::new(), "client".to_owned()).unwrap();
+            peer.connect(address, request, &untimed(), "client".to_owned()).unwrap();
         } else {
             let said = format!("{} heard {text}", peer.session());
             peer.broadcast_others(said);
@@ -369,9 +367,9 @@ impl Handler for Dialler {
 fn a_connection_that_a_route_dials_is_of_that_route() {
     let house = routes(|| {
         Routes::new()
-            .route("/dial", Config::new(), Dialler)
+            .route("/dial", untimed(), Dialler)
             .unwrap()
-            .route("/other", Config::new(), Place("other"))
+            .route("/other", untimed(), Place("other"))
             .unwrap()
     });
     let mut client = Client::connect(house.address);
@@ -383,11 +381,11 @@ fn a_connection_that_a_route_dials_is_of_that_route() {
 
 #[test]
 fn what_is_dialled_without_a_route_is_closed() {
-    let far = routes(|| Routes::new().route("/", Config::new(), Place("far")).unwrap());
-    let near = Routes::new().route("/", Config::new(), Place("near")).unwrap();
-    let mut event_loop = Server::none().handler(near).unwrap();
+    let far = routes(|| Routes::new().route("/", untimed(), Place("far")).unwrap());
+    let near = Routes::new().route("/", untimed(), Place("near")).unwrap();
+    let mut event_loop = Server::none().config(untimed()).handler(near).unwrap();
     let request = ClientRequest::new(&Url::parse(&format!("ws://{}/", far.address)).unwrap());
-    event_loop.connect(far.address, request, &Config::new(), String::new()).unwrap();
+    event_loop.connect(far.address, request, &untimed(), String::new()).unwrap();
     eventually("gone", || {
         event_loop.run_once(Some(Duration::from_millis(1))).unwrap();
         event_loop.connections() == 0
@@ -397,15 +395,15 @@ fn what_is_dialled_without_a_route_is_closed() {
 #[test]
 fn routes_are_not_nested() {
     let house = routes(|| {
-        let inner = Routes::new().route("/*", Config::new(), Place("inner")).unwrap();
-        Routes::new().route("/outer/*", Config::new(), inner).unwrap()
+        let inner = Routes::new().route("/*", untimed(), Place("inner")).unwrap();
+        Routes::new().route("/outer/*", untimed(), inner).unwrap()
     });
     let answer = Client::ask(house.address, to("/outer/x"));
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     let plain = Client::ask(house.address, "GET /outer/x HTTP/1.1\r\nHost: a\r\n\r\n");
     assert!(plain.starts_with("HTTP/1.1 500 "), "{plain}");
     let house = routes(|| {
-        let inner = Routes::new().route("/*", Config::new(), Place("inner")).unwrap();
+        let inner = Routes::new().route("/*", untimed(), Place("inner")).unwrap();
         Routes::new().otherwise(inner)
     });
     let answer = Client::ask(house.address, to("/x"));
@@ -442,10 +440,9 @@ impl Knows {
 
 #[test]
 fn parameters_stay_with_a_kept_request() {
-    let server = Server::bind("127.0.0.1:0").unwrap().keep_requests(true);
-    let house = House::made_by(server, || {
-        Routes::new().route("/chat/:room", Config::new(), Knows).unwrap()
-    });
+    let server = untimed_server().keep_requests(true);
+    let house =
+        House::made_by(server, || Routes::new().route("/chat/:room", untimed(), Knows).unwrap());
     let mut client = Client::connect(house.address);
     client.send_raw(to("/chat/a%20b?c"));
     client.read_head();
@@ -475,8 +472,8 @@ impl Handler for Closes {
 fn a_close_is_told_to_the_handler_of_the_route() {
     let (sender, closes) = channel();
     let house = routes(move || {
-        let routes = Routes::new().route("/a/:b", Config::new(), Closes(sender)).unwrap();
-        routes.route("/", Config::new(), Place("root")).unwrap()
+        let routes = Routes::new().route("/a/:b", untimed(), Closes(sender)).unwrap();
+        routes.route("/", untimed(), Place("root")).unwrap()
     });
     let mut client = Client::connect(house.address);
     client.send_raw(to("/a/x"));

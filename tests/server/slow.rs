@@ -12,13 +12,14 @@ use framewire::{
 
 use crate::client::{BINARY, CLOSE, Client, PING, TEXT};
 use crate::house::{Call, House, Log, Spy, eventually};
+use crate::untimed::{untimed, untimed_client, untimed_server};
 
 const HIGH: usize = 64 * 1024;
 const CAP: usize = 256 * 1024;
 const FILLER: usize = 16 * 1024;
 
 fn config() -> Config {
-    Config::new().output_high_water(HIGH).output_low_water(HIGH / 4).max_buffered_amount(CAP)
+    untimed().output_high_water(HIGH).output_low_water(HIGH / 4).max_buffered_amount(CAP)
 }
 
 /// A server whose connections subscribe to "x", the first of which reads nothing of what is sent to it;
@@ -69,7 +70,7 @@ impl Stuck {
     }
 
     fn bind() -> Server {
-        Server::bind("127.0.0.1:0").unwrap()
+        untimed_server()
     }
 
     fn order(&mut self, order: &str) -> String {
@@ -146,12 +147,13 @@ fn a_stuck_reader_among_a_thousand_costs_the_others_nothing_and_wakes_to_the_lat
     const UPDATES: usize = 1000;
     let mut test = Stuck::new(Stuck::bind(), no_orders);
     let received = Arc::new(AtomicUsize::new(0));
-    let mut readers = Server::none().handler(Reader { received: Arc::clone(&received) }).unwrap();
+    let mut readers = Server::none()
+        .config(untimed())
+        .handler(Reader { received: Arc::clone(&received) })
+        .unwrap();
     let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
     for _ in 0..READERS {
-        readers
-            .connect(test.house.address, request.clone(), &Config::new().no_deflate(), 0)
-            .unwrap();
+        readers.connect(test.house.address, request.clone(), &untimed().no_deflate(), 0).unwrap();
     }
     let stop = readers.handle();
     let thread = std::thread::spawn(move || readers.run().unwrap());
@@ -413,7 +415,7 @@ fn what_is_kept_is_compressed_when_it_is_sent() {
     });
     let house = House::new(config().deflate(DeflateConfig::new()), spy);
     let url = format!("ws://{}/", house.address);
-    let mut stuck = framewire::Client::connect(&url).unwrap();
+    let mut stuck = untimed_client(&url).connect().unwrap();
     log.next_open();
     let mut control = Client::open(house.address);
     log.next_open();

@@ -5,17 +5,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use framewire::{
     Config, Decision, Handle, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Pending,
     Server,
 };
 
-use crate::client::{Client, PATIENCE, REQUEST, TEXT};
+use crate::client::{Client, REQUEST, TEXT};
 use crate::house::eventually;
+use crate::untimed::{PATIENCE, untimed, untimed_server};
 
 /// What the handlers tell: their number and what happened.
 type Told = (usize, What);
@@ -103,21 +104,25 @@ struct Mill {
     handle: Handle,
     told: Receiver<Told>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    /// Ends with the thread.
+    alive: Receiver<()>,
 }
 
 impl Mill {
     fn new(threads: usize) -> Self {
-        Self::of(Server::bind("127.0.0.1:0").unwrap(), threads, None)
+        Self::of(untimed_server(), threads, None)
     }
 
     fn of(server: Server, threads: usize, deferred: Option<Sender<Pending<()>>>) -> Self {
         let loops = server.threads(threads).unwrap();
         let (sender, told) = channel();
         let (address, handle) = (loops.local_address().unwrap(), loops.handle());
+        let (is_alive, alive) = channel();
         let thread = std::thread::spawn(move || {
+            let _alive: Sender<()> = is_alive;
             loops.run(|number| Worker { number, told: sender.clone(), deferred: deferred.clone() })
         });
-        Self { address, handle, told, thread: Some(thread) }
+        Self { address, handle, told, thread: Some(thread), alive }
     }
 
     /// A client, its connection and the loop that has it.
@@ -148,11 +153,8 @@ impl Mill {
 
     fn end(&mut self) -> io::Result<()> {
         let thread = self.thread.take().unwrap();
-        let until = Instant::now() + PATIENCE;
-        while !thread.is_finished() {
-            assert!(Instant::now() < until, "the loops do not end");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let ended = self.alive.recv_timeout(PATIENCE);
+        assert_eq!(ended, Err(RecvTimeoutError::Disconnected), "the loops do not end");
         thread.join().unwrap()
     }
 
@@ -442,7 +444,7 @@ fn a_shutdown_ends_all_loops() {
 
 #[test]
 fn the_cap_is_one_for_all_loops() {
-    let server = Server::bind("127.0.0.1:0").unwrap().max_connections(5);
+    let server = untimed_server().max_connections(5);
     let mill = Mill::of(server, 3, None);
     let clients = mill.open_many::<5>();
     for _ in 0..4 {
@@ -461,7 +463,7 @@ fn the_cap_is_one_for_all_loops() {
 
 #[test]
 fn the_cap_for_an_address_is_one_for_all_loops() {
-    let server = Server::bind("127.0.0.1:0").unwrap().max_connections_per_ip(4);
+    let server = untimed_server().max_connections_per_ip(4);
     let mill = Mill::of(server, 3, None);
     let clients = mill.open_many::<4>();
     for _ in 0..6 {
@@ -479,7 +481,7 @@ fn the_cap_for_an_address_is_one_for_all_loops() {
 #[test]
 fn decisions_and_adopted_connections_find_their_loop() {
     let (sender, deferred) = channel::<Pending<()>>();
-    let server = Server::bind("127.0.0.1:0").unwrap();
+    let server = untimed_server();
     let mill = Mill::of(server, 3, Some(sender));
     let decide = std::thread::spawn(move || {
         for _ in 0..9 {
@@ -514,7 +516,7 @@ fn decisions_and_adopted_connections_find_their_loop() {
 
 #[test]
 fn a_function_serves_in_all_threads() {
-    let server = Server::bind("127.0.0.1:0").unwrap().config(Config::new());
+    let server = untimed_server().config(untimed());
     let loops = server.threads(2).unwrap();
     let (address, handle) = (loops.local_address().unwrap(), loops.handle());
     let count = Arc::new(AtomicUsize::new(0));
@@ -544,7 +546,7 @@ fn what_cannot_work_is_said_at_once() {
     let server = Server::none().config(Config::new().max_fragments(0));
     assert_eq!(server.threads(2).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     // A handler that cannot even be made ends the others, too.
-    let loops = Server::bind("127.0.0.1:0").unwrap().threads(3).unwrap();
+    let loops = untimed_server().threads(3).unwrap();
     let (sender, _told) = channel();
     let error = loops
         .run(|number| {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use framewire::deflate::DeflateConfig;
 use framewire::{
-    Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Prepared, Server,
-    Subscribed, TopicError,
+    Decision, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Prepared, Subscribed,
+    TopicError,
 };
 
-use crate::client::{Client, PATIENCE, TEXT, frame};
+use crate::client::{Client, TEXT, frame};
 use crate::house::{Call, House, Spy};
+use crate::untimed::{PATIENCE, untimed, untimed_client, untimed_server};
 
 /// `+T` and `-T` enter and leave, `T:text` and `T!text` publish to the others and to all, `?` lists,
 /// `bye` closes. Each is answered with what the call said.
@@ -62,7 +63,7 @@ impl Client {
 #[test]
 fn what_is_published_reaches_the_subscribers_and_nobody_else() {
     let (spy, log) = rooms();
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let [mut a, mut b, mut c] = [(); 3].map(|()| Client::open(house.address));
     a.tell("+x", "New");
     a.tell("+x", "Already");
@@ -116,7 +117,7 @@ fn a_connection_leaves_its_topics_when_on_close_is_over() {
         }
         _ => {}
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut stays = Client::open(house.address);
     stays.tell("+x", "New");
     for how in ["bye", "drop", "terminate"] {
@@ -170,7 +171,7 @@ fn publish_and_send_keep_their_order_for_each_receiver() {
             line => obey(peer, line),
         }
     });
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut clients = [(); 4].map(|()| Client::open(house.address));
     for client in &mut clients[1..] {
         client.tell("+x", "New");
@@ -219,7 +220,7 @@ fn publish_and_send_keep_their_order_for_each_receiver() {
 #[test]
 fn a_handle_subscribes_for_others_and_publishes_right_behind() {
     let (spy, mut log) = rooms();
-    let house = House::new(Config::new(), spy);
+    let house = House::new(untimed(), spy);
     let mut gone = Client::open(house.address);
     let stale = log.next_open();
     gone.send_frame(TEXT, "bye");
@@ -257,10 +258,10 @@ fn what_is_published_is_compressed_where_that_was_agreed_on() {
         }
         _ => {}
     });
-    let house = House::new(Config::new().deflate(DeflateConfig::new()), spy);
+    let house = House::new(untimed().deflate(DeflateConfig::new()), spy);
     let url = format!("ws://{}/", house.address);
-    let mut clients = [Config::new(), Config::new(), Config::new().no_deflate()]
-        .map(|config| framewire::Client::builder(&url).unwrap().config(config).connect().unwrap());
+    let mut clients = [untimed(), untimed(), untimed().no_deflate()]
+        .map(|config| untimed_client(&url).config(config).connect().unwrap());
     assert!(clients[0].deflate().is_some());
     assert!(clients[2].deflate().is_none());
     for text in ["short".to_owned(), "long ".repeat(10_000)] {
@@ -338,7 +339,7 @@ fn next(told: &Receiver<(String, usize)>) -> (String, usize) {
 #[test]
 fn the_first_subscriber_and_the_last_are_told_of() {
     let (sender, told) = channel();
-    let house = House::new(Config::new(), Bridge(sender));
+    let house = House::new(untimed(), Bridge(sender));
     let mut first = Client::open(house.address);
     assert_eq!(next(&told), ("x".into(), 1));
     first.tell("leave and come", "done");
@@ -360,7 +361,7 @@ fn the_first_subscriber_and_the_last_are_told_of() {
 #[test]
 fn a_message_to_nobody_is_not_even_encoded() {
     let (sender, _told) = channel();
-    let house = House::new(Config::new(), Bridge(sender));
+    let house = House::new(untimed(), Bridge(sender));
     let mut client = Client::open(house.address);
     client.send_frame(TEXT, "alone");
     assert_eq!((client.read_text(), client.read_text()), ("counted".into(), "done".into()));
@@ -369,7 +370,7 @@ fn a_message_to_nobody_is_not_even_encoded() {
 #[test]
 fn names_and_their_number_are_bounded() {
     let (spy, log) = rooms();
-    let server = Server::bind("127.0.0.1:0").unwrap().max_topics(3).max_topic_length(4);
+    let server = untimed_server().max_topics(3).max_topic_length(4);
     let house = House::of(server, spy);
     let mut client = Client::open(house.address);
     client.tell("+12345", "Refused(TooLong(5))");
@@ -391,7 +392,7 @@ fn names_and_their_number_are_bounded() {
 #[test]
 fn a_loop_publishes_too() {
     let (sender, told) = channel();
-    let server = Server::bind("127.0.0.1:0").unwrap();
+    let server = untimed_server();
     let mut event_loop = server.handler(Bridge(sender)).unwrap();
     let address = event_loop.local_address().unwrap();
     let thread = std::thread::spawn(move || {

@@ -1,0 +1,33 @@
+//! What the tests over sockets share, so that a slow machine makes them slow, and nothing else.
+
+#![allow(dead_code, reason = "no test needs all of it")]
+
+use std::time::Duration;
+
+use framewire::{Client, ClientBuilder, Config, Server};
+
+/// Longer than anything takes on the slowest machine; only a test that hangs meets it.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The settings of a test that is about no time at all: no Ping comes, and no deadline passes while it runs.
+/// There are deadlines, though, as a connection usually has them.
+pub(crate) fn untimed() -> Config {
+    const HOUR: Duration = Duration::from_secs(3600);
+    Config::new()
+        .ping_interval(None)
+        .pong_timeout(HOUR)
+        .handshake_timeout(HOUR)
+        .decision_timeout(HOUR)
+        .write_timeout(HOUR)
+        .close_timeout(HOUR)
+}
+
+/// A server with these settings, on a port that the system chooses.
+pub(crate) fn untimed_server() -> Server {
+    Server::bind("127.0.0.1:0").unwrap().config(untimed())
+}
+
+/// A client with these settings.
+pub(crate) fn untimed_client(url: &str) -> ClientBuilder {
+    Client::builder(url).unwrap().config(untimed()).connect_timeout(PATIENCE)
+}
