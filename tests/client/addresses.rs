@@ -58,11 +58,11 @@ fn request_for(builder: impl FnOnce(&str) -> framewire::ClientBuilder) -> String
 #[test]
 fn userinfo_becomes_basic_credentials() {
     let url = |address: &str| format!("http://us%20er:p%3Aw@{address}/a%23b?c");
-    let request = request_for(|address| Client::builder(&url(address)).unwrap());
+    let request = request_for(|address| untimed_client(&url(address)));
     assert!(request.starts_with("GET /a%23b?c HTTP/1.1\r\n"), "{request}");
     assert_eq!(header(&request, "Authorization"), Some("Basic dXMgZXI6cDp3"));
     let request = request_for(|address| {
-        let builder = Client::builder(&url(address)).unwrap();
+        let builder = untimed_client(&url(address));
         builder.header("Authorization", "Bearer t").unwrap()
     });
     assert_eq!(header(&request, "Authorization"), Some("Bearer t"));
@@ -72,7 +72,7 @@ fn userinfo_becomes_basic_credentials() {
 #[test]
 fn the_request_says_what_was_set() {
     let request = request_for(|address| {
-        let builder = Client::builder(&format!("ws://{address}")).unwrap();
+        let builder = untimed_client(&format!("ws://{address}"));
         let builder = builder.origin("https://a.example").unwrap().version(8).unwrap();
         builder.header("Cookie", "a=1").unwrap().header("Cookie", "b=2").unwrap()
     });
@@ -88,7 +88,7 @@ fn ipv6_literals() {
     let listener = TcpListener::bind("[::1]:0").unwrap();
     let server = Scripted::on(listener, |listener| upgrade(&mut accept(listener)));
     assert!(server.url("/").starts_with("ws://[::1]:"));
-    let client = Client::connect(&server.url("/")).unwrap();
+    let client = untimed_client(&server.url("/")).connect().unwrap();
     let host = format!("[::1]:{}", server.address.port());
     assert_eq!(header(&server.join(), "Host"), Some(host.as_str()));
     drop(client);
@@ -97,10 +97,9 @@ fn ipv6_literals() {
 // req: W007
 #[test]
 fn nobody_listens() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!("ws://{}/", listener.local_addr().unwrap());
-    drop(listener);
-    let error = Client::connect(&url).unwrap_err();
+    let (_socket, address) = deserted();
+    let url = format!("ws://{address}/");
+    let error = untimed_client(&url).connect().unwrap_err();
     assert!(matches!(&error, ClientError::Io(error)
         if error.kind() == std::io::ErrorKind::ConnectionRefused));
     assert!(error.is_retryable());
@@ -123,10 +122,10 @@ mod unix {
     #[test]
     fn unix_sockets() {
         let path = socket_path("echo");
-        let server = Server::bind_unix(&path).unwrap();
+        let server = Server::bind_unix(&path).unwrap().config(untimed());
         thread::spawn(move || echo(server));
         let url = format!("ws+unix:{}:/chat?a=b", path.display());
-        let client = Client::connect(&url).unwrap();
+        let client = untimed_client(&url).connect().unwrap();
         let (mut reader, mut writer) = client.split().unwrap();
         writer.send("hello").unwrap();
         assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some("hello"));
@@ -142,14 +141,14 @@ mod unix {
         let server = thread::spawn(move || read_head(&mut listener.accept().unwrap().0));
         let url = format!("ws+unix:{}:/chat?a=b", path.display());
         // Neither a redirect nor a proxy is of any concern to a Unix socket.
-        let builder = Client::builder(&url).unwrap().proxy("http://proxy.invalid").unwrap();
+        let builder = untimed_client(&url).proxy("http://proxy.invalid").unwrap();
         let error = refused(builder);
         assert!(matches!(error, ClientError::Lost(_)), "{error:?}");
         let request = server.join().unwrap();
         assert!(request.starts_with("GET /chat?a=b HTTP/1.1\r\n"), "{request}");
         assert_eq!(header(&request, "Host"), Some("localhost"));
         std::fs::remove_file(&path).unwrap();
-        let error = Client::connect(&url).unwrap_err();
+        let error = untimed_client(&url).connect().unwrap_err();
         assert!(matches!(&error, ClientError::Io(error)
             if error.kind() == std::io::ErrorKind::NotFound));
         assert!(error.is_retryable(), "a server that starts makes its socket");

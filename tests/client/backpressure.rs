@@ -5,14 +5,14 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use framewire::{Client, ClientError, Config, Outcome, TimeoutKind, Waiting};
+use framewire::{Client, ClientError, Outcome, TimeoutKind, Waiting};
 
 use super::support::*;
 
 #[test]
 fn a_read_timeout_leaves_the_client_usable() {
     let url = format!("ws://{}/", echo_server());
-    let mut client = Client::connect(&url).unwrap();
+    let mut client = untimed_client(&url).connect().unwrap();
     client.set_read_timeout(Some(Duration::from_millis(20)));
     for _ in 0..3 {
         let error = client.recv().unwrap_err();
@@ -47,8 +47,8 @@ fn deaf() -> (Scripted<()>, mpsc::Sender<()>) {
 }
 
 fn impatient(url: &str) -> Client {
-    let config = Config::new().write_timeout(Duration::from_millis(200)).no_deflate();
-    Client::builder(url).unwrap().config(config).connect().unwrap()
+    let config = untimed().write_timeout(Duration::from_millis(200)).no_deflate();
+    untimed_client(url).config(config).connect().unwrap()
 }
 
 /// Sends until that fails.
@@ -96,7 +96,7 @@ fn a_peer_that_never_reads_does_not_hold_up_the_halves() {
 fn sending_to_a_peer_that_is_gone_fails() {
     for is_split in [false, true] {
         let (server, hang_up) = deaf();
-        let client = Client::connect(&server.url("/")).unwrap();
+        let client = untimed_client(&server.url("/")).connect().unwrap();
         drop(hang_up);
         server.join();
         let error = if is_split {
@@ -117,9 +117,9 @@ fn sending_to_a_peer_that_is_gone_fails() {
 // Each side fills the buffers of the other before it reads: whoever only sends is stuck.
 #[test]
 fn sending_goes_on_while_the_peer_waits_to_be_read() {
-    let config = Config::new().no_deflate();
+    let config = untimed().no_deflate();
     let url = format!("ws://{}/", echo_server());
-    let mut client = Client::builder(&url).unwrap().config(config).connect().unwrap();
+    let mut client = untimed_client(&url).config(config).connect().unwrap();
     let block = vec![7; 1 << 20];
     for _ in 0..24 {
         client.send(&block[..]).unwrap();
@@ -139,8 +139,8 @@ fn a_silent_peer_is_asked_and_then_given_up() {
         (asked, read_rest(&mut stream))
     });
     let short = Duration::from_millis(50);
-    let config = Config::new().ping_interval(short).pong_timeout(short);
-    let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
+    let config = untimed().ping_interval(short).pong_timeout(short);
+    let mut client = untimed_client(&server.url("/")).config(config).connect().unwrap();
     let Err(ClientError::Lost(outcome)) = client.recv() else { panic!("it is not given up") };
     let timeout = TimeoutKind::Pong;
     assert_eq!(outcome, Outcome::TimedOut { timeout, sent: None, received: None });
@@ -150,8 +150,8 @@ fn a_silent_peer_is_asked_and_then_given_up() {
 #[test]
 fn a_close_that_is_not_answered_meets_its_deadline() {
     let (server, hang_up) = deaf();
-    let config = Config::new().close_timeout(Duration::from_millis(50));
-    let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
+    let config = untimed().close_timeout(Duration::from_millis(50));
+    let mut client = untimed_client(&server.url("/")).config(config).connect().unwrap();
     let outcome = client.close(1000, "bye").unwrap();
     let Outcome::TimedOut { timeout, sent: Some(sent), received: None } = &outcome else {
         panic!("{outcome:?}")
@@ -171,8 +171,8 @@ fn a_message_too_long_is_refused_with_1009() {
         stream.write_all(b"\x82\x7e\x01\x00").unwrap();
         read_frame(&mut stream)
     });
-    let config = Config::new().max_message_size(255);
-    let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
+    let config = untimed().max_message_size(255);
+    let mut client = untimed_client(&server.url("/")).config(config).connect().unwrap();
     let error = client.recv().unwrap_err();
     let ClientError::Protocol(error) = error else { panic!("{error:?}") };
     assert_eq!(error.close_code().0, 1009);

@@ -1,7 +1,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use framewire::{Client, Config, Message};
+use framewire::Message;
 
 use super::support::*;
 
@@ -23,8 +23,8 @@ fn the_round_trip_of_a_ping_is_told() {
             stream.write_all(&answer).unwrap();
         }
     });
-    let config = Config::new().ping_interval(Duration::from_millis(10)).pong_timeout(LONG);
-    let mut client = Client::builder(&server.url("/")).unwrap().config(config).connect().unwrap();
+    let config = untimed().ping_interval(Duration::from_millis(10)).pong_timeout(LONG);
+    let mut client = untimed_client(&server.url("/")).config(config).connect().unwrap();
     assert_eq!(client.round_trip_time(), None);
     while client.round_trip_time().is_none() {
         assert_eq!(client.recv().unwrap(), Some(Message::text("two")));

@@ -15,3 +15,5 @@ mod sending;
 mod streams;
 mod support;
 mod unpredictable;
+#[path = "../untimed.rs"]
+mod untimed;

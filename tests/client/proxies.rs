@@ -1,10 +1,9 @@
 //! Through HTTP and SOCKS proxies that really relay.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
 
 use framewire::{Client, ClientBuilder, ClientError, ProxyError, Waiting};
 
@@ -87,7 +86,7 @@ fn check_echo(builder: ClientBuilder) {
 fn http_proxies_are_asked_for_a_tunnel() {
     let proxy = http_proxy(echo_server());
     // Nobody but the proxy can know this name: a client that resolves it fails.
-    let builder = Client::builder("ws://user:pass@echo.invalid/a").unwrap();
+    let builder = untimed_client("ws://user:pass@echo.invalid/a");
     check_echo(builder.proxy(&format!("http://us%20er:pw@{}", proxy.address)).unwrap());
     let request = proxy.join();
     assert!(request.starts_with("CONNECT echo.invalid:80 HTTP/1.1\r\n"), "{request}");
@@ -101,7 +100,7 @@ fn http_proxies_are_asked_for_a_tunnel() {
 fn an_explicit_proxy_is_for_this_machine_too() {
     let target = echo_server();
     let proxy = http_proxy(target);
-    let builder = Client::builder(&format!("ws://{target}/")).unwrap();
+    let builder = untimed_client(&format!("ws://{target}/"));
     check_echo(builder.proxy(&proxy.address.to_string()).unwrap());
     let request = proxy.join();
     assert!(request.starts_with(&format!("CONNECT {target} HTTP/1.1\r\n")), "{request}");
@@ -112,7 +111,7 @@ fn an_explicit_proxy_is_for_this_machine_too() {
 fn socks_proxies_are_told_names() {
     let domain = b"\x03\x05a.b.c\x00\x50";
     let proxy = socks_proxy(echo_server(), 0, domain);
-    let builder = Client::builder("ws://echo.invalid:81/").unwrap();
+    let builder = untimed_client("ws://echo.invalid:81/");
     check_echo(builder.proxy(&format!("socks5h://{}", proxy.address)).unwrap());
     let (greeting, credentials, request) = proxy.join();
     assert_eq!((&greeting[..], &credentials[..]), (&b"\x05\x01\x00"[..], &b""[..]));
@@ -123,7 +122,7 @@ fn socks_proxies_are_told_names() {
 fn socks_proxies_with_user_name_and_password() {
     let v6 = b"\x04\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x01\x00\x50";
     let proxy = socks_proxy(echo_server(), 2, v6);
-    let builder = Client::builder("ws://192.0.2.1:81/").unwrap();
+    let builder = untimed_client("ws://192.0.2.1:81/");
     check_echo(builder.proxy(&format!("socks5://user:pw@{}", proxy.address)).unwrap());
     let (greeting, credentials, request) = proxy.join();
     assert_eq!(greeting, b"\x05\x02\x00\x02");
@@ -135,7 +134,7 @@ fn socks_proxies_with_user_name_and_password() {
 fn socks_proxies_and_ipv6_addresses() {
     let v4 = b"\x01\x7f\x00\x00\x01\x00\x50";
     let proxy = socks_proxy(echo_server(), 0, v4);
-    let builder = Client::builder("ws://[2001:db8::1]:81/").unwrap();
+    let builder = untimed_client("ws://[2001:db8::1]:81/");
     check_echo(builder.proxy(&format!("socks5://user:pw@{}", proxy.address)).unwrap());
     let (_, _, request) = proxy.join();
     let address = b"\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01";
@@ -152,7 +151,7 @@ fn refused_by(scheme: &str, answer: &'static [u8]) -> ClientError {
         let _ = client.shutdown(Shutdown::Write);
         read_rest(&mut client);
     });
-    let builder = Client::builder("ws://echo.invalid/").unwrap();
+    let builder = untimed_client("ws://echo.invalid/");
     let error = refused(builder.proxy(&format!("{scheme}://u:p@{}", proxy.address)).unwrap());
     proxy.join();
     error
@@ -187,10 +186,8 @@ fn proxies_that_refuse() {
 
 #[test]
 fn proxies_that_cannot_be_reached() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let builder = Client::builder("ws://echo.invalid/").unwrap();
+    let (_socket, address) = deserted();
+    let builder = untimed_client("ws://echo.invalid/");
     let error = refused(builder.proxy(&address.to_string()).unwrap());
     assert!(matches!(error, ClientError::Proxy(ProxyError::Io(_))), "{error:?}");
     assert!(error.is_retryable());
@@ -200,12 +197,14 @@ fn proxies_that_cannot_be_reached() {
 #[test]
 fn proxies_that_do_not_answer_meet_the_deadline_of_connecting() {
     for scheme in ["http", "socks5"] {
-        let proxy = Scripted::new(|listener| read_rest(&mut accept(listener)));
-        let builder = Client::builder("ws://echo.invalid/").unwrap();
-        let builder = builder.connect_timeout(Duration::from_millis(100));
-        let error = refused(builder.proxy(&format!("{scheme}://{}", proxy.address)).unwrap());
-        assert!(matches!(error, ClientError::TimedOut(Waiting::Connect)), "{error:?}");
-        assert!(!proxy.join().is_empty());
+        let mut heard = longer_and_longer().map(|timeout| {
+            let proxy = Scripted::new(|listener| read_rest(&mut accept(listener)));
+            let builder = untimed_client("ws://echo.invalid/").connect_timeout(timeout);
+            let error = refused(builder.proxy(&format!("{scheme}://{}", proxy.address)).unwrap());
+            assert!(matches!(error, ClientError::TimedOut(Waiting::Connect)), "{error:?}");
+            proxy.join()
+        });
+        assert!(heard.any(|heard| !heard.is_empty()), "the proxy is asked in time");
     }
 }
 
@@ -225,12 +224,12 @@ const CHILD: &str = "FRAMEWIRE_TEST_PROXY_OF";
 #[ignore = "run by the_environment_names_the_proxy in a process of its own"]
 fn child_of_the_environment() {
     match std::env::var(CHILD).as_deref() {
-        Ok("environment") => check_echo(Client::builder("ws://echo.invalid/").unwrap()),
+        Ok("environment") => check_echo(untimed_client("ws://echo.invalid/")),
         Ok("none") => {
-            let error = refused(Client::builder("ws://127.0.0.1:1/").unwrap().no_proxy());
+            let error = refused(untimed_client("ws://127.0.0.1:1/").no_proxy());
             assert!(matches!(error, ClientError::Io(_)), "{error:?}");
             // The name has no address, and the resolver may take its time to find out.
-            let error = refused(Client::builder("ws://echo.invalid/").unwrap().no_proxy());
+            let error = refused(untimed_client("ws://echo.invalid/").no_proxy());
             assert!(error.is_retryable(), "{error:?}");
         }
         other => panic!("only the other test knows what to do here: {other:?}"),

@@ -6,14 +6,14 @@ use std::ops::ControlFlow;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use framewire::{Backoff, Client, ClientError, Ending, Reconnecting, SendError, Waiting};
+use framewire::{Backoff, ClientError, Ending, Reconnecting, SendError, Waiting};
 
 use super::support::*;
 
 /// A client that does not wait, and the delays that it should have waited.
 fn reconnecting(url: &str) -> (Reconnecting, mpsc::Receiver<Duration>) {
     let (sender, delays) = mpsc::channel();
-    let client = Reconnecting::new(Client::builder(url).unwrap()).wait_with(move |delay| {
+    let client = Reconnecting::new(untimed_client(url)).wait_with(move |delay| {
         sender.send(delay).unwrap();
         ControlFlow::Continue(())
     });
@@ -77,16 +77,17 @@ fn a_server_that_goes_away_and_comes_back() {
 
 #[test]
 fn a_server_that_does_not_listen_yet() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (socket, address) = deserted();
+    let mut socket = Some(socket);
     let (sender, servers) = mpsc::channel();
     let mut waited = 0;
-    let builder = Client::builder(&format!("ws://{address}/")).unwrap();
+    let builder = untimed_client(&format!("ws://{address}/"));
     let mut client = Reconnecting::new(builder).wait_with(move |_| {
         waited += 1;
         if waited == 3 {
-            let server = Scripted::on(TcpListener::bind(address).unwrap(), |listener| {
+            let socket = socket.take().unwrap();
+            socket.listen(8).unwrap();
+            let server = Scripted::on(TcpListener::from(socket), |listener| {
                 let mut stream = accept(listener);
                 upgrade(&mut stream);
                 read_frame(&mut stream)
@@ -163,14 +164,14 @@ fn attempts_run_out() {
     assert_eq!(delays.try_iter().count(), 0);
     drop(client);
     // Four were asked for: the fifth is still to be had.
-    assert_eq!(Client::connect(&server.url("/")).unwrap_err().status(), Some(503));
+    assert_eq!(untimed_client(&server.url("/")).connect().unwrap_err().status(), Some(503));
     server.join();
 }
 
 #[test]
 fn waiting_can_be_called_off() {
     let server = refusing(502, 2);
-    let builder = Client::builder(&server.url("/")).unwrap();
+    let builder = untimed_client(&server.url("/"));
     let mut left = 1;
     let mut client = Reconnecting::new(builder).wait_with(move |_| {
         left -= 1;
@@ -217,7 +218,7 @@ fn which_closes_are_retried() {
             stream.write_all(&[0x88, 2, high, low]).unwrap();
             assert_eq!(read_frame(&mut stream).0, 0x88);
         });
-        let mut client = Client::connect(&server.url("/")).unwrap();
+        let mut client = untimed_client(&server.url("/")).connect().unwrap();
         assert_eq!(client.recv().unwrap(), None);
         server.join();
         Ending::Closed(client.outcome().unwrap()).is_retryable()

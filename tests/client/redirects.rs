@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use framewire::{Client, ClientError, RedirectError};
+use framewire::{ClientError, RedirectError};
 
 use super::support::*;
 
@@ -24,7 +24,7 @@ fn redirecting(locations: Vec<String>) -> Scripted<Vec<String>> {
 #[test]
 fn redirects_are_answers_unless_they_are_asked_for() {
     let server = redirecting(vec!["/b".into()]);
-    let error = refused(Client::builder(&server.url("/a")).unwrap());
+    let error = refused(untimed_client(&server.url("/a")));
     assert_eq!(error.status(), Some(302));
     assert!(!error.is_retryable());
     assert_eq!(server.join().len(), 1);
@@ -35,7 +35,7 @@ fn a_redirect_leads_to_another_origin_without_credentials() {
     let target = Scripted::new(|listener| upgrade(&mut accept(listener)));
     let server = redirecting(vec!["../b?c".into(), target.url("/d")]);
     let url = server.url("/x/y").replace("ws://", "ws://user:pass@");
-    let builder = Client::builder(&url).unwrap().redirects(2);
+    let builder = untimed_client(&url).redirects(2);
     let builder = builder.header("Cookie", "a=1").unwrap().header("X-Kept", "yes").unwrap();
     let client = builder.subprotocols(Vec::<String>::new()).unwrap().connect().unwrap();
 
@@ -61,7 +61,7 @@ fn a_redirect_leads_to_another_origin_without_credentials() {
 fn a_loop_of_redirects_ends_after_ten() {
     for (asked, followed) in [(1, 1), (10, 10), (255, 10)] {
         let server = redirecting(vec!["/again".into(); followed + 1]);
-        let error = refused(Client::builder(&server.url("/")).unwrap().redirects(asked));
+        let error = refused(untimed_client(&server.url("/")).redirects(asked));
         assert!(matches!(error, ClientError::TooManyRedirects), "{error:?}");
         assert_eq!(server.join().len(), followed + 1);
     }
@@ -76,14 +76,14 @@ fn redirects_to_where_nobody_may_send_a_client() {
     ];
     for (location, expected) in cases {
         let server = redirecting(vec![location.into()]);
-        let error = refused(Client::builder(&server.url("/")).unwrap().redirects(5));
+        let error = refused(untimed_client(&server.url("/")).redirects(5));
         assert!(matches!(error, ClientError::Redirect(_)), "{location}: {error:?}");
         assert!(error.to_string().contains(expected), "{error}");
         assert!(!error.is_retryable());
         server.join();
     }
     let server = redirecting(vec!["ws+unix:/run/secret.sock".into()]);
-    let error = refused(Client::builder(&server.url("/")).unwrap().redirects(5));
+    let error = refused(untimed_client(&server.url("/")).redirects(5));
     assert!(matches!(error, ClientError::Redirect(RedirectError::UnixSocket)), "{error:?}");
     server.join();
 }

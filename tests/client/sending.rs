@@ -4,7 +4,6 @@ use std::error::Error;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
-use std::time::Duration;
 
 use framewire::{Client, ClientError, CloseCode, Config, Outcome, SendError, TimeoutKind, Waiting};
 
@@ -16,7 +15,7 @@ const LENGTH: usize = 16 << 20;
 const CLOSE: &[u8] = b"\x88\x0a\x03\xf1too big.";
 
 fn connect(url: &str, config: Config) -> Client {
-    Client::builder(url).unwrap().config(config.no_deflate()).connect().unwrap()
+    untimed_client(url).config(config.no_deflate()).connect().unwrap()
 }
 
 /// A server that reads a part of the first message, sends a Close, then does this, and holds the stream
@@ -60,7 +59,7 @@ fn lost(error: &ClientError) -> &Outcome {
 #[test]
 fn a_message_that_the_server_refuses_halfway_was_not_sent() {
     let (server, hang_up) = refusing(|stream| stream.shutdown(Shutdown::Write).unwrap());
-    let mut client = connect(&server.url("/"), Config::new());
+    let mut client = connect(&server.url("/"), untimed());
     let error = client.send(vec![7; LENGTH]).unwrap_err();
     let outcome = lost(&error);
     assert_eq!((outcome.code(), outcome.reason()), (CloseCode(1009), "too big."));
@@ -81,7 +80,7 @@ fn a_reset_does_not_hide_the_close_before_it() {
     for is_split in [false, true] {
         let (server, hang_up) = refusing(|_| {});
         drop(hang_up);
-        let (error, outcome) = send_long(connect(&server.url("/"), Config::new()), is_split);
+        let (error, outcome) = send_long(connect(&server.url("/"), untimed()), is_split);
         server.join();
         assert_eq!(lost(&error), &outcome);
         assert_eq!((outcome.code(), outcome.reason()), (CloseCode(1009), "too big."));
@@ -97,14 +96,19 @@ fn a_reset_does_not_hide_the_close_before_it() {
 /// It neither reads nor ends: the time limit that ended the connection is named beside its Close.
 #[test]
 fn the_time_limit_of_writing_is_named() {
-    let config = || Config::new().write_timeout(Duration::from_millis(200));
     for is_split in [false, true] {
-        let (server, hang_up) = refusing(|_| {});
-        let client = connect(&server.url("/"), config());
-        let (error, outcome) = send_long(client, is_split);
-        drop(hang_up);
-        server.join();
-        assert_eq!(lost(&error), &outcome);
+        let mut ends = longer_and_longer().map(|timeout| {
+            let (server, hang_up) = refusing(|_| {});
+            let client = connect(&server.url("/"), untimed().write_timeout(timeout));
+            let (error, outcome) = send_long(client, is_split);
+            drop(hang_up);
+            server.join();
+            assert_eq!(lost(&error), &outcome);
+            (error, outcome)
+        });
+        // A server that is late says nothing in time.
+        let is_told = |(_, outcome): &(_, Outcome)| outcome.code() == CloseCode(1009);
+        let (error, outcome) = ends.find(is_told).expect("a Close in time");
         let Outcome::TimedOut { timeout, sent, received } = &outcome else { panic!("{outcome:?}") };
         assert_eq!((*timeout, sent), (TimeoutKind::Write, &None));
         assert_eq!(received.as_ref().map(|close| close.code()), Some(CloseCode(1009)));
@@ -127,7 +131,7 @@ fn what_has_left_before_a_close_was_sent() {
             drop(stream);
             answer
         });
-        let mut client = connect(&server.url("/"), Config::new());
+        let mut client = connect(&server.url("/"), untimed());
         client.send(vec![7; LENGTH / 8]).unwrap();
         assert_eq!(client.recv().unwrap(), None);
         let outcome = client.outcome().unwrap();
@@ -154,7 +158,7 @@ fn a_stream_that_takes_nothing_in_its_own_time_is_told_of() {
             Ok(())
         }
     }
-    let config = Config::new().write_timeout(None).ping_interval(None);
+    let config = untimed().write_timeout(None);
     let mut client = Client::adopt(Full, b"", &config).unwrap();
     let error = client.send("words").unwrap_err();
     assert!(matches!(error, ClientError::TimedOut(Waiting::Write)), "{error:?}");

@@ -3,7 +3,6 @@
 use std::io::{self, BufReader, BufWriter, Cursor, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Url};
@@ -60,7 +59,7 @@ fn request() -> ClientRequest {
 #[test]
 fn frames_in_the_segment_of_the_101_at_every_split() {
     let behind = b"\x81\x05Hello\x89\x01p\x01\x01a\x80\x01b\x88\x02\x03\xe8";
-    let config = Config::new().no_deflate();
+    let config = untimed().no_deflate();
     let length = switch("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", "").len() + behind.len();
     for split in 0..=length {
         let mut calls = 0;
@@ -98,7 +97,7 @@ fn adopted_streams_begin_with_what_was_read_already() {
             read_rest(&mut stream)
         });
         let stream = TcpStream::connect(server.address).unwrap();
-        let mut client = Client::adopt(stream, leftover, &Config::new()).unwrap();
+        let mut client = Client::adopt(stream, leftover, &untimed()).unwrap();
         assert!(client.response().is_none());
         assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("Hello"), "at {split}");
         assert_eq!(client.recv().unwrap().unwrap().as_bytes(), b"abc");
@@ -116,7 +115,7 @@ fn streams_that_block_and_their_own_timeouts() {
     let address = echo_server();
     let stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-    let mut client = Client::handshake(stream, request(), &Config::new()).unwrap();
+    let mut client = Client::handshake(stream, request(), &untimed()).unwrap();
     let error = client.recv().unwrap_err();
     assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{error:?}");
     client.send("still here").unwrap();
@@ -131,24 +130,43 @@ fn streams_that_block_and_their_own_timeouts() {
     assert_eq!(client.state(), State::Closed);
 }
 
+/// A stream whose every other read gives up, and which reads a byte at a time in between.
+struct Hesitant {
+    stream: TcpStream,
+    gives_up: bool,
+}
+
+impl Read for Hesitant {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.gives_up = !self.gives_up;
+        match self.gives_up {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => self.stream.read(&mut buffer[..1]),
+        }
+    }
+}
+
+impl Write for Hesitant {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
+    }
+}
+
 // A stream's own timeout is shorter than the server's thinking, and no failure.
 #[test]
 fn a_short_timeout_of_the_stream_is_not_the_deadline_of_the_handshake() {
     let server = Scripted::new(|listener| {
         let mut stream = accept(listener);
-        let request = read_head(&mut stream);
-        for byte in switch(&request, "").bytes() {
-            stream.write_all(&[byte]).unwrap();
-            // Slower than the client's reads give up.
-            thread::sleep(Duration::from_millis(3));
-        }
+        upgrade(&mut stream);
         assert_eq!(read_frame(&mut stream).0, 0x88);
-        thread::sleep(Duration::from_millis(20));
         stream.write_all(b"\x88\x02\x03\xe8").unwrap();
     });
-    let stream = TcpStream::connect(server.address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
-    let mut client = Client::handshake(stream, request(), &Config::new()).unwrap();
+    let stream = Hesitant { stream: TcpStream::connect(server.address).unwrap(), gives_up: false };
+    let mut client = Client::handshake(stream, request(), &untimed()).unwrap();
     assert!(client.close(1000, "").unwrap().was_clean());
     server.join();
 }
@@ -156,7 +174,7 @@ fn a_short_timeout_of_the_stream_is_not_the_deadline_of_the_handshake() {
 #[test]
 fn streams_of_others_cannot_be_split() {
     let stream = TcpStream::connect(echo_server()).unwrap();
-    let client = Client::handshake(stream, request(), &Config::new()).unwrap();
+    let client = Client::handshake(stream, request(), &untimed()).unwrap();
     assert!(matches!(client.split(), Err(ClientError::NotSplittable)));
 }
 
@@ -175,7 +193,7 @@ fn file() -> Vec<u8> {
 #[test]
 fn a_websocket_as_a_stream_of_bytes() {
     let file = file();
-    let client = Client::connect(&format!("ws://{}/", echo_server())).unwrap();
+    let client = untimed_client(&format!("ws://{}/", echo_server())).connect().unwrap();
     let mut writer = BufWriter::with_capacity(5_000, client.into_stream());
     for (index, piece) in file.chunks(777).enumerate() {
         writer.write_all(piece).unwrap();
@@ -201,7 +219,7 @@ fn another_crate_speaks_over_it() {
     use flate2::write::DeflateEncoder;
 
     let file = file();
-    let client = Client::connect(&format!("ws://{}/", echo_server())).unwrap();
+    let client = untimed_client(&format!("ws://{}/", echo_server())).connect().unwrap();
     let stream = BufWriter::new(client.into_stream());
     let mut encoder = DeflateEncoder::new(stream, flate2::Compression::default());
     encoder.write_all(&file).unwrap();
@@ -216,7 +234,7 @@ fn another_crate_speaks_over_it() {
 
 #[test]
 fn what_a_stream_left_unread_comes_back() {
-    let client = Client::connect(&format!("ws://{}/", echo_server())).unwrap();
+    let client = untimed_client(&format!("ws://{}/", echo_server())).connect().unwrap();
     let mut stream = client.into_stream();
     stream.write_all(b"abcdef").unwrap();
     let mut three = [0; 3];
@@ -236,7 +254,7 @@ fn a_message_is_answered_before_the_fault_behind_it_is_looked_at() {
         read_rest(&mut stream)
     });
     let stream = TcpStream::connect(server.address).unwrap();
-    let mut client = Client::adopt(stream, &[], &Config::new()).unwrap();
+    let mut client = Client::adopt(stream, &[], &untimed()).unwrap();
     let message = client.recv().unwrap().unwrap();
     client.send(message).unwrap();
     let failed = client.next_event().unwrap();

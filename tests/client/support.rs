@@ -1,13 +1,13 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use framewire::handshake::accept_key;
 use framewire::{ClientBuilder, ClientError, Server};
 
-/// Longer than anything takes; only a test that hangs meets it.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) use crate::untimed::{
+    PATIENCE as LONG, deserted, longer_and_longer, untimed, untimed_client, untimed_server,
+};
 
 /// A server that says what a script has it say, to one connection after the other.
 pub(crate) struct Scripted<T> {
@@ -115,7 +115,7 @@ pub(crate) fn read_frame(stream: &mut impl Read) -> (u8, Vec<u8>) {
 
 /// framewire's own echo server, for the rest of the process.
 pub(crate) fn echo_server() -> SocketAddr {
-    let server = Server::bind("127.0.0.1:0").unwrap();
+    let server = untimed_server();
     let address = server.local_address().unwrap();
     thread::spawn(move || echo(server));
     address
