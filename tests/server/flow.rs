@@ -148,23 +148,22 @@ fn a_stream_driven_by_on_drain_leaves_the_others_their_turn() {
             peer.send(vec![0; 1000]);
         }
         Call::Message(..) => echo(peer, call),
-        Call::Drain(_) if !stopped.load(Ordering::SeqCst) => {
+        Call::Drain(_) if stopped.load(Ordering::SeqCst) => peer.terminate(),
+        Call::Drain(_) => {
             peer.send(vec![0; 1000]);
         }
         _ => {}
     });
     // Every message is above the mark, and every write brings the output below it.
     let config = untimed().output_high_water(500).output_low_water(100);
-    // Pings wake the reader when the stream has stopped.
-    let house = House::new(config.ping_interval(Duration::from_millis(100)), spy);
+    let house = House::new(config, spy);
     let mut reader = Client::open(house.address);
-    let over = Arc::clone(&stop);
     reader.send_frame(TEXT, "stream");
+    let over = Arc::clone(&stop);
     let thread = std::thread::spawn(move || {
         let mut room = vec![0; 1 << 20];
-        while !over.load(Ordering::SeqCst) {
-            assert!(reader.stream.read(&mut room).unwrap() > 0);
-        }
+        while matches!(reader.stream.read(&mut room), Ok(1..)) {}
+        assert!(over.load(Ordering::SeqCst), "the stream has ended by itself");
     });
     let mut other = Client::open(house.address);
     for _ in 0..100 {
