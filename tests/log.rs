@@ -1,13 +1,19 @@
 //! The events of the feature `log`, heard by a logger of this binary's own.
 
+mod deserted;
+mod untimed;
+
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Url};
-use framewire::{Config, Decision, Handler, IncomingRequest, Message, Peer, Response, Server};
+use framewire::{Decision, Handler, IncomingRequest, Message, Peer, Response, Server};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::deserted::deserted;
+use crate::untimed::{PATIENCE, untimed, untimed_server};
 
 const SECRET: &str = "s3cret";
 
@@ -60,7 +66,7 @@ fn request(path: &str, lines: &str) -> String {
 /// Says something and reads to the end.
 fn ask(address: SocketAddr, said: impl AsRef<[u8]>) {
     let mut stream = TcpStream::connect(address).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
     stream.write_all(said.as_ref()).unwrap();
     let _ = stream.read_to_end(&mut Vec::new());
 }
@@ -69,8 +75,8 @@ fn ask(address: SocketAddr, said: impl AsRef<[u8]>) {
 fn what_happens_is_told_and_nothing_secret() {
     log::set_logger(&*LOGGER).unwrap();
     log::set_max_level(LevelFilter::Trace);
-    let config = Config::new().max_buffered_amount(1 << 20);
-    let server = Server::bind("127.0.0.1:0").unwrap().config(config).max_connections(100);
+    let config = untimed().max_buffered_amount(1 << 20);
+    let server = untimed_server().config(config).max_connections(100);
     let mut event_loop = server.handler(Guarded).unwrap();
     let (handle, address) = (event_loop.handle(), event_loop.local_address().unwrap());
     let clients = std::thread::spawn(move || {
@@ -89,11 +95,11 @@ fn what_happens_is_told_and_nothing_secret() {
     event_loop.run().unwrap();
     clients.join().unwrap();
     let mut dialling = Server::none().on_message(|_, _| {}).unwrap();
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_socket, closed) = deserted();
     let request = ClientRequest::new(&Url::parse(&format!("ws://a/{SECRET}?{SECRET}")).unwrap());
-    dialling.connect(closed, request, &Config::new(), ()).unwrap();
+    dialling.connect(closed, request, &untimed(), ()).unwrap();
     while dialling.connections() > 0 {
-        dialling.run_once(Some(Duration::from_secs(60))).unwrap();
+        dialling.run_once(Some(PATIENCE)).unwrap();
     }
     let events = LOGGER.0.lock().unwrap();
     for (level, target, text) in events.iter() {

@@ -2,11 +2,9 @@
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use framewire::{Client, ClientBuilder, Config, Server};
-use socket2::{Domain, Socket, Type};
 
 /// Longer than anything takes on the slowest machine; only a test that hangs meets it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
@@ -38,13 +36,4 @@ pub(crate) fn untimed_client(url: &str) -> ClientBuilder {
 /// something and a deadline to pass after it: the first that they were in time for will do.
 pub(crate) fn longer_and_longer() -> impl Iterator<Item = Duration> {
     (0..6).map(|number| Duration::from_millis(200) * 4_u32.pow(number))
-}
-
-/// An address at which nobody listens, and the socket that has it for as long as it lives: no other process
-/// can be given that port meanwhile.
-pub(crate) fn deserted() -> (Socket, SocketAddr) {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    (socket, address)
 }

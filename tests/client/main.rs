@@ -6,6 +6,8 @@
 mod addresses;
 mod answers;
 mod backpressure;
+#[path = "../deserted.rs"]
+mod deserted;
 mod duplex;
 mod liveness;
 mod proxies;

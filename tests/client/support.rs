@@ -5,8 +5,9 @@ use std::thread::{self, JoinHandle};
 use framewire::handshake::accept_key;
 use framewire::{ClientBuilder, ClientError, Server};
 
+pub(crate) use crate::deserted::deserted;
 pub(crate) use crate::untimed::{
-    PATIENCE as LONG, deserted, longer_and_longer, untimed, untimed_client, untimed_server,
+    PATIENCE as LONG, longer_and_longer, untimed, untimed_client, untimed_server,
 };
 
 /// A server that says what a script has it say, to one connection after the other.

@@ -1,9 +1,9 @@
 //! Routes: WebSockets, plain requests and refusals on one port.
 
-use framewire::{Client, CloseCode, Message};
+use framewire::{CloseCode, Message};
 use serde_json::{Value, json};
 
-use crate::house::{Program, body, connect, next, refused, text};
+use crate::house::{Program, body, connect, next, refused, text, untimed_client};
 
 fn data(server: &Program) -> Value {
     let (status, head, body) = server.get("/data", &[]);
@@ -90,13 +90,13 @@ fn plain_requests_have_routes_too() {
 fn a_refusal_is_an_http_answer() {
     let server = Program::start_with("express_like", &["--key", "sesame"]);
     for target in ["/other", "/", "/data", "/talk/x"] {
-        let response = refused(Client::builder(&server.ws(target)).unwrap());
+        let response = refused(untimed_client(&server.ws(target)));
         assert_eq!(response.status(), 404, "{target}");
     }
     for target in
         ["/talk", "/talk?key=", "/talk?key=open", "/talk?key=sesame2", "/talk?keys=sesame"]
     {
-        let response = refused(Client::builder(&server.ws(target)).unwrap());
+        let response = refused(untimed_client(&server.ws(target)));
         assert_eq!(
             (response.status(), body(&response)),
             (401, "to talk, give the key\n"),
@@ -108,14 +108,14 @@ fn a_refusal_is_an_http_answer() {
     page.send("by the query").unwrap();
     assert_eq!(text(&mut page), "by the query");
     let with = |value: &str| {
-        let builder = Client::builder(&server.ws("/talk")).unwrap();
+        let builder = untimed_client(&server.ws("/talk"));
         builder.header("Authorization", value).unwrap()
     };
     assert!(with("Bearer sesame").connect().is_ok());
     assert_eq!(refused(with("Bearer open")).status(), 401);
     assert_eq!(refused(with("Basic sesame")).status(), 401);
     // A page from elsewhere is not asked for a key.
-    let elsewhere = Client::builder(&server.ws("/talk?key=sesame")).unwrap();
+    let elsewhere = untimed_client(&server.ws("/talk?key=sesame"));
     assert_eq!(refused(elsewhere.origin("http://elsewhere.example").unwrap()).status(), 403);
     // No refusal has counted as a client.
     drop(page);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use framewire::{Client, ClientError, CloseCode, Message, Outcome, Response};
 use serde_json::{Value, json};
 
-use crate::house::{PATIENCE, Program, body, connect, next, refused, text};
+use crate::house::{PATIENCE, Program, body, connect, next, refused, text, untimed_client};
 
 /// The server, and the token that its page knows.
 struct Hmr {
@@ -85,7 +85,7 @@ fn upgrade(program: &Program, target: &str, fields: &[&str]) -> u16 {
 }
 
 fn refusal(program: &Program, target: &str, subprotocols: &[&str]) -> Arc<Response> {
-    let builder = Client::builder(&program.ws(target)).unwrap();
+    let builder = untimed_client(&program.ws(target));
     refused(builder.subprotocols(subprotocols.iter().copied()).unwrap())
 }
 
@@ -119,7 +119,7 @@ fn b2_plain_requests_of_a_server_of_its_own_are_answered_426() {
 fn b3_other_upgrades_are_left_to_others() {
     let server = Hmr::start(&["--path", "/base/hmr"]);
     // Another path is another's, whatever the subprotocol.
-    let mut echo = Client::connect(&server.program.ws("/echo")).unwrap();
+    let mut echo = untimed_client(&server.program.ws("/echo")).connect().unwrap();
     echo.set_read_timeout(Some(PATIENCE));
     for said in [Message::text(r#"{"type":"ping"}"#), Message::binary(&b"bytes"[..])] {
         echo.send(said.borrowed()).unwrap();

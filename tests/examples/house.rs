@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use framewire::{Client, ClientError, Message, Response};
 
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) use crate::untimed::{PATIENCE, untimed_client};
 
 /// Those of which SIGTERM must be the end in good order, besides the ones of the tests about signals.
 pub(crate) const SERVERS: &[&str] =
@@ -142,7 +142,7 @@ pub(crate) fn run(name: &str, arguments: &[&str]) -> Output {
 
 /// A client that does not wait for ever.
 pub(crate) fn connect(url: &str, subprotocols: &[&str]) -> Client {
-    let builder = Client::builder(url).unwrap().subprotocols(subprotocols.iter().copied());
+    let builder = untimed_client(url).subprotocols(subprotocols.iter().copied());
     let mut client = builder.unwrap().connect().unwrap();
     client.set_read_timeout(Some(PATIENCE));
     client

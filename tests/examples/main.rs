@@ -7,4 +7,6 @@ mod house;
 mod rooms;
 #[cfg(unix)]
 mod signals;
+#[path = "../untimed.rs"]
+mod untimed;
 mod upgrade_by_protocol;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use framewire::{Client, ClientError, CloseCode};
 use serde_json::{Value, json};
 
-use crate::house::{Program, connect, text};
+use crate::house::{Program, connect, text, untimed_client};
 
 struct Member {
     client: Client,
@@ -282,7 +282,7 @@ fn the_page_of_the_rooms_is_served() {
         assert!(head.contains(kind), "{head}");
         assert!(!body.is_empty());
     }
-    let elsewhere = Client::builder(&ws(&server)).unwrap().origin("https://elsewhere.example");
+    let elsewhere = untimed_client(&ws(&server)).origin("https://elsewhere.example");
     match elsewhere.unwrap().connect() {
         Err(ClientError::Rejected(response)) => assert_eq!(response.status(), 403),
         other => panic!("{other:?}"),

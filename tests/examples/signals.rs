@@ -2,15 +2,15 @@
 
 use std::time::Instant;
 
-use framewire::{Client, ClientError, CloseCode, Outcome};
+use framewire::{ClientError, CloseCode, Outcome};
 
-use crate::house::{PATIENCE, Program, SERVERS};
+use crate::house::{PATIENCE, Program, SERVERS, untimed_client};
 
 #[test]
 fn an_echo_server_says_goodbye_and_reports() {
     for signal in ["-TERM", "-INT"] {
         let server = Program::start("echo_server");
-        let mut client = Client::connect(&server.url).unwrap();
+        let mut client = untimed_client(&server.url).connect().unwrap();
         client.send("still there?").unwrap();
         assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("still there?"));
         server.signal(signal);
@@ -31,12 +31,12 @@ fn an_echo_server_says_goodbye_and_reports() {
 fn a_second_signal_does_not_wait_for_who_does_not_answer() {
     let server = Program::start("echo_server");
     // It never reads, so it never answers the Close.
-    let silent = Client::connect(&server.url).unwrap();
+    let silent = untimed_client(&server.url).connect().unwrap();
     server.signal("-TERM");
     // Whoever comes now is turned away: the signal has arrived.
     let until = Instant::now() + PATIENCE;
     loop {
-        match Client::connect(&server.url) {
+        match untimed_client(&server.url).connect() {
             Ok(early) => drop(early),
             Err(ClientError::Rejected(response)) => {
                 assert_eq!(response.status(), 503);
@@ -57,7 +57,7 @@ fn a_second_signal_does_not_wait_for_who_does_not_answer() {
 fn a_chat_ends_for_everybody() {
     let server = Program::start("chat");
     let url = format!("{}/chat", server.url.replacen("http", "ws", 1));
-    let mut clients: Vec<_> = (0..3).map(|_| Client::connect(&url).unwrap()).collect();
+    let mut clients: Vec<_> = (0..3).map(|_| untimed_client(&url).connect().unwrap()).collect();
     server.signal("-TERM");
     for client in &mut clients {
         assert_eq!(client.recv().unwrap(), None);

@@ -1,8 +1,8 @@
 //! A handler for each subprotocol.
 
-use framewire::{Client, Message};
+use framewire::Message;
 
-use crate::house::{Program, body, connect, next, refused, text};
+use crate::house::{Program, body, connect, next, refused, text, untimed_client};
 
 #[test]
 fn each_subprotocol_has_a_handler_of_its_own() {
@@ -50,7 +50,7 @@ fn the_first_one_of_the_client_that_is_spoken_counts() {
 fn what_is_not_spoken_is_answered_with_what_is() {
     let server = Program::start("upgrade_by_protocol");
     for offered in [&["mqtt"][..], &["ECHO"], &[]] {
-        let builder = Client::builder(&server.url).unwrap();
+        let builder = untimed_client(&server.url);
         let response = refused(builder.subprotocols(offered.iter().copied()).unwrap());
         assert_eq!(response.status(), 400, "{offered:?}");
         assert_eq!(body(&response), "the subprotocols spoken here are: echo, chat, count\n");

@@ -1,6 +1,5 @@
 //! What a loop counts, and that it adds up.
 
-use std::net::TcpListener;
 use std::time::Duration;
 
 use framewire::deflate::DeflateConfig;
@@ -9,6 +8,7 @@ use framewire::{CloseCode, Counters, Decision, Handle, Response, Server};
 
 use crate::client::{BINARY, CLOSE, Client, PING, PONG, REQUEST, TEXT};
 use crate::client::{frame, frame_with, request_with};
+use crate::deserted::deserted;
 use crate::house::{Call, House, Spy, echo, eventually};
 use crate::untimed::{PATIENCE, untimed, untimed_server};
 
@@ -252,7 +252,7 @@ fn what_is_sent_when_another_ends_is_counted() {
 fn a_loop_that_dials_counts_what_it_is_answered() {
     let (spy, _log) = Spy::echo();
     let house = House::new(untimed().path("/only"), spy);
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (_socket, closed) = deserted();
     let mut event_loop = Server::none().config(untimed()).on_message(|_, _| {}).unwrap();
     for (address, path) in [(house.address, "/only"), (house.address, "/other"), (closed, "/only")]
     {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use crate::deserted::deserted;
 use crate::untimed::{untimed, untimed_client, untimed_server};
 use framewire::handshake::{ClientRequest, Response, Url};
 use framewire::{
@@ -153,9 +154,7 @@ fn compression_is_offered_and_used() {
 
 #[test]
 fn an_address_that_refuses_ends_in_on_close() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
+    let (_socket, address) = deserted();
     let mut event_loop = Server::none().config(untimed()).handler(Talk::default()).unwrap();
     let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
     let session = Talker { name: 0, said: 0 };

@@ -8,6 +8,8 @@ mod counters;
 mod deadlines;
 mod deferred;
 mod deflate;
+#[path = "../deserted.rs"]
+mod deserted;
 mod dial;
 mod drain;
 mod echo;

@@ -5,9 +5,9 @@ use std::net::TcpListener;
 use std::sync::Arc;
 
 use framewire::rustls::{self, ServerConfig, ServerConnection};
-use framewire::{Client, Config, Server};
 
 use crate::support::{Authority, Echo, LONG, Running, Seen, next_outcome, pattern};
+use crate::untimed::{untimed_client, untimed_server};
 
 /// Accepts one connection, speaks TLS on it until `count` bytes of the request are read, and hands it
 /// over; the others are decrypted by then, or are still to come.
@@ -17,7 +17,7 @@ fn adopt_after(count: usize) {
     let url = format!("wss://{}/", listener.local_addr().unwrap());
     let (sender, seen) = std::sync::mpsc::channel();
     // The loop has a listener only so that this helper can tell its address.
-    let server = Server::bind("127.0.0.1:0").unwrap().config(Config::new());
+    let server = untimed_server();
     let running = Running::start(server, Echo(sender));
     let (config, handle) = (Arc::<ServerConfig>::from(authority.server()), running.handle.clone());
     let thread = std::thread::spawn(move || {
@@ -28,7 +28,7 @@ fn adopt_after(count: usize) {
         handle.adopt((session, stream), head, "").unwrap();
     });
     let tls = authority.client();
-    let mut client = Client::builder(&url).unwrap().tls(tls).connect().unwrap();
+    let mut client = untimed_client(&url).tls(tls).connect().unwrap();
     client.set_read_timeout(Some(LONG));
     thread.join().unwrap();
     assert!(matches!(seen.recv_timeout(LONG).unwrap(), Seen::Open(_, false)));

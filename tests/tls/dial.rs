@@ -1,16 +1,16 @@
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::thread;
-use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Response, Url};
 use framewire::rustls::Error;
 use framewire::{
-    Config, Decision, EventLoop, Handler, IncomingRequest, Message, Outcome, Peer, Server, TlsError,
+    Decision, EventLoop, Handler, IncomingRequest, Message, Outcome, Peer, Server, TlsError,
 };
 
 use crate::support::{Authority, Echo, LONG, pattern};
 use crate::transport::{accept_by_hand, bad_record};
+use crate::untimed::untimed;
 
 /// Sends one long message, checks the echo, and closes.
 #[derive(Default)]
@@ -57,11 +57,11 @@ fn parts(url: &str) -> (SocketAddr, ClientRequest) {
 #[test]
 fn a_loop_dials_over_tls() {
     let authority = Authority::new();
-    let (server, _seen) = Echo::over(authority.server(), Config::new());
+    let (server, _seen) = Echo::over(authority.server(), untimed());
     let (address, request) = parts(&server.url());
-    let mut event_loop = Server::none().handler(Dialler::default()).unwrap();
+    let mut event_loop = Server::none().config(untimed()).handler(Dialler::default()).unwrap();
     for seed in 0..20 {
-        let (tls, config) = (authority.client(), Config::new());
+        let (tls, config) = (authority.client(), untimed());
         let request = request.clone();
         event_loop.connect_tls(address, "127.0.0.1", tls, request, &config, seed).unwrap();
     }
@@ -74,10 +74,10 @@ fn a_loop_dials_over_tls() {
 #[test]
 fn a_loop_trusts_no_wrong_name_and_no_unknown_root() {
     let authority = Authority::new();
-    let (server, _seen) = Echo::over(authority.server(), Config::new());
+    let (server, _seen) = Echo::over(authority.server(), untimed());
     let (address, request) = parts(&server.url());
-    let mut event_loop = Server::none().handler(Dialler::default()).unwrap();
-    let config = Config::new().handshake_timeout(Duration::from_secs(30));
+    let mut event_loop = Server::none().config(untimed()).handler(Dialler::default()).unwrap();
+    let config = untimed();
     let stranger = Authority::new().client();
     let (known, other) = (authority.client(), request.clone());
     event_loop.connect_tls(address, "example.com", known, other, &config, 0).unwrap();
@@ -102,9 +102,9 @@ fn an_address_that_refuses_is_told_as_such_over_tls_too() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let (_, request) = parts("wss://127.0.0.1:1/");
-    let mut event_loop = Server::none().handler(Dialler::default()).unwrap();
+    let mut event_loop = Server::none().config(untimed()).handler(Dialler::default()).unwrap();
     let tls = Authority::new().client();
-    event_loop.connect_tls(address, "127.0.0.1", tls, request, &Config::new(), 0).unwrap();
+    event_loop.connect_tls(address, "127.0.0.1", tls, request, &untimed(), 0).unwrap();
     run_until_empty(&mut event_loop);
     let [outcome] = &event_loop.handler().closed[..] else { panic!("not closed once") };
     let error = outcome.cause().and_then(|cause| cause.downcast_ref::<io::Error>());
@@ -116,8 +116,8 @@ fn a_bad_record_of_the_server_ends_a_connection_that_was_dialled() {
     let authority = Authority::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, request) = parts(&format!("wss://{}/", listener.local_addr().unwrap()));
-    let mut event_loop = Server::none().handler(Dialler::default()).unwrap();
-    let config = Config::new().ping_interval(None);
+    let mut event_loop = Server::none().config(untimed()).handler(Dialler::default()).unwrap();
+    let config = untimed();
     event_loop.connect_tls(address, "127.0.0.1", authority.client(), request, &config, 0).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -7,19 +7,19 @@ use std::time::Duration;
 use framewire::deflate::DeflateConfig;
 use framewire::rustls::{self, version};
 use framewire::{
-    Client, Config, Decision, Handler, IncomingRequest, Message, OpeningError, Outcome, Peer,
-    Response, Sent, Server,
+    Decision, Handler, IncomingRequest, Message, OpeningError, Outcome, Peer, Response, Sent,
 };
 
 use crate::support::{Authority, Echo, LONG, Running, Seen, next_outcome, pattern};
+use crate::untimed::{longer_and_longer, untimed, untimed_client, untimed_server};
 
 // req: W034, W116
 #[test]
 fn messages_of_all_sizes_go_both_ways() {
     let authority = Authority::new();
-    let (server, seen) = Echo::over(authority.server(), Config::new());
+    let (server, seen) = Echo::over(authority.server(), untimed());
     let tls = authority.client();
-    let mut client = Client::builder(&server.url()).unwrap().tls(tls).connect().unwrap();
+    let mut client = untimed_client(&server.url()).tls(tls).connect().unwrap();
     client.set_read_timeout(Some(LONG));
     assert_eq!(seen.recv_timeout(LONG).unwrap(), Seen::Open(None, false));
     client.send("grüße").unwrap();
@@ -62,10 +62,10 @@ fn both_versions_of_tls_and_a_configuration_of_ones_own() {
             .with_no_client_auth()
             .with_single_cert(certificates(&identity.chain), key.unwrap())
             .unwrap();
-        let server = Server::bind("127.0.0.1:0").unwrap().tls(server);
+        let server = untimed_server().tls(server);
         let (sender, spoken) = mpsc::channel();
         let server = Running::start(server, Tell(sender));
-        let mut client = Client::builder(&server.url()).unwrap().tls(client).connect().unwrap();
+        let mut client = untimed_client(&server.url()).tls(client).connect().unwrap();
         client.send("which?").unwrap();
         assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("which?"));
         assert_eq!(spoken.recv_timeout(LONG).unwrap(), Some(version.version));
@@ -92,9 +92,9 @@ impl Handler for Tell {
 #[test]
 fn compressed_messages() {
     let authority = Authority::new();
-    let config = Config::new().deflate(DeflateConfig::new());
+    let config = untimed().deflate(DeflateConfig::new());
     let (server, _seen) = Echo::over(authority.server(), config.clone());
-    let builder = Client::builder(&server.url()).unwrap().config(config);
+    let builder = untimed_client(&server.url()).config(config);
     let mut client = builder.tls(authority.client()).connect().unwrap();
     assert!(client.deflate().is_some());
     for round in 0..20 {
@@ -108,13 +108,13 @@ fn compressed_messages() {
 #[test]
 fn tls_and_plain_in_one_loop() {
     let authority = Authority::new();
-    let plain = Server::bind("127.0.0.1:0").unwrap();
+    let plain = untimed_server();
     let plain_address = plain.local_address().unwrap();
-    let server = Server::bind("127.0.0.1:0").unwrap().tls(authority.server()).and(plain);
+    let server = untimed_server().tls(authority.server()).and(plain);
     let (server, _seen) = Echo::start(server);
-    let builder = Client::builder(&server.url()).unwrap().tls(authority.client());
+    let builder = untimed_client(&server.url()).tls(authority.client());
     let mut secure = builder.connect().unwrap();
-    let mut plain = Client::connect(&format!("ws://{plain_address}/")).unwrap();
+    let mut plain = untimed_client(&format!("ws://{plain_address}/")).connect().unwrap();
     for client in [&mut secure, &mut plain] {
         client.send("hello").unwrap();
         assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("hello"));
@@ -126,13 +126,12 @@ fn many_connections_at_once() {
     const THREADS: usize = 4;
     const EACH: usize = 25;
     let authority = Authority::new();
-    let (server, seen) = Echo::over(authority.server(), Config::new());
+    let (server, seen) = Echo::over(authority.server(), untimed());
     thread::scope(|scope| {
         for thread in 0..THREADS {
             let (url, tls) = (server.url(), authority.client());
             scope.spawn(move || {
-                let connect =
-                    |_| Client::builder(&url).unwrap().tls(tls.clone()).connect().unwrap();
+                let connect = |_| untimed_client(&url).tls(tls.clone()).connect().unwrap();
                 let mut clients: Vec<_> = (0..EACH).map(connect).collect();
                 for round in 0..4 {
                     for (index, client) in clients.iter_mut().enumerate() {
@@ -159,8 +158,8 @@ fn many_connections_at_once() {
 fn two_threads_on_one_connection() {
     const COUNT: u32 = 300;
     let authority = Authority::new();
-    let (server, seen) = Echo::over(authority.server(), Config::new());
-    let builder = Client::builder(&server.url()).unwrap().tls(authority.client());
+    let (server, seen) = Echo::over(authority.server(), untimed());
+    let builder = untimed_client(&server.url()).tls(authority.client());
     let (mut reader, mut writer) = builder.connect().unwrap().split().unwrap();
     reader.set_read_timeout(Some(LONG));
     let size = |seed: u32| (seed as usize * 7919) % 100_000;
@@ -227,9 +226,9 @@ impl Handler for Flood {
 fn a_slow_reader_holds_the_sender_back_and_misses_nothing() {
     let authority = Authority::new();
     let (pressed, pressure) = mpsc::channel();
-    let server = Server::bind("127.0.0.1:0").unwrap().tls(authority.server());
+    let server = untimed_server().tls(authority.server());
     let server = Running::start(server, Flood { messages: 600, pressed });
-    let builder = Client::builder(&server.url()).unwrap().tls(authority.client());
+    let builder = untimed_client(&server.url()).tls(authority.client());
     let mut client = builder.connect().unwrap();
     client.set_read_timeout(Some(LONG));
     // Nothing is read until the server has noticed that nothing is read.
@@ -263,7 +262,7 @@ impl Handler for Sip {
 fn what_is_decrypted_already_is_not_forgotten_over_a_pause() {
     let authority = Authority::new();
     let (sender, received) = mpsc::channel();
-    let server = Server::bind("127.0.0.1:0").unwrap().tls(authority.server());
+    let server = untimed_server().tls(authority.server());
     let address = server.local_address().unwrap();
     let url = format!("wss://{address}/");
     let tls = authority.client();
@@ -278,7 +277,7 @@ fn what_is_decrypted_already_is_not_forgotten_over_a_pause() {
             }
         }
     });
-    let builder = Client::builder(&url).unwrap().tls(tls);
+    let builder = untimed_client(&url).tls(tls);
     let (_reader, mut writer) = builder.connect().unwrap().split().unwrap();
     for seed in 0..50 {
         writer.send(&pattern(3000 + seed as usize, seed)[..]).unwrap();
@@ -294,9 +293,9 @@ fn what_is_decrypted_already_is_not_forgotten_over_a_pause() {
 #[test]
 fn a_shutdown_closes_everybody_in_good_order() {
     let authority = Authority::new();
-    let (server, seen) = Echo::over(authority.server(), Config::new());
+    let (server, seen) = Echo::over(authority.server(), untimed());
     let (url, tls) = (server.url(), authority.client());
-    let connect = |_| Client::builder(&url).unwrap().tls(tls.clone()).connect().unwrap();
+    let connect = |_| untimed_client(&url).tls(tls.clone()).connect().unwrap();
     let mut clients: Vec<_> = (0..5).map(connect).collect();
     for client in &mut clients {
         client.set_read_timeout(Some(LONG));
@@ -341,25 +340,31 @@ impl Handler for Ledger {
 
 #[test]
 fn who_does_not_speak_tls_is_told_of() {
-    let (sender, told) = mpsc::channel();
-    let config = Config::new().handshake_timeout(Duration::from_millis(300));
-    let server = Server::bind("127.0.0.1:0").unwrap().config(config);
-    let server = Running::start(server.tls(Authority::new().server()), Ledger(sender));
     for stays in [false, true] {
-        let mut stream = TcpStream::connect(server.address).unwrap();
-        let ours = stream.local_addr().unwrap();
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
-        let mut answer = Vec::new();
-        // At the most an alert; never an answer in the clear.
-        let _ = stream.read_to_end(&mut answer);
-        assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
-        let _kept = stays.then_some(stream);
-        let (error, address) = told.recv_timeout(LONG).unwrap();
-        assert!(matches!(error, OpeningError::Tls(_)), "{stays}: {error:?}");
-        // Who has gone by then may have no address any more.
-        assert!(address == Some(ours) || (!stays && address.is_none()), "{address:?}");
+        // Who stays is waited for until the deadline; who is late is told of as such.
+        let mut errors = longer_and_longer().map(|timeout| told_of_plain_text(stays, timeout));
+        let is_of_tls = |error: &OpeningError| matches!(error, OpeningError::Tls(_));
+        assert!(errors.any(|error| is_of_tls(&error)), "{stays}");
     }
+}
+
+fn told_of_plain_text(stays: bool, timeout: Duration) -> OpeningError {
+    let (sender, told) = mpsc::channel();
+    let server = untimed_server().config(untimed().handshake_timeout(timeout));
+    let server = Running::start(server.tls(Authority::new().server()), Ledger(sender));
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let ours = stream.local_addr().unwrap();
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    // At the most an alert; never an answer in the clear.
+    let _ = stream.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+    let _kept = stays.then_some(stream);
+    let (error, address) = told.recv_timeout(LONG).unwrap();
+    // Who has gone by then may have no address any more.
+    assert!(address == Some(ours) || (!stays && address.is_none()), "{address:?}");
     drop(server);
-    assert_eq!(told.try_iter().count(), 0, "told once each");
+    assert_eq!(told.try_iter().count(), 0, "told once");
+    error
 }

@@ -8,3 +8,5 @@ mod openssl;
 mod support;
 mod transport;
 mod trust;
+#[path = "../untimed.rs"]
+mod untimed;

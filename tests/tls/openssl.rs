@@ -3,9 +3,8 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-use framewire::{Client, Config};
-
 use crate::support::{Authority, Echo, LONG, next_outcome, pattern};
+use crate::untimed::{untimed, untimed_client};
 
 /// The script as a process, which is killed when this is dropped.
 struct Python(Child);
@@ -61,7 +60,7 @@ impl Drop for Files {
 fn an_openssl_client_speaks_with_the_loop() {
     let authority = Authority::new();
     let files = Files::new("client", &[("root.pem", &authority.pem())]);
-    let (server, seen) = Echo::over(authority.server(), Config::new());
+    let (server, seen) = Echo::over(authority.server(), untimed());
     let port = server.address.port().to_string();
     for version in ["TLSv1.2", "TLSv1.3"] {
         for ending in ["notify", "abrupt"] {
@@ -89,7 +88,7 @@ fn a_client_speaks_with_an_openssl_server() {
             let mut port = String::new();
             python.output().read_line(&mut port).unwrap();
             let url = format!("wss://127.0.0.1:{}/", port.trim());
-            let builder = Client::builder(&url).unwrap().config(Config::new().no_deflate());
+            let builder = untimed_client(&url).config(untimed().no_deflate());
             let builder = builder.tls(authority.client()).tls_server_name("localhost");
             let mut client = builder.connect().unwrap();
             client.set_read_timeout(Some(LONG));

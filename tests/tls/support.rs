@@ -3,6 +3,7 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::untimed::untimed_server;
 use framewire::{
     Config, Decision, Handle, Handler, IncomingRequest, Message, Outcome, Peer, Server, TlsClient,
     TlsServer,
@@ -11,8 +12,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
 };
 
-/// Longer than anything here takes on the slowest machine.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) use crate::untimed::PATIENCE as LONG;
 
 /// Somebody who issues certificates.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -125,7 +125,7 @@ impl Echo {
 
     /// On a port that the system chooses.
     pub(crate) fn over(tls: TlsServer, config: Config) -> (Running, Receiver<Seen>) {
-        Self::start(Server::bind("127.0.0.1:0").unwrap().tls(tls).config(config))
+        Self::start(untimed_server().tls(tls).config(config))
     }
 }
 

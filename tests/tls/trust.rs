@@ -1,13 +1,13 @@
 use framewire::rustls::{AlertDescription, CertificateError};
-use framewire::{Client, ClientError, Config, TlsClient, TlsError, TlsServer};
+use framewire::{Client, ClientError, TlsClient, TlsError, TlsServer};
 use rcgen::{ExtendedKeyUsagePurpose, date_time_ymd};
 
 use crate::support::{Authority, Echo, Identity, LONG, Running, Seen, next_outcome};
+use crate::untimed::{untimed, untimed_client};
 
 /// Why a client cannot connect, which it is to find out by itself and not by a deadline.
 fn refusal(server: &Running, tls: TlsClient, name: &str) -> TlsError {
-    let config = Config::new().handshake_timeout(LONG);
-    let builder = Client::builder(&server.url()).unwrap().config(config);
+    let builder = untimed_client(&server.url());
     let error = builder.tls(tls).tls_server_name(name).connect().unwrap_err();
     match error {
         ClientError::Tls(error) => error,
@@ -16,7 +16,7 @@ fn refusal(server: &Running, tls: TlsClient, name: &str) -> TlsError {
 }
 
 fn open(server: &Running, tls: TlsClient, name: &str) -> Client {
-    let builder = Client::builder(&server.url()).unwrap();
+    let builder = untimed_client(&server.url());
     let mut client = builder.tls(tls).tls_server_name(name).connect().unwrap();
     client.set_read_timeout(Some(LONG));
     client.send("hello").unwrap();
@@ -31,10 +31,10 @@ fn tls_server(identity: &Identity) -> TlsServer {
 #[test]
 fn the_name_of_the_url_counts() {
     let authority = Authority::new();
-    let (server, seen) = Echo::over(authority.server(), Config::new());
+    let (server, seen) = Echo::over(authority.server(), untimed());
     // The name, which is resolved to the address, is asked for by SNI; an address cannot be.
     let url = format!("wss://localhost:{}/", server.address.port());
-    let mut client = Client::builder(&url).unwrap().tls(authority.client()).connect().unwrap();
+    let mut client = untimed_client(&url).tls(authority.client()).connect().unwrap();
     assert_eq!(seen.recv_timeout(LONG).unwrap(), Seen::Open(Some("localhost".into()), false));
     assert!(client.close(1000, "").unwrap().was_clean());
 }
@@ -43,7 +43,7 @@ fn the_name_of_the_url_counts() {
 #[test]
 fn a_wrong_name_is_refused() {
     let authority = Authority::new();
-    let (server, _seen) = Echo::over(authority.server(), Config::new());
+    let (server, _seen) = Echo::over(authority.server(), untimed());
     let error = refusal(&server, authority.client(), "other.example");
     assert!(
         matches!(error.certificate(), Some(CertificateError::NotValidForNameContext { .. })),
@@ -62,7 +62,7 @@ fn a_certificate_out_of_its_time_is_refused() {
         params.not_before = date_time_ymd(2001, 1, 1);
         params.not_after = date_time_ymd(2002, 1, 1);
     });
-    let (server, _seen) = Echo::over(tls_server(&expired), Config::new());
+    let (server, _seen) = Echo::over(tls_server(&expired), untimed());
     let error = refusal(&server, authority.client(), "localhost");
     assert!(
         matches!(error.certificate(), Some(CertificateError::ExpiredContext { .. })),
@@ -74,7 +74,7 @@ fn a_certificate_out_of_its_time_is_refused() {
         params.not_before = date_time_ymd(3001, 1, 1);
         params.not_after = date_time_ymd(3002, 1, 1);
     });
-    let (server, _seen) = Echo::over(tls_server(&early), Config::new());
+    let (server, _seen) = Echo::over(tls_server(&early), untimed());
     let error = refusal(&server, authority.client(), "localhost");
     assert!(
         matches!(error.certificate(), Some(CertificateError::NotValidYetContext { .. })),
@@ -86,7 +86,7 @@ fn a_certificate_out_of_its_time_is_refused() {
 #[test]
 fn an_unknown_root_is_refused() {
     let authority = Authority::new();
-    let (server, _seen) = Echo::over(authority.server(), Config::new());
+    let (server, _seen) = Echo::over(authority.server(), untimed());
     // By those who trust somebody else of the same name, and by those who trust the web.
     let web = TlsClient::new();
     for tls in [Authority::new().client(), web.clone()] {
@@ -105,7 +105,7 @@ fn an_unknown_root_is_refused() {
     );
     open(&server, web.add_roots_pem(authority.pem()).unwrap(), "localhost");
     // The default is the web.
-    let error = Client::connect(&server.url()).unwrap_err();
+    let error = untimed_client(&server.url()).connect().unwrap_err();
     assert!(matches!(error, ClientError::Tls(_)), "{error:?}");
     assert!(!error.is_retryable());
 }
@@ -124,7 +124,7 @@ fn the_client_chooses_among_certificates_by_name() {
         .unwrap()
         .certificate_for("*.b.example", &wild.chain, &wild.key)
         .unwrap();
-    let (server, seen) = Echo::over(tls, Config::new());
+    let (server, seen) = Echo::over(tls, untimed());
     for name in ["a.example", "x.b.example", "default.example", "127.0.0.1"] {
         let mut client = open(&server, authority.client(), name);
         let asked = (name != "127.0.0.1").then(|| name.to_owned());
@@ -153,7 +153,7 @@ fn clients_with_and_without_a_certificate() {
     };
 
     let tls = servers.server().require_client_certificate(clients.pem()).unwrap();
-    let (server, seen) = Echo::over(tls, Config::new());
+    let (server, seen) = Echo::over(tls, untimed());
     open(&server, with(&known), "localhost");
     assert_eq!(seen.recv_timeout(LONG).unwrap(), Seen::Open(Some("localhost".into()), true));
     // The client has done its part of TLS 1.3 by the time that the server says no. It hears it.
@@ -163,7 +163,7 @@ fn clients_with_and_without_a_certificate() {
     assert!(error.alert().is_some(), "{error:?}");
 
     let tls = servers.server().request_client_certificate(clients.pem()).unwrap();
-    let (server, seen) = Echo::over(tls, Config::new());
+    let (server, seen) = Echo::over(tls, untimed());
     for (tls, is_known) in [(with(&known), true), (servers.client(), false)] {
         let mut client = open(&server, tls, "localhost");
         let name = Some("localhost".into());
@@ -197,14 +197,14 @@ fn what_cannot_be_a_certificate_or_a_key_is_said_so() {
     }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("wss://{}/", listener.local_addr().unwrap());
-    let error = Client::builder(&url).unwrap().tls_server_name("a b").connect().unwrap_err();
+    let error = untimed_client(&url).tls_server_name("a b").connect().unwrap_err();
     assert!(matches!(error, ClientError::Tls(TlsError::ServerName(_))), "{error:?}");
 }
 
 #[test]
 fn the_roots_of_the_platform_do_not_include_ours() {
     let authority = Authority::new();
-    let (server, _seen) = Echo::over(authority.server(), Config::new());
+    let (server, _seen) = Echo::over(authority.server(), untimed());
     match TlsClient::with_platform_roots() {
         Ok(tls) => {
             let error = refusal(&server, tls.clone(), "localhost");
