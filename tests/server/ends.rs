@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    Config, Decision, EventLoop, Handler, IncomingRequest, Message, OnPanic, OpeningError, Outcome,
-    Peer, Pending, Response, Server,
+    Decision, EventLoop, Handler, IncomingRequest, Message, OnPanic, OpeningError, Outcome, Peer,
+    Pending, Response, Server,
 };
 
 use crate::client::{Client, PATIENCE, REQUEST, TEXT};
-use crate::turns::{Turns, quiet};
+use crate::turns::Turns;
+use crate::untimed::{untimed, untimed_server};
 
 /// Dials again whenever a connection ends.
 struct Stubborn {
@@ -33,7 +34,7 @@ impl Handler for Stubborn {
 
     fn on_close(&mut self, peer: &mut Peer<'_>, _: &Outcome) {
         self.closes += 1;
-        let error = peer.connect(self.address, self.request.clone(), &quiet(), ());
+        let error = peer.connect(self.address, self.request.clone(), &untimed(), ());
         self.refused += usize::from(error.is_err());
     }
 }
@@ -41,7 +42,7 @@ impl Handler for Stubborn {
 fn dialling(address: std::net::SocketAddr) -> (EventLoop<Stubborn>, ClientRequest) {
     let request = ClientRequest::new(&Url::parse(&format!("ws://{address}/")).unwrap());
     let handler = Stubborn { address, request: request.clone(), refused: 0, closes: 0 };
-    (Server::none().handler(handler).unwrap(), request)
+    (Server::none().config(untimed()).handler(handler).unwrap(), request)
 }
 
 #[test]
@@ -50,13 +51,13 @@ fn nothing_is_dialled_once_a_shutdown_has_begun() {
     let address = listener.local_addr().unwrap();
     let (mut event_loop, request) = dialling(address);
     for _ in 0..3 {
-        event_loop.connect(address, request.clone(), &quiet(), ()).unwrap();
+        event_loop.connect(address, request.clone(), &untimed(), ()).unwrap();
     }
     let shutdown = event_loop.handle().shutdown(1001, "", Duration::ZERO).unwrap();
     event_loop.run().unwrap();
     assert_eq!((event_loop.handler().closes, event_loop.handler().refused), (3, 3));
     assert!(shutdown.wait().is_some());
-    let error = event_loop.connect(address, request, &quiet(), ()).unwrap_err();
+    let error = event_loop.connect(address, request, &untimed(), ()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotConnected);
 }
 
@@ -73,7 +74,8 @@ fn a_dial_between_two_turns_has_all_its_time() {
     while begun.elapsed() < 2 * timeout {
         std::thread::yield_now();
     }
-    let id = event_loop.connect(address, request, &quiet().handshake_timeout(timeout), ()).unwrap();
+    let id =
+        event_loop.connect(address, request, &untimed().handshake_timeout(timeout), ()).unwrap();
     event_loop.run_once(Some(Duration::ZERO)).unwrap();
     let closes = event_loop.handler().closes;
     assert!(closes == 0 || begun.elapsed() > 3 * timeout, "{id} had no time");
@@ -81,7 +83,7 @@ fn a_dial_between_two_turns_has_all_its_time() {
 
 #[test]
 fn whoever_asks_when_the_loop_has_ended_gets_the_report() {
-    let mut turns = Turns::new(quiet(), Silent::default());
+    let mut turns = Turns::new(untimed(), Silent::default());
     let handle = turns.event_loop.handle();
     let first = handle.shutdown(1001, "", Duration::ZERO).unwrap();
     turns.event_loop.run().unwrap();
@@ -122,7 +124,7 @@ impl Handler for Silent {
 #[test]
 fn a_loop_that_is_dropped_tells_of_the_end_of_its_connections() {
     let (closes, closed): (_, Receiver<Outcome>) = channel();
-    let mut turns = Turns::new(quiet(), Silent { closes: Some(closes), defers: None });
+    let mut turns = Turns::new(untimed(), Silent { closes: Some(closes), defers: None });
     let mut clients: Vec<_> = (0..3).map(|_| turns.open().0).collect();
     drop(turns);
     let outcomes: Vec<_> = closed.iter().collect();
@@ -134,7 +136,7 @@ fn a_loop_that_is_dropped_tells_of_the_end_of_its_connections() {
 #[test]
 fn a_loop_that_is_dropped_lets_pending_requests_know() {
     let (defers, deferred) = channel();
-    let mut turns = Turns::new(quiet(), Silent { closes: None, defers: Some(defers) });
+    let mut turns = Turns::new(untimed(), Silent { closes: None, defers: Some(defers) });
     let mut client = Client::connect(turns.address);
     client.send_raw(REQUEST);
     let mut pending = None;
@@ -153,11 +155,11 @@ fn a_loop_that_is_dropped_lets_pending_requests_know() {
 fn dialled_connections_take_no_place_of_those_that_come() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = Server::bind("127.0.0.1:0").unwrap().config(quiet()).max_connections(2);
+    let server = untimed_server().max_connections(2);
     let mut turns = Turns::of(server, Silent::default());
     let request = ClientRequest::new(&Url::parse(&format!("ws://{address}/")).unwrap());
     for _ in 0..5 {
-        turns.event_loop.connect(address, request.clone(), &quiet(), ()).unwrap();
+        turns.event_loop.connect(address, request.clone(), &untimed(), ()).unwrap();
     }
     let _clients = [turns.open(), turns.open()];
     let mut third = Client::connect(turns.address);
@@ -208,7 +210,7 @@ impl Handler for Fragile {
 
 #[test]
 fn a_handler_that_panics_ends_its_connection_and_no_other() {
-    let server = Server::bind("127.0.0.1:0").unwrap().config(quiet());
+    let server = untimed_server();
     let mut turns = Turns::of(server.on_panic(OnPanic::CloseConnection), Fragile::default());
     let (mut good, _) = turns.open();
     let (mut bad, _) = turns.open();
@@ -221,6 +223,7 @@ fn a_handler_that_panics_ends_its_connection_and_no_other() {
     assert_eq!(bad.read_text(), "panic");
     assert_eq!(bad.read_close(), (1011, String::new()));
     bad.send_close(1011, "");
+    bad.half_close();
     turns.until(|event_loop| event_loop.handler().closes.len() == 1);
     bad.read_eof();
     // Before it is open it is answered.
@@ -245,15 +248,14 @@ fn a_handler_that_panics_ends_its_connection_and_no_other() {
 
 #[test]
 fn the_listen_backlog_can_be_chosen() {
-    let server = Server::bind("127.0.0.1:0").unwrap().backlog(3).unwrap();
+    let server = untimed_server().backlog(3).unwrap();
     assert_eq!(waiting_room(server.local_address().unwrap()), Some(3));
     // By default it is what the system allows, which is more than the 128 of the standard library.
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
         .ok()
         .and_then(|most| most.trim().parse().ok());
-    let server = Server::bind("127.0.0.1:0").unwrap();
+    let server = untimed_server();
     assert_eq!(waiting_room(server.local_address().unwrap()), most);
-    drop(Config::new());
 }
 
 /// How many connections may wait for a listener, by the system's own tables: there its name for a listening socket

@@ -5,12 +5,13 @@ use std::thread;
 
 use framewire::{
     Decision, Fragment, Handle, Handler, IncomingRequest, Message, MessageKind, Peer, PeerId,
-    QueueFull, Server,
+    QueueFull,
 };
 
 use crate::client::{BINARY, Client, PATIENCE, TEXT};
 use crate::house::eventually;
-use crate::turns::{Turns, quiet};
+use crate::turns::Turns;
+use crate::untimed::{untimed, untimed_server};
 
 /// Does what a function says for each message, and tells what was dropped.
 struct Does<F> {
@@ -44,7 +45,7 @@ impl<F: FnMut(&mut Peer<'_>, &str)> Handler for Does<F> {
 #[test]
 fn what_one_call_sends_arrives_in_the_order_of_its_calls() {
     for total in [usize::MAX, 1 << 20] {
-        let server = Server::bind("127.0.0.1:0").unwrap().config(quiet()).max_buffered_total(total);
+        let server = untimed_server().max_buffered_total(total);
         let act = |peer: &mut Peer<'_>, target: &str| {
             let target = peer.peers().find(|id| id.to_string() == target).unwrap();
             peer.to(target).unwrap().subscribe("topic");
@@ -101,7 +102,7 @@ fn handles_and_peers_are_mixed_in_one_order_in_all_loops() {
         }
     }
 
-    let server = Server::bind("127.0.0.1:0").unwrap().config(quiet());
+    let server = untimed_server();
     let address = server.local_address().unwrap();
     let loops = server.threads(3).unwrap();
     let handle = loops.handle();
@@ -131,7 +132,7 @@ fn handles_and_peers_are_mixed_in_one_order_in_all_loops() {
 
 #[test]
 fn a_handle_pauses_a_connection_of_any_loop() {
-    let server = Server::bind("127.0.0.1:0").unwrap().config(quiet());
+    let server = untimed_server();
     let address = server.local_address().unwrap();
     let loops = server.threads(2).unwrap();
     let handle = loops.handle();
@@ -195,7 +196,7 @@ fn what_meets_an_unfinished_message_waits_behind_it() {
         }
         other => panic!("{other}"),
     };
-    let mut turns = Turns::new(quiet(), Does::new(act));
+    let mut turns = Turns::new(untimed(), Does::new(act));
     let (mut inside, id) = turns.open();
     let (mut other, _) = turns.open();
     inside.send_frame(TEXT, "begin");
@@ -219,7 +220,7 @@ fn what_cannot_wait_behind_an_unfinished_message_is_told_of() {
     let act = |peer: &mut Peer<'_>, _: &str| {
         peer.send_fragment(Fragment::more(MessageKind::Text, &b"a"[..]));
     };
-    let config = quiet().max_buffered_amount(10_000).output_high_water(5_000).output_low_water(0);
+    let config = untimed().max_buffered_amount(10_000).output_high_water(5_000).output_low_water(0);
     let mut turns = Turns::new(config, Does::new(act));
     let (mut client, id) = turns.open();
     client.send_frame(TEXT, "begin");
@@ -247,7 +248,7 @@ fn turns_until_frame<H: Handler>(turns: &mut Turns<H>, client: &mut Client) -> (
 #[test]
 fn the_queue_of_a_loop_is_bounded() {
     const LIMIT: usize = 30_000;
-    let server = Server::bind("127.0.0.1:0").unwrap().config(quiet()).max_queued_bytes(LIMIT);
+    let server = untimed_server().max_queued_bytes(LIMIT);
     let mut turns = Turns::of(server, Does::new(|_: &mut Peer<'_>, _: &str| {}));
     let (mut client, id) = turns.open();
     let handle = turns.event_loop.handle();

@@ -6,11 +6,7 @@ use std::time::Duration;
 use framewire::{Config, EventLoop, Handler, PeerId, Server};
 
 use crate::client::{Client, REQUEST};
-
-/// A test server has nothing to say by itself.
-pub(crate) fn quiet() -> Config {
-    Config::new().ping_interval(None).handshake_timeout(None)
-}
+use crate::untimed::untimed_server;
 
 pub(crate) struct Turns<H: Handler> {
     pub(crate) event_loop: EventLoop<H>,
@@ -19,7 +15,7 @@ pub(crate) struct Turns<H: Handler> {
 
 impl<H: Handler> Turns<H> {
     pub(crate) fn new(config: Config, handler: H) -> Self {
-        Self::of(Server::bind("127.0.0.1:0").unwrap().config(config), handler)
+        Self::of(untimed_server().config(config), handler)
     }
 
     pub(crate) fn of(server: Server, handler: H) -> Self {
