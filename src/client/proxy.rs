@@ -1,97 +1,18 @@
 mod environment;
+mod error;
 mod http;
 mod socks;
 
 use std::fmt;
 use std::io;
-use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) use self::environment::from_environment;
+pub use self::error::ProxyError;
 use super::error::{ClientError, Waiting};
 use super::patient::Patient;
 use super::socket::Socket;
-use crate::handshake::{Authority, Response, ResponseError, Url, UrlError};
-
-/// Why a proxy did not connect to the server.
-#[non_exhaustive]
-#[derive(Debug)]
-pub enum ProxyError {
-    /// The proxy's URL cannot be read.
-    Url(UrlError),
-    /// The proxy's URL has a scheme other than `http`, `socks5` and `socks5h`.
-    Scheme(String),
-    /// The proxy could not be reached, or the connection to it broke.
-    Io(io::Error),
-    /// The HTTP proxy refused: here is its answer, with up to
-    /// [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
-    Rejected(Arc<Response>),
-    /// The answer of the HTTP proxy is not one of HTTP.
-    Response(ResponseError),
-    /// The HTTP proxy sent something behind its answer, where the server has nothing to say yet.
-    UnexpectedData,
-    /// The answer of the SOCKS proxy is not one of version 5 (RFC 1928).
-    Socks,
-    /// The SOCKS proxy wants an authentication that is not at hand (RFC 1928 section 3).
-    SocksMethod,
-    /// The SOCKS proxy did not take the user name and password (RFC 1929).
-    SocksAuthentication,
-    /// The SOCKS proxy could not or would not connect: its reply (RFC 1928 section 6).
-    SocksReply(u8),
-    /// The user name, the password or the host is too long for SOCKS, or empty where it may not be.
-    SocksLength,
-}
-
-impl ProxyError {
-    /// The HTTP status with which the proxy refused.
-    pub fn status(&self) -> Option<u16> {
-        match self {
-            Self::Rejected(response) => Some(response.status()),
-            _ => None,
-        }
-    }
-}
-
-impl fmt::Display for ProxyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(error) => write!(f, "the proxy's URL: {error}"),
-            Self::Scheme(scheme) => {
-                write!(f, "the proxy's scheme {scheme:?} is not http, socks5 or socks5h")
-            }
-            Self::Io(error) => write!(f, "the proxy: {error}"),
-            Self::Rejected(response) => write!(f, "the proxy answered {}", response.status()),
-            Self::Response(error) => write!(f, "the proxy's answer: {error}"),
-            Self::UnexpectedData => f.write_str("the proxy sent something behind its answer"),
-            Self::Socks => f.write_str("the proxy does not speak SOCKS 5"),
-            Self::SocksMethod => f.write_str("the proxy wants another authentication"),
-            Self::SocksAuthentication => {
-                f.write_str("the proxy did not take the user name and password")
-            }
-            Self::SocksReply(reply) => {
-                write!(f, "the proxy could not connect: {}", socks::reason(*reply))
-            }
-            Self::SocksLength => f.write_str("a name is too long or too short for SOCKS 5"),
-        }
-    }
-}
-
-impl std::error::Error for ProxyError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Url(error) => Some(error),
-            Self::Io(error) => Some(error),
-            Self::Response(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
-impl From<io::Error> for ProxyError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
+use crate::handshake::{Authority, Url, UrlError};
 
 /// A server that connects to another on behalf of the client.
 #[derive(Clone, PartialEq, Eq)]

@@ -149,7 +149,7 @@ impl Reconnecting {
         if self.client.as_ref().is_some_and(|client| client.outcome().is_some()) {
             // The end came while sending, or in the caller's hands.
             let outcome = self.client.as_ref().and_then(|client| client.outcome().cloned());
-            let error = self.client.as_ref().and_then(|client| client.line.error());
+            let error = outcome.as_ref().and_then(ClientError::of);
             self.lose(error, outcome)?;
         }
         self.establish()?;

@@ -1,41 +1,11 @@
-use std::fmt;
+mod error;
 
+pub use self::error::RedirectError;
 use super::error::ClientError;
-use crate::handshake::{ClientRequest, Response, Url, UrlError};
+use crate::handshake::{ClientRequest, Response, Url};
 
 /// The most redirects that are ever followed.
 pub(super) const MOST: u8 = 10;
-
-/// Why a redirect was not followed.
-#[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RedirectError {
-    /// `Location` is not the URL of a WebSocket.
-    Url(UrlError),
-    /// From `wss:` to `ws:`: what was asked for in secret would be said aloud.
-    Insecure,
-    /// To a Unix socket: no server may say with which of them this machine is to speak.
-    UnixSocket,
-}
-
-impl fmt::Display for RedirectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(error) => write!(f, "the server redirected to no WebSocket: {error}"),
-            Self::Insecure => f.write_str("the server redirected from wss: to ws:"),
-            Self::UnixSocket => f.write_str("the server redirected to a Unix socket"),
-        }
-    }
-}
-
-impl std::error::Error for RedirectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Url(error) => Some(error),
-            _ => None,
-        }
-    }
-}
 
 /// Where a client is on its way through redirects.
 pub(super) struct Way {
@@ -98,6 +68,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+    use crate::handshake::UrlError;
 
     const KEY: [u8; 24] = *b"dGhlIHNhbXBsZSBub25jZQ==";
 

@@ -7,7 +7,6 @@ use mio::Waker;
 use super::error::{ClientError, Waiting};
 use super::line::Line;
 use super::wait::{PollWait, Wait};
-use super::{Client, Waits};
 use crate::protocol::{Compress, Connection, Event, Fragment, Message, Outcome, SendError};
 use crate::wire::CloseCode;
 
@@ -27,14 +26,14 @@ impl Shared {
     }
 }
 
-/// The receiving half of a [split](Client::split) client.
+/// The receiving half of a [split](super::Client::split) client.
 pub struct ClientReader {
     shared: Arc<Shared>,
     wait: PollWait,
     read_timeout: Option<Duration>,
 }
 
-/// The sending half of a [split](Client::split) client.
+/// The sending half of a [split](super::Client::split) client.
 pub struct ClientWriter {
     shared: Arc<Shared>,
     wait: PollWait,
@@ -52,14 +51,19 @@ impl fmt::Debug for ClientWriter {
     }
 }
 
-pub(super) fn split(client: Client) -> Result<(ClientReader, ClientWriter), ClientError> {
-    let Client { line, wait, read_timeout, .. } = client;
-    let Waits::Poll(reader, socket) = wait else { return Err(ClientError::NotSplittable) };
-    let writer = socket.waiter()?;
+/// The two halves of a client, each with a way of its own to wait for the socket.
+pub(super) fn halves(
+    line: Line,
+    reader: PollWait,
+    writer: PollWait,
+    read_timeout: Option<Duration>,
+) -> (ClientReader, ClientWriter) {
     let shared = Arc::new(Shared { line: Mutex::new(line), reader: reader.waker() });
-    let (wait, other) = (reader, Arc::clone(&shared));
-    let reader = ClientReader { shared, wait, read_timeout };
-    Ok((reader, ClientWriter { shared: other, wait: writer }))
+    let other = Arc::clone(&shared);
+    (
+        ClientReader { shared, wait: reader, read_timeout },
+        ClientWriter { shared: other, wait: writer },
+    )
 }
 
 impl ClientReader {

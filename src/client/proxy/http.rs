@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
-use super::ProxyError;
+use super::error::ProxyError;
 use crate::handshake::{HeadLimits, ResponseError, ResponseReader, Url, basic_credentials};
 
 /// Asks for a tunnel to the server of `url`, and reads the answer.

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::IpAddr;
 
-use super::ProxyError;
+use super::error::ProxyError;
 use crate::handshake::Url;
 
 const VERSION: u8 = 5;
@@ -51,21 +51,6 @@ pub(super) fn connect(
         // Some leave out the address then; nobody needs it.
         (VERSION, reply) => Err(ProxyError::SocksReply(reply)),
         _ => Err(ProxyError::Socks),
-    }
-}
-
-/// What a reply says (RFC 1928 section 6).
-pub(super) fn reason(reply: u8) -> &'static str {
-    match reply {
-        1 => "general failure",
-        2 => "not allowed",
-        3 => "network unreachable",
-        4 => "host unreachable",
-        5 => "connection refused",
-        6 => "time to live expired",
-        7 => "command not supported",
-        8 => "address type not supported",
-        _ => "unknown reply",
     }
 }
 

@@ -1,0 +1,452 @@
+mod builder;
+mod message_stream;
+
+use std::fmt;
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use self::builder::ClientBuilder;
+pub use self::message_stream::MessageStream;
+
+use super::blocking_stream::BlockingStream;
+use super::error::{ClientError, Waiting};
+use super::line::Line;
+use super::socket::Socket;
+use super::split::{self, ClientReader, ClientWriter};
+use super::wait::{BlocksItself, PollWait, Wait};
+use crate::handshake::{ClientRequest, Response};
+use crate::protocol::{
+    Compress, Config, Connection, Event, Fragment, HandshakeError, Message, Outcome, SendError,
+    State, SystemEntropy,
+};
+use crate::wire::CloseCode;
+
+/// A WebSocket client that blocks: no runtime, no callbacks.
+///
+/// Pings are answered, deadlines kept and the closing handshake is done inside the calls; so call
+/// [`recv`](Self::recv) often, or [`split`](Self::split) the client and receive in a thread of its own.
+/// Dropping a client without [`close`](Self::close) ends the connection without a Close.
+///
+/// ```
+/// # use framewire::{Server, Client};
+/// # let server = Server::bind("127.0.0.1:0")?;
+/// # let address = server.local_address()?;
+/// # std::thread::spawn(move || {
+/// #     server.on_message(|peer, message| { peer.send(message); }).unwrap().run().unwrap()
+/// # });
+/// let mut client = Client::connect(&format!("ws://{address}/"))?;
+/// client.send("hello")?;
+/// let reply = client.recv()?.expect("not closed yet");
+/// assert_eq!(reply.as_text(), Some("hello"));
+/// let outcome = client.close(1000, "done")?;
+/// assert!(outcome.was_clean());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Client {
+    line: Line,
+    wait: Waits,
+    read_timeout: Option<Duration>,
+    response: Option<Arc<Response>>,
+}
+
+/// The two ways to wait: by an event system, with the socket for whoever else must wait for it, or not
+/// at all.
+enum Waits {
+    Poll(PollWait, Socket),
+    Itself(BlocksItself),
+}
+
+impl Wait for Waits {
+    fn wait(&mut self, until: Option<Instant>) -> std::io::Result<()> {
+        match self {
+            Self::Poll(poll, _) => poll.wait(until),
+            Self::Itself(itself) => itself.wait(until),
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+/// Opening.
+impl Client {
+    /// Connects to a `ws:` or `wss:` URL with the defaults of [`ClientBuilder`].
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] says which step failed.
+    pub fn connect(url: &str) -> Result<Self, ClientError> {
+        Self::builder(url)?.connect()
+    }
+
+    /// Begins a connection with settings of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Url`].
+    pub fn builder(url: &str) -> Result<ClientBuilder, ClientError> {
+        ClientBuilder::new(url)
+    }
+
+    /// Does the opening handshake over a stream that blocks, such as one of a proxy or of another TLS
+    /// library. Deadlines are looked at when a read or a write of the stream returns: give it timeouts
+    /// of its own if it has them.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError`] says what the server did wrong, or with which status it refused.
+    pub fn handshake(
+        stream: impl Read + Write + Send + 'static,
+        request: ClientRequest,
+        config: &Config,
+    ) -> Result<Self, ClientError> {
+        config.validate().map_err(ClientError::Config)?;
+        let connection = Connection::client(request, config, SystemEntropy::new())?;
+        let line = Line::new(connection, Box::new(BlockingStream(stream)));
+        Self::new(line, Waits::Itself(BlocksItself)).opened()
+    }
+
+    /// Goes on with a stream on which somebody else did the opening handshake; `leftover` is what they
+    /// read behind the 101. No subprotocol and no compression are agreed on.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Config`].
+    pub fn adopt(
+        stream: impl Read + Write + Send + 'static,
+        leftover: &[u8],
+        config: &Config,
+    ) -> Result<Self, ClientError> {
+        config.validate().map_err(ClientError::Config)?;
+        let connection = Connection::adopted_client(config, SystemEntropy::new());
+        let line = Line::with_leftover(connection, Box::new(BlockingStream(stream)), leftover);
+        let mut client = Self::new(line, Waits::Itself(BlocksItself));
+        client.line.settle();
+        Ok(client)
+    }
+
+    fn new(line: Line, wait: Waits) -> Self {
+        Self { line, wait, read_timeout: None, response: None }
+    }
+
+    /// The client once the server has accepted.
+    fn opened(mut self) -> Result<Self, ClientError> {
+        self.line.settle();
+        while self.state() == State::Connecting {
+            match self.keep_on() {
+                Err(ClientError::TimedOut(_)) => {
+                    return Err(ClientError::TimedOut(Waiting::Handshake));
+                }
+                result => result?,
+            }
+        }
+        match self.line.next_event() {
+            Some(Event::Open(response)) => {
+                self.response = Some(response);
+                Ok(self)
+            }
+            Some(Event::HandshakeFailed(HandshakeError::Response(error))) => Err(error.into()),
+            _ => {
+                // Nothing is owed to a server that refused, nor is the rest of its body of use.
+                let outcome = self.line.terminate();
+                Err(self.line.error().unwrap_or(ClientError::Lost(outcome)))
+            }
+        }
+    }
+}
+
+/// What there is to know.
+impl Client {
+    /// Where the connection stands.
+    pub fn state(&self) -> State {
+        match self.line.outcome() {
+            Some(_) => State::Closed,
+            None => self.line.connection().state(),
+        }
+    }
+
+    /// The subprotocol that the server chose.
+    pub fn subprotocol(&self) -> Option<&str> {
+        self.line.connection().subprotocol()
+    }
+
+    /// The parameters of permessage-deflate that the server accepted.
+    #[cfg(feature = "deflate")]
+    pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
+        self.line.connection().deflate()
+    }
+
+    /// The server's answer to the opening handshake; `None` for an [adopted](Self::adopt) stream.
+    pub fn response(&self) -> Option<&Response> {
+        self.response.as_deref()
+    }
+
+    /// How many bytes were sent and wait here, framing included.
+    pub fn buffered_amount(&self) -> usize {
+        self.line.connection().buffered_amount()
+    }
+
+    /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
+    /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
+    /// See [`Config::ping_interval`].
+    pub fn round_trip_time(&self) -> Option<Duration> {
+        self.line.round_trip_time()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn outcome(&self) -> Option<&Outcome> {
+        self.line.outcome()
+    }
+}
+
+/// Sending.
+impl Client {
+    /// Sends a message, and waits until the network has taken all of it. While it waits it answers Pings and
+    /// takes in some messages, for [`recv`](Self::recv) to deliver.
+    ///
+    /// That the network has taken it does not mean that the peer has read it: only an answer of the peer's can
+    /// say that.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Send`] if the connection is closing, and nothing was sent. [`ClientError::Lost`] if it
+    /// ended before all of the message had left: its [`Outcome`] has the Close that the peer sent meanwhile, and
+    /// says which time limit it was, such as [`Config::write_timeout`], that ended the connection.
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
+        let message = message.into();
+        self.write(|connection| connection.send(message))
+    }
+
+    /// Sends a message, and says whether to compress it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_with<'m>(
+        &mut self,
+        message: impl Into<Message<'m>>,
+        compress: Compress,
+    ) -> Result<(), ClientError> {
+        let message = message.into();
+        self.write(|connection| connection.send_with(message, compress))
+    }
+
+    /// Sends a piece of a message; see [`Connection::send_fragment`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), ClientError> {
+        self.write(|connection| connection.send_fragment(fragment))
+    }
+
+    /// Sends a piece of a message, and says whether to compress the message; see
+    /// [`Connection::send_fragment_with`].
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Client::send).
+    pub fn send_fragment_with(
+        &mut self,
+        fragment: Fragment<'_>,
+        compress: Compress,
+    ) -> Result<(), ClientError> {
+        self.write(|connection| connection.send_fragment_with(fragment, compress))
+    }
+
+    /// Sends a Ping with at most 125 bytes of payload; the answer comes as an
+    /// [event](Self::next_event).
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn ping(&mut self, payload: &[u8]) -> Result<(), ClientError> {
+        self.write(|connection| connection.ping(payload))
+    }
+
+    /// Sends a Pong with at most 125 bytes of payload.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send).
+    pub fn pong(&mut self, payload: &[u8]) -> Result<(), ClientError> {
+        self.write(|connection| connection.pong(payload))
+    }
+
+    fn write(
+        &mut self,
+        what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+    ) -> Result<(), ClientError> {
+        let end = self.line.enqueue(what)?;
+        while self.line.is_leaving(end) {
+            if self.line.read_ahead() || !self.line.is_leaving(end) {
+                continue;
+            }
+            match self.sleep(None) {
+                // A stream's own timeout is none as long as a deadline is to come.
+                Err(ClientError::TimedOut(_)) if self.line.next_deadline().is_some() => {}
+                Err(ClientError::TimedOut(_)) => return Err(ClientError::TimedOut(Waiting::Write)),
+                result => result?,
+            }
+        }
+        // A stream that blocks by itself might do so for ever.
+        if let Waits::Poll(..) = self.wait {
+            self.line.read_last();
+        }
+        self.line.result_of_sending(end)
+    }
+}
+
+/// Receiving.
+impl Client {
+    /// The next message; `None` after a clean close.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Lost`] if the connection ended without a closing handshake,
+    /// [`ClientError::Protocol`] if the server broke the protocol, [`ClientError::TimedOut`] if none
+    /// came within the [read timeout](Self::set_read_timeout): then the client can still be used.
+    pub fn recv(&mut self) -> Result<Option<Message<'static>>, ClientError> {
+        loop {
+            match self.next_event()? {
+                Some(Event::Message(message)) => return Ok(Some(message)),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The next event of any kind: messages, fragments where [`Config::fragments`] asked for them,
+    /// Pings, Pongs and the peer's Close; `None` after a clean close.
+    ///
+    /// # Errors
+    ///
+    /// As [`recv`](Self::recv).
+    pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
+        let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            if let Some(event) = self.line.next_event() {
+                return Ok(Some(event));
+            }
+            if self.line.outcome().is_some() {
+                return self.line.error().map_or(Ok(None), Err);
+            }
+            self.step(until)?;
+        }
+    }
+
+    /// The messages, until the connection ends.
+    pub fn messages(&mut self) -> impl Iterator<Item = Result<Message<'static>, ClientError>> {
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let message = self.recv().transpose();
+            ended = matches!(message, Some(Err(_)));
+            message
+        })
+    }
+
+    /// How long [`recv`](Self::recv) waits for a message; `None`, as at first, for ever.
+    pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
+        self.read_timeout = timeout;
+    }
+
+    /// One step towards an end that a deadline of the connection also brings: a stream's own timeout is
+    /// none as long as that has not come.
+    fn keep_on(&mut self) -> Result<(), ClientError> {
+        match self.step(None) {
+            Err(ClientError::TimedOut(_)) if self.line.next_deadline().is_some() => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Takes the next event in, reading if need be, or sleeps if there is nothing to read.
+    fn step(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
+        if self.line.read() {
+            return Ok(());
+        }
+        self.sleep(until)?;
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return Err(ClientError::TimedOut(Waiting::Read));
+        }
+        Ok(())
+    }
+
+    /// Sleeps until something can be read or written, or a deadline comes.
+    fn sleep(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
+        let next = [until, self.line.next_deadline()].into_iter().flatten().min();
+        match self.wait.wait(next) {
+            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+                Err(ClientError::TimedOut(Waiting::Read))
+            }
+            result => Ok(result?),
+        }
+    }
+}
+
+/// Closing, and other uses.
+impl Client {
+    /// Closes the connection with a code and a reason of at most 123 bytes, and waits for the peer's
+    /// Close and the end of the transport. Messages that come meanwhile are thrown away: receive them
+    /// first if they matter.
+    ///
+    /// A connection that is closed or closing already is only waited for.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Send`] for a code or a reason that may not be sent.
+    pub fn close(
+        &mut self,
+        code: impl Into<CloseCode>,
+        reason: &str,
+    ) -> Result<Outcome, ClientError> {
+        let code = code.into();
+        match self.line.enqueue(|connection| connection.close(code, reason)) {
+            Ok(_) | Err(SendError::Closing | SendError::Closed) => Ok(self.finish()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Drops the connection without a Close; the peer sees 1006.
+    pub fn terminate(&mut self) -> Outcome {
+        self.line.terminate()
+    }
+
+    /// Waits for the end.
+    fn finish(&mut self) -> Outcome {
+        loop {
+            self.line.clear_events();
+            if let Some(outcome) = self.line.outcome() {
+                return outcome.clone();
+            }
+            if self.keep_on().is_err() {
+                return self.line.terminate();
+            }
+        }
+    }
+
+    /// Parts the client into two halves for two threads: one receives, one sends. Pings are answered
+    /// and the closing handshake is done by whichever half is at hand.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotSplittable`] for a client over a stream that was [given](Self::handshake) to
+    /// it; the client is dropped.
+    pub fn split(self) -> Result<(ClientReader, ClientWriter), ClientError> {
+        let Self { line, wait, read_timeout, .. } = self;
+        let Waits::Poll(reader, socket) = wait else { return Err(ClientError::NotSplittable) };
+        Ok(split::halves(line, reader, socket.waiter()?, read_timeout))
+    }
+
+    /// Uses the connection as a stream of bytes: what is written goes out as binary messages, what is
+    /// read is the payload of the messages that come, of either kind, one after the other.
+    pub fn into_stream(self) -> MessageStream {
+        MessageStream::new(self)
+    }
+}

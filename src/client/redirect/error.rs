@@ -1,0 +1,34 @@
+use std::fmt;
+
+use crate::handshake::UrlError;
+
+/// Why a redirect was not followed.
+#[non_exhaustive]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedirectError {
+    /// `Location` is not the URL of a WebSocket.
+    Url(UrlError),
+    /// From `wss:` to `ws:`: what was asked for in secret would be said aloud.
+    Insecure,
+    /// To a Unix socket: no server may say with which of them this machine is to speak.
+    UnixSocket,
+}
+
+impl fmt::Display for RedirectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => write!(f, "the server redirected to no WebSocket: {error}"),
+            Self::Insecure => f.write_str("the server redirected from wss: to ws:"),
+            Self::UnixSocket => f.write_str("the server redirected to a Unix socket"),
+        }
+    }
+}
+
+impl std::error::Error for RedirectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Url(error) => Some(error),
+            _ => None,
+        }
+    }
+}
