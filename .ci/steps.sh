@@ -264,6 +264,12 @@ slow_links() {
     bounded 300 tests/slow_links/run
 }
 
+# mio tells of a socket in two ways, by system: here each once more only after it has said that nothing is left.
+poll_backend() {
+    local -x RUSTFLAGS="${RUSTFLAGS-} --cfg mio_unsupported_force_poll_poll"
+    run cargo test --locked --target-dir "${CARGO_TARGET_DIR:-target}/poll" --test server --test client
+}
+
 interop() {
     there tests/interop/run
     command -v chromium || command -v chromium-browser || debian chromium

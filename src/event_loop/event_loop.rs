@@ -427,6 +427,7 @@ impl<H: Handler> EventLoop<H> {
     /// How long the loop may sleep; `None` for until something happens.
     fn until_next(&self) -> Option<Duration> {
         if self.has_more_commands
+            || self.commands.are_announced()
             || !self.unfinished.is_empty()
             || !self.core.unsettled.is_empty()
             || self.core.has_broadcasts()

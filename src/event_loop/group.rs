@@ -143,6 +143,13 @@ impl Commands {
         woken.load(Ordering::SeqCst) && woken.swap(false, Ordering::SeqCst)
     }
 
+    /// Whether a handle has woken the loop and it has not looked. A wake-up can be lost where mio has nothing but
+    /// poll to wait with, if a socket is registered at the same moment: so it must not wait without asking this.
+    #[inline]
+    pub(super) fn are_announced(&self) -> bool {
+        self.arrival.woken.load(Ordering::SeqCst)
+    }
+
     /// The next command, if there is one.
     pub(super) fn take(&self) -> Option<Command> {
         let command = self.receiver.try_recv().ok()?;

@@ -384,6 +384,7 @@ fn broadcasts_and_all_else_keep_their_order_for_each_receiver() {
 }
 
 #[test]
+#[cfg_attr(mio_unsupported_force_poll_poll, ignore = "poll tells in another order")]
 fn who_opens_behind_a_broadcast_of_the_same_turn_does_not_get_it() {
     let (spy, log) = Spy::new(|peer, call| match call {
         Call::Open(_) => assert!(!peer.send("welcome").is_dropped()),
