@@ -230,7 +230,7 @@ pub use event_loop::{
     ShutdownReport, SlowConsumer, Subscribed, TopicError, TrafficCounts, serve,
 };
 pub use handshake::{Request, Response};
-pub use io::{Budget, Driver, Inbox};
+pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};
 #[cfg(feature = "getrandom")]
 pub use protocol::SystemEntropy;
 pub use protocol::{

@@ -40,10 +40,12 @@ impl<'c> Budget<'c> {
         }
     }
 
-    /// So many bytes, as they come from the network: those of TLS and the framing included.
+    /// So many bytes, as they come from the network: those of TLS and the framing included. One read is allowed in
+    /// any case, and 0 is taken for 1.
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
-        self.bytes = bytes;
+        // A read of nothing would look like the end.
+        self.bytes = bytes.max(1);
         self
     }
 
@@ -56,10 +58,10 @@ impl<'c> Budget<'c> {
     }
 
     /// At most so many bytes in one read, since what is read and not handled in this turn has to be kept for the
-    /// next.
+    /// next; 0 is taken for 1.
     #[must_use]
     pub fn room(mut self, bytes: usize) -> Self {
-        self.room = bytes;
+        self.room = bytes.max(1);
         self
     }
 

@@ -4,6 +4,7 @@
 mod budget;
 mod driver;
 mod inbox;
+mod non_blocking;
 #[cfg(feature = "mio")]
 pub(crate) mod tcp;
 pub(crate) mod transport;
@@ -11,3 +12,5 @@ pub(crate) mod transport;
 pub use budget::Budget;
 pub use driver::Driver;
 pub use inbox::Inbox;
+pub use non_blocking::NonBlocking;
+pub use transport::{Stopped, Transport};

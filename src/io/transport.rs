@@ -1,30 +1,97 @@
 //! What every driver of an [`Endpoint`] does with its transport: one read, and the writes.
 
 use std::io::{self, IoSlice, Read, Write};
+use std::net::Shutdown;
 
-use crate::protocol::{Cause, Chunks, Endpoint, Event, PayloadBuffer, Workspace};
+#[cfg(feature = "mio")]
+use crate::protocol::Event;
+use crate::protocol::{Cause, Chunks, Endpoint, PayloadBuffer, Workspace};
 
 /// The most slices given to one vectored write.
 pub(crate) const SLICES: usize = 64;
 
-/// A byte stream that a connection runs over.
+/// A byte stream that a [`Driver`](crate::Driver) reads and writes without ever waiting for it.
+///
+/// `std`'s `TcpStream` and `UnixStream` are transports; [`NonBlocking`](crate::NonBlocking) makes one of anything else that
+/// implements `Read + Write`. Implement it yourself where a stream cannot be had, or where more is known of it
+/// than `Read` and `Write` can express, as with TLS.
+///
+/// Each of [`read`](Self::read) and [`write`](Self::write) answers how many bytes it moved and why it
+/// [stopped](Stopped) there. The reason decides when the driver calls again: after [`Stopped::Done`] in the same
+/// turn, after [`Stopped::Blocked`] once it is told that the transport is ready again
+/// ([`Driver::set_readable`](crate::Driver::set_readable),
+/// [`Driver::set_writable`](crate::Driver::set_writable)), and after the others not at all.
+///
+/// ```
+/// use framewire::{Chunks, Config, Driver, Endpoint, Stopped, Transport};
+/// use std::io;
+///
+/// /// What some other program has received, and what it is to send.
+/// #[derive(Default)]
+/// struct Memory {
+///     received: Vec<u8>,
+///     to_send: Vec<u8>,
+///     is_ended: bool,
+/// }
+///
+/// impl Transport for Memory {
+///     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+///         let count = buffer.len().min(self.received.len());
+///         buffer[..count].copy_from_slice(&self.received[..count]);
+///         self.received.drain(..count);
+///         // Nothing else tells how much is there, so it is read until nothing is left.
+///         (count, if count > 0 { Stopped::Done } else { Stopped::Blocked })
+///     }
+///
+///     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
+///         let before = self.to_send.len();
+///         self.to_send.extend(slices.flatten());
+///         (self.to_send.len() - before, Stopped::Done)
+///     }
+///
+///     fn shutdown(&mut self) -> io::Result<()> {
+///         self.is_ended = true;
+///         Ok(())
+///     }
+/// }
+///
+/// let mut driver = Driver::new(Endpoint::server(&Config::new()), Memory::default());
+/// driver.transport_mut().received.extend(b"GET / HTTP/1.1\r\n");
+/// driver.set_readable();
+/// assert!(driver.has_more());
+/// ```
 pub trait Transport {
-    /// One read. [`Stopped::Blocked`] says that nothing is left, but perhaps the end: only with a count
-    /// of 0 will an event tell of everything that is still to come. [`Stopped::Broken`] comes with a count of 0,
-    /// so that nothing is lost that came before.
+    /// Reads once, into the front of `buffer`, which is never empty: how many bytes came, and why no more did.
+    ///
+    /// - [`Stopped::Done`]: call again for more. It is the right answer, too, for a read that came short where
+    ///   nothing is known of what else there is.
+    /// - [`Stopped::Blocked`]: nothing is left for now, and whoever waits for the transport will be told of all that
+    ///   is still to come. With a count it may be said only where a short read means that nothing is left, as it
+    ///   does with a socket; the end may follow even so, and if the poller has told of that already,
+    ///   [`Driver::set_read_closed`](crate::Driver::set_read_closed) must be called. Bytes that the transport
+    ///   holds itself, such as plaintext that it has decrypted already, must have been given first: no poller tells
+    ///   of them.
+    /// - [`Stopped::Eof`]: the peer has ended its direction, and all that came before was given. The count is 0.
+    /// - [`Stopped::Broken`]: the transport has failed. The count is 0, so that nothing is lost that came before:
+    ///   give it first, with `Done`, and the error next time.
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped);
 
     /// How many bytes the last read, by either method, took off the wire, when `count` came out of it: what it
-    /// has cost, for budgets. TLS takes more than it gives, and may take much and give nothing.
+    /// has cost, for [budgets](crate::Budget::bytes).
+    ///
+    /// By default `count`. TLS takes more off the wire than it gives, and may take much and give nothing.
     fn wire_bytes(&self, count: usize) -> usize {
         count
     }
 
-    /// Reads up to `limit` bytes behind those of the payload, until nothing is left to read.
+    /// Reads up to `limit` bytes, of which there is at least one, to the end of the payload of a long message:
+    /// what came in all, and why it ended, with the same promises as [`read`](Self::read).
     ///
-    /// A short read is no reason to stop here: the peer is sending, and what it sends meanwhile costs less
-    /// now than in a turn of its own.
+    /// By default it reads into the [room](PayloadBuffer::room) of the payload until nothing is left to read. A
+    /// transport that has the bytes in a buffer of its own can [append](PayloadBuffer::append) them.
     fn read_into(&mut self, payload: &mut PayloadBuffer, limit: usize) -> (usize, Stopped) {
+        // A short read is no reason to stop here: the peer is sending, and what it sends meanwhile costs less
+        // now than in a turn of its own.
         let mut total = 0;
         loop {
             let (count, stopped) = self.read(payload.room(limit - total));
@@ -36,25 +103,71 @@ pub trait Transport {
         }
     }
 
-    /// One write of these slices together, as far as they fit into it.
+    /// Writes once, as much of these slices as the transport takes, in their order: how many bytes it took, and
+    /// why no more. The slices together are the output that waits. There may be none: then
+    /// [what the transport holds](Self::is_flushed) is to go on.
+    ///
+    /// - [`Stopped::Done`]: call again, if there is more.
+    /// - [`Stopped::Blocked`]: the transport takes nothing more, and whoever waits for it will be told when it does.
+    /// - [`Stopped::Eof`] or [`Stopped::Broken`]: the connection ends here, with the error as the cause of its
+    ///   outcome if there is one.
+    ///
+    /// Bytes that were counted are gone from the output, and a Close among them counts as sent.
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped);
 
-    /// Whether the transport itself holds bytes that are to go out, as TLS does; a write, even of
-    /// nothing, then goes on with them.
+    /// Whether nothing that was taken by [`write`](Self::write) still waits inside the transport, as ciphertext
+    /// does. As long as something does, the driver wants to write, and calls `write` even without any slices.
+    ///
+    /// By default it is.
     fn is_flushed(&self) -> bool {
         true
     }
 
-    /// Ends the sending direction; the peer reads what was sent, and then the end.
+    /// Ends the sending direction, and not the other: the peer reads what was sent, and then the end. Called once,
+    /// when all output has left, and nothing is written afterwards.
+    ///
+    /// Where that cannot be done, do nothing: a peer that waits for the end then waits until its own deadline, or
+    /// until the driver is dropped, which happens at [`Config::close_timeout`](crate::Config::close_timeout) at the
+    /// latest.
+    ///
+    /// # Errors
+    ///
+    /// Of the transport. The connection ends with it.
     fn shutdown(&mut self) -> io::Result<()>;
 }
 
-/// A socket that does not block.
+/// A socket of the standard library, which has to be told not to block: `set_nonblocking(true)`.
+macro_rules! socket {
+    ($socket:ty) => {
+        /// Set it to [non-blocking](std::net::TcpStream::set_nonblocking) first, or reads and writes wait, each
+        /// for as long as its own timeout says.
+        impl Transport for $socket {
+            fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+                read(self, buffer)
+            }
+
+            fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
+                write(self, slices)
+            }
+
+            fn shutdown(&mut self) -> io::Result<()> {
+                Self::shutdown(self, Shutdown::Write)
+            }
+        }
+    };
+}
+
+socket!(std::net::TcpStream);
+#[cfg(unix)]
+socket!(std::os::unix::net::UnixStream);
+
+/// A socket of a driver's own that does not block: short reads and writes say that nothing more is to be had.
 pub(crate) trait Stream: Read + Write {
     /// Ends the sending direction; the peer reads what was sent, and then the end.
     fn shutdown(&mut self) -> io::Result<()>;
 }
 
+#[doc(hidden)]
 impl<S: Stream> Transport for S {
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
         read(self, buffer)
@@ -69,21 +182,24 @@ impl<S: Stream> Transport for S {
     }
 }
 
-/// Why a read or a write came to its end, behind the count of the bytes that it moved.
+/// Why a read or a write of a [`Transport`] ended after the bytes that it moved; what may be said when stands with
+/// its methods.
 #[derive(Debug)]
+#[allow(clippy::exhaustive_enums, reason = "these four are all that a driver has to tell apart")]
 pub enum Stopped {
-    /// All that was asked for was moved; there may be more.
+    /// Nothing stands in the way of more.
     Done,
     /// The transport has, or takes, nothing more for now.
     Blocked,
     /// The peer has ended its direction.
     Eof,
-    /// The transport is broken.
+    /// The transport is broken. The error is the cause of the connection's [outcome](crate::Outcome::Lost).
     Broken(io::Error),
 }
 
 impl Stopped {
-    pub(crate) fn by(error: io::Error) -> Self {
+    /// What an error of a stream that does not block means: [`Blocked`](Self::Blocked) if it is `WouldBlock`.
+    pub fn by(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::WouldBlock { Self::Blocked } else { Self::Broken(error) }
     }
 
@@ -94,6 +210,7 @@ impl Stopped {
     }
 
     /// Whether the transport has, or takes, nothing more for now.
+    #[cfg(feature = "mio")]
     #[inline]
     pub(crate) fn is_blocked(&self) -> bool {
         matches!(self, Self::Blocked)
@@ -115,6 +232,7 @@ pub(crate) fn cause(error: io::Error) -> Cause {
 }
 
 /// What one read came to.
+#[cfg(feature = "mio")]
 #[derive(Debug)]
 pub(crate) struct Filled {
     /// How many bytes came.
@@ -125,6 +243,7 @@ pub(crate) struct Filled {
 }
 
 /// Where the bytes of a read went.
+#[cfg(feature = "mio")]
 #[derive(Debug)]
 pub(crate) enum Bytes {
     /// Into the buffer: give them to [`Endpoint::receive`].
@@ -135,6 +254,7 @@ pub(crate) enum Bytes {
 
 /// Reads as much as fits into `buffer`; or, where a long message is under way, up to `share` bytes
 /// straight into its payload.
+#[cfg(feature = "mio")]
 pub(crate) fn fill(
     connection: &mut Endpoint,
     transport: &mut (impl Transport + ?Sized),

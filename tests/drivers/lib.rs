@@ -23,6 +23,6 @@ pub mod client;
 #[path = "../../src/event_loop/mod.rs"]
 pub mod event_loop;
 #[path = "../../src/io/mod.rs"]
-mod io;
+pub mod io;
 #[path = "../../src/tls/mod.rs"]
 pub mod tls;
