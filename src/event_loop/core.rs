@@ -155,6 +155,10 @@ impl<S> Core<S> {
         self.undecided.remove(id);
         self.shared.buffered.set(id, 0);
         self.remove(id);
+        let slab = &self.slab;
+        self.timers.clear_out(slab.len(), |at, id| {
+            slab.get(id).is_some_and(|connection| connection.timer == Some(at))
+        });
     }
 
     fn remove(&mut self, id: PeerId) {

@@ -32,6 +32,9 @@ impl Tick {
     }
 }
 
+/// How many ticks are there before it is asked which of them are still set.
+const ROOM: usize = 1024;
+
 impl Timers {
     /// Sets a time to look at a connection.
     pub(super) fn set(&mut self, at: Tick, id: PeerId) {
@@ -41,6 +44,19 @@ impl Timers {
     /// The earliest time set.
     pub(super) fn next(&self) -> Option<Duration> {
         self.heap.peek().map(|Reverse((at, _))| at.time())
+    }
+
+    /// Forgets what was set for connections that have gone, or was set anew, if that is most of it: `is_set` says
+    /// whether a tick is still one that its connection waits for. Called at the end of each connection.
+    pub(super) fn clear_out(
+        &mut self,
+        connections: usize,
+        mut is_set: impl FnMut(Tick, PeerId) -> bool,
+    ) {
+        if self.heap.len() > 4 * connections + ROOM {
+            self.heap.retain(|&Reverse((at, id))| is_set(at, id));
+            self.heap.shrink_to(2 * self.heap.len() + ROOM);
+        }
     }
 
     /// Takes out all ticks that have come, with their connections, earliest first. What is set from now on is
@@ -72,6 +88,13 @@ mod tests {
         assert_eq!(timers.next(), Some(Duration::from_millis(7)));
         assert_eq!(timers.take_due(Duration::from_secs(5)).len(), 1);
         assert_eq!(timers.take_due(Duration::from_secs(5)), []);
+        assert_eq!(timers.next(), Some(Duration::from_millis(5_001)));
+        for _ in 0..2 * ROOM {
+            timers.set(Tick::at(Duration::from_secs(9)), id);
+        }
+        timers.clear_out(ROOM, |_, _| panic!("there are few"));
+        timers.clear_out(1, |at, _| at != Tick::at(Duration::from_secs(9)));
+        assert_eq!((timers.heap.len(), timers.heap.capacity() <= 2 * ROOM), (1, true));
         assert_eq!(timers.next(), Some(Duration::from_millis(5_001)));
         assert_eq!(Tick::at(Duration::MAX), Tick(NonZeroU64::MAX));
         assert_eq!(size_of::<Option<Tick>>(), 8);
