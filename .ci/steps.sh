@@ -188,6 +188,21 @@ narrow() {
     run cargo check --locked --no-default-features --lib --target "$target"
 }
 
+# The engine alone, where there is no I/O; and if there is Node, it runs.
+wasm() {
+    local target=wasm32-unknown-unknown program
+    command -v rustup >/dev/null || skip "no rustup to install the target $target"
+    run rustup target add "$target" || skip "the target $target cannot be installed here"
+    run cargo check --locked --no-default-features --features deflate --lib --target "$target"
+    run cargo build --locked -p wasm_engine --target "$target"
+    command -v node || skip 'it compiles; there is no Node to run it'
+    program=$(target_directory)/$target/debug/wasm_engine.wasm
+    run node -e '
+        const program = new WebAssembly.Module(require("fs").readFileSync(process.argv[1]));
+        process.exit(new WebAssembly.Instance(program).exports.main(0, 0));
+    ' "$program"
+}
+
 deny() {
     cargo deny --version || skip 'cargo-deny is not installed'
     run cargo deny --locked check bans licenses sources
