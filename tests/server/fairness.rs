@@ -1,5 +1,6 @@
 //! One peer floods the loop, in every way there is: what is done for it in one turn is bounded, and in every turn the
-//! others, whoever comes, timers, orders and a shutdown have theirs. Work is counted here, and no time.
+//! others, whoever comes, timers, orders and a shutdown have theirs. Work is counted here, and no time; times are
+//! printed by `cargo test --release --test server fairness -- --nocapture --test-threads 1`.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -114,6 +115,7 @@ fn a_flood_leaves_everybody_else_a_turn() {
         let flood = Flood::begin(&flooder, bytes);
         turns.until(|event_loop| event_loop.handler().flooded > 0);
         let handle = turns.event_loop.handle();
+        let mut waits = Vec::new();
         for round in 0..30 {
             // Everything else that a loop has to do, all of it before the turn.
             let mut newcomer = Client::connect(turns.address);
@@ -125,11 +127,13 @@ fn a_flood_leaves_everybody_else_a_turn() {
                 ((handler.flooded, handler.bytes), handler.answered)
             };
             let mut taken = 0;
+            let begun = Instant::now();
             while turns.event_loop.handler().answered == answered {
                 turns.turn();
                 taken += 1;
                 assert!(taken < 10, "{length} bytes at {cost:?}, round {round}: no answer");
             }
+            waits.push(begun.elapsed());
             let (text, next) = (other.read_text(), other.read_text());
             let mut both = [text.as_str(), next.as_str()];
             both.sort_unstable();
@@ -146,6 +150,12 @@ fn a_flood_leaves_everybody_else_a_turn() {
             turns.turn();
             assert!(newcomer.read_head().starts_with("HTTP/1.1 426 "));
         }
+        waits.sort_unstable();
+        println!(
+            "messages of {length} bytes, {cost:?} each: an answer after {:.1?}, at worst {:.1?}",
+            waits[waits.len() / 2],
+            waits[waits.len() - 1],
+        );
         // All this goes on and on, and still the loop comes to its end.
         handle.shutdown(1001, "", Duration::ZERO).unwrap();
         let taken = turns.until(|event_loop| event_loop.is_finished());
