@@ -162,6 +162,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! In a loop of your own, a [`Driver`] does all of that over a socket, or over any other [`Transport`], and never
+//! waits.
+//!
 //! Beneath it lie its parts, each of use alone: [`wire`] for frames, [`handshake`] for the HTTP upgrade,
 //! and [`deflate`] for compression.
 //!

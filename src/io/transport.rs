@@ -357,3 +357,39 @@ pub(crate) fn retry<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T>
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// Both ends block here, so that each waits for the other.
+    fn ends_one_direction(mut transport: impl Transport, mut peer: impl Read + Write) {
+        transport.shutdown().unwrap();
+        assert_eq!(peer.read(&mut [0; 8]).unwrap(), 0);
+        peer.write_all(b"late").unwrap();
+        let mut buffer = [0; 4];
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let (count, stopped) = transport.read(&mut buffer[filled..]);
+            assert!(count > 0, "{stopped:?}");
+            filled += count;
+        }
+        assert_eq!(&buffer, b"late");
+        drop(peer);
+        assert!(matches!(transport.read(&mut buffer), (0, Stopped::Eof)));
+    }
+
+    #[test]
+    fn the_half_close_of_a_socket_leaves_the_other_direction_open() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let peer = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        ends_one_direction(listener.accept().unwrap().0, peer);
+        #[cfg(unix)]
+        {
+            let (one, other) = std::os::unix::net::UnixStream::pair().unwrap();
+            ends_one_direction(one, other);
+        }
+    }
+}
