@@ -4,9 +4,10 @@ use std::net::TcpStream;
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 
+use crate::io::transport::Transport;
 use crate::protocol::Upgraded;
 
-use super::socket::Socket;
+use super::socket::{Foreign, Socket};
 
 /// A connected stream that another server has accepted: a [`TcpStream`], a Unix-domain stream, or either
 /// under TLS, as a pair with its [`rustls::ServerConnection`](https://docs.rs/rustls).
@@ -30,6 +31,70 @@ enum Stream {
     Unix(UnixStream),
     #[cfg(feature = "tls")]
     Tls(Box<rustls::ServerConnection>, Box<Self>),
+    Foreign(Box<dyn Foreign>),
+}
+
+impl AdoptedStream {
+    /// A stream of a kind of its own: encrypted or compressed by other means, or shared with other uses. mio, in
+    /// version 1, must be able to wait for it: in the simplest case it holds a socket of mio's, and hands its calls
+    /// on to that. [`Peer::address`](crate::Peer::address) does not know it.
+    ///
+    /// ```no_run
+    /// use framewire::{AdoptedStream, Chunks, Stopped, Transport};
+    /// use mio::{Interest, Registry, Token, event::Source};
+    /// use std::io::{self, Read, Write};
+    ///
+    /// /// Speaks in capitals.
+    /// struct Loud(mio::net::TcpStream);
+    ///
+    /// impl Transport for Loud {
+    ///     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+    ///         match self.0.read(buffer) {
+    ///             Ok(0) => (0, Stopped::Eof),
+    ///             Ok(count) => (count, Stopped::Done),
+    ///             Err(error) => (0, Stopped::by(error)),
+    ///         }
+    ///     }
+    ///
+    ///     fn write(&mut self, mut slices: Chunks<'_>) -> (usize, Stopped) {
+    ///         let Some(first) = slices.next() else { return (0, Stopped::Done) };
+    ///         match self.0.write(&first.to_ascii_uppercase()) {
+    ///             Ok(count) => (count, Stopped::Done),
+    ///             Err(error) => (0, Stopped::by(error)),
+    ///         }
+    ///     }
+    ///
+    ///     fn shutdown(&mut self) -> io::Result<()> {
+    ///         self.0.shutdown(std::net::Shutdown::Write)
+    ///     }
+    /// }
+    ///
+    /// impl Source for Loud {
+    ///     fn register(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+    ///         self.0.register(registry, token, interest)
+    ///     }
+    ///
+    ///     fn reregister(&mut self, registry: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+    ///         self.0.reregister(registry, token, interest)
+    ///     }
+    ///
+    ///     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+    ///         self.0.deregister(registry)
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> io::Result<()> {
+    /// let mut event_loop = framewire::Server::none().on_message(|peer, message| { peer.send(message); })?;
+    /// let (stream, _) = std::net::TcpListener::bind("127.0.0.1:9001")?.accept()?;
+    /// stream.set_nonblocking(true)?;
+    /// let loud = Loud(mio::net::TcpStream::from_std(stream));
+    /// event_loop.adopt(AdoptedStream::from_transport(loud), "", "")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_transport(transport: impl Transport + mio::event::Source + Send + 'static) -> Self {
+        Self(Stream::Foreign(Box::new(transport)))
+    }
 }
 
 impl fmt::Debug for AdoptedStream {
@@ -66,6 +131,7 @@ impl Stream {
             Self::Unix(stream) => Socket::from_unix(stream),
             #[cfg(feature = "tls")]
             Self::Tls(session, stream) => stream.into_socket()?.with_tls(*session),
+            Self::Foreign(foreign) => Ok(Socket::Foreign(foreign)),
         }
     }
 }

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
 use std::net::{Shutdown, SocketAddr};
 #[cfg(feature = "tls")]
@@ -21,6 +22,19 @@ pub(super) enum Socket {
     Plain(Plain),
     #[cfg(feature = "tls")]
     Tls(Box<TlsSocket<Plain>>),
+    /// Of a kind that only its owner knows.
+    Foreign(Box<dyn Foreign>),
+}
+
+/// A transport of somebody else's that mio can wait for.
+pub(super) trait Foreign: Transport + Source + Send {}
+
+impl<T: Transport + Source + Send> Foreign for T {}
+
+impl fmt::Debug for dyn Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Foreign")
+    }
 }
 
 /// A connected socket as the system gives it.
@@ -92,39 +106,38 @@ impl Socket {
             }
             // TLS within TLS.
             Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+            Self::Foreign(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 
-    fn plain(&self) -> &Plain {
+    /// The socket of the system, as far as it is known.
+    fn plain(&self) -> Option<&Plain> {
         match self {
-            Self::Plain(plain) => plain,
+            Self::Plain(plain) => Some(plain),
             #[cfg(feature = "tls")]
-            Self::Tls(tls) => tls.get_ref(),
-        }
-    }
-
-    fn plain_mut(&mut self) -> &mut Plain {
-        match self {
-            Self::Plain(plain) => plain,
-            #[cfg(feature = "tls")]
-            Self::Tls(tls) => tls.get_mut(),
+            Self::Tls(tls) => Some(tls.get_ref()),
+            Self::Foreign(_) => None,
         }
     }
 
     /// Says one thing and hangs up, as far as that goes without waiting: over TLS, which begins with a
     /// handshake, nothing can be said.
     pub(super) fn refuse(mut self, refusal: &[u8]) {
-        // Who is turned away gets what fits into the socket; an error would change nothing. What it has
-        // said is read first, or the system would throw the answer away with it.
+        // What fits into the socket is said; an error would change nothing. What the client has said is read
+        // first, or the system would throw the answer away with it.
         match &mut self {
             Self::Plain(plain) => {
                 let _ = transport::read(plain, &mut [0; 16 * 1024]);
                 let _ = transport::retry(|| Write::write(plain, refusal));
+                let _ = Stream::shutdown(plain);
             }
             #[cfg(feature = "tls")]
-            Self::Tls(_) => {}
+            Self::Tls(tls) => {
+                let _ = Stream::shutdown(tls.get_mut());
+            }
+            // It is dropped.
+            Self::Foreign(_) => {}
         }
-        let _ = Stream::shutdown(self.plain_mut());
     }
 
     #[cfg(feature = "tls")]
@@ -134,7 +147,7 @@ impl Socket {
                 rustls::Connection::Server(session) => Some(session),
                 rustls::Connection::Client(_) => None,
             },
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Foreign(_) => None,
         }
     }
 
@@ -142,21 +155,27 @@ impl Socket {
     #[cfg(feature = "tls")]
     pub(super) fn tls_error(&self) -> Option<&TlsError> {
         match self {
-            Self::Plain(_) => None,
+            Self::Plain(_) | Self::Foreign(_) => None,
             Self::Tls(tls) => tls.error(),
         }
     }
 
     pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.plain().peer_address()
+        self.plain().map_or_else(|| Err(no_address()), Plain::peer_address)
     }
 
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.plain().local_address()
+        self.plain().map_or_else(|| Err(no_address()), Plain::local_address)
     }
 
     pub(super) fn source(&mut self) -> &mut dyn Source {
-        match self.plain_mut() {
+        let plain = match self {
+            Self::Plain(plain) => plain,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.get_mut(),
+            Self::Foreign(foreign) => return &mut **foreign,
+        };
+        match plain {
             Plain::Tcp(stream) => stream,
             #[cfg(unix)]
             Plain::Unix(stream) => stream,
@@ -173,6 +192,10 @@ macro_rules! delegate {
                 let $inner = &mut **$inner;
                 $call
             }
+            Self::Foreign($inner) => {
+                let $inner = &mut **$inner;
+                $call
+            }
         }
     };
 }
@@ -184,7 +207,7 @@ impl Transport for Socket {
     }
 
     fn read_into(&mut self, payload: &mut PayloadBuffer, limit: usize) -> (usize, Stopped) {
-        delegate!(self, inner => inner.read_into(payload, limit))
+        delegate!(self, inner => Transport::read_into(inner, payload, limit))
     }
 
     #[inline]
@@ -193,6 +216,7 @@ impl Transport for Socket {
             Self::Plain(_) => count,
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.wire_bytes(count),
+            Self::Foreign(foreign) => foreign.wire_bytes(count),
         }
     }
 
@@ -207,6 +231,7 @@ impl Transport for Socket {
             Self::Plain(_) => true,
             #[cfg(feature = "tls")]
             Self::Tls(tls) => tls.is_flushed(),
+            Self::Foreign(foreign) => foreign.is_flushed(),
         }
     }
 
@@ -326,7 +351,7 @@ impl Listener {
                     let tls = TlsSocket::server(Arc::clone(config), plain);
                     Ok(Socket::Tls(Box::new(tls.map_err(io::Error::other)?)))
                 }
-                tls => Ok(tls),
+                other => Ok(other),
             },
         }
     }
@@ -357,9 +382,8 @@ impl Listener {
     }
 }
 
-#[cfg(unix)]
 fn no_address() -> io::Error {
-    io::Error::new(io::ErrorKind::Unsupported, "a Unix-domain socket has no IP address")
+    io::Error::new(io::ErrorKind::Unsupported, "this kind of socket has no IP address")
 }
 
 #[cfg(test)]
@@ -381,7 +405,7 @@ mod tests {
     }
 
     fn checked(socket: &Socket) {
-        let Plain::Tcp(stream) = socket.plain() else { panic!("another kind of socket") };
+        let Some(Plain::Tcp(stream)) = socket.plain() else { panic!("another kind of socket") };
         assert!(stream.nodelay().unwrap());
         #[cfg(any(target_os = "linux", target_os = "android"))]
         assert_eq!(socket2::SockRef::from(stream).tcp_notsent_lowat().unwrap(), 128 * 1024);
@@ -399,7 +423,8 @@ mod tests {
         small.connect(&listener.local_address().unwrap().into()).unwrap();
         let mut socket = listener.accept().unwrap();
         let mut taken = 0;
-        while let Ok(count) = Write::write(socket.plain_mut(), &[0; 16 * 1024]) {
+        let Socket::Plain(plain) = &mut socket else { panic!("another kind of socket") };
+        while let Ok(count) = Write::write(plain, &[0; 16 * 1024]) {
             taken += count;
         }
         assert!((128 * 1024..512 * 1024).contains(&taken), "the system took {taken} bytes");

@@ -182,7 +182,9 @@ impl Handler for Client {
     fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
 
     fn on_close(&mut self, _: &mut Peer<'_>, outcome: &Outcome) {
-        eprintln!("lost: {outcome}");
+        if self.closed == 0 {
+            println!("the first that ended: {outcome}");
+        }
         self.closed += 1;
     }
 }
@@ -220,7 +222,8 @@ fn idle(connections: usize, seconds: u64) -> ExitCode {
         each(full, |held| held.heap),
         each(after, |held| held.resident),
     );
-    drop(event_loop);
+    event_loop.handle().shutdown(1000, "", Duration::from_secs(60)).unwrap();
+    event_loop.run().unwrap();
     let last = server.wait_for(0, 0);
     println!("when they have gone: {last:?}");
     server.stop();

@@ -28,6 +28,7 @@ mod routes;
 mod slow;
 mod threads;
 mod topics;
+mod transports;
 mod turns;
 #[path = "../untimed.rs"]
 mod untimed;
