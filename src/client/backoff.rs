@@ -144,10 +144,10 @@ mod tests {
         backoff.reset();
         let mut backoff = backoff.max_attempts(3);
         assert_eq!(delays(&mut backoff, 0xff, 9), [500, 1000, 2000]);
-        assert_eq!(delays(&mut backoff, 0xff, 9), []);
+        assert_eq!(delays(&mut backoff, 0xff, 9), [0; 0]);
         backoff.reset();
         assert_eq!(delays(&mut backoff, 0xff, 1), [500]);
-        assert_eq!(delays(&mut Backoff::new().max_attempts(0), 0, 1), []);
+        assert_eq!(delays(&mut Backoff::new().max_attempts(0), 0, 1), [0; 0]);
     }
 
     #[test]

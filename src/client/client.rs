@@ -6,21 +6,27 @@ use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mio::Interest;
+
 pub use self::builder::ClientBuilder;
 pub use self::message_stream::MessageStream;
 
 use super::blocking_stream::BlockingStream;
 use super::error::{ClientError, Waiting};
 use super::line::Line;
+use super::sending::sending;
 use super::socket::Socket;
 use super::split::{self, ClientReader, ClientWriter};
 use super::wait::{BlocksItself, PollWait, Wait};
 use crate::handshake::{ClientRequest, Response};
 use crate::protocol::{
-    Compress, Config, Connection, Event, Fragment, HandshakeError, Message, Outcome, SendError,
-    State, SystemEntropy,
+    Compress, Config, Endpoint, Event, Fragment, HandshakeError, Message, Outcome, Role, SendError,
+    State, SystemEntropy, Workspace,
 };
 use crate::wire::CloseCode;
+
+/// How long a client that only sends may leave unread what the peer says.
+const UNREAD: Duration = Duration::from_secs(1);
 
 /// A WebSocket client that blocks: no runtime, no callbacks.
 ///
@@ -58,10 +64,10 @@ enum Waits {
 }
 
 impl Wait for Waits {
-    fn wait(&mut self, until: Option<Instant>) -> std::io::Result<()> {
+    fn wait(&mut self, until: Option<Instant>, interest: Interest) -> std::io::Result<()> {
         match self {
-            Self::Poll(poll, _) => poll.wait(until),
-            Self::Itself(itself) => itself.wait(until),
+            Self::Poll(poll, _) => poll.wait(until, interest),
+            Self::Itself(itself) => itself.wait(until, interest),
         }
     }
 }
@@ -105,8 +111,9 @@ impl Client {
         config: &Config,
     ) -> Result<Self, ClientError> {
         config.validate().map_err(ClientError::Config)?;
-        let connection = Connection::client(request, config, SystemEntropy::new())?;
-        let line = Line::new(connection, Box::new(BlockingStream(stream)));
+        let mut workspace = Workspace::with_entropy(SystemEntropy::new());
+        let endpoint = Endpoint::client(request, config, &mut workspace)?;
+        let line = Line::new(endpoint, workspace, Box::new(BlockingStream(stream)));
         Self::new(line, Waits::Itself(BlocksItself)).opened()
     }
 
@@ -122,8 +129,10 @@ impl Client {
         config: &Config,
     ) -> Result<Self, ClientError> {
         config.validate().map_err(ClientError::Config)?;
-        let connection = Connection::adopted_client(config, SystemEntropy::new());
-        let line = Line::with_leftover(connection, Box::new(BlockingStream(stream)), leftover);
+        let workspace = Workspace::with_entropy(SystemEntropy::new());
+        let endpoint = Endpoint::adopted(Role::Client, config);
+        let stream = Box::new(BlockingStream(stream));
+        let line = Line::with_leftover(endpoint, workspace, stream, leftover);
         let mut client = Self::new(line, Waits::Itself(BlocksItself));
         client.line.settle();
         Ok(client)
@@ -165,19 +174,19 @@ impl Client {
     pub fn state(&self) -> State {
         match self.line.outcome() {
             Some(_) => State::Closed,
-            None => self.line.connection().state(),
+            None => self.line.endpoint().state(),
         }
     }
 
     /// The subprotocol that the server chose.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.line.connection().subprotocol()
+        self.line.endpoint().subprotocol()
     }
 
     /// The parameters of permessage-deflate that the server accepted.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
-        self.line.connection().deflate()
+        self.line.endpoint().deflate()
     }
 
     /// The server's answer to the opening handshake; `None` for an [adopted](Self::adopt) stream.
@@ -187,7 +196,7 @@ impl Client {
 
     /// How many bytes were sent and wait here, framing included.
     pub fn buffered_amount(&self) -> usize {
-        self.line.connection().buffered_amount()
+        self.line.endpoint().buffered_amount()
     }
 
     /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
@@ -205,82 +214,17 @@ impl Client {
 
 /// Sending.
 impl Client {
-    /// Sends a message, and waits until the network has taken all of it. While it waits it answers Pings and
-    /// takes in some messages, for [`recv`](Self::recv) to deliver.
-    ///
-    /// That the network has taken it does not mean that the peer has read it: only an answer of the peer's can
-    /// say that.
-    ///
-    /// # Errors
-    ///
-    /// [`ClientError::Send`] if the connection is closing, and nothing was sent. [`ClientError::Lost`] if it
-    /// ended before all of the message had left: its [`Outcome`] has the Close that the peer sent meanwhile, and
-    /// says which time limit it was, such as [`Config::write_timeout`], that ended the connection.
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
-        let message = message.into();
-        self.write(|connection| connection.send(message))
-    }
-
-    /// Sends a message, and says whether to compress it.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_with<'m>(
-        &mut self,
-        message: impl Into<Message<'m>>,
-        compress: Compress,
-    ) -> Result<(), ClientError> {
-        let message = message.into();
-        self.write(|connection| connection.send_with(message, compress))
-    }
-
-    /// Sends a piece of a message; see [`Connection::send_fragment`].
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), ClientError> {
-        self.write(|connection| connection.send_fragment(fragment))
-    }
-
-    /// Sends a piece of a message, and says whether to compress the message; see
-    /// [`Connection::send_fragment_with`].
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Client::send).
-    pub fn send_fragment_with(
-        &mut self,
-        fragment: Fragment<'_>,
-        compress: Compress,
-    ) -> Result<(), ClientError> {
-        self.write(|connection| connection.send_fragment_with(fragment, compress))
-    }
-
-    /// Sends a Ping with at most 125 bytes of payload; the answer comes as an
-    /// [event](Self::next_event).
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn ping(&mut self, payload: &[u8]) -> Result<(), ClientError> {
-        self.write(|connection| connection.ping(payload))
-    }
-
-    /// Sends a Pong with at most 125 bytes of payload.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send).
-    pub fn pong(&mut self, payload: &[u8]) -> Result<(), ClientError> {
-        self.write(|connection| connection.pong(payload))
-    }
+    sending!();
 
     fn write(
         &mut self,
-        what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+        what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Result<(), ClientError> {
+        // A stream that blocks by itself might do so for ever.
+        let may_read = matches!(self.wait, Waits::Poll(..));
+        if may_read {
+            self.line.catch_up(UNREAD);
+        }
         let end = self.line.enqueue(what)?;
         while self.line.is_leaving(end) {
             if self.line.read_ahead() || !self.line.is_leaving(end) {
@@ -293,8 +237,7 @@ impl Client {
                 result => result?,
             }
         }
-        // A stream that blocks by itself might do so for ever.
-        if let Waits::Poll(..) = self.wait {
+        if may_read {
             self.line.read_last();
         }
         self.line.result_of_sending(end)
@@ -381,7 +324,7 @@ impl Client {
     /// Sleeps until something can be read or written, or a deadline comes.
     fn sleep(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
         let next = [until, self.line.next_deadline()].into_iter().flatten().min();
-        match self.wait.wait(next) {
+        match self.wait.wait(next, self.line.interest()) {
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
                 Err(ClientError::TimedOut(Waiting::Read))
             }
@@ -407,9 +350,11 @@ impl Client {
         reason: &str,
     ) -> Result<Outcome, ClientError> {
         let code = code.into();
-        match self.line.enqueue(|connection| connection.close(code, reason)) {
-            Ok(_) | Err(SendError::Closing | SendError::Closed) => Ok(self.finish()),
-            Err(error) => Err(error.into()),
+        let closing =
+            self.line.enqueue(|endpoint, workspace| endpoint.close(code, reason, workspace));
+        match closing {
+            Err(error) if self.state() == State::Open => Err(error),
+            _ => Ok(self.finish()),
         }
     }
 

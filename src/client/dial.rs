@@ -7,6 +7,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use super::socket::Socket;
 use crate::io::tcp;
+use crate::io::transport::TELLS_AGAIN;
 
 /// How long an address has before the next one is tried beside it (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -49,6 +50,9 @@ pub(super) fn connect(
             let attempt = &mut attempts[event.token().0];
             let Some(stream) = attempt else { continue };
             match outcome(stream) {
+                Ok(false) if !TELLS_AGAIN => {
+                    poll.registry().reregister(stream, event.token(), Interest::WRITABLE)?;
+                }
                 Ok(false) => {}
                 Ok(true) => {
                     let Some(mut stream) = attempt.take() else { continue };

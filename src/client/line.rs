@@ -1,60 +1,80 @@
 use std::collections::VecDeque;
-use std::io;
 use std::time::{Duration, Instant};
 
+use mio::Interest;
+
 use super::error::ClientError;
-use super::inbox::Inbox;
-use crate::io::transport::{self, Bytes, Filled, Stopped, Transport};
-use crate::protocol::{Cause, Chunks, Connection, Event, Outcome, SendError, State};
+use super::transport::ClientTransport;
+use crate::io::transport::Transport;
+use crate::io::{Budget, Driver, Inbox};
+use crate::protocol::{Endpoint, Event, Outcome, SendError, State, Workspace};
 
-/// How many events are taken in for later while something is sent.
-const READ_AHEAD: usize = 64;
+/// How much is read into a long message before the caller gets its turn.
+const SHARE: usize = 512 * 1024;
 
-/// A connection with its transport and its clock: one step at a time, never waiting.
+/// How much an event takes beside its payload, about.
+const EVENT_SIZE: usize = size_of::<Event<'static>>();
+
+/// How many events are taken in before something is sent: a flood must not put the sending off for ever.
+const CAUGHT_UP: usize = 1024;
+
+/// A connection with its clock, and what was received of it for later: one step at a time, never waiting.
 pub(super) struct Line {
-    connection: Connection,
-    transport: Box<dyn Transport + Send>,
+    driver: Driver<ClientTransport>,
+    workspace: Workspace,
+    /// What was read and waits for the caller to want the next event. One is taken at a time: what stands behind
+    /// a message may be a fault, after which an answer to that message could no longer be sent.
     inbox: Inbox,
     events: VecDeque<Event<'static>>,
+    /// How many bytes the events hold.
+    held: usize,
+    /// Nobody will ever ask for the events.
+    discards: bool,
     /// The fixed point of the connection's clock.
     start: Instant,
-    /// The sending direction was ended.
-    shut: bool,
-    /// Why nothing can be sent any more; reading still tells what the peer said last.
-    broken: Option<Cause>,
+    /// When the transport was last read.
+    last_read: Duration,
     outcome: Option<Outcome>,
     /// The connection ended while the transport still held bytes that were to go out.
     was_cut: bool,
 }
 
 impl Line {
-    pub(super) fn new(connection: Connection, transport: Box<dyn Transport + Send>) -> Self {
-        Self::with_leftover(connection, transport, &[])
+    pub(super) fn new(
+        endpoint: Endpoint,
+        workspace: Workspace,
+        transport: Box<dyn Transport + Send>,
+    ) -> Self {
+        Self::with_leftover(endpoint, workspace, transport, &[])
     }
 
     /// A line with bytes that somebody else has read from the transport.
     pub(super) fn with_leftover(
-        mut connection: Connection,
+        endpoint: Endpoint,
+        mut workspace: Workspace,
         transport: Box<dyn Transport + Send>,
         leftover: &[u8],
     ) -> Self {
+        let mut driver = Driver::with_leftover(endpoint, ClientTransport::new(transport), leftover);
+        driver.read_while_congested();
         // Starts its clock.
-        connection.handle_timeout(Duration::ZERO);
+        driver.handle_timeout(Duration::ZERO, &mut workspace);
         Self {
-            connection,
-            transport,
-            inbox: Inbox::new(leftover),
+            driver,
+            workspace,
+            inbox: Inbox::default(),
             events: VecDeque::new(),
+            held: 0,
+            discards: false,
             start: Instant::now(),
-            shut: false,
-            broken: None,
+            last_read: Duration::ZERO,
             outcome: None,
             was_cut: false,
         }
     }
 
-    pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        self.driver.endpoint()
     }
 
     /// How the connection ended, once it has.
@@ -70,11 +90,16 @@ impl Line {
 
     /// Whether the transport may still take what was queued up to this position in the output.
     pub(super) fn is_leaving(&self, end: u64) -> bool {
-        self.outcome.is_none() && self.broken.is_none() && !self.has_left(end)
+        self.outcome.is_none() && !self.is_broken() && !self.has_left(end)
+    }
+
+    fn is_broken(&self) -> bool {
+        self.driver.transport().failure().is_some()
     }
 
     fn has_left(&self, end: u64) -> bool {
-        self.connection.left() >= end && self.transport.is_flushed() && !self.was_cut
+        let is_flushed = self.driver.transport().is_flushed();
+        self.endpoint().left() >= end && is_flushed && !self.was_cut
     }
 
     /// What came of sending what was queued up to this position, once it is no longer
@@ -85,12 +110,13 @@ impl Line {
         }
         Err(self.error().unwrap_or_else(|| {
             let received = self.outcome().and_then(Outcome::received).cloned();
-            ClientError::lost(Outcome::Lost { sent: None, received, cause: self.broken.clone() })
+            let cause = self.driver.transport().failure().cloned();
+            ClientError::lost(Outcome::Lost { sent: None, received, cause })
         }))
     }
 
     pub(super) fn round_trip_time(&self) -> Option<Duration> {
-        self.connection.round_trip_time()
+        self.endpoint().round_trip_time()
     }
 
     /// When the next deadline comes, if nothing else happens.
@@ -98,30 +124,53 @@ impl Line {
         if self.outcome.is_some() {
             return None;
         }
-        self.start.checked_add(self.connection.next_timeout()?)
+        self.start.checked_add(self.driver.next_timeout()?)
+    }
+
+    /// What to wait for.
+    pub(super) fn interest(&self) -> Interest {
+        let readable = Interest::READABLE;
+        if self.driver.wants_write() { readable.add(Interest::WRITABLE) } else { readable }
     }
 
     /// Queues something and sends what the transport takes of it: the position in the output at which it
-    /// ends.
+    /// ends. A connection that has ended says why.
     pub(super) fn enqueue(
         &mut self,
-        what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
-    ) -> Result<u64, SendError> {
-        self.connection.set_time(self.start.elapsed());
-        what(&mut self.connection)?;
-        let end = self.connection.queued();
+        what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
+    ) -> Result<u64, ClientError> {
+        if let Some(error) = self.error() {
+            return Err(error);
+        }
+        self.workspace.set_time(self.start.elapsed());
+        what(self.driver.endpoint_mut(), &mut self.workspace)?;
+        let end = self.endpoint().queued();
         self.settle();
         Ok(end)
     }
 
     /// The next event that was taken in.
     pub(super) fn next_event(&mut self) -> Option<Event<'static>> {
-        self.events.pop_front()
+        let event = self.events.pop_front()?;
+        self.held -= size_of_event(&event);
+        Some(event)
     }
 
     /// Throws away what was taken in.
     pub(super) fn clear_events(&mut self) {
         self.events.clear();
+        self.held = 0;
+    }
+
+    /// Throws away whatever comes from now on: nobody will ask for it.
+    pub(super) fn discard_events(&mut self) {
+        self.discards = true;
+        self.clear_events();
+    }
+
+    /// Whether events wait.
+    pub(super) fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// Takes the next event from the inbox, reading first if that is empty: whether anything has come, or is
@@ -130,69 +179,105 @@ impl Line {
         if self.outcome.is_some() {
             return false;
         }
-        let before = self.events.len();
-        self.connection.resume();
-        if !self.inbox.is_empty() {
-            self.inbox.take(&mut self.connection, &mut self.events);
-            self.settle();
-            return true;
-        }
-        self.tick();
-        if self.outcome.is_some() {
-            return true;
-        }
-        let Filled { count, stopped, bytes } =
-            self.inbox.fill(&mut self.connection, &mut *self.transport);
-        self.connection.set_time(self.start.elapsed());
-        if let Bytes::Direct(event) = bytes {
-            self.events.extend(event);
-        }
-        // At the end all is taken at once: there will be nobody to answer.
-        let ended = matches!(stopped, Stopped::Eof | Stopped::Broken(_));
-        while !self.inbox.is_empty() {
-            self.inbox.take(&mut self.connection, &mut self.events);
-            if !ended {
-                break;
+        self.driver.endpoint_mut().resume(&mut self.workspace);
+        let reads = self.inbox.is_empty();
+        if reads {
+            self.tick();
+            if self.outcome.is_some() {
+                return true;
             }
+            // Two may wait for the same transport: what one of them was told the other does not know.
+            self.driver.set_readable_in_pieces();
         }
-        // Bytes of the transport's own may have been all that came.
-        let more = count > 0 || !stopped.is_blocked();
-        match stopped {
-            Stopped::Done | Stopped::Blocked => {}
-            Stopped::Eof => {
-                // What is owed to the peer may still reach it, if only its direction has ended.
-                self.settle();
-                let outcome = match self.broken.take() {
-                    None => self.connection.receive_eof(),
-                    Some(cause) => self.connection.terminate_with(cause),
+        let mut budget = Budget::new().bytes(SHARE).events(1);
+        let mut event = self.driver.fill(&mut self.inbox, &mut budget, &mut self.workspace);
+        if reads {
+            self.last_read = self.start.elapsed();
+            self.workspace.set_time(self.last_read);
+        }
+        if event.is_none() && budget.goes_on() {
+            event = self.take(&mut budget);
+        }
+        let has_come = event.is_some();
+        self.keep(event);
+        if self.driver.is_ended() {
+            // All is taken at once: there will be nobody to answer.
+            while !self.inbox.is_empty() {
+                let event = self.take(&mut Budget::new());
+                if event.is_none() {
+                    break;
+                }
+                self.keep(event);
+            }
+            // What is owed to the peer may still reach it, if only its direction has ended.
+            self.settle();
+            if self.outcome.is_none() {
+                let failure = self.driver.transport().failure().cloned();
+                let endpoint = self.driver.endpoint_mut();
+                let outcome = match failure {
+                    None => endpoint.receive_eof(),
+                    Some(cause) => endpoint.terminate_with(cause),
                 };
                 self.end(outcome);
             }
-            Stopped::Broken(error) => {
-                let outcome = self.connection.terminate_with(transport::cause(error));
-                self.end(outcome);
-            }
+            return true;
         }
         self.settle();
-        let more = more || self.outcome.is_some();
-        more || self.events.len() > before
+        // Bytes of the transport's own may have been all that came.
+        has_come || self.driver.has_more() || !self.inbox.is_empty() || self.outcome.is_some()
     }
 
-    /// Reads for later while something is sent, as long as little was: whether to try again before waiting.
+    /// What the inbox has up to the next event.
+    fn take(&mut self, budget: &mut Budget<'_>) -> Option<Event<'static>> {
+        let mut input = self.inbox.input();
+        let event = self.driver.take(&mut input, budget, &mut self.workspace);
+        let event = event.map(Event::into_owned);
+        let left = input.len();
+        self.inbox.set_left(left);
+        event
+    }
+
+    fn keep(&mut self, event: Option<Event<'static>>) {
+        if let Some(event) = event.filter(|_| !self.discards) {
+            self.held += size_of_event(&event);
+            self.events.push_back(event);
+        }
+    }
+
+    /// Whether more may be taken in for later: nothing is there, or less than
+    /// [`Config::max_buffered_amount`](crate::Config::max_buffered_amount).
+    fn has_room(&self) -> bool {
+        self.held == 0 || self.held < self.endpoint().max_buffered_amount()
+    }
+
+    /// Reads for later while something is sent, as long as not too much was: whether to try again before waiting.
     pub(super) fn read_ahead(&mut self) -> bool {
-        if self.events.len() < READ_AHEAD {
+        if self.has_room() {
             return self.read();
         }
         // Nothing is asked of what the peer sends while nobody reads it.
-        self.connection.pause();
+        self.driver.endpoint_mut().pause(&mut self.workspace);
         self.tick();
         self.settle();
         false
     }
 
+    /// Reads for later what has come by now, if nothing was read for so long: a caller who only sends has the
+    /// peer's Pings answered, its Pongs counted, and its Close heeded.
+    pub(super) fn catch_up(&mut self, unread: Duration) {
+        if self.start.elapsed().saturating_sub(self.last_read) < unread {
+            return;
+        }
+        for _ in 0..CAUGHT_UP {
+            if !self.read_ahead() {
+                break;
+            }
+        }
+    }
+
     /// Reads what the peer said last, when nothing can be sent any more: that tells why.
     pub(super) fn read_last(&mut self) {
-        while self.broken.is_some() && self.outcome.is_none() && self.read() {}
+        while self.is_broken() && self.outcome.is_none() && self.read() {}
     }
 
     /// Writes what the transport takes, and draws the consequences of all that happened.
@@ -200,17 +285,9 @@ impl Line {
         if self.outcome.is_some() {
             return;
         }
-        let (connection, workspace) = self.connection.as_parts_mut();
-        let (_, stopped) = transport::flush(connection, &mut *self.transport, workspace);
-        if let Stopped::Broken(error) = stopped {
-            self.broken.get_or_insert_with(|| transport::cause(error));
-        }
-        if !self.shut && self.connection.wants_shutdown() && self.transport.is_flushed() {
-            self.shut = true;
-            // A peer that is gone already is found out by reading.
-            let _ = self.transport.shutdown();
-        }
-        if self.connection.state() == State::Closed {
+        self.driver.set_writable();
+        self.driver.flush(&mut self.workspace);
+        if self.endpoint().state() == State::Closed {
             self.terminate();
         }
     }
@@ -218,46 +295,41 @@ impl Line {
     /// Tells the connection the time, which does what is due. Before the next time stands a turn in which
     /// the transport is read and written: what the peer has met meanwhile is no longer due.
     fn tick(&mut self) {
-        self.events.extend(self.connection.handle_timeout(self.start.elapsed()));
-        if self.connection.state() == State::Closed {
+        let event = self.driver.handle_timeout(self.start.elapsed(), &mut self.workspace);
+        self.keep(event);
+        if self.endpoint().state() == State::Closed {
             self.terminate();
         }
     }
 
     /// Ends the connection without a Close.
     pub(super) fn terminate(&mut self) -> Outcome {
-        let outcome = match self.broken.take() {
-            None => self.connection.terminate(),
-            Some(cause) => self.connection.terminate_with(cause),
+        let failure = self.driver.transport().failure().cloned();
+        let endpoint = self.driver.endpoint_mut();
+        let outcome = match failure {
+            None => endpoint.terminate(),
+            Some(cause) => endpoint.terminate_with(cause),
         };
         self.end(outcome.clone());
         outcome
     }
 
-    /// Takes note of the end, and lets the peer see it: whoever still holds this has no use for the
-    /// transport any more.
+    /// Takes note of the end, and lets the peer see it.
     fn end(&mut self, outcome: Outcome) {
-        self.outcome = Some(outcome);
-        self.was_cut = !self.transport.is_flushed();
-        // Others may hold the socket, to wait for it.
-        let _ = self.transport.shutdown();
-        self.transport = Box::new(Gone);
+        if self.outcome.is_none() {
+            self.outcome = Some(outcome);
+            self.was_cut = !self.driver.transport().is_flushed();
+            self.driver.transport_mut().close();
+        }
     }
 }
 
-/// The transport of a connection that has ended.
-struct Gone;
-
-impl Transport for Gone {
-    fn read(&mut self, _: &mut [u8]) -> (usize, Stopped) {
-        (0, Stopped::Eof)
-    }
-
-    fn write(&mut self, _: Chunks<'_>) -> (usize, Stopped) {
-        (0, Stopped::Broken(io::ErrorKind::NotConnected.into()))
-    }
-
-    fn shutdown(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+fn size_of_event(event: &Event<'_>) -> usize {
+    let payload = match event {
+        Event::Message(message) => message.len(),
+        Event::Fragment(fragment) => fragment.payload.len(),
+        Event::Ping(payload) | Event::Pong(payload) => payload.len(),
+        _ => 0,
+    };
+    EVENT_SIZE + payload
 }

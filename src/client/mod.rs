@@ -6,15 +6,16 @@ mod blocking_stream;
 mod client;
 mod dial;
 mod error;
-mod inbox;
 mod line;
 mod patient;
 mod proxy;
 mod reconnect;
 mod redirect;
 mod resolve;
+mod sending;
 mod socket;
 mod split;
+mod transport;
 mod wait;
 
 pub use backoff::Backoff;

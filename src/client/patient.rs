@@ -1,6 +1,8 @@
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
+use mio::Interest;
+
 use super::socket::Socket;
 use super::wait::{PollWait, Wait};
 
@@ -17,7 +19,11 @@ impl<'s> Patient<'s> {
         Ok(Self { wait: socket.waiter()?, socket, until })
     }
 
-    fn repeat<T>(&mut self, mut step: impl FnMut(&mut Socket) -> io::Result<T>) -> io::Result<T> {
+    fn repeat<T>(
+        &mut self,
+        interest: Interest,
+        mut step: impl FnMut(&mut Socket) -> io::Result<T>,
+    ) -> io::Result<T> {
         loop {
             match step(self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -26,20 +32,20 @@ impl<'s> Patient<'s> {
             if self.until.is_some_and(|until| until <= Instant::now()) {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            self.wait.wait(self.until)?;
+            self.wait.wait(self.until, interest)?;
         }
     }
 }
 
 impl Read for Patient<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.repeat(|socket| socket.read(buffer))
+        self.repeat(Interest::READABLE, |socket| socket.read(buffer))
     }
 }
 
 impl Write for Patient<'_> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.repeat(|socket| socket.write(buffer))
+        self.repeat(Interest::WRITABLE, |socket| socket.write(buffer))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -6,23 +7,54 @@ use mio::Waker;
 
 use super::error::{ClientError, Waiting};
 use super::line::Line;
+use super::sending::sending;
 use super::wait::{PollWait, Wait};
-use crate::protocol::{Compress, Connection, Event, Fragment, Message, Outcome, SendError};
+use crate::protocol::{
+    Compress, Endpoint, Event, Fragment, Message, Outcome, SendError, Workspace,
+};
 use crate::wire::CloseCode;
+
+/// How long the writer leaves unread what the peer says, while the reader is busy elsewhere.
+const UNREAD: Duration = Duration::from_millis(50);
 
 /// What the two halves share. The lock is held for a step that never waits, so neither half can keep
 /// the other from its work.
 struct Shared {
-    line: Mutex<Line>,
+    line: Mutex<SharedLine>,
     /// Wakes the reader, whose deadlines may have changed.
     reader: Arc<Waker>,
 }
 
+struct SharedLine {
+    line: Line,
+    reader: Reader,
+}
+
+/// Where the reader is. While it does not wait for the next event, the writer reads.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reader {
+    Waiting,
+    /// It was woken, or does something else.
+    Away,
+    /// It was dropped.
+    Gone,
+}
+
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Line> {
+    fn lock(&self) -> MutexGuard<'_, SharedLine> {
         // A panic inside a step is a bug of this crate; the other half had better see the end than
         // another panic.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes the reader if something has come for it.
+    fn tell_reader(&self, shared: &mut SharedLine) -> io::Result<()> {
+        let has_news = shared.line.has_events() || shared.line.outcome().is_some();
+        if has_news && shared.reader == Reader::Waiting {
+            shared.reader = Reader::Away;
+            self.reader.wake()?;
+        }
+        Ok(())
     }
 }
 
@@ -58,6 +90,7 @@ pub(super) fn halves(
     writer: PollWait,
     read_timeout: Option<Duration>,
 ) -> (ClientReader, ClientWriter) {
+    let line = SharedLine { line, reader: Reader::Away };
     let shared = Arc::new(Shared { line: Mutex::new(line), reader: reader.waker() });
     let other = Arc::clone(&shared);
     (
@@ -90,8 +123,10 @@ impl ClientReader {
     pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
         let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            let next = {
-                let mut line = self.shared.lock();
+            let (next, interest) = {
+                let mut shared = self.shared.lock();
+                shared.reader = Reader::Away;
+                let line = &mut shared.line;
                 if let Some(event) = line.next_event() {
                     return Ok(Some(event));
                 }
@@ -101,12 +136,14 @@ impl ClientReader {
                 if line.read() {
                     continue;
                 }
-                line.next_deadline()
+                if until.is_some_and(|until| until <= Instant::now()) {
+                    return Err(ClientError::TimedOut(Waiting::Read));
+                }
+                let wanted = (line.next_deadline(), line.interest());
+                shared.reader = Reader::Waiting;
+                wanted
             };
-            if until.is_some_and(|until| until <= Instant::now()) {
-                return Err(ClientError::TimedOut(Waiting::Read));
-            }
-            self.wait.wait([until, next].into_iter().flatten().min())?;
+            self.wait.wait([until, next].into_iter().flatten().min(), interest)?;
         }
     }
 
@@ -119,72 +156,28 @@ impl ClientReader {
     /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
     /// See [`Config::ping_interval`](crate::Config::ping_interval).
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.shared.lock().round_trip_time()
+        self.shared.lock().line.round_trip_time()
     }
 
     /// How the connection ended, once it has.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.shared.lock().outcome().cloned()
+        self.shared.lock().line.outcome().cloned()
     }
 }
 
+impl Drop for ClientReader {
+    /// The writer reads from now on, and throws the messages away.
+    fn drop(&mut self) {
+        let mut shared = self.shared.lock();
+        shared.reader = Reader::Gone;
+        shared.line.discard_events();
+    }
+}
+
+/// While the reader is busy elsewhere, or was dropped, each call first reads what has come: Pings are answered and a
+/// Close is heeded. Messages are kept for the reader, as in [`send`](Self::send), or thrown away if there is none.
 impl ClientWriter {
-    /// Sends a message, and waits until the network has taken all of it. While it waits it takes in some
-    /// messages, for the reader to deliver.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::send`].
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
-        let message = message.into();
-        self.write(|connection| connection.send(message))
-    }
-
-    /// Sends a message, and says whether to compress it.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::send`].
-    pub fn send_with<'m>(
-        &mut self,
-        message: impl Into<Message<'m>>,
-        compress: Compress,
-    ) -> Result<(), ClientError> {
-        let message = message.into();
-        self.write(|connection| connection.send_with(message, compress))
-    }
-
-    /// Sends a piece of a message; see [`Connection::send_fragment`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::send`].
-    pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Result<(), ClientError> {
-        self.write(|connection| connection.send_fragment(fragment))
-    }
-
-    /// Sends a piece of a message, and says whether to compress the message; see
-    /// [`Connection::send_fragment_with`].
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Client::send).
-    pub fn send_fragment_with(
-        &mut self,
-        fragment: Fragment<'_>,
-        compress: Compress,
-    ) -> Result<(), ClientError> {
-        self.write(|connection| connection.send_fragment_with(fragment, compress))
-    }
-
-    /// Sends a Ping with at most 125 bytes of payload.
-    ///
-    /// # Errors
-    ///
-    /// As [`Client::send`].
-    pub fn ping(&mut self, payload: &[u8]) -> Result<(), ClientError> {
-        self.write(|connection| connection.ping(payload))
-    }
+    sending!();
 
     /// Begins the closing handshake; the reader's next `None` says that it is over.
     ///
@@ -194,34 +187,49 @@ impl ClientWriter {
     /// be sent.
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), ClientError> {
         let code = code.into();
-        let result = self.write(|connection| connection.close(code, reason));
+        let result = self.write(|endpoint, workspace| endpoint.close(code, reason, workspace));
         // The reader must watch the closing deadline from now on.
         self.shared.reader.wake()?;
         result
     }
 
+    /// How the connection ended, once it has.
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.shared.lock().line.outcome().cloned()
+    }
+
     fn write(
         &mut self,
-        what: impl FnOnce(&mut Connection) -> Result<(), SendError>,
+        what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Result<(), ClientError> {
-        let end = self.shared.lock().enqueue(what)?;
+        let end = {
+            let mut shared = self.shared.lock();
+            match shared.reader {
+                Reader::Waiting => {}
+                Reader::Away => shared.line.catch_up(UNREAD),
+                Reader::Gone => shared.line.catch_up(Duration::ZERO),
+            }
+            shared.line.enqueue(what)?
+        };
         loop {
-            let next = {
-                let mut line = self.shared.lock();
+            let (next, interest) = {
+                let mut shared = self.shared.lock();
                 // The reader may be busy elsewhere: neither deadlines nor the peer's Close wait for it.
-                if line.is_leaving(end) && line.read_ahead() {
+                let goes_on = shared.line.is_leaving(end) && shared.line.read_ahead();
+                if !goes_on {
+                    shared.line.read_last();
+                }
+                self.shared.tell_reader(&mut shared)?;
+                if goes_on {
                     continue;
                 }
-                line.read_last();
-                if line.outcome().is_some() {
-                    self.shared.reader.wake()?;
-                }
+                let line = &shared.line;
                 if !line.is_leaving(end) {
                     return line.result_of_sending(end);
                 }
-                line.next_deadline()
+                (line.next_deadline(), line.interest())
             };
-            self.wait.wait(next)?;
+            self.wait.wait(next, interest)?;
         }
     }
 }

@@ -5,16 +5,18 @@ use std::time::{Duration, Instant};
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use crate::io::transport::TELLS_AGAIN;
+
 /// A way to sleep until a transport can be read or written.
 pub(super) trait Wait {
-    /// Sleeps until the transport may be readable or writable, or until the time has come.
+    /// Sleeps until the transport may be what is wanted of it, readable or writable, or until the time has come.
     /// Waking for nothing is allowed.
     ///
     /// # Errors
     ///
     /// The system's; [`io::ErrorKind::TimedOut`] by a transport that does its own waiting, when it did
     /// so in vain.
-    fn wait(&mut self, until: Option<Instant>) -> io::Result<()>;
+    fn wait(&mut self, until: Option<Instant>, interest: Interest) -> io::Result<()>;
 }
 
 const SOCKET: Token = Token(0);
@@ -26,7 +28,7 @@ pub(super) struct PollWait {
     events: Events,
     waker: Arc<Waker>,
     /// Registered, so it must live as long.
-    _source: Box<dyn Source + Send>,
+    source: Box<dyn Source + Send>,
 }
 
 impl PollWait {
@@ -36,7 +38,7 @@ impl PollWait {
         let poll = Poll::new()?;
         poll.registry().register(&mut *source, SOCKET, Interest::READABLE | Interest::WRITABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        Ok(Self { poll, events: Events::with_capacity(4), waker, _source: source })
+        Ok(Self { poll, events: Events::with_capacity(4), waker, source })
     }
 
     /// What another thread ends the waiting with.
@@ -46,7 +48,11 @@ impl PollWait {
 }
 
 impl Wait for PollWait {
-    fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
+    fn wait(&mut self, until: Option<Instant>, interest: Interest) -> io::Result<()> {
+        if !TELLS_AGAIN {
+            // The socket is not read and written through mio, which so does not learn that it had nothing left.
+            self.poll.registry().reregister(&mut *self.source, SOCKET, interest)?;
+        }
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -59,7 +65,7 @@ impl Wait for PollWait {
 pub(super) struct BlocksItself;
 
 impl Wait for BlocksItself {
-    fn wait(&mut self, until: Option<Instant>) -> io::Result<()> {
+    fn wait(&mut self, until: Option<Instant>, _: Interest) -> io::Result<()> {
         let now = Instant::now();
         // It has waited already, in vain. If that was for one of our deadlines, all is well.
         match until {

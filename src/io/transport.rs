@@ -3,8 +3,6 @@
 use std::io::{self, IoSlice, Read, Write};
 use std::net::Shutdown;
 
-#[cfg(feature = "mio")]
-use crate::protocol::Event;
 use crate::protocol::{Cause, Chunks, Endpoint, PayloadBuffer, Workspace};
 
 /// The most slices given to one vectored write.
@@ -231,48 +229,6 @@ pub(crate) fn cause(error: io::Error) -> Cause {
     }
 }
 
-/// What one read came to.
-#[cfg(feature = "mio")]
-#[derive(Debug)]
-pub(crate) struct Filled {
-    /// How many bytes came.
-    pub(crate) count: usize,
-    pub(crate) stopped: Stopped,
-    /// Where the bytes went.
-    pub(crate) bytes: Bytes,
-}
-
-/// Where the bytes of a read went.
-#[cfg(feature = "mio")]
-#[derive(Debug)]
-pub(crate) enum Bytes {
-    /// Into the buffer: give them to [`Endpoint::receive`].
-    Buffered,
-    /// Into the payload of a long message, which may be whole by now.
-    Direct(Option<Event<'static>>),
-}
-
-/// Reads as much as fits into `buffer`; or, where a long message is under way, up to `share` bytes
-/// straight into its payload.
-#[cfg(feature = "mio")]
-pub(crate) fn fill(
-    connection: &mut Endpoint,
-    transport: &mut (impl Transport + ?Sized),
-    workspace: &mut Workspace,
-    buffer: &mut [u8],
-    share: usize,
-) -> Filled {
-    let direct = connection.receive_direct(
-        |payload, missing| transport.read_into(payload, missing.min(share)),
-        workspace,
-    );
-    if let Some(((count, stopped), event)) = direct {
-        return Filled { count, stopped, bytes: Bytes::Direct(event) };
-    }
-    let (count, stopped) = transport.read(buffer);
-    Filled { count, stopped, bytes: Bytes::Buffered }
-}
-
 /// Writes until nothing is left or the transport stops: how many bytes went out, and why it ended.
 pub(crate) fn flush(
     connection: &mut Endpoint,
@@ -295,7 +251,7 @@ pub(crate) fn flush(
 /// Whether mio tells of a socket again when more comes, although it was not read until it had nothing left. Its
 /// backends for epoll and kqueue do. The others, poll and that of Windows, tell of a socket once, and again only
 /// after it has said [`WouldBlock`](io::ErrorKind::WouldBlock).
-const TELLS_AGAIN: bool = cfg!(all(
+pub(crate) const TELLS_AGAIN: bool = cfg!(all(
     any(
         target_os = "android",
         target_os = "dragonfly",

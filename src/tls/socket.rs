@@ -374,8 +374,7 @@ mod tests {
 
     use super::*;
     use crate::handshake::{ClientRequest, Url};
-    use crate::io::transport::{Bytes, Filled};
-    use crate::protocol::{Accept, Config, Connection, Event, State};
+    use crate::protocol::{Accept, Config, Connection, Endpoint, Event, State, Workspace};
     use crate::tls::{TlsClient, TlsServer};
 
     /// Two directions, each of which holds so much and no more.
@@ -466,7 +465,7 @@ mod tests {
             let seen = self.messages.len();
             let (endpoint, workspace) = self.connection.as_parts_mut();
             let Filled { count, stopped, bytes } =
-                transport::fill(endpoint, &mut self.socket, workspace, &mut buffer, room);
+                fill(endpoint, &mut self.socket, workspace, &mut buffer, room);
             assert!(count <= room && !matches!(stopped, Stopped::Broken(_)), "{stopped:?}");
             match bytes {
                 Bytes::Direct(event) => self.messages.extend(event.and_then(payload)),
@@ -496,6 +495,45 @@ mod tests {
                 self.socket.shutdown().unwrap();
             }
         }
+    }
+
+    /// What one read came to.
+    #[derive(Debug)]
+    struct Filled {
+        /// How many bytes came.
+        count: usize,
+        stopped: Stopped,
+        /// Where the bytes went.
+        bytes: Bytes,
+    }
+
+    /// Where the bytes of a read went.
+    #[derive(Debug)]
+    enum Bytes {
+        /// Into the buffer: give them to [`Endpoint::receive`].
+        Buffered,
+        /// Into the payload of a long message, which may be whole by now.
+        Direct(Option<Event<'static>>),
+    }
+
+    /// Reads as much as fits into `buffer`; or, where a long message is under way, up to `share` bytes
+    /// straight into its payload.
+    fn fill(
+        connection: &mut Endpoint,
+        transport: &mut (impl Transport + ?Sized),
+        workspace: &mut Workspace,
+        buffer: &mut [u8],
+        share: usize,
+    ) -> Filled {
+        let direct = connection.receive_direct(
+            |payload, missing| transport.read_into(payload, missing.min(share)),
+            workspace,
+        );
+        if let Some(((count, stopped), event)) = direct {
+            return Filled { count, stopped, bytes: Bytes::Direct(event) };
+        }
+        let (count, stopped) = transport.read(buffer);
+        Filled { count, stopped, bytes: Bytes::Buffered }
     }
 
     fn payload(event: Event<'_>) -> Option<Vec<u8>> {

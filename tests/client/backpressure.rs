@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use framewire::{Client, ClientError, Outcome, TimeoutKind, Waiting};
+use framewire::{Client, ClientError, Message, Outcome, TimeoutKind, Waiting};
 
 use super::support::*;
 
@@ -117,7 +117,8 @@ fn sending_to_a_peer_that_is_gone_fails() {
 // Each side fills the buffers of the other before it reads: whoever only sends is stuck.
 #[test]
 fn sending_goes_on_while_the_peer_waits_to_be_read() {
-    let config = untimed().no_deflate();
+    // So much is kept, to be received later.
+    let config = untimed().no_deflate().max_buffered_amount(32 << 20);
     let url = format!("ws://{}/", echo_server());
     let mut client = untimed_client(&url).config(config).connect().unwrap();
     let block = vec![7; 1 << 20];
@@ -178,4 +179,53 @@ fn a_message_too_long_is_refused_with_1009() {
     assert_eq!(error.close_code().0, 1009);
     let (first, payload) = server.join();
     assert_eq!((first, &payload[..2]), (0x88, &[0x03, 0xf1][..]));
+}
+
+/// Sends something long by the client, or by the writing half of it, to a server that sends messages of 1 MiB and
+/// reads nothing: why that failed, why receiving did, and how much was received before.
+fn send_to_who_only_sends(is_split: bool, timeout: Duration) -> (ClientError, ClientError, usize) {
+    fn count(
+        mut recv: impl FnMut() -> Result<Option<Message<'static>>, ClientError>,
+    ) -> (ClientError, usize) {
+        let mut bytes = 0;
+        loop {
+            match recv() {
+                Ok(message) => bytes += message.unwrap().len(),
+                Err(end) => return (end, bytes),
+            }
+        }
+    }
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        let message = [&b"\x82\x7f\0\0\0\0\0\x10\0\0"[..], &[7; 1 << 20]].concat();
+        while stream.write_all(&message).is_ok() {}
+    });
+    let config = untimed().write_timeout(timeout).no_deflate().max_buffered_amount(2 << 20);
+    let mut client = untimed_client(&server.url("/")).config(config).connect().unwrap();
+    let long = vec![7; 32 << 20];
+    let (error, (end, kept)) = if is_split {
+        let (mut reader, mut writer) = client.split().unwrap();
+        (writer.send(long).unwrap_err(), count(|| reader.recv()))
+    } else {
+        let error = client.send(long).unwrap_err();
+        let received = count(|| client.recv());
+        drop(client);
+        (error, received)
+    };
+    server.join();
+    (error, end, kept)
+}
+
+#[test]
+fn what_is_kept_while_something_is_sent_is_bounded_in_bytes() {
+    for is_split in [false, true] {
+        let is_kept = longer_and_longer().any(|timeout| {
+            let (error, end, kept) = send_to_who_only_sends(is_split, timeout);
+            assert!(is_write_timeout(&error) && is_write_timeout(&end), "{error:?}, {end:?}");
+            assert!(kept <= 3 << 20, "split: {is_split}: {kept} bytes");
+            kept > 0
+        });
+        assert!(is_kept);
+    }
 }

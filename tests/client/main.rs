@@ -17,5 +17,6 @@ mod sending;
 mod streams;
 mod support;
 mod unpredictable;
+mod unread;
 #[path = "../untimed.rs"]
 mod untimed;

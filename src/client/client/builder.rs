@@ -14,7 +14,7 @@ use crate::client::resolve::resolve;
 use crate::client::socket::Socket;
 use crate::handshake::{ClientRequest, Url};
 use crate::io::transport::Transport;
-use crate::protocol::{Config, Connection, SystemEntropy};
+use crate::protocol::{Config, Endpoint, SystemEntropy, Workspace};
 #[cfg(feature = "tls")]
 use crate::tls::{self, TlsSocket};
 
@@ -212,8 +212,10 @@ impl ClientBuilder {
         let socket = self.dial(url, until)?;
         let (wait, another) = (socket.waiter()?, socket.try_clone()?);
         let transport = self.secure(socket, url)?;
-        let connection = Connection::client(request, &self.config, SystemEntropy::new())?;
-        Client::new(Line::new(connection, transport), Waits::Poll(wait, another)).opened()
+        let mut workspace = Workspace::with_entropy(SystemEntropy::new());
+        let endpoint = Endpoint::client(request, &self.config, &mut workspace)?;
+        let line = Line::new(endpoint, workspace, transport);
+        Client::new(line, Waits::Poll(wait, another)).opened()
     }
 
     /// Whether this build and these settings can reach this URL at all, asked before anything is sent.

@@ -1,0 +1,87 @@
+use std::io;
+
+use crate::io::transport::{self, Stopped, Transport};
+use crate::protocol::{Cause, Chunks, PayloadBuffer};
+
+/// The transport of a client. When a write has failed it is still read, up to where it has nothing left: what the
+/// peer sent last may say why. To the driver that is its end.
+pub(super) struct ClientTransport {
+    /// `None` once the connection has ended: whoever still holds this has no use for it any more.
+    inner: Option<Box<dyn Transport + Send>>,
+    /// Why nothing can be written.
+    failure: Option<Cause>,
+}
+
+impl ClientTransport {
+    pub(super) fn new(inner: Box<dyn Transport + Send>) -> Self {
+        Self { inner: Some(inner), failure: None }
+    }
+
+    /// Why nothing can be written, if a write has failed.
+    pub(super) fn failure(&self) -> Option<&Cause> {
+        self.failure.as_ref()
+    }
+
+    /// Lets the peer see the end.
+    pub(super) fn close(&mut self) {
+        if let Some(mut inner) = self.inner.take() {
+            // Others may hold the socket, to wait for it.
+            let _ = inner.shutdown();
+        }
+    }
+
+    fn reading_stopped(&self, count: usize, stopped: Stopped) -> (usize, Stopped) {
+        match stopped {
+            Stopped::Blocked | Stopped::Broken(_) if self.failure.is_some() && count == 0 => {
+                (0, Stopped::Eof)
+            }
+            stopped => (count, stopped),
+        }
+    }
+}
+
+impl Transport for ClientTransport {
+    fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+        let Some(inner) = &mut self.inner else { return (0, Stopped::Eof) };
+        let (count, stopped) = inner.read(buffer);
+        self.reading_stopped(count, stopped)
+    }
+
+    fn wire_bytes(&self, count: usize) -> usize {
+        self.inner.as_ref().map_or(count, |inner| inner.wire_bytes(count))
+    }
+
+    fn read_into(&mut self, payload: &mut PayloadBuffer, limit: usize) -> (usize, Stopped) {
+        let Some(inner) = &mut self.inner else { return (0, Stopped::Eof) };
+        let (count, stopped) = inner.read_into(payload, limit);
+        self.reading_stopped(count, stopped)
+    }
+
+    fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
+        let Some(inner) = &mut self.inner else {
+            return (0, Stopped::Broken(io::ErrorKind::NotConnected.into()));
+        };
+        if self.failure.is_some() {
+            return (0, Stopped::Blocked);
+        }
+        match inner.write(slices) {
+            (count, Stopped::Broken(error)) => {
+                self.failure = Some(transport::cause(error));
+                (count, Stopped::Blocked)
+            }
+            other => other,
+        }
+    }
+
+    fn is_flushed(&self) -> bool {
+        self.inner.as_ref().is_none_or(|inner| inner.is_flushed())
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        if let Some(inner) = &mut self.inner {
+            // A peer that is gone already is found out by reading.
+            let _ = inner.shutdown();
+        }
+        Ok(())
+    }
+}
