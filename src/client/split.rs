@@ -104,7 +104,7 @@ impl ClientReader {
     ///
     /// # Errors
     ///
-    /// As [`Client::recv`].
+    /// As [`Client::recv`](crate::Client::recv).
     pub fn recv(&mut self) -> Result<Option<Message<'static>>, ClientError> {
         loop {
             match self.next_event()? {
@@ -119,7 +119,7 @@ impl ClientReader {
     ///
     /// # Errors
     ///
-    /// As [`Client::recv`].
+    /// As [`Client::recv`](crate::Client::recv).
     pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
         let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
