@@ -47,9 +47,14 @@ impl<H: Handler> Turns<H> {
         let before: Vec<_> = self.event_loop.peers().collect();
         let mut client = Client::connect(self.address);
         client.send_raw(REQUEST);
-        self.until(|event_loop| event_loop.peers().count() > before.len());
+        // The others may have gone by then.
+        let mut new = None;
+        self.until(|event_loop| {
+            new = event_loop.peers().find(|id| !before.contains(id));
+            new.is_some()
+        });
         client.read_head();
-        let id = self.event_loop.peers().find(|id| !before.contains(id)).unwrap();
+        let id = new.unwrap();
         (client, id)
     }
 }
