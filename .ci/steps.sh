@@ -285,6 +285,12 @@ poll_backend() {
     run cargo test --locked --target-dir "${CARGO_TARGET_DIR:-target}/poll" --test server --test client
 }
 
+# A short one: who adds a test runs more of it.
+under_load() {
+    there tests/under_load/run
+    bounded 1200 tests/under_load/run 2 4 server client
+}
+
 interop() {
     there tests/interop/run
     command -v chromium || command -v chromium-browser || debian chromium
