@@ -183,7 +183,10 @@ impl<H: Handler> EventLoop<H> {
     /// to be read in it is not announced again.
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let timeout = earlier(timeout, self.until_next());
-        let mut events = self.events.take().unwrap_or_else(|| Events::with_capacity(EVENTS));
+        let mut events = self.events.take().unwrap_or_else(|| {
+            self.commands.serve();
+            Events::with_capacity(EVENTS)
+        });
         self.wait(&mut events, timeout)?;
         let _turn = Turn::begin();
         self.look_at_the_clock();
@@ -708,7 +711,9 @@ impl<H: Handler> EventLoop<H> {
                 if connection.driver.is_read_closed() {
                     connection.endpoint_mut().terminate();
                 }
-                begin(self.core.undecided.add(id, request));
+                let pending = self.core.undecided.add(id, request);
+                // Where this panics, the request is answered by the end of what was pending.
+                self.call_for_nobody(|_| begin(pending));
             }
         }
     }

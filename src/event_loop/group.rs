@@ -49,6 +49,8 @@ struct Arrival {
     waker: Waker,
     /// Whether the loop was woken and has not looked yet: one system call then does for many commands.
     woken: AtomicBool,
+    /// Whether the loop has had a turn.
+    is_served: AtomicBool,
     /// How many bytes of messages are on their way.
     bytes: AtomicUsize,
     /// How many threads wait until there are fewer.
@@ -90,7 +92,8 @@ impl std::error::Error for QueueFull {}
 /// What to do with a message for which a queue has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WhenFull {
-    /// Wait for room. The thread of a loop does not, since it may be the one that makes it.
+    /// Wait for room. A thread that runs a loop does not, since it may be the one that makes it; and nobody does
+    /// before the loop has had its first turn.
     Wait,
     /// Give it up.
     Fail,
@@ -105,6 +108,7 @@ pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
         let arrival = Arc::new(Arrival {
             waker: Waker::new(poll.registry(), wake)?,
             woken: AtomicBool::new(false),
+            is_served: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             gone: Mutex::new(false),
@@ -134,6 +138,11 @@ pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
 }
 
 impl Commands {
+    /// The loop begins to have turns.
+    pub(super) fn serve(&self) {
+        self.arrival.is_served.store(true, Ordering::SeqCst);
+    }
+
     /// Whether a handle has woken the loop since it last looked, and so there may be commands. From now on
     /// handles wake it again.
     #[inline]
@@ -277,9 +286,12 @@ impl Group {
         while let Some(number) = loops.clone().find(full) {
             match when_full {
                 WhenFull::Fail => return Err(QueueFull),
-                WhenFull::Wait if is_loop_thread() => return Ok(()),
+                WhenFull::Wait if RUNS_LOOPS.get() => return Ok(()),
                 WhenFull::Wait => {
                     let arrival = &self.links[number].arrival;
+                    if !arrival.is_served.load(Ordering::SeqCst) {
+                        return Ok(());
+                    }
                     arrival.wake();
                     arrival.wait_for_room(bytes, limit);
                     if *arrival.lock() {
@@ -504,6 +516,8 @@ impl Outbox {
 thread_local! {
     /// How many loops have a turn on this thread: one can run within a handler of another.
     static TURNS: Cell<usize> = const { Cell::new(0) };
+    /// Whether loops have had a turn on this thread, and so may depend on it for the next.
+    static RUNS_LOOPS: Cell<bool> = const { Cell::new(false) };
     /// Whether their handlers have asked something of handles in this turn, and what.
     static HAS_ORDERS: Cell<bool> = const { Cell::new(false) };
     static ORDERS: RefCell<Vec<Order>> = const { RefCell::new(Vec::new()) };
@@ -521,6 +535,7 @@ impl Turn {
     #[inline]
     pub(super) fn begin() -> Self {
         TURNS.set(TURNS.get() + 1);
+        RUNS_LOOPS.set(true);
         Self
     }
 }

@@ -25,9 +25,11 @@ use super::slab::PeerId;
 ///
 /// Messages wait for the loop in a queue of [bounded](crate::Server::max_queued_bytes) size, whose present one is
 /// [`queued_bytes`](Self::queued_bytes). Where it is full, a call that sends waits until the loop has taken some
-/// up, and a call that tries to send, such as [`try_broadcast`](Self::try_broadcast), fails. Within a call of a
-/// [`Handler`](crate::Handler) no call waits; it is carried out when the turn of the loop is over, behind all
-/// that handlers have sent in that turn by a [`Peer`](crate::Peer).
+/// up, and a call that tries to send, such as [`try_broadcast`](Self::try_broadcast), fails. No call waits on a thread
+/// that runs a loop itself, or before the loop has had its first turn.
+///
+/// Within a call of a [`Handler`](crate::Handler), what is asked of a handle is carried out when the turn of the loop
+/// is over, behind all that handlers have sent in that turn by a [`Peer`](crate::Peer).
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {

@@ -179,8 +179,11 @@ impl Handler for Fragile {
     type Session = ();
 
     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
-        assert_ne!(request.path(), "/panic");
-        Decision::accept(())
+        match request.path() {
+            "/panic" => panic!("on_upgrade"),
+            "/later" => Decision::defer(|_| panic!("defer")),
+            _ => Decision::accept(()),
+        }
     }
 
     fn on_http(&mut self, _: &IncomingRequest) -> Response {
@@ -230,6 +233,7 @@ fn a_handler_that_panics_ends_its_connection_and_no_other() {
     let requests = [
         ("GET / HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), "HTTP/1.1 500 "),
         (REQUEST.replace("/chat", "/panic"), "HTTP/1.1 500 "),
+        (REQUEST.replace("/chat", "/later"), "HTTP/1.1 500 "),
         (REQUEST.replace("13", "7"), "HTTP/1.1 426 "),
     ];
     for (request, answer) in requests {

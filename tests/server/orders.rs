@@ -250,8 +250,12 @@ fn the_queue_of_a_loop_is_bounded() {
     const LIMIT: usize = 30_000;
     let server = untimed_server().max_queued_bytes(LIMIT);
     let mut turns = Turns::of(server, Does::new(|_: &mut Peer<'_>, _: &str| {}));
-    let (mut client, id) = turns.open();
+    // Nobody takes anything up yet.
     let handle = turns.event_loop.handle();
+    let early = handle.clone();
+    let producer = thread::spawn(move || (0..50).for_each(|_| early.broadcast("x".repeat(900))));
+    producer.join().unwrap();
+    let (mut client, id) = turns.open();
     assert_eq!(handle.queued_bytes(), 0);
     // What is too long by itself has room where nothing else is.
     handle.try_broadcast("x".repeat(2 * LIMIT)).unwrap();
@@ -268,6 +272,9 @@ fn the_queue_of_a_loop_is_bounded() {
     assert!((25..34).contains(&sent), "{sent}");
     assert_eq!(handle.try_publish("x", "a".repeat(900)), Err(QueueFull));
     assert_eq!(handle.try_broadcast("a".repeat(900)), Err(QueueFull));
+    // A thread that takes the turns itself would wait for itself.
+    handle.send(id, "a".repeat(900));
+    sent += 1;
     // What only steers is never held up.
     handle.pause(id);
     handle.resume(id);
