@@ -3,8 +3,8 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::proxy::ProxyError;
-use super::redirect::RedirectError;
+use super::proxy::error::ProxyError;
+use super::redirect::error::RedirectError;
 use crate::handshake::{ClientRequestError, Response, ResponseError, UrlError};
 use crate::protocol::{
     EntropyError, HandshakeError, InvalidConfig, Outcome, ProtocolError, SendError,

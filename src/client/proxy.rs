@@ -1,5 +1,5 @@
 mod environment;
-mod error;
+pub(super) mod error;
 mod http;
 mod socks;
 

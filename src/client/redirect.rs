@@ -1,4 +1,4 @@
-mod error;
+pub(super) mod error;
 
 pub use self::error::RedirectError;
 use super::error::ClientError;
