@@ -678,7 +678,10 @@ impl<A: Iterator<Item = u8>> Run<A> {
             (Some(End::HandshakeFailed(error)), Outcome::HandshakeFailed(same)) => {
                 assert_eq!(error, same);
             }
-            (end, Outcome::Lost { sent, received, .. } | Outcome::TimedOut { sent, received, .. }) => {
+            (
+                end,
+                Outcome::Lost { sent, received, .. } | Outcome::TimedOut { sent, received, .. },
+            ) => {
                 match end {
                     None => assert_eq!(received, None),
                     Some(End::Close(close)) => assert_eq!((&sent, received), (&None, Some(close))),

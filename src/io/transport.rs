@@ -206,13 +206,6 @@ impl Stopped {
     pub(crate) fn is_done(&self) -> bool {
         matches!(self, Self::Done)
     }
-
-    /// Whether the transport has, or takes, nothing more for now.
-    #[cfg(feature = "mio")]
-    #[inline]
-    pub(crate) fn is_blocked(&self) -> bool {
-        matches!(self, Self::Blocked)
-    }
 }
 
 /// What the application is told of the error of a transport: the error that is wrapped in it, if it says

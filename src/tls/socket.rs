@@ -235,7 +235,7 @@ impl<S: Stream> TlsSocket<S> {
             let (count, stopped) = transport::read(&mut self.socket, room);
             self.discarded += count;
             self.wire += count;
-            if count == 0 && stopped.is_blocked() {
+            if count == 0 && matches!(stopped, Stopped::Blocked) {
                 return (0, stopped);
             }
             if count == 0 {
