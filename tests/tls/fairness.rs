@@ -44,7 +44,7 @@ fn tiny_records_leave_everybody_else_a_turn() {
             over.store(true, Ordering::SeqCst);
             let _ = stream.sock.read(&mut [0; 1]);
         });
-        scope.spawn(|| {
+        let quiet = scope.spawn(|| {
             let mut stream = open_by_hand(&authority, address);
             // A masked text of two bytes, and its echo.
             let mut answers = 0;
@@ -59,7 +59,7 @@ fn tiny_records_leave_everybody_else_a_turn() {
             stream.sock.shutdown(std::net::Shutdown::Both).unwrap();
         });
         let mut before = 0;
-        while !over.load(Ordering::SeqCst) {
+        while !quiet.is_finished() {
             event_loop.run_once(Some(Duration::from_millis(10))).unwrap();
             let received = event_loop.counters().received.bytes;
             // 2 MiB of the network, and what one read brings beyond.
