@@ -240,6 +240,9 @@ fn a_handle_subscribes_for_others_and_publishes_right_behind() {
         house.handle.publish("x", "after");
         assert_eq!(client.read_text(), n.to_string());
     }
+    // What it says by its socket may overtake orders; what is ordered behind them does not.
+    house.handle.send(id, "carried out");
+    assert_eq!(client.read_text(), "carried out");
     client.tell("?", "[] of {}");
     drop(client);
     house.stop(log);
