@@ -461,10 +461,11 @@ impl<S> Connection<S> {
         counting.add_many(Count::BytesSent, count);
     }
 
-    /// Sets the timer, unless it will go off early enough anyway.
+    /// Sets the timer, unless it will go off early enough anyway: as early as a tick can, which is up to a
+    /// millisecond behind its deadline.
     pub(super) fn set_timer(&mut self, id: PeerId, timers: &mut Timers) {
         if let Some(next) = self.driver.next_timeout()
-            && self.timer.is_none_or(|set| next < set.time())
+            && self.timer.is_none_or(|set| set.is_late_for(next))
         {
             let next = Tick::at(next);
             self.timer = Some(next);

@@ -26,6 +26,12 @@ impl Tick {
         Self(NonZeroU64::MIN.saturating_add(u64::try_from(milliseconds).unwrap_or(u64::MAX)))
     }
 
+    /// Whether another tick would be earlier for this time. It is not for a time of which this is the tick.
+    #[inline]
+    pub(super) fn is_late_for(self, time: Duration) -> bool {
+        self.time().saturating_sub(time) >= Duration::from_millis(1)
+    }
+
     #[inline]
     pub(super) fn time(self) -> Duration {
         Duration::from_millis(self.0.get() - 1)
@@ -89,6 +95,12 @@ mod tests {
         assert_eq!(timers.take_due(Duration::from_secs(5)).len(), 1);
         assert_eq!(timers.take_due(Duration::from_secs(5)), []);
         assert_eq!(timers.next(), Some(Duration::from_millis(5_001)));
+        for nanoseconds in [0, 1, 999_999, 1_000_000, 1_000_001] {
+            let tick = Tick::at(Duration::from_nanos(nanoseconds));
+            assert!(!tick.is_late_for(Duration::from_nanos(nanoseconds)), "{nanoseconds}");
+            let later = Tick::at(Duration::from_nanos(nanoseconds + 1_000_000));
+            assert!(later.is_late_for(Duration::from_nanos(nanoseconds)), "{nanoseconds}");
+        }
         for _ in 0..2 * ROOM {
             timers.set(Tick::at(Duration::from_secs(9)), id);
         }
