@@ -1184,14 +1184,15 @@ impl<H: Handler> EventLoop<H> {
         let connection = loop {
             let Some(connection) = self.core.slab.get_mut(id) else { return };
             connection.write(&mut self.core.shared);
-            if connection.driver.is_over() {
-                return self.remove(id);
-            }
             if connection.keeps_messages()
                 && connection.endpoint().is_drained()
                 && connection.release(id, Release::Some, &mut self.core.shared)
             {
                 continue;
+            }
+            // Only now: a peer that has ended its direction gets what is kept for it, too.
+            if connection.driver.is_over() {
+                return self.remove(id);
             }
             if !connection.is_relieved() {
                 break connection;

@@ -12,6 +12,7 @@ use framewire::{
 
 use crate::client::{BINARY, CLOSE, Client, PING, TEXT};
 use crate::house::{Call, House, Log, Spy, eventually};
+use crate::turns::Turns;
 use crate::untimed::{untimed, untimed_client, untimed_server};
 
 const HIGH: usize = 64 * 1024;
@@ -464,6 +465,34 @@ fn what_is_kept_goes_out_before_a_close() {
         assert_eq!(test.stuck.read_close().0, 1000);
         test.stop();
     }
+}
+
+/// A peer that has ended its direction may still read: what is kept for it goes out when its output has, at whatever
+/// moment its end is found.
+#[test]
+fn what_is_kept_goes_out_to_a_peer_that_has_ended_its_direction() {
+    const WHOLE: usize = 16 << 20;
+    let (spy, _log) = Spy::new(|peer, call| {
+        if let Call::Message(..) = call {
+            for _ in 0..WHOLE / FILLER {
+                assert!(!peer.send(vec![0; FILLER]).is_dropped());
+            }
+            assert_eq!(peer.send_latest("k", "kept"), Sent::Kept);
+        }
+    });
+    // Its end is found when the output is no longer congested, and long before all of it is gone.
+    let config = untimed().output_high_water(1 << 20).output_low_water(0);
+    let mut turns = Turns::new(config.max_buffered_amount(2 * WHOLE), spy);
+    let (mut client, _) = turns.open();
+    client.send_frame(TEXT, "go");
+    turns.until(|event_loop| event_loop.counters().received.text_messages == 1);
+    client.half_close();
+    let reader = std::thread::spawn(move || {
+        let frames = std::iter::from_fn(|| client.read_frame());
+        frames.filter(|frame| frame.opcode == TEXT).map(|frame| frame.payload).collect::<Vec<_>>()
+    });
+    turns.until(|event_loop| event_loop.connections() == 0);
+    assert_eq!(reader.join().unwrap(), [b"kept"]);
 }
 
 #[test]
