@@ -13,7 +13,8 @@ use framewire::deflate::DeflateConfig;
 use framewire::{Config, Connection, Decision, Handler, IncomingRequest, Message, Peer, PeerId};
 
 use crate::client::{Client, TEXT, frame};
-use crate::turns::{Turns, quiet};
+use crate::turns::Turns;
+use crate::untimed::untimed;
 
 const PING: &[u8] = b"how are you?";
 
@@ -106,7 +107,7 @@ fn a_flood_leaves_everybody_else_a_turn() {
         (1 << 20, MILLISECOND),
         (16 << 20, Duration::ZERO),
     ] {
-        let config = quiet().max_message_size(32 << 20);
+        let config = untimed().max_message_size(32 << 20);
         let mut turns = Turns::new(config, Counting::new(cost));
         let (flooder, _) = turns.open();
         let (mut other, id) = turns.open();
@@ -167,7 +168,7 @@ fn a_flood_leaves_everybody_else_a_turn() {
 /// A peer that floods is pinged in its time like any other: its Pongs stand in line, and nobody is lost.
 #[test]
 fn timers_go_off_while_a_flood_goes_on() {
-    let config = quiet().max_lifetime(Duration::from_millis(20));
+    let config = untimed().max_lifetime(Duration::from_millis(20));
     let mut turns = Turns::new(config, Counting::new(Duration::ZERO));
     let (flooder, _) = turns.open();
     let (mut other, _) = turns.open();
@@ -182,7 +183,7 @@ fn timers_go_off_while_a_flood_goes_on() {
 #[test]
 fn a_long_compressed_message_leaves_everybody_else_a_turn() {
     const LENGTH: usize = 8 << 20;
-    let config = quiet()
+    let config = untimed()
         .max_message_size(2 * LENGTH)
         .max_buffered_amount(4 * LENGTH)
         .deflate(DeflateConfig::default());
@@ -273,7 +274,7 @@ impl Far {
 /// room of a few reads, and 16 KiB for each of the others.
 #[test]
 fn many_that_flood_have_little_kept_for_them() {
-    let mut turns = Turns::new(quiet(), Counting::new(Duration::from_micros(50)));
+    let mut turns = Turns::new(untimed(), Counting::new(Duration::from_micros(50)));
     let clients: Vec<(Client, PeerId)> = (0..40).map(|_| turns.open()).collect();
     let bytes = frame(TEXT, "hi").repeat(64 * 1024);
     let floods: Vec<_> =

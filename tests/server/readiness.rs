@@ -3,7 +3,8 @@
 use framewire::{Decision, Handler, IncomingRequest, Message, Peer};
 
 use crate::client::{TEXT, frame};
-use crate::turns::{Turns, quiet};
+use crate::turns::Turns;
+use crate::untimed::untimed;
 
 struct Echo;
 
@@ -23,7 +24,7 @@ impl Handler for Echo {
 #[cfg(target_os = "linux")]
 #[test]
 fn what_stands_behind_urgent_data_is_read() {
-    let mut turns = Turns::new(quiet(), Echo);
+    let mut turns = Turns::new(untimed(), Echo);
     let (mut client, _) = turns.open();
     for round in 0..3 {
         client.send_raw(frame(TEXT, format!("before {round}")));

@@ -11,7 +11,7 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
 use crate::client::{Client, TEXT};
-use crate::turns::quiet;
+use crate::untimed::untimed;
 
 /// Every byte is turned around on its way.
 struct Turned(mio::net::TcpStream);
@@ -101,7 +101,7 @@ impl Handler for Echo {
 #[test]
 fn a_transport_of_somebody_elses_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut event_loop = Server::none().config(quiet()).handler(Echo::default()).unwrap();
+    let mut event_loop = Server::none().config(untimed()).handler(Echo::default()).unwrap();
     let remote = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (stream, _) = listener.accept().unwrap();
     stream.set_nonblocking(true).unwrap();

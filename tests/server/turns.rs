@@ -8,9 +8,6 @@ use framewire::{Config, EventLoop, Handler, PeerId, Server};
 use crate::client::{Client, REQUEST};
 use crate::untimed::untimed_server;
 
-/// A test server has nothing to say by itself.
-pub(crate) use crate::untimed::untimed as quiet;
-
 pub(crate) struct Turns<H: Handler> {
     pub(crate) event_loop: EventLoop<H>,
     pub(crate) address: SocketAddr,

@@ -7,18 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use framewire::{Config, Server};
-
 use crate::support::{Authority, Echo};
 use crate::transport::open_by_hand;
+use crate::untimed::untimed_server;
 
 #[test]
 fn tiny_records_leave_everybody_else_a_turn() {
     let authority = Authority::new();
-    let server = Server::bind("127.0.0.1:0")
-        .unwrap()
-        .tls(authority.server())
-        .config(Config::new().ping_interval(None).handshake_timeout(None));
+    let server = untimed_server().tls(authority.server());
     let address = server.local_address().unwrap();
     let (sender, _seen) = std::sync::mpsc::channel();
     let mut event_loop = server.handler(Echo(sender)).unwrap();
