@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
 
-use crate::protocol::{Compress, Message, Prepared};
+use crate::protocol::{Compress, Endpoint, Message, Prepared, SendError, Workspace};
 
 use super::slab::PeerId;
 
@@ -53,6 +53,19 @@ pub(super) enum Outgoing<'m> {
 }
 
 impl Outgoing<'_> {
+    /// Queues it.
+    #[inline]
+    pub(super) fn enqueue(
+        self,
+        endpoint: &mut Endpoint,
+        workspace: &mut Workspace,
+    ) -> Result<(), SendError> {
+        match self {
+            Self::Own(message, compress) => endpoint.send_with(message, compress, workspace),
+            Self::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Own(message, _) => message.len(),

@@ -131,7 +131,7 @@ impl<S> Connection<S> {
 
     /// Queues something, and says what became of it.
     #[inline]
-    pub(super) fn queue(
+    fn queue(
         &mut self,
         shared: &mut Shared,
         write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
@@ -146,6 +146,21 @@ impl<S> Connection<S> {
         }
     }
 
+    /// The same, and takes note if there was no room for it.
+    #[inline]
+    pub(super) fn queue_or_drop(
+        &mut self,
+        id: PeerId,
+        shared: &mut Shared,
+        write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
+    ) -> Sent {
+        let sent = self.queue(shared, write);
+        if matches!(sent, Sent::Dropped(SendError::Full)) {
+            self.note_dropped(id, shared);
+        }
+        sent
+    }
+
     /// Sends a message that neither has a key nor waits: the one way of all that most connections ever need.
     #[inline]
     pub(super) fn send_at_once(
@@ -154,14 +169,7 @@ impl<S> Connection<S> {
         message: Outgoing<'_>,
         shared: &mut Shared,
     ) -> Sent {
-        let sent = self.queue(shared, |endpoint, workspace| match message {
-            Outgoing::Own(message, compress) => endpoint.send_with(message, compress, workspace),
-            Outgoing::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
-        });
-        if matches!(sent, Sent::Dropped(SendError::Full)) {
-            self.note_dropped(id, shared);
-        }
-        sent
+        self.queue_or_drop(id, shared, |endpoint, workspace| message.enqueue(endpoint, workspace))
     }
 
     /// Sends a message, keeps it for later, or drops it.
@@ -203,14 +211,11 @@ impl<S> Connection<S> {
         compress: Compress,
         shared: &mut Shared,
     ) -> Sent {
-        let sent = self.queue(shared, |endpoint, workspace| {
+        let sent = self.queue_or_drop(id, shared, |endpoint, workspace| {
             endpoint.send_fragment_with(fragment, compress, workspace)
         });
-        match sent {
-            Sent::Dropped(SendError::Full) => self.note_dropped(id, shared),
-            Sent::Dropped(_) => {}
-            _ if self.backlog.is_some() => self.send_what_waited(id, shared),
-            _ => {}
+        if !sent.is_dropped() && self.backlog.is_some() {
+            self.send_what_waited(id, shared);
         }
         sent
     }
@@ -275,12 +280,7 @@ impl<S> Connection<S> {
         } else if full {
             Sent::Dropped(SendError::Full)
         } else {
-            self.queue(shared, |endpoint, workspace| match message {
-                Outgoing::Own(message, compress) => {
-                    endpoint.send_with(message, compress, workspace)
-                }
-                Outgoing::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
-            })
+            self.queue(shared, |endpoint, workspace| message.enqueue(endpoint, workspace))
         };
         if matches!(sent, Sent::Dropped(SendError::Full)) {
             self.note_dropped(id, shared);
@@ -326,12 +326,8 @@ impl<S> Connection<S> {
                 self.backlog = Some(backlog);
                 break;
             };
-            let sent = self.queue(shared, |endpoint, workspace| match message {
-                Outgoing::Own(message, compress) => {
-                    endpoint.send_with(message, compress, workspace)
-                }
-                Outgoing::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
-            });
+            let sent =
+                self.queue(shared, |endpoint, workspace| message.enqueue(endpoint, workspace));
             // The turn of a message comes when one that was begun is finished.
             let waits = matches!(sent, Sent::Dropped(SendError::UnfinishedMessage));
             if !waits {
@@ -371,7 +367,7 @@ impl<S> Connection<S> {
 
     /// A message could not be sent since too much waits already.
     #[cold]
-    pub(super) fn note_dropped(&mut self, id: PeerId, shared: &mut Shared) {
+    fn note_dropped(&mut self, id: PeerId, shared: &mut Shared) {
         if self.backlog.get_or_insert_default().note_dropped() {
             event!(Debug, "limits", "{id} does not take what is sent: messages are dropped");
         }
@@ -393,7 +389,7 @@ impl<S> Connection<S> {
         backlog.is_to_tell().then(|| backlog.take_dropped())
     }
 
-    /// The handler was told: whether it has lost more meanwhile.
+    /// The handler was told.
     pub(super) fn told_of_dropped(&mut self) {
         if let Some(backlog) = &mut self.backlog {
             backlog.told();

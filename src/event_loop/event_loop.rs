@@ -794,20 +794,25 @@ impl<H: Handler> EventLoop<H> {
         self.call_for_nobody(|handler| handler.on_handshake_error(error, address)).flatten()
     }
 
+    /// What TLS has found, if it has failed; otherwise this error.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables, reason = "there is no TLS"))]
+    fn or_error_of_tls(&self, id: PeerId, error: OpeningError) -> OpeningError {
+        #[cfg(feature = "tls")]
+        if let Some(connection) = self.core.slab.get(id)
+            && let Some(error) = connection.driver.transport().tls_error()
+        {
+            return OpeningError::Tls(error.clone());
+        }
+        error
+    }
+
     /// The engine has found a request at fault, and has queued its answer.
     #[cold]
     fn handshake_failed(&mut self, id: PeerId, event: &Event<'_>) {
         // One that was dialled ends by `on_close`.
         let Event::HandshakeFailed(HandshakeError::Request(error)) = event else { return };
-        #[cfg(feature = "tls")]
-        let Some(connection) = self.core.slab.get(id) else { return };
-        let error = OpeningError::Handshake(error.clone());
         // A client that does not speak TLS and stays is too slow as well, in the end.
-        #[cfg(feature = "tls")]
-        let error = match connection.driver.transport().tls_error() {
-            Some(tls) => OpeningError::Tls(tls.clone()),
-            None => error,
-        };
+        let error = self.or_error_of_tls(id, OpeningError::Handshake(error.clone()));
         let answer = self.tell_opening_error(&error, self.address(id));
         if let (Some(response), Some(connection)) = (answer, self.core.slab.get_mut(id)) {
             // Whoever was too slow has nothing queued, and hears nothing.
@@ -822,14 +827,7 @@ impl<H: Handler> EventLoop<H> {
             // Of which was told when it was refused.
             return;
         }
-        #[cfg(feature = "tls")]
-        let Some(connection) = self.core.slab.get(id) else { return };
-        let error = OpeningError::Lost;
-        #[cfg(feature = "tls")]
-        let error = match connection.driver.transport().tls_error() {
-            Some(tls) => OpeningError::Tls(tls.clone()),
-            None => error,
-        };
+        let error = self.or_error_of_tls(id, OpeningError::Lost);
         // There is nobody to answer any more.
         let _ = self.tell_opening_error(&error, self.address(id));
     }

@@ -66,25 +66,17 @@ impl Handle {
 
     /// Sends a message to one connection.
     pub fn send(&self, id: PeerId, message: impl Into<Prepared>) {
-        let _ = self.send_to(id, message.into(), WhenFull::Wait);
+        let command = PeerCommand::Send(message.into());
+        let _ = self.order_message(id, command, WhenFull::Wait);
     }
 
-    /// The same, unless as many bytes wait for the loop as may: then nothing is sent.
+    /// Sends a message to one connection, unless as many bytes wait for its loop as may: then nothing is sent.
     ///
     /// # Errors
     ///
     /// [`QueueFull`].
     pub fn try_send(&self, id: PeerId, message: impl Into<Prepared>) -> Result<(), QueueFull> {
-        self.send_to(id, message.into(), WhenFull::Fail)
-    }
-
-    fn send_to(
-        &self,
-        id: PeerId,
-        prepared: Prepared,
-        when_full: WhenFull,
-    ) -> Result<(), QueueFull> {
-        self.order_message(id, PeerCommand::Send(prepared), when_full)
+        self.order_message(id, PeerCommand::Send(message.into()), WhenFull::Fail)
     }
 
     fn order_message(
@@ -105,7 +97,8 @@ impl Handle {
         let _ = self.broadcast_in(Scope::All, message.into(), None, WhenFull::Wait);
     }
 
-    /// The same, unless as many bytes wait for one of the loops as may: then nothing is sent.
+    /// Sends a message to all open connections, unless as many bytes wait for one of the loops as may: then nothing
+    /// is sent.
     ///
     /// # Errors
     ///
@@ -223,8 +216,7 @@ impl Handle {
     }
 
     /// Has the loop serve a connection that another server has accepted; see
-    /// [`EventLoop::adopt`](crate::EventLoop::adopt). If
-    /// there is no room for it, it is answered 503.
+    /// [`EventLoop::adopt`](crate::EventLoop::adopt). If there is no room for it, it is answered 503.
     ///
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
@@ -329,7 +321,8 @@ impl Handle {
         let _ = self.publish_with(topic, None, message.into(), None, WhenFull::Wait);
     }
 
-    /// The same, unless as many bytes wait for one of the loops as may: then nothing is sent.
+    /// Sends a message to all subscribers of a topic, unless as many bytes wait for one of their loops as may: then
+    /// nothing is sent.
     ///
     /// # Errors
     ///

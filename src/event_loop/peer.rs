@@ -82,13 +82,8 @@ impl<S> Peer<'_, S> {
             let core = &mut *self.core;
             let connection = core.slab.get_mut(self.id).expect(PRESENT);
             if !connection.is_governed(&core.shared.buffered) {
-                let sent = connection.queue(&mut core.shared, |endpoint, workspace| {
-                    endpoint.send_with(message, compress, workspace)
-                });
-                if matches!(sent, Sent::Dropped(SendError::Full)) {
-                    self.note_dropped();
-                }
-                return sent;
+                let message = Outgoing::Own(message, compress);
+                return connection.send_at_once(self.id, message, &mut core.shared);
             }
         }
         self.send_rarely(message, compress)
@@ -97,12 +92,6 @@ impl<S> Peer<'_, S> {
     #[cold]
     fn send_rarely(&mut self, message: Message<'_>, compress: Compress) -> Sent {
         self.core.send(self.id, Key::default(), Outgoing::Own(message, compress))
-    }
-
-    #[cold]
-    fn note_dropped(&mut self) {
-        let id = self.id;
-        self.change(|connection, shared| connection.note_dropped(id, shared));
     }
 
     /// Queues a message that was encoded beforehand.
@@ -266,13 +255,7 @@ impl<S> Peer<'_, S> {
         write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Sent {
         let id = self.id;
-        self.change(|connection, shared| {
-            let sent = connection.queue(shared, write);
-            if matches!(sent, Sent::Dropped(SendError::Full)) {
-                connection.note_dropped(id, shared);
-            }
-            sent
-        })
+        self.change(|connection, shared| connection.queue_or_drop(id, shared, write))
     }
 
     /// Queues something behind all that is kept for the connection.

@@ -80,7 +80,7 @@ impl<'c> Budget<'c> {
         !self.is_done
     }
 
-    /// How many bytes the connections were given, without those of TLS.
+    /// How many bytes the connection was given so far, without those of TLS.
     pub fn received(&self) -> usize {
         self.received
     }
