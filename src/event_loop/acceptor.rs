@@ -15,6 +15,8 @@ const FIRST_LISTENER: usize = usize::MAX - 1;
 #[derive(Debug)]
 pub(super) struct Acceptor {
     listeners: Vec<Listening>,
+    /// Connections may wait at one of them.
+    is_ready: bool,
     /// When to try to accept again, after the system had no more sockets to give.
     again: Option<Duration>,
 }
@@ -46,7 +48,7 @@ impl Acceptor {
             listener.register(registry, Token(FIRST_LISTENER - index))?;
             listening.push(Listening { listener, is_ready: false });
         }
-        Ok(Self { listeners: listening, again: None })
+        Ok(Self { listeners: listening, is_ready: false, again: None })
     }
 
     /// How many listeners there are.
@@ -66,12 +68,14 @@ impl Acceptor {
             return false;
         };
         listening.is_ready = true;
+        self.is_ready = true;
         true
     }
 
     /// Whether connections may wait that can be accepted without waiting for anything.
+    #[inline]
     pub(super) fn is_ready(&self) -> bool {
-        self.again.is_none() && self.listeners.iter().any(|listening| listening.is_ready)
+        self.again.is_none() && self.is_ready
     }
 
     /// When accepting goes on after a pause.
@@ -79,8 +83,13 @@ impl Acceptor {
         self.again
     }
 
-    /// Whether accepting pauses.
-    pub(super) fn is_paused(&mut self, now: Duration) -> bool {
+    /// Whether there may be somebody to accept, and accepting does not pause.
+    #[inline]
+    pub(super) fn may_accept(&mut self, now: Duration) -> bool {
+        self.is_ready && !self.is_paused(now)
+    }
+
+    fn is_paused(&mut self, now: Duration) -> bool {
         let paused = self.again.is_some_and(|again| again > now);
         if !paused {
             self.again = None;
@@ -97,6 +106,7 @@ impl Acceptor {
             Ok(socket) => Accepted::Socket(socket),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 listening.is_ready = false;
+                self.is_ready = self.listeners.iter().any(|listening| listening.is_ready);
                 Accepted::Nobody
             }
             Err(error) if is_of_one_connection(&error) => Accepted::Gone,
@@ -112,6 +122,7 @@ impl Acceptor {
     /// Listens no more.
     pub(super) fn close(&mut self) {
         self.listeners.clear();
+        self.is_ready = false;
         self.again = None;
     }
 }

@@ -192,7 +192,9 @@ impl<H: Handler> EventLoop<H> {
         self.look_at_the_clock();
         self.pace = Pace::default();
         // Nobody has two turns in one of the loop.
-        mem::swap(&mut self.unfinished, &mut self.continued);
+        if !self.unfinished.is_empty() {
+            mem::swap(&mut self.unfinished, &mut self.continued);
+        }
         // Where a deadline has come, whatever lay there by now is read first, however much it is.
         let mut rounds = self.core.slab.len() / EVENTS;
         while self.handle_events(&events) == EVENTS
@@ -203,13 +205,19 @@ impl<H: Handler> EventLoop<H> {
             self.wait(&mut events, Some(Duration::ZERO))?;
         }
         self.events = Some(events);
-        self.continue_unfinished();
+        if !self.continued.is_empty() {
+            self.continue_unfinished();
+        }
         self.carry_out_commands();
-        self.accept();
+        if self.acceptor.may_accept(self.core.now) {
+            self.accept();
+        }
         self.drain();
         self.look_at_timers();
         self.core.outbox.wake();
-        self.settle_all();
+        if self.core.has_broadcasts() || !self.core.unsettled.is_empty() {
+            self.settle_all();
+        }
         self.evict();
         self.tell_of_topics();
         self.finish_draining();
@@ -439,8 +447,15 @@ impl<H: Handler> EventLoop<H> {
         {
             return Some(Duration::ZERO);
         }
-        let draining = self.shutdown.as_deref().and_then(Draining::next);
-        let next = earlier(earlier(self.core.timers.next(), self.acceptor.next()), draining)?;
+        let mut next = self.core.timers.next();
+        // Both are rare.
+        if let Some(again) = self.acceptor.next() {
+            next = earlier(next, Some(again));
+        }
+        if let Some(draining) = &self.shutdown {
+            next = earlier(next, draining.next());
+        }
+        let next = next?;
         Some(next.saturating_sub(self.core.now))
     }
 }
@@ -538,9 +553,6 @@ impl<H: Handler> EventLoop<H> {
 /// How connections come in.
 impl<H: Handler> EventLoop<H> {
     fn accept(&mut self) {
-        if self.acceptor.is_paused(self.core.now) {
-            return;
-        }
         for index in 0..self.acceptor.len() {
             for _ in 0..ACCEPTS_A_TURN {
                 match self.acceptor.accept(index, self.core.now) {
@@ -860,6 +872,7 @@ impl<H: Handler> EventLoop<H> {
         self.continued = continued;
     }
 
+    #[inline]
     fn begin(&mut self, id: PeerId) {
         if self.core.has_broadcasts()
             && self.core.slab.get(id).is_some_and(|c| c.endpoint().state() == State::Connecting)

@@ -27,6 +27,7 @@ pub struct Budget<'c> {
 
 impl<'c> Budget<'c> {
     /// 2 MiB and 512 events.
+    #[inline]
     pub fn new() -> Self {
         Self {
             bytes: 2 * 1024 * 1024,
@@ -59,6 +60,7 @@ impl<'c> Budget<'c> {
 
     /// At most so many bytes in one read, since what is read and not handled in this turn has to be kept for the
     /// next; 0 is taken for 1.
+    #[inline]
     #[must_use]
     pub fn room(mut self, bytes: usize) -> Self {
         self.room = bytes.max(1);
@@ -67,6 +69,7 @@ impl<'c> Budget<'c> {
 
     /// Until this says so, as well: it is asked now and then, at most once for each read, and again after 32
     /// events. So one read and 32 events are allowed in any case.
+    #[inline]
     #[must_use]
     pub fn until(mut self, is_over: &'c dyn Fn() -> bool) -> Self {
         self.is_over = Some(is_over);
@@ -101,6 +104,7 @@ impl<'c> Budget<'c> {
     }
 
     /// The turn is over.
+    #[inline]
     pub(super) fn finish(&mut self) {
         self.is_done = true;
     }
@@ -111,11 +115,13 @@ impl<'c> Budget<'c> {
     }
 
     /// How many bytes may still be received.
+    #[inline]
     pub(super) fn bytes_left(&self) -> usize {
         self.bytes
     }
 
     /// Takes note of so many bytes for the connection, which were so many in the network.
+    #[inline]
     pub(super) fn note_read(&mut self, bytes: usize, wire: usize) {
         self.has_read = true;
         self.received += bytes;
