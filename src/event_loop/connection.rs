@@ -130,7 +130,6 @@ impl<S> Connection<S> {
     }
 
     /// Queues something, and says what became of it.
-    #[inline]
     fn queue(
         &mut self,
         shared: &mut Shared,
@@ -154,7 +153,22 @@ impl<S> Connection<S> {
         shared: &mut Shared,
         write: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Sent {
-        let sent = self.queue(shared, write);
+        let written = write(self.driver.endpoint_mut(), &mut shared.workspace);
+        if written.is_ok() && !self.endpoint().is_congested() {
+            return Sent::Accepted;
+        }
+        // Out of the way of the common case, which then needs no room for an error.
+        self.held_back_or_dropped(id, shared, written)
+    }
+
+    #[cold]
+    fn held_back_or_dropped(
+        &mut self,
+        id: PeerId,
+        shared: &mut Shared,
+        written: Result<(), SendError>,
+    ) -> Sent {
+        let sent = self.queue(shared, |_, _| written);
         if matches!(sent, Sent::Dropped(SendError::Full)) {
             self.note_dropped(id, shared);
         }
