@@ -213,11 +213,11 @@ impl Receiver {
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         let partial = self.partial.get_or_insert_default();
-        let received = partial.receive(input, context)?;
+        let received = partial.receive(input, context);
         if partial.is_idle() {
             self.partial = None;
         }
-        Ok(received)
+        received
     }
 
     /// The buffer of a long payload under way, and how many bytes it misses. The caller may append up
@@ -241,11 +241,11 @@ impl Receiver {
         before: usize,
     ) -> Result<Option<Received<'static>>, ProtocolError> {
         let Some(partial) = self.partial.as_deref_mut() else { return Ok(None) };
-        let received = partial.direct_received(before)?;
+        let received = partial.direct_received(before);
         if partial.is_idle() {
             self.partial = None;
         }
-        Ok(received)
+        received
     }
 }
 
@@ -370,12 +370,12 @@ impl Partial {
                 self.frame = None;
             }
             let event = if header.opcode.is_control() {
-                self.control_piece(&header, piece, ended, context)?
+                self.control_piece(&header, piece, ended, context)
             } else {
-                self.data_piece(&header, piece, ended)?
+                self.data_piece(&header, piece, ended)
             };
-            if event.is_some() || input.is_empty() {
-                return Ok(event);
+            if input.is_empty() || !matches!(event, Ok(None)) {
+                return event;
             }
         }
     }
