@@ -228,9 +228,9 @@ pub use client::{
 #[cfg(feature = "mio")]
 pub use event_loop::{
     AdoptedStream, CloseCounts, Counters, Decision, EventLoop, EventLoops, Handle, Handler,
-    HandshakeCounts, IncomingRequest, OnPanic, OpeningError, PathPattern, PatternError, Peer,
-    PeerId, Pending, QueueFull, RouteError, RouteId, Routes, Sent, Server, Shutdown,
-    ShutdownReport, SlowConsumer, Subscribed, TopicError, TrafficCounts, serve,
+    HandshakeCounts, IncomingRequest, ListenOptions, OnPanic, OpeningError, PathPattern,
+    PatternError, Peer, PeerId, Pending, QueueFull, RouteError, RouteId, Routes, Sent, Server,
+    Shutdown, ShutdownReport, SlowConsumer, Subscribed, TopicError, TrafficCounts, serve,
 };
 pub use handshake::{Request, Response};
 pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};

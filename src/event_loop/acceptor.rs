@@ -3,7 +3,8 @@ use std::time::Duration;
 
 use mio::{Registry, Token};
 
-use super::socket::{Listener, Socket};
+use super::listener::Listener;
+use super::socket::Socket;
 
 /// How long accepting pauses when the system has no more sockets to give.
 const PAUSE: Duration = Duration::from_millis(100);

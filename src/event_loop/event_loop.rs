@@ -27,6 +27,7 @@ use super::group::{Commands, Seat, Turn, seats};
 use super::handle::Handle;
 use super::handler::{Choice, Decision, Handler};
 use super::incoming_request::IncomingRequest;
+use super::listener::Listener;
 use super::logging::{event, log_end};
 use super::metrics::Count;
 use super::opening_error::OpeningError;
@@ -36,7 +37,7 @@ use super::route::Scope;
 use super::settings::{OnPanic, Settings};
 use super::shutdown::{Departure, Draining, ShutdownOrder, ShutdownReport};
 use super::slab::PeerId;
-use super::socket::{Listener, Socket};
+use super::socket::Socket;
 
 /// The room that one read of a socket gets; shared by all connections.
 const READ_ROOM: usize = 512 * 1024;

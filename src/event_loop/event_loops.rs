@@ -13,10 +13,10 @@ use super::event_loop::{EventLoop, WAKE};
 use super::group::{Seat, seats};
 use super::handle::Handle;
 use super::handler::{Handler, OnMessage};
+use super::listener::Listener;
 use super::peer::Peer;
 use super::settings::Settings;
 use super::slab::MAX_LOOPS;
-use super::socket::Listener;
 
 /// How long the connections of the other loops have to close when one loop has failed.
 const GRACE: Duration = Duration::from_secs(5);

@@ -1,7 +1,7 @@
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
-use std::path::Path;
+use std::path::{Path, PathBuf};
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
@@ -11,9 +11,10 @@ use super::backlog::SlowConsumer;
 use super::event_loop::EventLoop;
 use super::event_loops::EventLoops;
 use super::handler::{Handler, OnMessage};
+use super::listen_options::ListenOptions;
+use super::listener::Listener;
 use super::peer::Peer;
 use super::settings::{OnPanic, Settings};
-use super::socket::Listener;
 
 /// Listening sockets and the settings they share, from which an [`EventLoop`] is made.
 ///
@@ -40,60 +41,86 @@ impl Server {
     /// Listens on a TCP address; port 0 lets the system choose one, which
     /// [`local_address`](Self::local_address) tells.
     ///
+    /// A name such as `localhost` that stands for several addresses, mostly one of IPv6 and one of IPv4, is
+    /// listened to on all of them, on the same port: clients try either. Those that this machine does not have are
+    /// left out.
+    ///
     /// # Errors
     ///
-    /// The system's for the last of the addresses, if none could be bound.
+    /// The system's, with the address in its text: [`io::ErrorKind::AddrInUse`] where another server listens. That
+    /// an address is not to be had on this machine is an error only if none of them is.
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
-        let mut last = None;
-        for address in address.to_socket_addrs()? {
-            match mio::net::TcpListener::bind(address) {
-                Ok(listener) => return Self::new(Listener::tcp(listener)).backlog(u32::MAX),
-                Err(error) => last = Some(error),
-            }
-        }
-        Err(last.unwrap_or_else(|| {
-            io::Error::new(io::ErrorKind::InvalidInput, "the address resolves to nothing")
-        }))
+        Self::bind_with(address, &ListenOptions::new())
     }
 
-    /// Listens on a Unix-domain socket at this path, which must not exist yet.
+    /// The same with other options.
     ///
     /// # Errors
     ///
-    /// The system's.
+    /// As [`bind`](Self::bind), and the system's for options that it does not have.
+    pub fn bind_with(address: impl ToSocketAddrs, options: &ListenOptions) -> io::Result<Self> {
+        Ok(Self::with(Listener::bind(address.to_socket_addrs()?, options)?))
+    }
+
+    /// Listens on a Unix-domain socket at this path. The file goes when the loop ends, or the server is dropped;
+    /// one that is left of a server that was killed is replaced.
+    ///
+    /// Who may connect the permissions of the file say: see [`ListenOptions::mode`].
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path in its text: [`io::ErrorKind::AddrInUse`] if another server listens there, and
+    /// [`io::ErrorKind::AlreadyExists`] if something else than a socket is there, which is never removed.
+    ///
+    /// ```no_run
+    /// use framewire::{ListenOptions, Server};
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// // For a proxy that runs as another user.
+    /// let options = ListenOptions::new().mode(0o666);
+    /// let server = Server::bind_unix_with("/run/chat/socket", &options)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     #[cfg(unix)]
     pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
-        Self::new(Listener::Unix(mio::net::UnixListener::bind(path)?)).backlog(u32::MAX)
+        Self::bind_unix_with(path, &ListenOptions::new())
     }
 
-    /// Serves a TCP socket that listens already, such as one that a supervisor opened.
+    /// The same with other options, of which [`backlog`](ListenOptions::backlog) and
+    /// [`mode`](ListenOptions::mode) are for such a socket.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind_unix`](Self::bind_unix).
+    #[cfg(unix)]
+    pub fn bind_unix_with(path: impl AsRef<Path>, options: &ListenOptions) -> io::Result<Self> {
+        Ok(Self::with(vec![Listener::bind_unix(path.as_ref(), options)?]))
+    }
+
+    /// Serves a TCP socket that listens already, such as one that a supervisor opened; the guide has a
+    /// recipe for systemd.
     ///
     /// # Errors
     ///
     /// The system's, if the socket cannot be made non-blocking.
     pub fn from_listener(listener: std::net::TcpListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        Ok(Self::new(Listener::tcp(mio::net::TcpListener::from_std(listener))))
+        Ok(Self::with(vec![Listener::from_tcp(listener)?]))
     }
 
-    /// Serves a Unix-domain socket that listens already.
+    /// Serves a Unix-domain socket that listens already. Its file is left alone.
     ///
     /// # Errors
     ///
     /// The system's, if the socket cannot be made non-blocking.
     #[cfg(unix)]
     pub fn from_unix_listener(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
-        listener.set_nonblocking(true)?;
-        Ok(Self::new(Listener::Unix(mio::net::UnixListener::from_std(listener))))
+        Ok(Self::with(vec![Listener::from_unix(listener)?]))
     }
 
     /// Listens nowhere, for a loop that only [dials](EventLoop::connect).
     pub fn none() -> Self {
         Self::with(Vec::new())
-    }
-
-    fn new(listener: Listener) -> Self {
-        Self::with(vec![listener])
     }
 
     fn with(listeners: Vec<Listener>) -> Self {
@@ -227,11 +254,41 @@ impl Server {
         self
     }
 
+    /// The addresses of all TCP sockets that this server listens on, in the order in which they were bound.
+    ///
+    /// # Errors
+    ///
+    /// The system's.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = framewire::Server::bind("localhost:0")?;
+    /// for address in server.local_addresses()? {
+    ///     println!("listening on ws://{address}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn local_addresses(&self) -> io::Result<Vec<SocketAddr>> {
+        let addresses = self.listeners.iter().map(Listener::local_address);
+        let known = |result: &io::Result<_>| {
+            !result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Unsupported)
+        };
+        addresses.filter(known).collect()
+    }
+
+    /// The path of the first Unix-domain socket that this server listens on, if there is one with a path.
+    #[cfg(unix)]
+    pub fn unix_path(&self) -> Option<PathBuf> {
+        self.listeners.iter().find_map(Listener::unix_path)
+    }
+
     /// The address of the first listening socket.
     ///
     /// # Errors
     ///
-    /// The system's; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
+    /// The system's; [`io::ErrorKind::Unsupported`] for a Unix-domain socket, which has a
+    /// [path](Self::unix_path).
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         match self.listeners.first() {
             Some(listener) => listener.local_address(),

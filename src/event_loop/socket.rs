@@ -5,10 +5,9 @@ use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
 use mio::event::Source;
-use mio::net::{TcpListener, TcpStream};
+use mio::net::TcpStream;
 #[cfg(unix)]
-use mio::net::{UnixListener, UnixStream};
-use mio::{Interest, Registry, Token};
+use mio::net::UnixStream;
 
 use crate::io::tcp;
 use crate::io::transport::{self, Stopped, Stream, Transport};
@@ -45,21 +44,6 @@ pub(super) enum Plain {
     Unix(UnixStream),
 }
 
-/// A listening socket of any kind.
-#[derive(Debug)]
-pub(super) enum Listener {
-    Tcp {
-        listener: TcpListener,
-        /// What it accepts has the options already.
-        inherited: bool,
-    },
-    #[cfg(unix)]
-    Unix(UnixListener),
-    /// One whose connections begin with the handshake of TLS.
-    #[cfg(feature = "tls")]
-    Tls(Box<Self>, Arc<rustls::ServerConfig>),
-}
-
 impl Socket {
     /// A socket that begins to connect; an event for writing tells that it has, or has failed.
     pub(super) fn connect(address: SocketAddr) -> io::Result<Self> {
@@ -79,6 +63,13 @@ impl Socket {
             return Err(io::ErrorKind::Unsupported.into());
         };
         let tls = TlsSocket::client(config, name, plain).map_err(io::Error::other)?;
+        Ok(Self::Tls(Box::new(tls)))
+    }
+
+    /// A socket that was accepted, whose client is to begin with TLS.
+    #[cfg(feature = "tls")]
+    pub(super) fn accept_tls(config: Arc<rustls::ServerConfig>, plain: Plain) -> io::Result<Self> {
+        let tls = TlsSocket::server(config, plain).map_err(io::Error::other)?;
         Ok(Self::Tls(Box::new(tls)))
     }
 
@@ -300,133 +291,6 @@ impl Plain {
     }
 }
 
-impl Listener {
-    /// A listener whose connections have [the options](tcp::set_options) of a socket of the loop.
-    pub(super) fn tcp(listener: TcpListener) -> Self {
-        // There a connection has the options of its listener, and to set them takes no call of its own.
-        let inherited =
-            cfg!(any(target_os = "linux", target_os = "android")) && tcp::set_options(&listener);
-        Self::Tcp { listener, inherited }
-    }
-
-    /// Puts TLS behind this listener, unless it is there already.
-    #[cfg(feature = "tls")]
-    pub(super) fn with_tls(self, config: &Arc<rustls::ServerConfig>) -> Self {
-        match self {
-            Self::Tls(..) => self,
-            plain => Self::Tls(Box::new(plain), Arc::clone(config)),
-        }
-    }
-
-    /// Says how many connections may wait to be accepted.
-    pub(super) fn set_backlog(&self, connections: u32) -> io::Result<()> {
-        let backlog = i32::try_from(connections).unwrap_or(i32::MAX);
-        match self {
-            Self::Tcp { listener, .. } => socket2::SockRef::from(listener).listen(backlog),
-            #[cfg(unix)]
-            Self::Unix(listener) => socket2::SockRef::from(listener).listen(backlog),
-            #[cfg(feature = "tls")]
-            Self::Tls(listener, _) => listener.set_backlog(connections),
-        }
-    }
-
-    /// The next connection, ready to be registered.
-    pub(super) fn accept(&self) -> io::Result<Socket> {
-        match self {
-            Self::Tcp { listener, inherited } => {
-                let (stream, _) = transport::retry(|| listener.accept())?;
-                if !inherited {
-                    tcp::set_options(&stream);
-                }
-                Ok(Socket::Plain(Plain::Tcp(stream)))
-            }
-            #[cfg(unix)]
-            Self::Unix(listener) => {
-                let (stream, _) = transport::retry(|| listener.accept())?;
-                Ok(Socket::Plain(Plain::Unix(stream)))
-            }
-            #[cfg(feature = "tls")]
-            Self::Tls(listener, config) => match listener.accept()? {
-                Socket::Plain(plain) => {
-                    let tls = TlsSocket::server(Arc::clone(config), plain);
-                    Ok(Socket::Tls(Box::new(tls.map_err(io::Error::other)?)))
-                }
-                other => Ok(other),
-            },
-        }
-    }
-
-    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
-        match self {
-            Self::Tcp { listener, .. } => listener.local_addr(),
-            #[cfg(unix)]
-            Self::Unix(_) => Err(no_address()),
-            #[cfg(feature = "tls")]
-            Self::Tls(listener, _) => listener.local_address(),
-        }
-    }
-
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        match self {
-            Self::Tcp { listener, .. } => registry.register(listener, token, Interest::READABLE),
-            #[cfg(unix)]
-            Self::Unix(listener) => registry.register(listener, token, Interest::READABLE),
-            #[cfg(feature = "tls")]
-            Self::Tls(listener, config) => {
-                // A configuration that cannot work is better found out now than at every connection.
-                rustls::ServerConnection::new(Arc::clone(config))
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-                listener.register(registry, token)
-            }
-        }
-    }
-}
-
-fn no_address() -> io::Error {
+pub(super) fn no_address() -> io::Error {
     io::Error::new(io::ErrorKind::Unsupported, "this kind of socket has no IP address")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sockets_have_the_options_that_they_need() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listener = Listener::tcp(TcpListener::from_std(listener));
-        let address = listener.local_address().unwrap();
-        let mut clients = Vec::new();
-        for _ in 0..2 {
-            clients.push(std::net::TcpStream::connect(address).unwrap());
-            checked(&listener.accept().unwrap());
-        }
-        checked(&Socket::connect(address).unwrap());
-        checked(&Socket::from_tcp(clients.remove(0)).unwrap());
-    }
-
-    fn checked(socket: &Socket) {
-        let Some(Plain::Tcp(stream)) = socket.plain() else { panic!("another kind of socket") };
-        assert!(stream.nodelay().unwrap());
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        assert_eq!(socket2::SockRef::from(stream).tcp_notsent_lowat().unwrap(), 128 * 1024);
-    }
-
-    /// Of what a peer does not read the system takes a little more than the options say, not megabytes.
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    #[test]
-    fn the_system_takes_little_that_it_cannot_send() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let listener = Listener::tcp(TcpListener::from_std(listener));
-        let small = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let small = small.unwrap();
-        small.set_recv_buffer_size(16 * 1024).unwrap();
-        small.connect(&listener.local_address().unwrap().into()).unwrap();
-        let mut socket = listener.accept().unwrap();
-        let mut taken = 0;
-        let Socket::Plain(plain) = &mut socket else { panic!("another kind of socket") };
-        while let Ok(count) = Write::write(plain, &[0; 16 * 1024]) {
-            taken += count;
-        }
-        assert!((128 * 1024..512 * 1024).contains(&taken), "the system took {taken} bytes");
-    }
 }

@@ -77,9 +77,11 @@ impl TlsClient {
     ///
     /// # Errors
     ///
-    /// As [`with_roots_pem`](Self::with_roots_pem).
+    /// As [`with_roots_pem`](Self::with_roots_pem), in [`TlsError::InFile`]; [`TlsError::File`] for a file that
+    /// cannot be read.
     pub fn with_roots_pem_file(path: impl AsRef<Path>) -> Result<Self, TlsError> {
-        Self::with_roots_pem(pem::read_file(path.as_ref())?)
+        let path = path.as_ref();
+        Self::with_roots_pem(pem::read_file(path)?).map_err(|error| error.in_file(path))
     }
 
     /// Trusts these roots, in PEM, too.

@@ -1,6 +1,6 @@
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
@@ -11,6 +11,8 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 pub enum TlsError {
     /// A file could not be read.
     File(PathBuf, Arc<io::Error>),
+    /// What a file holds is at fault, for this reason: it has no key in it, say.
+    InFile(PathBuf, Box<Self>),
     /// What should be PEM is not.
     Pem(String),
     /// The PEM has no certificate in it.
@@ -29,6 +31,11 @@ pub enum TlsError {
 }
 
 impl TlsError {
+    /// The same, found in a file.
+    pub(super) fn in_file(self, path: &Path) -> Self {
+        Self::InFile(path.to_owned(), Box::new(self))
+    }
+
     /// What is wrong with the peer's certificate, if that is what it is.
     pub fn certificate(&self) -> Option<&CertificateError> {
         match self {
@@ -56,6 +63,7 @@ impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::InFile(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Pem(error) => write!(f, "not PEM: {error}"),
             Self::NoCertificate => f.write_str("no certificate in the PEM"),
             Self::NoKey => f.write_str("no private key in the PEM"),
@@ -77,6 +85,7 @@ impl std::error::Error for TlsError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::File(_, error) => Some(error),
+            Self::InFile(_, error) => Some(error),
             Self::Tls(error) => Some(error),
             _ => None,
         }

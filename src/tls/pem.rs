@@ -23,10 +23,27 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
 /// A chain, the owner's certificate first, with the owner's key.
 pub(super) fn certified_key(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, TlsError> {
     let chain = certificates(chain)?;
-    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+    pair(chain, private_key(key)?)
+}
+
+/// The same in files; an error says in which.
+pub(super) fn certified_key_of(chain: &Path, key: &Path) -> Result<Arc<CertifiedKey>, TlsError> {
+    let certificates = certificates(&read_file(chain)?).map_err(|error| error.in_file(chain))?;
+    let private = private_key(&read_file(key)?).map_err(|error| error.in_file(key))?;
+    pair(certificates, private).map_err(|error| error.in_file(key))
+}
+
+fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, TlsError> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
         Error::NoItemsFound => TlsError::NoKey,
         error => syntax(error),
-    })?;
+    })
+}
+
+fn pair(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<CertifiedKey>, TlsError> {
     Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
 }
 

@@ -47,21 +47,24 @@ impl TlsServer {
     /// [`TlsError`] if one of them is missing or cannot be read, or the key belongs to another
     /// certificate.
     pub fn from_pem(chain: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<Self, TlsError> {
-        let default = pem::certified_key(chain.as_ref(), key.as_ref())?;
+        Ok(Self::with(pem::certified_key(chain.as_ref(), key.as_ref())?))
+    }
+
+    fn with(default: Arc<CertifiedKey>) -> Self {
         let certificates = Certificates { default, by_name: HashMap::new() };
-        Ok(Self { certificates, clients: Arc::new(NoClientAuth) })
+        Self { certificates, clients: Arc::new(NoClientAuth) }
     }
 
     /// A server with the certificate chain and the key in these PEM files, which are read now.
     ///
     /// # Errors
     ///
-    /// As [`from_pem`](Self::from_pem).
+    /// As [`from_pem`](Self::from_pem), in [`TlsError::InFile`]; [`TlsError::File`] for a file that cannot be read.
     pub fn from_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
     ) -> Result<Self, TlsError> {
-        Self::from_pem(pem::read_file(chain.as_ref())?, pem::read_file(key.as_ref())?)
+        Ok(Self::with(pem::certified_key_of(chain.as_ref(), key.as_ref())?))
     }
 
     /// Shows another certificate to clients that ask for this name (SNI, RFC 6066 section 3). A name

@@ -19,6 +19,7 @@ mod faults;
 mod flow;
 mod handles;
 mod house;
+mod listening;
 mod liveness;
 mod opening;
 mod orders;

@@ -191,6 +191,20 @@ fn what_cannot_be_a_certificate_or_a_key_is_said_so() {
     let missing = std::env::temp_dir().join("no-such-file-of-framewire.pem");
     let error = TlsServer::from_pem_files(&missing, &missing).unwrap_err();
     assert!(error.to_string().contains("no-such-file-of-framewire.pem"), "{error}");
+    let folder = std::env::temp_dir().join(format!("framewire-pem-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (chain, key) = (folder.join("chain.pem"), folder.join("key.pem"));
+    std::fs::write(&chain, &one.chain).unwrap();
+    std::fs::write(&key, &other.key).unwrap();
+    for (chain, key, named) in [(&chain, &chain, &chain), (&key, &key, &key), (&chain, &key, &key)]
+    {
+        let error = TlsServer::from_pem_files(chain, key).unwrap_err();
+        assert!(matches!(error, TlsError::InFile(..)), "{error:?}");
+        assert!(error.to_string().starts_with(named.to_str().unwrap()), "{error}");
+    }
+    let error = TlsClient::with_roots_pem_file(&key).unwrap_err();
+    assert!(error.to_string().starts_with(key.to_str().unwrap()), "{error}");
+    std::fs::remove_dir_all(&folder).unwrap();
     for name in ["", "*", "*.", "a b", "a.*.example"] {
         let error = authority.server().certificate_for(name, &one.chain, &one.key).unwrap_err();
         assert!(matches!(error, TlsError::ServerName(_)), "{name:?}: {error:?}");

@@ -1,0 +1,160 @@
+use std::io;
+use std::time::Duration;
+
+use socket2::{SockRef, TcpKeepalive};
+
+/// How a server listens, where [`Server::bind`](crate::Server::bind) does not do; for
+/// [`Server::bind_with`](crate::Server::bind_with) and [`Server::bind_unix_with`](crate::Server::bind_unix_with).
+///
+/// ```
+/// use framewire::{ListenOptions, Server};
+/// use std::time::Duration;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let options = ListenOptions::new().backlog(4096).keepalive(Duration::from_secs(60));
+/// let server = Server::bind_with("127.0.0.1:0", &options)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct ListenOptions {
+    backlog: u32,
+    pub(super) only_v6: Option<bool>,
+    pub(super) reuse_port: bool,
+    pub(super) mode: Option<u32>,
+    stream: StreamOptions,
+}
+
+/// What every connection of a listener has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StreamOptions {
+    nodelay: bool,
+    send_buffer: Option<usize>,
+    receive_buffer: Option<usize>,
+    keepalive: Option<Duration>,
+}
+
+impl Default for StreamOptions {
+    fn default() -> Self {
+        Self { nodelay: true, send_buffer: None, receive_buffer: None, keepalive: None }
+    }
+}
+
+impl Default for ListenOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl ListenOptions {
+    /// The defaults, each of which is told at its setter.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            backlog: u32::MAX,
+            only_v6: None,
+            reuse_port: false,
+            mode: None,
+            stream: StreamOptions::default(),
+        }
+    }
+
+    /// How many connections may wait to be accepted while the loop is busy: by default as many as the system
+    /// allows. Where more come, they try again after a second or more.
+    #[must_use]
+    pub fn backlog(mut self, connections: u32) -> Self {
+        self.backlog = connections;
+        self
+    }
+
+    /// Whether an IPv6 socket such as that of `[::]:80` leaves IPv4 alone (`IPV6_V6ONLY`). By default as the
+    /// system has it, which mostly means that it takes both; where one call binds addresses of both families, it
+    /// always leaves IPv4 to the other socket.
+    #[must_use]
+    pub fn only_v6(mut self, only: bool) -> Self {
+        self.only_v6 = Some(only);
+        self
+    }
+
+    /// Lets several processes of one user listen at the same address (`SO_REUSEPORT`), default no; the system
+    /// then spreads the connections over them. Threads of one process need no such thing: see
+    /// [`Server::threads`](crate::Server::threads).
+    ///
+    /// Binding fails with [`io::ErrorKind::Unsupported`] on systems without it.
+    #[must_use]
+    pub fn reuse_port(mut self, reuse: bool) -> Self {
+        self.reuse_port = reuse;
+        self
+    }
+
+    /// Whether small messages are sent at once (`TCP_NODELAY`), default yes. Without it a message may wait for the
+    /// peer to acknowledge the one before, up to 200 ms or so.
+    #[must_use]
+    pub fn nodelay(mut self, nodelay: bool) -> Self {
+        self.stream.nodelay = nodelay;
+        self
+    }
+
+    /// The size of the system's buffer for what each connection sends, in bytes (`SO_SNDBUF`), by default the
+    /// system's choice, which adapts to the connection. Systems round it, and have a maximum of their own.
+    #[must_use]
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.stream.send_buffer = Some(bytes);
+        self
+    }
+
+    /// The size of the system's buffer for what each connection receives, in bytes (`SO_RCVBUF`); as
+    /// [`send_buffer`](Self::send_buffer).
+    #[must_use]
+    pub fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.stream.receive_buffer = Some(bytes);
+        self
+    }
+
+    /// After how long without a packet the system probes whether a peer is there (`SO_KEEPALIVE`), by default
+    /// never. The Pings of [`Config::ping_interval`](crate::Config::ping_interval) do more: they also find out
+    /// whether the peer's program is well.
+    #[must_use]
+    pub fn keepalive(mut self, after: impl Into<Option<Duration>>) -> Self {
+        self.stream.keepalive = after.into();
+        self
+    }
+
+    /// The permissions of the file of a Unix-domain socket, by default those that the `umask` of the process
+    /// leaves, which mostly keep other users out. `0o660` lets the group of the file in, and `0o666` everybody,
+    /// such as a proxy that runs as another user.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = Some(mode);
+        self
+    }
+
+    /// As `listen` takes it.
+    pub(super) fn listen_backlog(&self) -> i32 {
+        i32::try_from(self.backlog).unwrap_or(i32::MAX)
+    }
+
+    pub(super) fn stream(&self) -> &StreamOptions {
+        &self.stream
+    }
+}
+
+impl StreamOptions {
+    /// Sets what is not as [`tcp::set_options`](crate::io::tcp) has left it, on a listener before it listens, or on
+    /// a connection.
+    pub(super) fn set(&self, socket: SockRef<'_>) -> io::Result<()> {
+        if !self.nodelay {
+            socket.set_tcp_nodelay(false)?;
+        }
+        if let Some(bytes) = self.send_buffer {
+            socket.set_send_buffer_size(bytes)?;
+        }
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        if let Some(after) = self.keepalive {
+            socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after))?;
+        }
+        Ok(())
+    }
+}

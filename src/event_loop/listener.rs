@@ -1,0 +1,405 @@
+use std::io;
+use std::net::SocketAddr;
+#[cfg(unix)]
+use std::path::{Path, PathBuf};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
+
+use mio::net::TcpListener;
+#[cfg(unix)]
+use mio::net::UnixListener;
+use mio::{Interest, Registry, Token};
+use socket2::{Domain, SockRef, Type};
+
+use crate::io::{tcp, transport};
+
+use super::listen_options::{ListenOptions, StreamOptions};
+use super::socket::{Plain, Socket, no_address};
+
+/// How often a port is looked for that is free in several families.
+const ATTEMPTS: usize = 16;
+
+/// A listening socket of any kind.
+#[derive(Debug)]
+pub(super) struct Listener {
+    kind: Kind,
+    /// What its connections begin with the handshake of.
+    #[cfg(feature = "tls")]
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Tcp {
+        listener: TcpListener,
+        options: StreamOptions,
+        /// What it accepts has the options already.
+        inherited: bool,
+    },
+    #[cfg(unix)]
+    Unix {
+        listener: UnixListener,
+        /// Where it is, if it was bound here: goes with it.
+        file: Option<SocketFile>,
+    },
+}
+
+impl Listener {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            #[cfg(feature = "tls")]
+            tls: None,
+        }
+    }
+
+    /// Listens on all of these addresses, on one port where they leave it to the system.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the address. That there is no such family or address on this machine is none, as long
+    /// as there is another.
+    pub(super) fn bind(
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        options: &ListenOptions,
+    ) -> io::Result<Vec<Self>> {
+        let mut distinct = Vec::new();
+        for address in addresses {
+            if !distinct.contains(&address) {
+                distinct.push(address);
+            }
+        }
+        let mut attempts = 1..=ATTEMPTS;
+        loop {
+            let last = attempts.next().is_none_or(|attempt| attempt == ATTEMPTS);
+            match Self::bind_all(&distinct, options) {
+                // The port that is free in one family is taken in the other.
+                Err((error, true)) if error.kind() == io::ErrorKind::AddrInUse && !last => {}
+                result => return result.map_err(|(error, _)| error),
+            }
+        }
+    }
+
+    /// The same once; with an error, whether the port was one that the system has chosen.
+    fn bind_all(
+        addresses: &[SocketAddr],
+        options: &ListenOptions,
+    ) -> Result<Vec<Self>, (io::Error, bool)> {
+        let mut listeners = Vec::new();
+        let (mut chosen, mut missing) = (None, None);
+        // Both would be there twice, if that of IPv6 took IPv4 too.
+        let apart = addresses.len() > 1 && addresses.iter().any(SocketAddr::is_ipv4);
+        let only_v6 = if apart { Some(true) } else { options.only_v6 };
+        for address in addresses {
+            let mut address = *address;
+            let is_chosen = address.port() == 0 && chosen.is_some();
+            if let Some(port) = chosen.filter(|_| is_chosen) {
+                address.set_port(port);
+            }
+            match Self::bind_one(address, only_v6, options) {
+                Ok(listener) => {
+                    if address.port() == 0 {
+                        chosen = listener.local_address().ok().map(|address| address.port());
+                    }
+                    listeners.push(listener);
+                }
+                Err(error) => {
+                    let named = io::Error::new(error.kind(), format!("{address}: {error}"));
+                    if !is_missing(&error) {
+                        return Err((named, is_chosen));
+                    }
+                    missing = Some(named);
+                }
+            }
+        }
+        if !listeners.is_empty() {
+            return Ok(listeners);
+        }
+        let nothing = "the address resolves to nothing";
+        let error = missing.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, nothing));
+        Err((error, false))
+    }
+
+    fn bind_one(
+        address: SocketAddr,
+        only_v6: Option<bool>,
+        options: &ListenOptions,
+    ) -> io::Result<Self> {
+        let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+        // A server that has ended may be started again at once. Elsewhere this lets others steal the port.
+        #[cfg(unix)]
+        socket.set_reuse_address(true)?;
+        if options.reuse_port {
+            set_reuse_port(&socket)?;
+        }
+        if let Some(only) = only_v6.filter(|_| address.is_ipv6()) {
+            socket.set_only_v6(only)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        let inherited = set_options(&socket, options.stream());
+        socket.listen(options.listen_backlog())?;
+        let listener = TcpListener::from_std(socket.into());
+        Ok(Self::new(Kind::Tcp { listener, options: *options.stream(), inherited }))
+    }
+
+    /// One that somebody else has made listen.
+    pub(super) fn from_tcp(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let options = StreamOptions::default();
+        let inherited = set_options(&listener, &options);
+        let listener = TcpListener::from_std(listener);
+        Ok(Self::new(Kind::Tcp { listener, options, inherited }))
+    }
+
+    /// Listens at this path.
+    ///
+    /// # Errors
+    ///
+    /// The system's, with the path; [`io::ErrorKind::AddrInUse`] if another server listens there,
+    /// [`io::ErrorKind::AlreadyExists`] if something else than a socket is there.
+    #[cfg(unix)]
+    pub(super) fn bind_unix(path: &Path, options: &ListenOptions) -> io::Result<Self> {
+        let named =
+            |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let bind = || std::os::unix::net::UnixListener::bind(path);
+        let listener = match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                remove_stale(path).and_then(|()| bind()).map_err(named)?
+            }
+            result => result.map_err(named)?,
+        };
+        let file = SocketFile::of(path).map_err(named)?;
+        if let Some(mode) = options.mode {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(named)?;
+        }
+        SockRef::from(&listener).listen(options.listen_backlog()).map_err(named)?;
+        let mut own = Self::from_unix(listener).map_err(named)?;
+        if let Kind::Unix { file: place, .. } = &mut own.kind {
+            *place = Some(file);
+        }
+        Ok(own)
+    }
+
+    /// One that somebody else has made listen.
+    #[cfg(unix)]
+    pub(super) fn from_unix(listener: std::os::unix::net::UnixListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self::new(Kind::Unix { listener: UnixListener::from_std(listener), file: None }))
+    }
+
+    /// Puts TLS behind this listener, unless it is there already.
+    #[cfg(feature = "tls")]
+    pub(super) fn with_tls(mut self, config: &Arc<rustls::ServerConfig>) -> Self {
+        self.tls.get_or_insert_with(|| Arc::clone(config));
+        self
+    }
+
+    /// Says how many connections may wait to be accepted.
+    pub(super) fn set_backlog(&self, connections: u32) -> io::Result<()> {
+        let backlog = i32::try_from(connections).unwrap_or(i32::MAX);
+        match &self.kind {
+            Kind::Tcp { listener, .. } => SockRef::from(listener).listen(backlog),
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => SockRef::from(listener).listen(backlog),
+        }
+    }
+
+    /// The next connection, ready to be registered.
+    pub(super) fn accept(&self) -> io::Result<Socket> {
+        let plain = match &self.kind {
+            Kind::Tcp { listener, options, inherited } => {
+                let (stream, _) = transport::retry(|| listener.accept())?;
+                if !inherited {
+                    set_options(&stream, options);
+                }
+                Plain::Tcp(stream)
+            }
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => {
+                let (stream, _) = transport::retry(|| listener.accept())?;
+                Plain::Unix(stream)
+            }
+        };
+        #[cfg(feature = "tls")]
+        if let Some(config) = &self.tls {
+            return Socket::accept_tls(Arc::clone(config), plain);
+        }
+        Ok(Socket::Plain(plain))
+    }
+
+    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+        match &self.kind {
+            Kind::Tcp { listener, .. } => listener.local_addr(),
+            #[cfg(unix)]
+            Kind::Unix { .. } => Err(no_address()),
+        }
+    }
+
+    /// The path of a Unix-domain socket.
+    #[cfg(unix)]
+    pub(super) fn unix_path(&self) -> Option<PathBuf> {
+        match &self.kind {
+            Kind::Tcp { .. } => None,
+            Kind::Unix { file: Some(file), .. } => Some(file.path.clone()),
+            Kind::Unix { listener, .. } => {
+                Some(listener.local_addr().ok()?.as_pathname()?.to_owned())
+            }
+        }
+    }
+
+    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
+        // A configuration that cannot work is better found out now than at every connection.
+        #[cfg(feature = "tls")]
+        if let Some(config) = &self.tls {
+            rustls::ServerConnection::new(Arc::clone(config))
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        }
+        match &mut self.kind {
+            Kind::Tcp { listener, .. } => registry.register(listener, token, Interest::READABLE),
+            #[cfg(unix)]
+            Kind::Unix { listener, .. } => registry.register(listener, token, Interest::READABLE),
+        }
+    }
+}
+
+/// Whether the connections of a listener, or this connection, have all options now.
+fn set_options<'s, S>(socket: &'s S, options: &StreamOptions) -> bool
+where
+    SockRef<'s>: From<&'s S>,
+{
+    let done = tcp::set_options(socket);
+    // Where they take them from their listener, to set them takes no call of its own.
+    let inherits = cfg!(any(target_os = "linux", target_os = "android"));
+    options.set(SockRef::from(socket)).is_ok() && done && inherits
+}
+
+fn set_reuse_port(socket: &socket2::Socket) -> io::Result<()> {
+    #[cfg(all(
+        unix,
+        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+    ))]
+    return socket.set_reuse_port(true);
+    #[cfg(not(all(
+        unix,
+        not(any(target_os = "solaris", target_os = "illumos", target_os = "cygwin"))
+    )))]
+    {
+        let _ = socket;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// Whether this machine has no such address, or none of its family.
+fn is_missing(error: &io::Error) -> bool {
+    // EAFNOSUPPORT has no kind; the numbers of Linux, of BSD and of Windows.
+    let family = match () {
+        () if cfg!(any(target_os = "linux", target_os = "android")) => 97,
+        () if cfg!(windows) => 10047,
+        () => 47,
+    };
+    error.kind() == io::ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(family)
+}
+
+/// The file of a Unix-domain socket; removed with this value, unless another has taken its place.
+#[cfg(unix)]
+#[derive(Debug)]
+struct SocketFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+#[cfg(unix)]
+impl SocketFile {
+    fn of(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::symlink_metadata(path)?;
+        // The process may go to another directory.
+        let path = std::path::absolute(path)?;
+        Ok(Self { path, device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+#[cfg(unix)]
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        let ours = Self::of(&self.path)
+            .map(std::mem::ManuallyDrop::new)
+            .is_ok_and(|now| (now.device, now.inode) == (self.device, self.inode));
+        if ours {
+            // Whoever comes next replaces what is left.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes the socket of a server that has gone.
+#[cfg(unix)]
+fn remove_stale(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::FileTypeExt;
+    if !std::fs::symlink_metadata(path)?.file_type().is_socket() {
+        let message = "it is there already, and is no socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    }
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // A server with many who wait would let us wait, too.
+    socket.set_nonblocking(true)?;
+    match socket.connect(&socket2::SockAddr::unix(path)?) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        _ => {
+            let message = "another server listens there";
+            Err(io::Error::new(io::ErrorKind::AddrInUse, message))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn sockets_have_the_options_that_they_need() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Listener::from_tcp(listener).unwrap();
+        let address = listener.local_address().unwrap();
+        let mut clients = Vec::new();
+        for _ in 0..2 {
+            clients.push(std::net::TcpStream::connect(address).unwrap());
+            checked(&listener.accept().unwrap());
+        }
+        checked(&Socket::connect(address).unwrap());
+        checked(&Socket::from_tcp(clients.remove(0)).unwrap());
+    }
+
+    fn checked(socket: &Socket) {
+        let Socket::Plain(Plain::Tcp(stream)) = socket else { panic!("another kind of socket") };
+        assert!(stream.nodelay().unwrap());
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        assert_eq!(socket2::SockRef::from(stream).tcp_notsent_lowat().unwrap(), 128 * 1024);
+    }
+
+    /// Of what a peer does not read the system takes a little more than the options say, not megabytes.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    #[test]
+    fn the_system_takes_little_that_it_cannot_send() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = Listener::from_tcp(listener).unwrap();
+        let small = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let small = small.unwrap();
+        small.set_recv_buffer_size(16 * 1024).unwrap();
+        small.connect(&listener.local_address().unwrap().into()).unwrap();
+        let mut socket = listener.accept().unwrap();
+        let mut taken = 0;
+        let Socket::Plain(plain) = &mut socket else { panic!("another kind of socket") };
+        while let Ok(count) = Write::write(plain, &[0; 16 * 1024]) {
+            taken += count;
+        }
+        assert!((128 * 1024..512 * 1024).contains(&taken), "the system took {taken} bytes");
+    }
+}
