@@ -5,6 +5,7 @@ mod dial;
 mod echo;
 mod fairness;
 mod openssl;
+mod resumption;
 mod support;
 mod transport;
 mod trust;
