@@ -15,8 +15,8 @@ use std::time::{Duration, SystemTime};
 
 use framewire::deflate::DeflateConfig;
 use framewire::{
-    CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, PeerId,
-    Prepared, Response, Server, State,
+    CloseCode, Config, Decision, Handler, HttpAnswer, IncomingRequest, Message, Outcome, Peer,
+    PeerId, Prepared, Response, Server, State,
 };
 use serde_json::{Map, Value, json};
 
@@ -72,15 +72,16 @@ impl Handler for Chat {
         Decision::accept(())
     }
 
-    fn on_http(&mut self, request: &IncomingRequest) -> Response {
-        match request.path() {
+    fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
+        let response = match request.path() {
             "/" => page::asset("text/html", include_str!("chat/page.html")),
             "/page.css" => page::asset("text/css", include_str!("chat/page.css")),
             "/page.js" => page::asset("text/javascript", include_str!("chat/page.js")),
             "/chat" => Response::upgrade_required(),
             "/favicon.ico" => Response::new(204),
             _ => Response::not_found(),
-        }
+        };
+        response.into()
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {

@@ -10,6 +10,7 @@ mod page;
 #[path = "support/serving.rs"]
 mod serving;
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::error::Error;
 use std::rc::Rc;
@@ -92,7 +93,9 @@ impl Handler for Talk {
     /// Before the 101, so that a refusal is an answer that every client understands.
     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
         match &self.key {
-            Some(key) if given_key(request) != Some(key) => Decision::reject(unauthorized()),
+            Some(key) if given_key(request).as_deref() != Some(key) => {
+                Decision::reject(unauthorized())
+            }
             _ => Decision::accept(()),
         }
     }
@@ -141,11 +144,10 @@ impl Handler for Watch {
 }
 
 /// The key of a program, or of a page, which cannot set headers.
-fn given_key(request: &Request) -> Option<&str> {
+fn given_key(request: &Request) -> Option<Cow<'_, str>> {
     let header =
         request.headers().get_str("Authorization").and_then(|value| value.strip_prefix("Bearer "));
-    let query = request.query().unwrap_or_default();
-    header.or_else(|| query.split('&').find_map(|pair| pair.strip_prefix("key=")))
+    header.map(Cow::Borrowed).or_else(|| request.query_parameter("key"))
 }
 
 fn unauthorized() -> Response {

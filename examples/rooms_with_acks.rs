@@ -31,8 +31,8 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use framewire::{
-    CloseCode, Config, Decision, Entropy, EventLoop, Handler, IncomingRequest, Message, Outcome,
-    Peer, PeerId, Prepared, Response, Server, State, Subscribed, SystemEntropy,
+    CloseCode, Config, Decision, Entropy, EventLoop, Handler, HttpAnswer, IncomingRequest, Message,
+    Outcome, Peer, PeerId, Prepared, Response, Server, State, Subscribed, SystemEntropy,
 };
 use serde_json::{Map, Value, json};
 
@@ -156,8 +156,8 @@ impl Handler for Rooms {
         Decision::accept(Session { id, asked: BTreeSet::new(), asking: 0 })
     }
 
-    fn on_http(&mut self, request: &IncomingRequest) -> Response {
-        match request.path() {
+    fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
+        let response = match request.path() {
             "/" => asset("text/html", include_str!("rooms_with_acks/page.html")),
             "/page.css" => asset("text/css", include_str!("rooms_with_acks/page.css")),
             "/page.js" => asset("text/javascript", include_str!("rooms_with_acks/page.js")),
@@ -165,7 +165,8 @@ impl Handler for Rooms {
             "/rooms" => Response::upgrade_required(),
             "/favicon.ico" => Response::new(204),
             _ => Response::not_found(),
-        }
+        };
+        response.into()
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_, Session>) {

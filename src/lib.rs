@@ -49,8 +49,8 @@
 //!     type Session = String;
 //!
 //!     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<String> {
-//!         match request.query() {
-//!             Some(name) => Decision::accept(name.to_owned()),
+//!         match request.query_parameter("name") {
+//!             Some(name) => Decision::accept(name.into_owned()),
 //!             None => Decision::reject(Response::bad_request("who are you?\n")),
 //!         }
 //!     }
@@ -75,7 +75,7 @@
 //! #     let mut stream = std::net::TcpStream::connect(address)?;
 //! #     stream.set_read_timeout(Some(std::time::Duration::from_secs(60)))?;
 //! #     stream.write_all(
-//! #         b"GET /?ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//! #         b"GET /?name=ann HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
 //! #         Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\
 //! #         \x81\x82\0\0\0\0hi",
 //! #     )?;
@@ -228,9 +228,10 @@ pub use client::{
 #[cfg(feature = "mio")]
 pub use event_loop::{
     AdoptedStream, CloseCounts, Counters, Decision, EventLoop, EventLoops, Handle, Handler,
-    HandshakeCounts, IncomingRequest, ListenOptions, OnPanic, OpeningError, PathPattern,
-    PatternError, Peer, PeerId, Pending, QueueFull, RouteError, RouteId, Routes, Sent, Server,
-    Shutdown, ShutdownReport, SlowConsumer, Subscribed, TopicError, TrafficCounts, serve,
+    HandshakeCounts, HttpAnswer, IncomingRequest, ListenOptions, OnPanic, OpeningError,
+    PathPattern, PatternError, Peer, PeerId, Pending, PendingAnswer, QueueFull, RouteError,
+    RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer, Subscribed, TopicError,
+    TrafficCounts, serve,
 };
 pub use handshake::{Request, Response};
 pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};

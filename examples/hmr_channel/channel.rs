@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use framewire::{
-    Accept, CloseCode, Config, Decision, Fragment, Handler, IncomingRequest, Message, OpeningError,
-    Outcome, Peer, Request, Response,
+    Accept, CloseCode, Config, Decision, Fragment, Handler, HttpAnswer, IncomingRequest, Message,
+    OpeningError, Outcome, Peer, Request, Response,
 };
 use serde_json::{Value, json};
 
@@ -111,9 +111,8 @@ impl<T: 'static> Channel<T> {
     /// not know the token; what is no browser sends no origin.
     fn may_enter(&self, request: &Request) -> bool {
         let knows = |token: &String| {
-            let query = request.query().unwrap_or_default();
-            let given = query.split('&').find_map(|pair| pair.strip_prefix("token="));
-            is_equal(given.unwrap_or_default().as_bytes(), token.as_bytes())
+            let given = request.query_parameter("token").unwrap_or_default();
+            is_equal(given.as_bytes(), token.as_bytes())
         };
         self.hosts.check(request).is_ok()
             && (request.origin().is_none() || self.options.token.as_ref().is_none_or(knows))
@@ -174,9 +173,9 @@ impl<T: 'static> Handler for Channel<T> {
         Decision::accept_with(accept, member)
     }
 
-    fn on_http(&mut self, request: &IncomingRequest) -> Response {
+    fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
         if self.options.standalone {
-            return Response::upgrade_required().body("Upgrade Required");
+            return Response::upgrade_required().body("Upgrade Required").into();
         }
         self.otherwise.on_http(request)
     }

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use framewire::deflate::DeflateConfig;
-use framewire::handshake::{ClientRequest, HeadLimits, Headers, RequestParts, Url, encode_key};
+use framewire::handshake::{
+    ClientRequest, HeadLimits, Headers, HttpDate, RequestParts, Url, encode_key,
+};
 use framewire::{
     Accept, CloseCode, CloseFrame, Config, Connection, Entropy, EntropyError, Fragment, Fragments,
     Message, MessageKind, Prepared, Response, Role, SendError, State, Upgraded, Workspace,
@@ -184,7 +186,8 @@ impl World {
                 self.response = response.clone().reason(reason).unwrap_or(response);
                 assert!((200..=599).contains(&self.response.status()));
                 let mut out = Vec::new();
-                self.response.encode(&mut out);
+                let date = Some(HttpDate::since_1970(Duration::from_secs(status.into())));
+                self.response.encode("GET", date, &mut out);
                 assert!(out.starts_with(b"HTTP/1.1 "));
             }
             Call::Url(text) => self.ask(Url::parse(text).ok()),

@@ -91,7 +91,7 @@ fn injection(text: &str) {
     let response = Response::new(200).body("b");
     let response = response.clone().header(name, value).unwrap_or(response);
     let response = response.clone().reason(text).unwrap_or(response);
-    response.encode(&mut out);
+    response.encode("GET", None, &mut out);
     let head = split_head(&out);
     let added = response.headers().len();
     let upgrade = response.headers().contains("upgrade");

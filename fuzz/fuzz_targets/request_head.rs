@@ -1,11 +1,11 @@
-//! Requests: any bytes in any portions, and the answers to them.
+//! Requests: any bytes in any portions, head and body, and the answers to them.
 
 #![no_main]
 
 use arbitrary::Arbitrary;
 use framewire::handshake::{
-    HeadLimits, Headers, Request, RequestError, RequestReader, Response, ResponseReader,
-    accept_key, encode_switching_protocols,
+    BodyReader, HeadLimits, Headers, Request, RequestError, RequestReader, Response,
+    ResponseReader, accept_key, encode_switching_protocols,
 };
 use framewire_fuzz::split_head;
 use libfuzzer_sys::fuzz_target;
@@ -15,6 +15,7 @@ struct Input<'a> {
     head_bytes: u16,
     request_line_bytes: u16,
     headers: u8,
+    body_bytes: u8,
     cuts: [u8; 12],
     stream: &'a [u8],
 }
@@ -26,38 +27,95 @@ fuzz_target!(|input: Input<'_>| {
         .with_head_bytes(input.head_bytes.into())
         .with_request_line_bytes(input.request_line_bytes.into())
         .with_headers(input.headers.into());
-    let whole = read(limits, &[input.stream]);
-    assert_eq!(read(limits, &framewire_fuzz::pieces(input.stream, &input.cuts)), whole);
+    let pieces = framewire_fuzz::pieces(input.stream, &input.cuts);
     let bytes: Vec<&[u8]> = input.stream.chunks(1).collect();
-    assert_eq!(read(limits, &bytes), whole);
+    let (whole, is_head) = read(limits, &[input.stream]);
+    assert_eq!(read(limits, &pieces), (whole.clone(), is_head));
+    assert_eq!(read(limits, &bytes), (whole.clone(), is_head));
 
     match whole {
         Ok(None) => {}
         Ok(Some((request, used))) => {
             assert!(used <= usize::from(input.head_bytes));
             assert!(request.headers().len() <= usize::from(input.headers));
+            assert_eq!(is_head, request.method() == "HEAD");
             check_request(&request, &input.stream[..used]);
+            check_body(&request, &input.stream[used..], &input);
         }
-        Err(error) => {
-            assert!(!error.to_string().chars().any(char::is_control), "a log line is split");
-            let mut out = Vec::new();
-            Response::from(&error).encode(&mut out);
-            assert_eq!(read_back(&out).status(), error.status());
-        }
+        Err(error) => check_error(&error, is_head),
     }
 });
 
-fn read(limits: HeadLimits, pieces: &[&[u8]]) -> Read {
+/// What came of a stream, and whether it is answered as a `HEAD`.
+fn read(limits: HeadLimits, pieces: &[&[u8]]) -> (Read, bool) {
     let mut reader = RequestReader::new(limits);
     let mut before = 0;
     for piece in pieces {
         match reader.read(piece) {
             Ok(None) => before += piece.len(),
-            Ok(Some((request, used))) => return Ok(Some((request, before + used))),
+            Ok(Some((request, used))) => {
+                return (Ok(Some((request, before + used))), reader.is_head());
+            }
             Err(error) => {
                 assert_eq!(reader.read(b"GET / HTTP/1.1\r\n"), Err(error.clone()));
-                return Err(error);
+                return (Err(error), reader.is_head());
             }
+        }
+    }
+    (Ok(None), false)
+}
+
+fn check_error(error: &RequestError, is_head: bool) {
+    assert!(!error.to_string().chars().any(char::is_control), "a log line is split");
+    let mut out = Vec::new();
+    let response = Response::from(error);
+    response.encode("GET", None, &mut out);
+    assert_eq!(read_back(&out).status(), error.status());
+    if is_head {
+        let length = out.len() - response.body_bytes().len();
+        let mut head = Vec::new();
+        response.encode("HEAD", None, &mut head);
+        assert_eq!(head, out[..length]);
+    }
+}
+
+/// Reads the body behind a head, in every way that its bytes may come.
+fn check_body(request: &Request, stream: &[u8], input: &Input<'_>) {
+    let limit = usize::from(input.body_bytes);
+    let whole = read_body(request, limit, &[stream]);
+    let cut = framewire_fuzz::pieces(stream, &input.cuts);
+    assert_eq!(read_body(request, limit, &cut), whole);
+    let bytes: Vec<&[u8]> = stream.chunks(1).collect();
+    assert_eq!(read_body(request, limit, &bytes), whole);
+    match whole {
+        Ok(None) => assert!(request.has_body()),
+        Ok(Some((with_body, used))) => {
+            assert!(with_body.body().len() <= limit && used <= stream.len());
+            assert_eq!(
+                (with_body.method(), with_body.target()),
+                (request.method(), request.target())
+            );
+            // Without chunks, the body is the bytes.
+            if request.headers().get("Transfer-Encoding").is_none() {
+                assert_eq!(with_body.body(), &stream[..used]);
+            }
+        }
+        Err(error) => check_error(&error, false),
+    }
+}
+
+fn read_body(request: &Request, limit: usize, pieces: &[&[u8]]) -> Read {
+    let mut reader = BodyReader::new(request.clone(), limit)?;
+    if !request.has_body() {
+        assert!(!reader.is_awaited());
+        return reader.read(b"");
+    }
+    assert!(!matches!(request.method(), "GET" | "HEAD"));
+    let mut before = 0;
+    for piece in pieces {
+        match reader.read(piece)? {
+            None => before += piece.len(),
+            Some((request, used)) => return Ok(Some((request, before + used))),
         }
     }
     Ok(None)
@@ -68,16 +126,22 @@ fn check_request(request: &Request, bytes: &[u8]) {
     let empty_lines = bytes.chunks(2).take_while(|line| line == b"\r\n").count();
     let head = split_head(&bytes[2 * empty_lines..]);
     assert!(head.rest.is_empty());
-    assert_eq!(head.start, format!("GET {} HTTP/1.1", request.target()));
+    let (major, minor) = request.http_version();
+    let line = format!("{} {} HTTP/{major}.{minor}", request.method(), request.target());
+    assert_eq!(head.start, line);
     assert_eq!(head.fields.len(), request.headers().len());
     for (read, (name, value)) in head.fields.iter().zip(request.headers().iter()) {
         assert_eq!((read.0, read.1.trim_ascii()), (name, value.trim_ascii()));
     }
-    assert!(request.path().starts_with('/') && !request.host().is_empty());
+    assert!(
+        request.path().starts_with('/') || (request.method(), request.path()) == ("OPTIONS", "*")
+    );
+    assert!(!request.host().is_empty() || (minor == 0 && head.get("host").is_none()));
+    assert!(request.query_parameters().count() <= request.query().map_or(0, |query| query.len()));
     assert!(request.query().is_none_or(|query| request.target().ends_with(query)));
 
     // Written again, it reads as the same.
-    let mut again = format!("GET {} HTTP/1.1\r\n", request.target()).into_bytes();
+    let mut again = format!("{line}\r\n").into_bytes();
     for (name, value) in request.headers().iter() {
         again.extend_from_slice(&[name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
@@ -90,9 +154,14 @@ fn check_request(request: &Request, bytes: &[u8]) {
 
     let extensions = request.extensions();
     if !request.is_upgrade() {
-        assert!(head.get("upgrade").is_none());
+        assert!(
+            request.method() != "GET"
+                || minor == 0
+                || !request.headers().has_token("upgrade", "websocket")
+        );
         return;
     }
+    assert_eq!((request.method(), request.has_body()), ("GET", false));
     assert!(matches!(request.version(), 8 | 13) && request.key().len() == 24);
     assert!(extensions.iter().all(|extension| !extension.name.is_empty()));
     let names: Vec<&str> = request.subprotocols().collect();

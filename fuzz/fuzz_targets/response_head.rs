@@ -90,7 +90,7 @@ fn check_response(response: &Response, limit: usize) {
 
     // Passed on, it says the same, but for what frames a message.
     let mut out = Vec::new();
-    response.encode(&mut out);
+    response.encode("GET", None, &mut out);
     let limits = HeadLimits::default()
         .with_head_bytes(out.len())
         .with_request_line_bytes(out.len())

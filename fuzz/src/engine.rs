@@ -154,6 +154,10 @@ impl Engine {
         }
     }
 
+    pub fn respond_later(&mut self) -> Result<(), SendError> {
+        call!(self, respond_later())
+    }
+
     pub fn respond(&mut self, response: Response) -> Result<(), SendError> {
         call!(self, respond(response))
     }

@@ -411,8 +411,13 @@ impl<A: Iterator<Item = u8>> Run<A> {
             }
             Event::Http(request) => {
                 assert!(!request.is_upgrade() && self.role == Role::Server);
-                if self.action().is_multiple_of(2) {
-                    self.connection.respond(Response::not_found()).unwrap();
+                match self.action() % 4 {
+                    0 | 1 => self.connection.respond(Response::not_found()).unwrap(),
+                    2 => {
+                        self.connection.respond_later().unwrap();
+                        assert!(self.connection.awaits_decision());
+                    }
+                    _ => {}
                 }
             }
             Event::Open(response) => {
@@ -479,7 +484,15 @@ impl<A: Iterator<Item = u8>> Run<A> {
 
     fn decide(&mut self) {
         let action = self.action();
+        let is_plain = self.connection.request().is_some_and(|request| !request.is_upgrade());
         match action % 8 {
+            _ if is_plain => {
+                assert_eq!(self.connection.accept(Accept::new()), Err(SendError::NothingToAnswer));
+                if action.is_multiple_of(2) {
+                    self.connection.respond(Response::not_found()).unwrap();
+                    assert_eq!(self.connection.state(), State::Closing);
+                }
+            }
             0 | 1 if self.setup.has(Setup::DEFER) => {}
             2 => {
                 assert_eq!(self.connection.respond(Response::forbidden()), Ok(()));

@@ -58,6 +58,8 @@ pub(super) struct Connection<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     Accepted,
+    /// Beyond the number of connections that there may be, to ask plain requests.
+    Spare,
     /// While the loop is being shut down: it is not waited for.
     AcceptedLate,
     /// Somebody else gave the socket to the loop, and may hold it too.

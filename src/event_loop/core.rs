@@ -51,6 +51,8 @@ pub(super) struct Core<S> {
     pub(super) is_ending: bool,
     /// How many of the connections were dialled.
     dialled: usize,
+    /// How many have come in beyond the limit.
+    spares: usize,
 }
 
 impl<S> Core<S> {
@@ -81,6 +83,7 @@ impl<S> Core<S> {
             now: Duration::ZERO,
             is_ending: false,
             dialled: 0,
+            spares: 0,
         }
     }
 
@@ -138,9 +141,24 @@ impl<S> Core<S> {
         closed.unwrap_or(Err(SendError::Closed))
     }
 
-    /// How many connections there are that were not dialled.
+    /// How many connections there are of those that a server may have so many of.
     pub(super) fn served(&self) -> usize {
-        self.slab.len() - self.dialled
+        self.slab.len() - self.dialled - self.spares
+    }
+
+    /// How many have come in beyond that.
+    pub(super) fn spares(&self) -> usize {
+        self.spares
+    }
+
+    /// Makes a connection one of the others that has come in as a spare one.
+    pub(super) fn let_in(&mut self, id: PeerId) {
+        if let Some(connection) = self.slab.get_mut(id)
+            && connection.origin == Origin::Spare
+        {
+            connection.origin = Origin::Accepted;
+            self.spares -= 1;
+        }
     }
 
     /// Tells the other loops how many that are.
@@ -164,14 +182,16 @@ impl<S> Core<S> {
     fn remove(&mut self, id: PeerId) {
         if let Some(connection) = self.slab.remove(id) {
             self.dialled -= usize::from(connection.origin == Origin::Dialled);
+            self.spares -= usize::from(connection.origin == Origin::Spare);
         }
     }
 
     /// Puts a connection in; `None` if there is no id left to give.
     fn insert(&mut self, connection: Connection<S>) -> Option<PeerId> {
-        let dialled = usize::from(connection.origin == Origin::Dialled);
+        let origin = connection.origin;
         let id = self.slab.insert(connection)?;
-        self.dialled += dialled;
+        self.dialled += usize::from(origin == Origin::Dialled);
+        self.spares += usize::from(origin == Origin::Spare);
         self.shared.counting.add(Count::Connections);
         if let Some(connection) = self.slab.get_mut(id) {
             connection.endpoint_mut().seed(id.as_u64());

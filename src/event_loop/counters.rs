@@ -14,7 +14,7 @@ use crate::wire::CloseCode;
 /// In the text format of Prometheus, at a path of the same port:
 ///
 /// ```
-/// use framewire::{Counters, Handle, Handler, IncomingRequest, Response, Server};
+/// use framewire::{Counters, Handle, Handler, HttpAnswer, IncomingRequest, Response, Server};
 ///
 /// struct Observed(Option<Handle>);
 ///
@@ -38,10 +38,10 @@ use crate::wire::CloseCode;
 /// #   }
 /// #   fn on_message(&mut self, _: &mut framewire::Peer<'_>, _: framewire::Message<'_>) {}
 ///
-///     fn on_http(&mut self, request: &IncomingRequest) -> Response {
+///     fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
 ///         match (&self.0, request.path()) {
-///             (Some(handle), "/metrics") => Response::new(200).body(metrics(&handle.counters())),
-///             _ => Response::not_found(),
+///             (Some(handle), "/metrics") => Response::text(metrics(&handle.counters())).into(),
+///             _ => Response::not_found().into(),
 ///         }
 ///     }
 /// }

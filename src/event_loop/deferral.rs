@@ -25,7 +25,7 @@ pub struct Pending<S = ()> {
     request: IncomingRequest,
     over: Arc<AtomicBool>,
     /// Until the answer is given.
-    decisions: Option<Decisions<S>>,
+    decisions: Option<Decisions<Answer<S>>>,
 }
 
 /// What was decided.
@@ -34,14 +34,38 @@ pub(super) enum Answer<S> {
     Reject(Response),
 }
 
+/// A plain request that waits for its answer, which any thread may give; see
+/// [`HttpAnswer::defer`](crate::HttpAnswer::defer).
+///
+/// The client waits until [`respond`](Self::respond) is called. As with [`Pending`], there are three other ends:
+/// after [`Config::decision_timeout`](crate::Config::decision_timeout) it is answered 503; if this value is
+/// dropped, 500; and a client that leaves is forgotten.
+pub struct PendingAnswer {
+    id: PeerId,
+    request: IncomingRequest,
+    over: Arc<AtomicBool>,
+    /// Until the answer is given.
+    answers: Option<Decisions<Response>>,
+}
+
 /// The way of decisions to the loop.
-struct Decisions<S> {
-    sender: Sender<(PeerId, Answer<S>)>,
+struct Decisions<T> {
+    sender: Sender<(PeerId, T)>,
     group: Arc<Group>,
     home: usize,
 }
 
-impl<S> Clone for Decisions<S> {
+impl<T> Decisions<T> {
+    fn send(self, id: PeerId, decision: T) {
+        // A loop that has ended has dropped the client.
+        if self.sender.send((id, decision)).is_ok() {
+            // What this thread asks of its handle next comes behind it.
+            group::order(&self.group, self.home, Command::Decided);
+        }
+    }
+}
+
+impl<T> Clone for Decisions<T> {
     fn clone(&self) -> Self {
         Self { sender: self.sender.clone(), group: Arc::clone(&self.group), home: self.home }
     }
@@ -81,12 +105,8 @@ impl<S> Pending<S> {
     }
 
     fn decide(&mut self, answer: Answer<S>) {
-        // A loop that has ended has dropped the client.
-        if let Some(Decisions { sender, group, home }) = self.decisions.take()
-            && sender.send((self.id, answer)).is_ok()
-        {
-            // What this thread asks of its handle next comes behind it.
-            group::order(&group, home, Command::Decided);
+        if let Some(decisions) = self.decisions.take() {
+            decisions.send(self.id, answer);
         }
     }
 }
@@ -103,29 +123,82 @@ impl<S> fmt::Debug for Pending<S> {
     }
 }
 
+impl PendingAnswer {
+    /// The request.
+    pub fn request(&self) -> &IncomingRequest {
+        &self.request
+    }
+
+    /// Whether nobody waits any more: the client is gone, or was answered 503.
+    pub fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// Answers, and ends the connection by that.
+    pub fn respond(mut self, response: Response) {
+        if let Some(answers) = self.answers.take() {
+            answers.send(self.id, response);
+        }
+    }
+}
+
+impl Drop for PendingAnswer {
+    fn drop(&mut self) {
+        if let Some(answers) = self.answers.take() {
+            answers.send(self.id, Response::new(500).body("no answer was found\n"));
+        }
+    }
+}
+
+impl fmt::Debug for PendingAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingAnswer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// The loop's end: who waits for a decision, and the decisions that were made.
 pub(super) struct Undecided<S> {
-    decisions: Decisions<S>,
+    decisions: Decisions<Answer<S>>,
     receiver: Receiver<(PeerId, Answer<S>)>,
+    answers: Decisions<Response>,
+    /// Of plain requests.
+    answered: Receiver<(PeerId, Response)>,
     /// Those who wait, each with what tells their `Pending` that they do not any more.
     waiting: HashMap<PeerId, Arc<AtomicBool>>,
 }
 
 impl<S> Undecided<S> {
     pub(super) fn new(group: Arc<Group>, home: usize) -> Self {
-        let (sender, receiver) = channel();
-        Self { decisions: Decisions { sender, group, home }, receiver, waiting: HashMap::new() }
+        let ((sender, receiver), (answers, answered)) = (channel(), channel());
+        let answers = Decisions { sender: answers, group: Arc::clone(&group), home };
+        let decisions = Decisions { sender, group, home };
+        Self { decisions, receiver, answers, answered, waiting: HashMap::new() }
+    }
+
+    fn wait(&mut self, id: PeerId) -> Arc<AtomicBool> {
+        let over = Arc::new(AtomicBool::new(false));
+        self.waiting.insert(id, Arc::clone(&over));
+        over
+    }
+
+    pub(super) fn add_plain(&mut self, id: PeerId, request: IncomingRequest) -> PendingAnswer {
+        let over = self.wait(id);
+        PendingAnswer { id, request, over, answers: Some(self.answers.clone()) }
     }
 
     pub(super) fn add(&mut self, id: PeerId, request: IncomingRequest) -> Pending<S> {
-        let over = Arc::new(AtomicBool::new(false));
-        self.waiting.insert(id, Arc::clone(&over));
+        let over = self.wait(id);
         Pending { id, request, over, decisions: Some(self.decisions.clone()) }
     }
 
     /// The next decision that was made.
     pub(super) fn take(&self) -> Option<(PeerId, Answer<S>)> {
         self.receiver.try_recv().ok()
+    }
+
+    /// The next answer to a plain request that was given.
+    pub(super) fn take_answer(&self) -> Option<(PeerId, Response)> {
+        self.answered.try_recv().ok()
     }
 
     /// Nobody waits any more.
@@ -161,6 +234,7 @@ mod tests {
     fn a_decision_can_be_made_in_another_thread() {
         fn is_send<T: Send>() {}
         is_send::<Pending<String>>();
+        is_send::<PendingAnswer>();
         is_send::<EventLoop<OnMessage<fn(&mut Peer<'_>, Message<'_>)>>>();
     }
 }

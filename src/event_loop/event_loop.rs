@@ -4,11 +4,11 @@ use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
 
-use crate::handshake::{ClientRequest, Request, RequestParts, Response};
+use crate::handshake::{ClientRequest, HttpDate, Request, RequestParts, Response};
 use crate::io::{Budget, Driver, Inbox};
 use crate::protocol::{
     Accept, Config, Endpoint, Event, HandshakeError, Outcome, Prepared, State, Upgraded,
@@ -25,7 +25,7 @@ use super::counters::Counters;
 use super::deferral::Answer;
 use super::group::{Commands, Seat, Turn, seats};
 use super::handle::Handle;
-use super::handler::{Choice, Decision, Handler};
+use super::handler::{Choice, Decision, Handler, HttpAnswer, HttpChoice};
 use super::incoming_request::IncomingRequest;
 use super::listener::Listener;
 use super::logging::{event, log_end};
@@ -67,6 +67,9 @@ const ACCEPTS_A_TURN: usize = 256;
 const COMMANDS_A_TURN: usize = 4096;
 const DELIVERIES_A_TURN: usize = 16 * 1024;
 
+/// How long the request of a spare connection may take at the most.
+const SPARE_TIMEOUT: Duration = Duration::from_secs(5);
+
 pub(super) const WAKE: Token = Token(usize::MAX);
 
 /// Accepts, reads, calls the handler and writes, on one thread.
@@ -87,6 +90,7 @@ pub struct EventLoop<H: Handler> {
     has_more_commands: bool,
     acceptor: Acceptor,
     max_connections: usize,
+    spare_connections: usize,
     on_panic: OnPanic,
     /// Taken out while a connection has its turn.
     inbox: Option<Box<Inbox>>,
@@ -96,6 +100,8 @@ pub struct EventLoop<H: Handler> {
     continued: Vec<PeerId>,
     /// When the loop was made: the fixed point of all times.
     start: Instant,
+    /// When the time of day is to be looked up again.
+    next_date: Duration,
     pace: Pace,
     /// Once a shutdown has begun.
     shutdown: Option<Box<Draining>>,
@@ -148,11 +154,13 @@ impl<H: Handler> EventLoop<H> {
             has_more_commands: false,
             acceptor,
             max_connections: settings.max_connections,
+            spare_connections: settings.spare_connections,
             on_panic: settings.on_panic,
             inbox: None,
             unfinished: Vec::new(),
             continued: Vec::new(),
             start: Instant::now(),
+            next_date: Duration::ZERO,
             pace: Pace::default(),
             shutdown: None,
         })
@@ -242,6 +250,19 @@ impl<H: Handler> EventLoop<H> {
     fn look_at_the_clock(&mut self) {
         self.core.now = self.start.elapsed();
         self.core.shared.workspace.set_time(self.core.now);
+        if self.next_date <= self.core.now {
+            self.look_at_the_calendar();
+        }
+    }
+
+    /// Looks up the time of day for the answers of HTTP, once in a second.
+    #[cold]
+    fn look_at_the_calendar(&mut self) {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+        self.core.shared.workspace.set_date(since.map(HttpDate::since_1970));
+        let passed = since.map_or(0, |since| since.subsec_nanos());
+        self.next_date =
+            self.core.now + Duration::from_secs(1) - Duration::from_nanos(passed.into());
     }
 
     /// Gives each connection that can be read or written its turn: how many events there were.
@@ -585,7 +606,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// Gives a connection that was accepted to the loop that has the fewest.
     fn place(&mut self, mut socket: Socket) {
-        let Some(number) = self.lightest_loop() else { return self.reject_for_all(socket) };
+        let Some(number) = self.lightest_loop() else { return self.serve_as_spare(socket) };
         let (group, home) = self.core.handle.place();
         // A client that comes when all is about to end is answered here, by the loop that listens.
         if number != home && self.shutdown.is_none() {
@@ -613,6 +634,37 @@ impl<H: Handler> EventLoop<H> {
             },
             Origin::Accepted,
         );
+    }
+
+    /// Lets a connection in beyond the limit, to ask plain requests: a few at a time, and not for long.
+    fn serve_as_spare(&mut self, socket: Socket) {
+        if self.core.spares() >= self.spare_connections || self.shutdown.is_some() {
+            return self.reject_for_all(socket);
+        }
+        let timeout = self.core.config.handshake_time_limit();
+        let timeout = timeout.map_or(SPARE_TIMEOUT, |own| own.min(SPARE_TIMEOUT));
+        let endpoint = Endpoint::server(&self.core.config.clone().handshake_timeout(timeout));
+        self.admit(
+            socket,
+            |socket| {
+                let mut driver = Driver::new(endpoint, socket);
+                driver.set_not_readable();
+                driver
+            },
+            Origin::Spare,
+        );
+    }
+
+    /// Whether this connection is no spare one, or there is room by now for it not to be.
+    fn has_room_for(&mut self, id: PeerId) -> bool {
+        if self.core.slab.get(id).is_none_or(|connection| connection.origin != Origin::Spare) {
+            return true;
+        }
+        let has_room = self.lightest_loop().is_some();
+        if has_room {
+            self.core.let_in(id);
+        }
+        has_room
     }
 
     /// Serves a connection that another loop has accepted.
@@ -683,7 +735,7 @@ impl<H: Handler> EventLoop<H> {
         let address = socket.peer_address().ok();
         let response = self.tell_opening_error(error, address).unwrap_or(response);
         let mut refusal = Vec::new();
-        response.encode(&mut refusal);
+        response.encode("GET", self.core.shared.workspace.date(), &mut refusal);
         socket.refuse(&refusal);
         self.core.shared.counting.add(Count::Refused);
         event!(Info, "accept", "refused: {error}");
@@ -698,6 +750,10 @@ impl<H: Handler> EventLoop<H> {
     fn upgrade(&mut self, id: PeerId, request: Arc<Request>) {
         if self.shutdown.is_some() {
             let error = OpeningError::ShuttingDown;
+            return self.reject(id, Some(error), Response::service_unavailable());
+        }
+        if !self.has_room_for(id) {
+            let error = OpeningError::TooManyConnections;
             return self.reject(id, Some(error), Response::service_unavailable());
         }
         let mut request = IncomingRequest::new(request);
@@ -731,8 +787,46 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    /// A plain request.
+    fn answer_plain(&mut self, id: PeerId, request: Arc<Request>) {
+        if self.shutdown.is_some() {
+            self.answer(id, Response::service_unavailable());
+            return;
+        }
+        let mut request = IncomingRequest::new(request);
+        let answer = self.call(id, |handler, _| handler.on_http(&request));
+        let answer = answer.unwrap_or_else(|| Response::new(500).into());
+        let HttpAnswer { choice, pattern } = answer;
+        match choice {
+            HttpChoice::Now(response) => drop(self.answer(id, response)),
+            HttpChoice::Defer(begin) => {
+                let Some(connection) = self.core.slab.get_mut(id) else { return };
+                if let Some(pattern) = pattern {
+                    request = request.routed(&pattern);
+                }
+                // The request waits: it has come in this turn.
+                let workspace = &mut self.core.shared.workspace;
+                let _ = connection.endpoint_mut().respond_later(workspace);
+                // No event will tell a second time that the client is gone already.
+                if connection.driver.is_read_closed() {
+                    connection.endpoint_mut().terminate();
+                }
+                let pending = self.core.undecided.add_plain(id, request);
+                // Where this panics, the request is answered by the end of what was pending.
+                self.call_for_nobody(|_| begin(pending));
+            }
+        }
+    }
+
     /// Carries out what was decided elsewhere.
     fn take_decisions(&mut self) {
+        while let Some((id, response)) = self.core.undecided.take_answer() {
+            if self.core.undecided.remove(id) {
+                self.begin(id);
+                self.answer(id, response);
+                self.finish(id);
+            }
+        }
         while let Some((id, answer)) = self.core.undecided.take() {
             // Nobody waits for the others any more.
             if self.core.undecided.remove(id) {
@@ -787,11 +881,17 @@ impl<H: Handler> EventLoop<H> {
 
     /// Does not let a request wait for a decision while everything ends.
     fn reject_undecided(&mut self, id: PeerId) {
-        if self.core.undecided.remove(id) {
-            let error = OpeningError::ShuttingDown;
-            self.reject(id, Some(error), Response::service_unavailable());
-            self.core.settle_later(id);
+        if !self.core.undecided.remove(id) {
+            return;
         }
+        let response = Response::service_unavailable();
+        let request = self.core.slab.get(id).and_then(|one| one.endpoint().request());
+        if request.is_some_and(|request| request.is_upgrade()) {
+            self.reject(id, Some(OpeningError::ShuttingDown), response);
+        } else {
+            self.answer(id, response);
+        }
+        self.core.settle_later(id);
     }
 
     fn address(&self, id: PeerId) -> Option<SocketAddr> {
@@ -833,11 +933,25 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    /// Whether a connection that has ended has brought no byte.
+    fn has_said_nothing(&self, id: PeerId) -> bool {
+        self.core.slab.get(id).is_some_and(|connection| {
+            #[cfg(feature = "tls")]
+            if connection.driver.transport().has_heard_tls() {
+                return false;
+            }
+            connection.endpoint().ended_in_silence()
+        })
+    }
+
     /// A connection has gone that was never open.
     #[cold]
     fn never_opened(&mut self, id: PeerId, outcome: &Outcome) {
         if !matches!(outcome, Outcome::Lost { .. }) {
             // Of which was told when it was refused.
+            return;
+        }
+        if self.has_said_nothing(id) {
             return;
         }
         let error = self.or_error_of_tls(id, OpeningError::Lost);
@@ -994,14 +1108,7 @@ impl<H: Handler> EventLoop<H> {
             }
             Event::Http(request) => {
                 counting.add(Count::Requests);
-                let response = if self.shutdown.is_some() {
-                    Response::service_unavailable()
-                } else {
-                    let request = IncomingRequest::new(request);
-                    let answer = self.call(id, |handler, _| handler.on_http(&request));
-                    answer.unwrap_or_else(|| Response::new(500))
-                };
-                self.answer(id, response);
+                self.answer_plain(id, request);
             }
             Event::Fragment(fragment) => {
                 if fragment.last {

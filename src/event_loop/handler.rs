@@ -1,13 +1,15 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use crate::handshake::Response;
 use crate::protocol::{Accept, Fragment, Message, Outcome};
 
-use super::deferral::Pending;
+use super::deferral::{Pending, PendingAnswer};
 use super::incoming_request::IncomingRequest;
 use super::opening_error::OpeningError;
+use super::path_pattern::PathPattern;
 use super::peer::Peer;
 use super::route::Route;
 
@@ -48,14 +50,39 @@ pub trait Handler {
     /// [defer](Decision::defer) the decision.
     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<Self::Session>;
 
-    /// A plain HTTP request came; by default 426 Upgrade Required is answered. The request is a GET
-    /// without a body, and the connection ends after the answer.
-    fn on_http(&mut self, request: &IncomingRequest) -> Response {
-        Response::upgrade_required()
+    /// A plain HTTP request came; by default 426 Upgrade Required is answered. Answer with a [`Response`], or
+    /// [later](HttpAnswer::defer).
+    ///
+    /// It is a GET or a HEAD, of HTTP/1.1 or 1.0, and may ask for an upgrade to something else; to HEAD the head of
+    /// the answer is sent alone. Requests of other methods are answered 405, unless
+    /// [`Config::http_methods`](crate::Config::http_methods) names them: look at the
+    /// [`method`](crate::Request::method) then, and at the [`body`](crate::Request::body).
+    ///
+    /// The connection ends after the answer; see [`Response`] for why.
+    ///
+    /// ```
+    /// # use framewire::{Decision, Handler, HttpAnswer, IncomingRequest, Message, Peer, Response};
+    /// # struct Chat;
+    /// # impl Handler for Chat {
+    /// #     type Session = ();
+    /// #     fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> { Decision::accept(()) }
+    /// #     fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+    /// fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
+    ///     match request.path() {
+    ///         "/" => Response::html("<p>Hello.").into(),
+    ///         "/health" => Response::text("up\n").into(),
+    ///         _ => Response::not_found().into(),
+    ///     }
+    /// }
+    /// # }
+    /// ```
+    fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
+        Response::upgrade_required().into()
     }
 
     /// A connection that came in has not become a WebSocket, and this is why: called once for each, whoever
-    /// is at fault, but not for plain requests. What is returned is answered in place of the usual
+    /// is at fault, but not for plain requests that [`on_http`](Self::on_http) was asked about, nor for who
+    /// connects and leaves without a byte, as health checks do. What is returned is answered in place of the usual
     /// response, where there is still somebody to answer: after [`OpeningError::Lost`], a failure of TLS
     /// and [`RequestError::Timeout`](crate::handshake::RequestError::Timeout) there is nobody.
     ///
@@ -221,6 +248,62 @@ impl<S> fmt::Debug for Decision<S> {
             Choice::Accept(accept, _) => f.debug_tuple("Accept").field(accept).finish(),
             Choice::Reject(response) => f.debug_tuple("Reject").field(response).finish(),
             Choice::Defer(_) => f.write_str("Defer"),
+        }
+    }
+}
+
+/// The answer to a plain request: a [`Response`], by `into()`, or one that comes later.
+pub struct HttpAnswer {
+    pub(super) choice: HttpChoice,
+    /// Of the page, where [`Routes`](crate::Routes) have asked one.
+    pub(super) pattern: Option<Arc<PathPattern>>,
+}
+
+pub(super) enum HttpChoice {
+    Now(Response),
+    /// Let the client wait, for what this makes of it.
+    Defer(Box<dyn FnOnce(PendingAnswer)>),
+}
+
+impl HttpAnswer {
+    /// Puts the answer off: `begin` is called at once with what takes it, to be kept or given to another thread.
+    ///
+    /// The client waits for [`Config::decision_timeout`](crate::Config::decision_timeout), 10 s by default, at
+    /// the most. See [`PendingAnswer`] for what else may happen.
+    ///
+    /// ```
+    /// use framewire::{HttpAnswer, Response, Routes};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let routes = Routes::<()>::new()
+    ///     .get("/", |_| Response::text("here\n"))?
+    ///     .get("/report", |_| {
+    ///         HttpAnswer::defer(|pending| {
+    ///             std::thread::spawn(move || {
+    ///                 let report = String::from("a long look into the books");
+    ///                 pending.respond(Response::text(report));
+    ///             });
+    ///         })
+    ///     })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn defer(begin: impl FnOnce(PendingAnswer) + 'static) -> Self {
+        Self { choice: HttpChoice::Defer(Box::new(begin)), pattern: None }
+    }
+}
+
+impl From<Response> for HttpAnswer {
+    fn from(response: Response) -> Self {
+        Self { choice: HttpChoice::Now(response), pattern: None }
+    }
+}
+
+impl fmt::Debug for HttpAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.choice {
+            HttpChoice::Now(response) => f.debug_tuple("Now").field(response).finish(),
+            HttpChoice::Defer(_) => f.write_str("Defer"),
         }
     }
 }

@@ -7,7 +7,7 @@ use crate::handshake::{Request, RequestError, Response, percent_decode};
 use crate::protocol::{Config, Fragment, InvalidConfig, Message, Outcome};
 use crate::wire::CloseCode;
 
-use super::handler::{Decision, Handler};
+use super::handler::{Decision, Handler, HttpAnswer};
 use super::incoming_request::IncomingRequest;
 use super::opening_error::OpeningError;
 use super::path_pattern::{PathPattern, PatternError};
@@ -53,7 +53,7 @@ use super::route::{Route, RouteId};
 /// let routes = Routes::new()
 ///     .route("/chat", Config::new(), Chat)?
 ///     .route("/chat/:room", Config::new().max_message_size(4096).subprotocols(["chat"]), Chat)?
-///     .get("/data", |_| Response::new(200).body("{}"))?;
+///     .get("/data", |_| Response::json("{}"))?;
 /// let mut event_loop = Server::bind("127.0.0.1:0")?.handler(routes)?;
 /// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO)?;
 /// event_loop.run()?;
@@ -77,7 +77,15 @@ struct Endpoint<S> {
 
 struct Page {
     pattern: Arc<PathPattern>,
-    answer: Box<dyn FnMut(&IncomingRequest) -> Response>,
+    /// `GET` stands for `HEAD` too.
+    method: Box<str>,
+    answer: Box<dyn FnMut(&IncomingRequest) -> HttpAnswer>,
+}
+
+impl Page {
+    fn is_for(&self, method: &str) -> bool {
+        *self.method == *method || (&*self.method == "GET" && method == "HEAD")
+    }
 }
 
 /// Why a route cannot be.
@@ -171,22 +179,55 @@ impl<S> Routes<S> {
         Ok(self)
     }
 
-    /// Answers plain requests for the paths of this pattern. An upgrade is none: it needs a
-    /// [`route`](Self::route).
+    /// Answers plain requests, GET and HEAD, for the paths of this pattern: with a [`Response`], or an
+    /// [`HttpAnswer`]. An upgrade is none: it needs a [`route`](Self::route).
     ///
     /// # Errors
     ///
     /// [`RouteError`] for a pattern that is malformed or matches the same paths as an earlier one of
     /// `get`.
-    pub fn get(
-        mut self,
+    pub fn get<A: Into<HttpAnswer>>(
+        self,
         pattern: &str,
-        answer: impl FnMut(&IncomingRequest) -> Response + 'static,
+        answer: impl FnMut(&IncomingRequest) -> A + 'static,
     ) -> Result<Self, RouteError> {
-        let new = parse(pattern, self.pages.iter().map(|page| &page.pattern))?;
+        self.page("GET", pattern, answer)
+    }
+
+    /// Answers plain requests of another method for the paths of this pattern. The method must be one of
+    /// [`Config::http_methods`] of the server. Where there are pages for a path, but none for the method, 405 is
+    /// answered.
+    ///
+    /// ```
+    /// use framewire::{Config, Response, Routes, Server};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let routes = Routes::<()>::new().page("POST", "/log", |request| {
+    ///     println!("{} bytes", request.body().len());
+    ///     Response::new(204)
+    /// })?;
+    /// let server = Server::bind("127.0.0.1:0")?.config(Config::new().http_methods(["POST"]));
+    /// let event_loop = server.handler(routes)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`RouteError`] for a pattern that is malformed or matches the same paths as an earlier one for this
+    /// method.
+    pub fn page<A: Into<HttpAnswer>>(
+        mut self,
+        method: &str,
+        pattern: &str,
+        mut answer: impl FnMut(&IncomingRequest) -> A + 'static,
+    ) -> Result<Self, RouteError> {
+        let others = self.pages.iter().filter(|page| &*page.method == method);
+        let new = parse(pattern, others.map(|page| &page.pattern))?;
         let rank = new.rank();
         let at = self.pages.partition_point(|page| page.pattern.rank() <= rank);
-        self.pages.insert(at, Page { pattern: new, answer: Box::new(answer) });
+        let answer = Box::new(move |request: &IncomingRequest| answer(request).into());
+        self.pages.insert(at, Page { pattern: new, method: method.into(), answer });
         Ok(self)
     }
 
@@ -207,9 +248,32 @@ impl<S> Routes<S> {
         RouteId::of(index)
     }
 
+    /// Which methods have a page for this path.
+    fn methods(&self, path: &str) -> Vec<&str> {
+        let pages = self.pages.iter().filter(|page| page.pattern.matches(path));
+        let methods = pages.flat_map(|page| match &*page.method {
+            "GET" => ["GET", "HEAD"].iter().copied().chain(None),
+            other => [].iter().copied().chain(Some(other)),
+        });
+        methods.collect()
+    }
+
     fn find(&self, request: &Request) -> Option<usize> {
         let path = request.path();
         self.order.iter().copied().find(|&index| self.routes[index].pattern.matches(path))
+    }
+
+    /// The answer where nobody serves a path, or nobody this method of it.
+    fn no_page(&self, path: &str) -> Response {
+        match self.methods(path).join(", ") {
+            methods if methods.is_empty() => Response::not_found(),
+            methods => {
+                let response = Response::new(405).header("Allow", methods);
+                let body = format!("{}\n", RequestError::MethodNotAllowed);
+                // What is no method at all has been refused before.
+                response.map_or_else(|_| Response::new(405), |response| response.body(body))
+            }
+        }
     }
 
     /// The handler of a route, or of what has none.
@@ -268,27 +332,31 @@ impl<S> Handler for Routes<S> {
         Decision { route: Some(route), ..handler.on_upgrade(&request.routed(pattern)) }
     }
 
-    fn on_http(&mut self, request: &IncomingRequest) -> Response {
+    fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
         if request.pattern().is_some() {
-            return nested();
-        }
-        if percent_decode(request.path()).is_none() {
-            return Response::from(&RequestError::InvalidTarget);
+            return nested().into();
         }
         let path = request.path();
-        if let Some(page) = self.pages.iter_mut().find(|page| page.pattern.matches(path)) {
-            return (page.answer)(&request.routed(&page.pattern));
+        if percent_decode(path).is_none() {
+            return Response::from(&RequestError::InvalidTarget).into();
+        }
+        let method = request.method();
+        let mut pages = self.pages.iter_mut();
+        if let Some(page) = pages.find(|page| page.is_for(method) && page.pattern.matches(path)) {
+            let answer = (page.answer)(&request.routed(&page.pattern));
+            return HttpAnswer { pattern: Some(Arc::clone(&page.pattern)), ..answer };
         }
         match (self.find(request), &mut self.otherwise) {
             (Some(index), _) => {
                 let Endpoint { pattern, config, handler } = &mut self.routes[index];
                 if let Err(error) = config.check_host(request) {
-                    return Response::from(&error);
+                    return Response::from(&error).into();
                 }
-                handler.on_http(&request.routed(pattern))
+                let answer = handler.on_http(&request.routed(pattern));
+                HttpAnswer { pattern: Some(Arc::clone(pattern)), ..answer }
             }
             (None, Some(handler)) => handler.on_http(request),
-            (None, None) => Response::not_found(),
+            (None, None) => self.no_page(path).into(),
         }
     }
 

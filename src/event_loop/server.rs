@@ -158,9 +158,19 @@ impl Server {
     }
 
     /// The most connections at a time, by default as many as the system allows; further ones are
-    /// answered 503.
+    /// answered 503, but for [a few](Self::spare_connections) that ask plain requests.
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections;
+        self
+    }
+
+    /// How many connections each loop lets in beyond [`max_connections`](Self::max_connections), so that health
+    /// checks of a server that is full are answered all the same; default 16. A request for a WebSocket is
+    /// answered 503 there, unless there is room by then. They have 5 s for their requests, or the
+    /// [handshake timeout](Config::handshake_timeout) if that is shorter. With 0, and for those beyond them, all are
+    /// answered 503 before they have said anything.
+    pub fn spare_connections(mut self, connections: usize) -> Self {
+        self.settings.spare_connections = connections;
         self
     }
 

@@ -9,6 +9,7 @@ use super::topics::TopicLimits;
 pub(super) struct Settings {
     pub(super) config: Config,
     pub(super) max_connections: usize,
+    pub(super) spare_connections: usize,
     pub(super) max_connections_per_ip: Option<usize>,
     pub(super) keep_requests: bool,
     pub(super) topics: TopicLimits,
@@ -22,6 +23,7 @@ impl Default for Settings {
         Self {
             config: Config::new(),
             max_connections: usize::MAX,
+            spare_connections: 16,
             max_connections_per_ip: None,
             keep_requests: false,
             topics: TopicLimits::default(),

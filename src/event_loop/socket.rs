@@ -151,6 +151,12 @@ impl Socket {
         }
     }
 
+    /// Whether TLS is spoken, and has heard anything of the peer.
+    #[cfg(feature = "tls")]
+    pub(super) fn has_heard_tls(&self) -> bool {
+        matches!(self, Self::Tls(tls) if tls.has_heard())
+    }
+
     pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
         self.plain().map_or_else(|| Err(no_address()), Plain::peer_address)
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::header_list::{Extension, HeaderListError, check_distinct, parse_extensions};
+use super::header_list::{Extension, HeaderListError, append_extensions, check_distinct};
 use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token};
 use super::key::{accept_key, is_valid_key};
 use super::names::*;
@@ -348,18 +348,20 @@ impl fmt::Debug for Secret {
 /// "If the response includes an extension that was not offered, the client MUST fail": every line
 /// and every element counts. Two of one kind would clash in RSV1.
 fn verify_extensions(headers: &Headers, offered: bool) -> Result<Vec<Extension>, ResponseError> {
-    let mut extensions: Vec<Extension> = Vec::new();
+    let invalid = |error| ResponseError::InvalidList { name: EXTENSIONS, error };
+    let mut extensions = Vec::new();
     for value in headers.get_all(EXTENSIONS) {
-        let list = parse_extensions(value)
-            .map_err(|error| ResponseError::InvalidList { name: EXTENSIONS, error })?;
-        for extension in list {
-            if !offered || extension.name != "permessage-deflate" {
-                return Err(ResponseError::ExtensionNotOffered(extension.name));
-            }
-            if !extensions.is_empty() {
-                return Err(ResponseError::RepeatedExtension(extension.name));
-            }
-            extensions.push(extension);
+        append_extensions(value, &mut extensions).map_err(invalid)?;
+    }
+    if extensions.is_empty() && headers.contains(EXTENSIONS) {
+        return Err(invalid(HeaderListError::UnexpectedEnd));
+    }
+    for (index, Extension { name, .. }) in extensions.iter().enumerate() {
+        if !offered || name != "permessage-deflate" {
+            return Err(ResponseError::ExtensionNotOffered(name.clone()));
+        }
+        if index > 0 {
+            return Err(ResponseError::RepeatedExtension(name.clone()));
         }
     }
     Ok(extensions)

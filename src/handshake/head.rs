@@ -181,11 +181,23 @@ pub(crate) struct HeadReader {
     /// What came before this read; empty if the head lies in one read.
     buffer: Vec<u8>,
     scan: Scan,
+    /// What was read of the head begins like the request for one.
+    begins_with_head: bool,
 }
 
 impl HeadReader {
     pub(crate) fn new(limits: HeadLimits) -> Self {
-        Self { limits, buffer: Vec::new(), scan: Scan::default() }
+        Self { limits, buffer: Vec::new(), scan: Scan::default(), begins_with_head: false }
+    }
+
+    /// Whether any byte was read.
+    pub(crate) fn has_begun(&self) -> bool {
+        self.scan.at > 0
+    }
+
+    /// Whether a head that was read, or was found at fault, is one of a `HEAD` request, as far as it came.
+    pub(crate) fn begins_with_head(&self) -> bool {
+        self.begins_with_head
     }
 
     /// Takes `input` until the head ends; then `finish` makes a value of the head, the count of
@@ -204,12 +216,16 @@ impl HeadReader {
             self.buffer.extend_from_slice(&input[..room.min(input.len())]);
             &self.buffer
         };
-        if !self.scan.advance::<K>(bytes, &self.limits)? {
+        let advanced = self.scan.advance::<K>(bytes, &self.limits);
+        if let Ok(false) = advanced {
             if before == 0 {
                 self.buffer.extend_from_slice(input);
             }
             return Ok(None);
         }
+        let judged = bytes.get(self.scan.start..self.scan.at).unwrap_or_default();
+        self.begins_with_head = judged.starts_with(b"HEAD ");
+        advanced?;
         let end = self.scan.at;
         let head = Head { bytes: &bytes[self.scan.start..end], headers: self.scan.headers };
         let value = finish(head)?;

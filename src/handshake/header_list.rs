@@ -50,81 +50,90 @@ impl std::error::Error for HeaderListError {}
 /// Reads the value of one `Sec-WebSocket-Extensions` line (RFC 6455 section 9.1).
 ///
 /// Several lines are one list: read each and join the results. A quoted value has to be a token
-/// once it is unescaped.
+/// once it is unescaped. Null elements, as in `a,,b`, and white space between any two words are what
+/// RFC 2616 section 2.1 allows, by whose rules the RFC writes its grammar.
 ///
 /// # Errors
 ///
-/// [`HeaderListError`] at the first character that breaks the grammar.
+/// [`HeaderListError`] at the first character that breaks the grammar, and for a list of nothing.
 ///
 /// ```
 /// use framewire::handshake::parse_extensions;
 ///
-/// let list = parse_extensions(b"permessage-deflate; client_max_window_bits, x; y=\"1\"")?;
+/// let list = parse_extensions(b"permessage-deflate; client_max_window_bits, x; y = \"1\",")?;
 /// assert_eq!(list[0].parameters, [("client_max_window_bits".into(), None)]);
 /// assert_eq!(list[1].parameters, [("y".into(), Some("1".into()))]);
 /// # Ok::<(), framewire::handshake::HeaderListError>(())
 /// ```
 pub fn parse_extensions(value: &[u8]) -> Result<Vec<Extension>, HeaderListError> {
-    let mut cursor = Cursor { value, at: 0 };
     let mut list = Vec::new();
-    loop {
-        let name = cursor.token()?.to_owned();
-        let mut parameters = Vec::new();
-        let more = loop {
-            match cursor.separator(b",;")? {
-                Some(b';') => {
-                    let name = cursor.token()?.to_owned();
-                    let value = if cursor.peek() == Some(b'=') {
-                        cursor.at += 1;
-                        Some(cursor.parameter_value()?)
-                    } else {
-                        None
-                    };
-                    parameters.push((name, value));
-                }
-                separator => break separator.is_some(),
-            }
-        };
-        list.push(Extension { name, parameters });
-        if !more {
-            return Ok(list);
-        }
-    }
+    append_extensions(value, &mut list)?;
+    if list.is_empty() { Err(HeaderListError::UnexpectedEnd) } else { Ok(list) }
 }
 
-/// Reads the value of one `Sec-WebSocket-Protocol` line of a request (RFC 6455 section 4.3).
+/// Reads one line of a list that may go on in further lines, and so may have nothing in this one.
+pub(crate) fn append_extensions(
+    value: &[u8],
+    list: &mut Vec<Extension>,
+) -> Result<(), HeaderListError> {
+    let mut cursor = Cursor { value, at: 0 };
+    while cursor.skip_to_element() {
+        let name = cursor.token()?.to_owned();
+        let mut parameters = Vec::new();
+        while cursor.separator(b",;")? == Some(b';') {
+            let name = cursor.token()?.to_owned();
+            cursor.skip_whitespace();
+            let value = if cursor.peek() == Some(b'=') {
+                cursor.at += 1;
+                cursor.skip_whitespace();
+                Some(cursor.parameter_value()?)
+            } else {
+                None
+            };
+            parameters.push((name, value));
+        }
+        list.push(Extension { name, parameters });
+    }
+    Ok(())
+}
+
+/// Reads the value of one `Sec-WebSocket-Protocol` line of a request (RFC 6455 section 4.3). Null elements
+/// are allowed, as in [`parse_extensions`].
 ///
 /// # Errors
 ///
-/// [`HeaderListError`] at the first character that breaks the grammar; if none does, for the first
-/// name that stands twice.
+/// [`HeaderListError`] at the first character that breaks the grammar, and for a list of nothing; if
+/// none does, for the first name that stands twice.
 ///
 /// ```
 /// use framewire::handshake::{HeaderListError, parse_subprotocols};
 ///
-/// assert_eq!(parse_subprotocols(b"chat, superchat")?, ["chat", "superchat"]);
-/// assert_eq!(parse_subprotocols(b"chat,"), Err(HeaderListError::UnexpectedEnd));
+/// assert_eq!(parse_subprotocols(b"chat, superchat,")?, ["chat", "superchat"]);
+/// assert_eq!(parse_subprotocols(b","), Err(HeaderListError::UnexpectedEnd));
 /// # Ok::<(), HeaderListError>(())
 /// ```
 pub fn parse_subprotocols(value: &[u8]) -> Result<Vec<&str>, HeaderListError> {
     let mut names = Vec::new();
     append_subprotocols(value, &mut names)?;
+    if names.is_empty() {
+        return Err(HeaderListError::UnexpectedEnd);
+    }
     check_distinct(&names)?;
     Ok(names)
 }
 
-/// Reads one line of a list that may go on in further lines; repeats are the caller's to check.
+/// Reads one line of a list that may go on in further lines, and so may have nothing in this one; repeats
+/// are the caller's to check.
 pub(crate) fn append_subprotocols<'v>(
     value: &'v [u8],
     names: &mut Vec<&'v str>,
 ) -> Result<(), HeaderListError> {
     let mut cursor = Cursor { value, at: 0 };
-    loop {
+    while cursor.skip_to_element() {
         names.push(cursor.token()?);
-        if cursor.separator(b",")?.is_none() {
-            return Ok(());
-        }
+        cursor.separator(b",")?;
     }
+    Ok(())
 }
 
 pub(crate) fn check_distinct(names: &[&str]) -> Result<(), HeaderListError> {
@@ -168,10 +177,9 @@ impl<'v> Cursor<'v> {
 
     /// Goes past one of `separators` and the white space on both sides; `None` at the end.
     fn separator(&mut self, separators: &[u8]) -> Result<Option<u8>, HeaderListError> {
-        let token_end = self.at;
         self.skip_whitespace();
         match self.peek() {
-            None if self.at == token_end => Ok(None),
+            None => Ok(None),
             Some(byte) if separators.contains(&byte) => {
                 self.at += 1;
                 self.skip_whitespace();
@@ -179,6 +187,15 @@ impl<'v> Cursor<'v> {
             }
             _ => Err(self.unexpected()),
         }
+    }
+
+    /// Goes past the null elements, which "are allowed, but do not contribute to the count of elements
+    /// present" (RFC 2616 section 2.1): whether there is another element.
+    fn skip_to_element(&mut self) -> bool {
+        while let Some(b' ' | b'\t' | b',') = self.peek() {
+            self.at += 1;
+        }
+        self.at < self.value.len()
     }
 
     fn skip_whitespace(&mut self) {
@@ -223,19 +240,23 @@ mod tests {
     fn subprotocol_errors() {
         let at = |index| Err(UnexpectedCharacter { index });
         let cases = [
-            (",", at(0)),
-            ("foo,,", at(4)),
-            ("foo,  ,", at(6)),
-            (" foo", at(0)),
             ("f oo", at(2)),
             ("f@o", at(1)),
+            ("foo;", at(3)),
+            (",=", at(1)),
             ("foo,foo", Err(Duplicated { name: "foo".into() })),
+            ("foo,,foo", Err(Duplicated { name: "foo".into() })),
             ("", Err(UnexpectedEnd)),
-            ("foo ", Err(UnexpectedEnd)),
-            ("foo, ", Err(UnexpectedEnd)),
-            ("foo,", Err(UnexpectedEnd)),
+            (" ", Err(UnexpectedEnd)),
+            (",", Err(UnexpectedEnd)),
+            (" ,\t, ", Err(UnexpectedEnd)),
             ("foo", Ok(vec!["foo"])),
+            (" foo ", Ok(vec!["foo"])),
+            ("foo,", Ok(vec!["foo"])),
+            (",foo", Ok(vec!["foo"])),
+            ("foo,  ,", Ok(vec!["foo"])),
             ("foo,bar", Ok(vec!["foo", "bar"])),
+            ("foo,,bar", Ok(vec!["foo", "bar"])),
             ("foo \t,\t Foo", Ok(vec!["foo", "Foo"])),
         ];
         for (value, expected) in cases {
@@ -262,20 +283,18 @@ mod tests {
     #[test]
     fn extension_characters() {
         let cases: &[(&str, usize)] = &[
-            (",", 0),
-            ("foo,,", 4),
-            ("foo,  ,", 6),
             ("foo;=", 4),
             ("foo; =", 5),
             ("foo;;", 4),
             ("foo; ;", 5),
+            ("foo;,", 4),
+            ("foo,;", 4),
             ("foo;bar=,", 8),
+            ("foo;bar = ,", 10),
             ("foo;bar=\"\"", 9),
-            (" foo", 0),
             ("f oo", 2),
             ("foo;ba r", 7),
-            ("foo;bar =", 8),
-            ("foo;bar= ", 8),
+            ("foo;bar = = 1", 10),
             ("foo;bar=ba z", 11),
             ("f@o", 1),
             ("f\\oo", 1),
@@ -294,6 +313,7 @@ mod tests {
             ("foo;bar=\"baz\"qux", 13),
             ("foo;bar=\"baz\" qux", 14),
             ("foo;bar=\"a b\"", 10),
+            ("foo;bar=\" a\"", 9),
         ];
         for &(value, index) in cases {
             let expected = Err(UnexpectedCharacter { index });
@@ -306,17 +326,16 @@ mod tests {
     fn extension_ends() {
         for value in [
             "",
-            "foo ",
-            "foo\t",
-            "foo, ",
+            " ",
+            ",",
+            ", ,",
             "foo;",
-            "foo;bar ",
-            "foo;bar,",
+            "foo; ",
             "foo;bar; ",
             "foo;bar=",
+            "foo;bar = ",
             "foo;bar=\"baz",
             "foo;bar=\"1\\",
-            "foo;bar=\"baz\" ",
         ] {
             assert_eq!(parse_extensions(value.as_bytes()), Err(UnexpectedEnd), "{value:?}");
         }
@@ -353,6 +372,9 @@ mod tests {
                 ],
             ),
             ("a;b=\"1\\0\"", vec![extension("a", &[("b", Some("10"))])]),
+            (" ,, a ; b = 1 ,\t, c ; d =\"2\" ,", {
+                vec![extension("a", &[("b", Some("1"))]), extension("c", &[("d", Some("2"))])]
+            }),
         ];
         for (value, expected) in cases {
             assert_eq!(parse_extensions(value.as_bytes()), Ok(expected), "{value:?}");

@@ -8,8 +8,15 @@ pub(crate) fn is_host_name(name: &str) -> bool {
     split_port(name).is_ok_and(|(_, port)| port.is_none()) && is_authority(name)
 }
 
+/// Without the dot that makes a name of DNS an absolute one, `localhost.`: it is the same name (RFC 9110
+/// section 4.2.3 leaves such to the scheme; RFC 3986 section 3.2.2 names the dot).
+pub(super) fn relative(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
 /// Whether a host has this name or, if that begins with a dot, has it or one under it.
 pub(crate) fn is_name_of(host_name: &str, name: &str) -> bool {
+    let (host_name, name) = (relative(host_name), relative(name));
     match name.strip_prefix('.') {
         Some(parent) => host_name.eq_ignore_ascii_case(parent) || is_under(host_name, name),
         None => host_name.eq_ignore_ascii_case(name),
@@ -53,7 +60,7 @@ pub(crate) fn is_origin_of(origin: &[u8], host: &str) -> bool {
     };
     let [one_port, other_port] =
         [one_port, other_port].map(|port| port.filter(|port| !port.is_empty()).or(default));
-    one.eq_ignore_ascii_case(other) && one_port == other_port
+    relative(one).eq_ignore_ascii_case(relative(other)) && one_port == other_port
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   client                                               server
-//!   Url ─► ClientRequest ──encode──►  GET … HTTP/1.1  ──► RequestReader ─► Request
+//!   Url ─► ClientRequest ──encode──►  GET … HTTP/1.1  ──► RequestReader ─► Request (─► BodyReader)
 //!                                                                           │ accept, or refuse
 //!   Accepted ◄─verify─ Response ◄─ ResponseReader ◄── HTTP/1.1 101 ◄── encode_switching_protocols
 //!                                                  ◄── HTTP/1.1 4xx ◄── Response::encode
@@ -17,8 +17,11 @@
 
 #![warn(clippy::disallowed_methods, clippy::disallowed_types)]
 
+mod body_length;
+mod body_reader;
 mod client_request;
 mod cookie;
+mod date;
 mod head;
 mod header_list;
 mod headers;
@@ -34,8 +37,10 @@ mod response_error;
 mod response_reader;
 mod url;
 
+pub use body_reader::BodyReader;
 pub use client_request::{Accepted, ClientRequest, ClientRequestError, basic_credentials};
 pub use cookie::{Cookie, SameSite};
+pub use date::HttpDate;
 pub use head::{HeadError, HeadLimits};
 pub use header_list::{Extension, HeaderListError, parse_extensions, parse_subprotocols};
 pub use headers::{Headers, InvalidHeader, has_token, is_token};

@@ -1,36 +1,65 @@
 //! The request of a client as a server reads it (RFC 6455 section 4.2.1).
 
+use std::borrow::Cow;
+
+use super::body_length::{BodyLength, body_length};
 use super::head::{Head, HeadError};
-use super::header_list::{Extension, append_subprotocols, check_distinct, parse_extensions};
+use super::header_list::{
+    Extension, HeaderListError, append_extensions, append_subprotocols, check_distinct,
+    parse_extensions,
+};
 use super::headers::{Headers, has_token, trim};
-use super::host::{is_ipv4, is_name_of, is_origin_of, is_under};
+use super::host::{is_ipv4, is_name_of, is_origin_of, is_under, relative};
 use super::key::is_valid_key;
 use super::names::*;
 use super::request_error::RequestError;
-use super::url::{is_authority, split_port};
+use super::url::{decode_form, is_authority, split_port};
 
-/// A `GET` request: one to open a WebSocket, or a plain one.
+/// A request of HTTP: one to open a WebSocket, or a plain one.
 ///
 /// It owns what it says, in two allocations and one for the list of headers, and was checked whole
 /// when it was read, so that the accessors cannot fail.
+///
+/// What asks for a WebSocket is a `GET` of HTTP/1.1 with `websocket` in its `Upgrade`, and only of that the
+/// other fields of the handshake are checked. Everything else is a plain request: "a server MAY ignore a
+/// received Upgrade header field", and in HTTP/1.0 must (RFC 9110 section 7.8).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Request {
-    target: Box<str>,
+    /// The method and the target, with nothing in between.
+    line: Box<str>,
+    method_length: usize,
+    /// Of HTTP/1.0 or HTTP/1.1.
+    minor: u8,
     headers: Headers,
-    /// `None`: a plain `GET`.
+    /// `None`: a plain request.
     version: Option<u8>,
+    length: BodyLength,
+    body: Vec<u8>,
 }
 
 impl Request {
+    /// The method, a token as it stood in the request line: `GET` and `get` are two (RFC 9110 section 9.1).
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.line[..self.method_length]
+    }
+
+    /// The version of HTTP: `(1, 1)` or `(1, 0)`.
+    #[must_use]
+    pub fn http_version(&self) -> (u8, u8) {
+        (1, self.minor)
+    }
+
     /// The request target as it stood in the request line (RFC 9112 section 3.2).
     ///
     /// Visible ASCII characters, nothing decoded or normalised.
     #[must_use]
     pub fn target(&self) -> &str {
-        &self.target
+        &self.line[self.method_length..]
     }
 
-    /// The path of the target, without the query; it begins with `/`.
+    /// The path of the target, without the query; it begins with `/`, but for that of `OPTIONS *`, which
+    /// is `*`.
     ///
     /// Nothing is decoded or normalised: `//`, `/../` and `%00` come through.
     #[must_use]
@@ -41,10 +70,39 @@ impl Request {
         }
     }
 
-    /// What stands behind the first `?` of the target.
+    /// What stands behind the first `?` of the target, as it stands there; [`query_parameter`] decodes it.
+    ///
+    /// [`query_parameter`]: Self::query_parameter
     #[must_use]
     pub fn query(&self) -> Option<&str> {
         self.path_and_query().1
+    }
+
+    /// The first value of a parameter of the query, decoded; see
+    /// [`query_parameters`](Self::query_parameters).
+    ///
+    /// ```
+    /// # use framewire::handshake::{HeadLimits, RequestParts};
+    /// # let request = RequestParts::new("GET", "/?name=J%C3%BCrgen+M&v=1")?
+    /// #     .header("Host", "example.com")?.read(HeadLimits::default())?;
+    /// assert_eq!(request.query(), Some("name=J%C3%BCrgen+M&v=1"));
+    /// assert_eq!(request.query_parameter("name").as_deref(), Some("Jürgen M"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn query_parameter(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.query_parameters().find(|(own, _)| own == name).map(|(_, value)| value)
+    }
+
+    /// All parameters of the query with name and value, in their order, as a browser's `URLSearchParams`
+    /// reads them: `+` is a space, `%` and two hexadecimal digits are a byte, and a parameter without `=` has
+    /// an empty value. A `%` without them stands for itself; bytes that are not UTF-8 become `U+FFFD`.
+    pub fn query_parameters(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        let pairs = self.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decode_form(name), decode_form(value))
+        })
     }
 
     /// All headers.
@@ -54,10 +112,10 @@ impl Request {
     }
 
     /// Host and port that the client meant: from an absolute target, otherwise from `Host` (RFC
-    /// 9112 section 3.2.2).
+    /// 9112 section 3.2.2). Empty for a request of HTTP/1.0 that names none.
     #[must_use]
     pub fn host(&self) -> &str {
-        match split_absolute(&self.target) {
+        match self.authority_and_resource() {
             Some((authority, _)) => authority,
             None => self.headers.get_str(HOST).unwrap_or_default(),
         }
@@ -74,7 +132,7 @@ impl Request {
     /// of DNS: `localhost`, a name under it, or an IP address.
     #[must_use]
     pub fn is_local_host(&self) -> bool {
-        let name = self.host_name();
+        let name = relative(self.host_name());
         name.eq_ignore_ascii_case("localhost")
             || is_under(name, ".localhost")
             || name.starts_with('[')
@@ -82,7 +140,7 @@ impl Request {
     }
 
     /// Whether the [`host_name`](Self::host_name) is this one, or, if it begins with a dot, is it or a
-    /// name under it.
+    /// name under it. A dot at the end, that of an absolute name, makes no difference.
     #[must_use]
     pub fn is_for_host(&self, name: &str) -> bool {
         is_name_of(self.host_name(), name)
@@ -121,13 +179,13 @@ impl Request {
         self.origin().map(|_| self.origins().all(|origin| is_origin_of(origin, self.host())))
     }
 
-    /// Whether the client asks for a WebSocket; false for a plain `GET`, which has no `Upgrade`.
+    /// Whether the client asks for a WebSocket; false for a plain request.
     #[must_use]
     pub fn is_upgrade(&self) -> bool {
         self.version.is_some()
     }
 
-    /// The version of the WebSocket protocol: 13 or 8. Without meaning (13) for a plain `GET`.
+    /// The version of the WebSocket protocol: 13 or 8. Without meaning (13) for a plain request.
     #[must_use]
     pub fn version(&self) -> u8 {
         self.version.unwrap_or(13)
@@ -152,7 +210,7 @@ impl Request {
 
     /// The extensions that the client offers, the one it likes best first (RFC 6455 section 9.1).
     ///
-    /// Checked for an upgrade; lines of a plain `GET` that break the grammar are left out.
+    /// Checked for an upgrade; lines of a plain request that break the grammar are left out.
     #[must_use]
     pub fn extensions(&self) -> Vec<Extension> {
         let lines = self.headers.get_all(EXTENSIONS);
@@ -186,29 +244,61 @@ impl Request {
         })
     }
 
+    /// The body: empty, but for plain requests of the methods that the application has asked for; see
+    /// [`Config::http_methods`](crate::Config::http_methods).
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// Whether a body follows the head; read it by a [`BodyReader`](super::BodyReader).
+    #[must_use]
+    pub fn has_body(&self) -> bool {
+        self.length != BodyLength::None
+    }
+
+    /// How the body is delimited that follows the head.
+    pub(super) fn body_length(&self) -> BodyLength {
+        self.length
+    }
+
+    pub(super) fn with_body(self, body: Vec<u8>) -> Self {
+        Self { body, ..self }
+    }
+
     pub(super) fn from_head(head: &Head<'_>) -> Result<Self, RequestError> {
         let parsed = head.parse(|slots, bytes| {
             let mut request = httparse::Request::new(slots);
             let complete = request.parse(bytes).is_ok_and(|status| status.is_complete());
-            if complete { request.path } else { None }
+            if complete { Some((request.method?, request.path?, request.version?)) } else { None }
         });
-        let Some((target, headers)) = parsed else {
+        let Some(((method, target, minor), headers)) = parsed else {
             return Err(RequestError::Head(HeadError::StartLine));
         };
-        check_host(&headers)?;
-        check_no_body(&headers)?;
-        let version = match headers.contains(UPGRADE) {
-            true => Some(check_upgrade(&headers)?),
-            false => None,
-        };
-        Ok(Self { target: target.into(), headers, version })
+        check_host(&headers, minor)?;
+        let length = body_length(method, minor, &headers)?;
+        let asks_for_upgrade =
+            method == "GET" && minor == 1 && headers.has_token(UPGRADE, "websocket");
+        let version = if asks_for_upgrade { Some(check_upgrade(&headers)?) } else { None };
+        let line = [method, target].concat().into_boxed_str();
+        let method_length = method.len();
+        Ok(Self { line, method_length, minor, headers, version, length, body: Vec::new() })
     }
 
     fn path_and_query(&self) -> (&str, Option<&str>) {
-        let resource = split_absolute(&self.target).map_or(&*self.target, |(_, resource)| resource);
+        let resource =
+            self.authority_and_resource().map_or_else(|| self.target(), |(_, resource)| resource);
         match resource.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (resource, None),
+        }
+    }
+
+    /// What a target in absolute form, or that of a `CONNECT`, says.
+    fn authority_and_resource(&self) -> Option<(&str, &str)> {
+        match self.method() {
+            "CONNECT" => Some((self.target(), "")),
+            _ => split_absolute(self.target()),
         }
     }
 }
@@ -232,29 +322,18 @@ fn single<'h>(headers: &'h Headers, name: &'static str) -> Result<&'h [u8], Requ
     }
 }
 
-fn check_host(headers: &Headers) -> Result<(), RequestError> {
+/// A client of HTTP/1.0 need not name the host (RFC 9112 section 3.2).
+fn check_host(headers: &Headers, minor: u8) -> Result<(), RequestError> {
+    if minor == 0 && !headers.contains(HOST) {
+        return Ok(());
+    }
     match std::str::from_utf8(single(headers, HOST)?) {
         Ok(host) if is_authority(host) => Ok(()),
         _ => Err(RequestError::InvalidHeader(HOST)),
     }
 }
 
-/// A body would have to be read before the switch (RFC 9110 section 7.8), and is what smuggled
-/// requests are made of. No client of a WebSocket sends one.
-fn check_no_body(headers: &Headers) -> Result<(), RequestError> {
-    if headers.contains(TRANSFER_ENCODING) {
-        return Err(RequestError::Body(TRANSFER_ENCODING));
-    }
-    if headers.get_all(CONTENT_LENGTH).any(|value| value != b"0") {
-        return Err(RequestError::Body(CONTENT_LENGTH));
-    }
-    Ok(())
-}
-
 fn check_upgrade(headers: &Headers) -> Result<u8, RequestError> {
-    if !headers.has_token(UPGRADE, "websocket") {
-        return Err(RequestError::InvalidHeader(UPGRADE));
-    }
     if !headers.contains(CONNECTION) {
         return Err(RequestError::MissingHeader(CONNECTION));
     }
@@ -265,16 +344,21 @@ fn check_upgrade(headers: &Headers) -> Result<u8, RequestError> {
     if !is_valid_key(single(headers, KEY)?) {
         return Err(RequestError::InvalidHeader(KEY));
     }
+    // The lines of a list are one list; one of nothing is none (`1#` of RFC 6455 sections 4.3 and 9.1).
+    let check = |name, result: Result<bool, HeaderListError>| {
+        match result {
+            Ok(empty) if empty && headers.contains(name) => Err(HeaderListError::UnexpectedEnd),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        }
+        .map_err(|error| RequestError::InvalidList { name, error })
+    };
     let mut names = Vec::new();
-    for value in headers.get_all(PROTOCOL) {
-        append_subprotocols(value, &mut names)
-            .map_err(|error| RequestError::InvalidList { name: PROTOCOL, error })?;
-    }
-    check_distinct(&names).map_err(|error| RequestError::InvalidList { name: PROTOCOL, error })?;
-    for value in headers.get_all(EXTENSIONS) {
-        parse_extensions(value)
-            .map_err(|error| RequestError::InvalidList { name: EXTENSIONS, error })?;
-    }
+    let read = headers.get_all(PROTOCOL).try_for_each(|line| append_subprotocols(line, &mut names));
+    check(PROTOCOL, read.and_then(|()| check_distinct(&names)).map(|()| names.is_empty()))?;
+    let mut list = Vec::new();
+    let read = headers.get_all(EXTENSIONS).try_for_each(|line| append_extensions(line, &mut list));
+    check(EXTENSIONS, read.map(|()| list.is_empty()))?;
     Ok(version)
 }
 
@@ -323,6 +407,9 @@ mod tests {
             ("example.com", "https://www.example.com", false),
             ("example.com", "null", false),
             ("example.com", "example.com", false),
+            ("example.com.", "https://example.com", true),
+            ("example.com", "https://example.com.:443", true),
+            ("example.com", "https://example.com..", false),
             ("example.com", "https://example.com/", false),
             ("app", "capacitor://app", true),
             ("app:80", "capacitor://app", false),
@@ -340,6 +427,11 @@ mod tests {
             ("LocalHost:80", true),
             ("a.localhost", true),
             ("a.b.localhost:1", true),
+            ("localhost.", true),
+            ("a.LOCALHOST.:80", true),
+            ("127.0.0.1.", true),
+            ("localhost..", false),
+            ("notlocalhost.", false),
             ("127.0.0.1", true),
             ("192.168.1.255:9001", true),
             ("[::1]", true),
@@ -361,6 +453,10 @@ mod tests {
             ("www.example.com", ".example.com", true),
             ("a.b.example.com", ".example.com", true),
             ("example.com", ".example.com", true),
+            ("example.com.", "example.com", true),
+            ("www.example.com.:80", ".example.com", true),
+            ("example.com", "example.com.", true),
+            ("example.com..", "example.com", false),
             ("notexample.com", ".example.com", false),
             ("example.com.evil.example", ".example.com", false),
         ] {
@@ -378,5 +474,33 @@ mod tests {
         let expected = [("a", "1"), ("b", "2"), ("c", "x=y"), ("a", "2"), ("f ", " g"), ("i", "3")];
         assert_eq!(all, expected);
         assert_eq!((request.cookie("a"), request.cookie("A")), (Some("1"), None));
+    }
+    #[test]
+    fn parameters_of_a_query() {
+        let of = |query: &str| {
+            let parts = RequestParts::new("GET", &format!("/?{query}")).unwrap();
+            let request = parts.header("Host", "h").unwrap().read(HeadLimits::default()).unwrap();
+            let pairs = request.query_parameters().map(|(name, value)| format!("{name}:{value}"));
+            pairs.collect::<Vec<_>>()
+        };
+        for (query, expected) in [
+            ("", &[][..]),
+            ("&&", &[]),
+            ("a", &["a:"]),
+            ("a=", &["a:"]),
+            ("=a", &[":a"]),
+            ("a=1&a=2&&b=3", &["a:1", "a:2", "b:3"]),
+            ("a=b=c?d", &["a:b=c?d"]),
+            ("name=J%C3%BCrgen&v=1", &["name:Jürgen", "v:1"]),
+            ("a+b=%2B+%26%3d", &["a b:+ &="]),
+            // What cannot be decoded.
+            ("a=100%&b=%4&c=%zz&d=%%41", &["a:100%", "b:%4", "c:%zz", "d:%A"]),
+            ("a=%FF%C3x&%ff=1", &["a:\u{fffd}\u{fffd}x", "\u{fffd}:1"]),
+        ] {
+            assert_eq!(of(query), expected, "{query}");
+        }
+        let parts = RequestParts::new("GET", "/a").unwrap().header("Host", "h").unwrap();
+        let request = parts.read(HeadLimits::default()).unwrap();
+        assert_eq!(request.query_parameter("a"), None);
     }
 }

@@ -5,8 +5,8 @@ use std::fmt;
 use super::head::HeadError;
 use super::header_list::HeaderListError;
 
-/// Why a server does not accept a request as the opening handshake of a WebSocket (RFC 6455 section
-/// 4.2).
+/// What is wrong with a request, or why a server does not accept it as the opening handshake of a WebSocket
+/// (RFC 6455 section 4.2).
 ///
 /// Each has a [`status`](Self::status) to answer with; `Response::from(&error)` is that answer.
 ///
@@ -15,9 +15,10 @@ use super::header_list::HeaderListError;
 /// use framewire::handshake::{HeadLimits, RequestError, RequestReader};
 ///
 /// let mut reader = RequestReader::new(HeadLimits::default());
-/// let error = reader.read(b"POST /chat HTTP/1.1\r\n").unwrap_err();
-/// assert_eq!((&error, error.status()), (&RequestError::MethodNotAllowed, 405));
-/// assert_eq!(Response::from(&error).headers().get_str("Allow"), Some("GET"));
+/// let error = reader.read(b"GET /chat HTTP/2.0\r\n").unwrap_err();
+/// assert_eq!((&error, error.status()), (&RequestError::HttpVersionNotSupported, 505));
+/// let response = Response::from(&RequestError::MethodNotAllowed);
+/// assert_eq!(response.headers().get_str("Allow"), Some("GET, HEAD"));
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -28,16 +29,23 @@ pub enum RequestError {
     TlsHello,
     /// The request line is that of the HTTP/2 preface (RFC 9113 section 3.4). 400.
     Http2Preface,
-    /// The method is not `GET` (RFC 6455 section 4.2.1, item 1). 405.
+    /// The method is not one that is served: `GET` and `HEAD`, and those of
+    /// [`Config::http_methods`](crate::Config::http_methods) (RFC 9110 section 15.5.6). 405.
     MethodNotAllowed,
-    /// The HTTP version is not 1.1 (RFC 6455 section 4.2.1, item 1). 505.
+    /// The HTTP version is neither 1.1 nor 1.0 (RFC 9110 section 15.6.6). 505.
     HttpVersionNotSupported,
-    /// The request target has neither origin form nor absolute form, or holds a byte that no
+    /// The request target has not a form that goes with the method, or holds a byte that no
     /// target may hold (RFC 9112 section 3.2). 400.
     InvalidTarget,
-    /// The request announces a body, or announces it badly (RFC 9112 section 6, RFC 9110 section
-    /// 7.8). 400. The name is that of the header which says so.
+    /// A `GET` or a `HEAD` announces a body, or a request of another method announces it badly or does not
+    /// keep to it (RFC 9112 section 6, RFC 9110 section 7.8). 400. The name is that of the header which says so.
     Body(&'static str),
+    /// The length of the body is not told, where it must be (RFC 1945 section 7.2.2). 411.
+    LengthRequired,
+    /// The body is longer than [`Config::max_request_body`](crate::Config::max_request_body). 413.
+    BodyTooLarge,
+    /// The body has a transfer coding besides `chunked` (RFC 9112 section 6.1). 501.
+    TransferCoding,
     /// A header that the handshake needs is missing (RFC 6455 section 4.2.1). 400.
     MissingHeader(&'static str),
     /// A header that may stand once stands more often (RFC 6455 section 11.3, RFC 9112 section
@@ -87,7 +95,10 @@ impl RequestError {
             Self::PathNotServed => 404,
             Self::MethodNotAllowed => 405,
             Self::Timeout => 408,
+            Self::LengthRequired => 411,
+            Self::BodyTooLarge => 413,
             Self::UnsupportedVersion(_) => 426,
+            Self::TransferCoding => 501,
             Self::DecisionTimeout => 503,
             Self::HttpVersionNotSupported => 505,
         }
@@ -101,10 +112,13 @@ impl fmt::Display for RequestError {
             Self::Head(error) => write!(f, "malformed request: {error}"),
             Self::TlsHello => f.write_str("a TLS hello on a port that speaks plain HTTP"),
             Self::Http2Preface => f.write_str("HTTP/2 is not spoken here"),
-            Self::MethodNotAllowed => f.write_str("the method is not GET"),
-            Self::HttpVersionNotSupported => f.write_str("the HTTP version is not 1.1"),
+            Self::MethodNotAllowed => f.write_str("the method is not one that is served"),
+            Self::HttpVersionNotSupported => f.write_str("the HTTP version is neither 1.1 nor 1.0"),
             Self::InvalidTarget => f.write_str("invalid request target"),
-            Self::Body(name) => write!(f, "the request must not have a body, but has {name}"),
+            Self::Body(name) => write!(f, "a body that must not be there, or not so: {name}"),
+            Self::LengthRequired => f.write_str("missing Content-Length header"),
+            Self::BodyTooLarge => f.write_str("the body is too large"),
+            Self::TransferCoding => f.write_str("only chunked is a transfer coding here"),
             Self::MissingHeader(name) => write!(f, "missing {name} header"),
             Self::RepeatedHeader(name) => write!(f, "repeated {name} header"),
             Self::InvalidHeader(name) => write!(f, "invalid {name} header"),
@@ -151,6 +165,9 @@ mod tests {
             (RequestError::OriginRejected, 403),
             (RequestError::MethodNotAllowed, 405),
             (RequestError::Timeout, 408),
+            (RequestError::LengthRequired, 411),
+            (RequestError::BodyTooLarge, 413),
+            (RequestError::TransferCoding, 501),
             (RequestError::UnsupportedVersion(7), 426),
             (RequestError::DecisionTimeout, 503),
             (RequestError::HttpVersionNotSupported, 505),

@@ -50,7 +50,7 @@ impl RequestParts {
         Ok(Self { method, target, version: (1, 1), lines: Vec::new() })
     }
 
-    /// Of another version of HTTP, such as `(1, 0)`. Only 1.1 can be upgraded (RFC 6455 section 4.2.1).
+    /// Of another version of HTTP, such as `(1, 0)`. Only 1.1 can be upgraded (RFC 9110 section 7.8).
     #[must_use]
     pub fn http_version(self, major: u8, minor: u8) -> Self {
         Self { version: (major, minor), ..self }
@@ -115,8 +115,9 @@ mod tests {
         let limits = HeadLimits::default();
         let request = upgrade().read(limits).unwrap();
         assert_eq!((request.path(), request.query(), request.host()), ("/chat", Some("a=b"), "h"));
+        assert!(!upgrade().http_version(1, 0).read(limits).unwrap().is_upgrade());
         assert_eq!(
-            upgrade().http_version(1, 0).read(limits),
+            upgrade().http_version(2, 0).read(limits),
             Err(RequestError::HttpVersionNotSupported)
         );
         let repeated = upgrade().header("Host", "i").unwrap();
@@ -124,8 +125,8 @@ mod tests {
         let large = upgrade().header("X", vec![b'x'; 20_000]).unwrap();
         let error = large.read(limits).unwrap_err();
         assert_eq!(error.status(), 431);
-        let post = RequestParts::new("POST", "/").unwrap();
-        assert_eq!(post.read(limits), Err(RequestError::MethodNotAllowed));
+        let post = RequestParts::new("POST", "/").unwrap().header("Host", "h").unwrap();
+        assert_eq!(post.read(limits).unwrap().method(), "POST");
         let star = RequestParts::new("GET", "*").unwrap();
         assert_eq!(star.read(limits), Err(RequestError::InvalidTarget));
         let empty = RequestParts::new("GET", "").unwrap();

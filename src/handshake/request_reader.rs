@@ -4,9 +4,10 @@ use super::head::{HeadError, HeadKind, HeadLimits, HeadReader};
 use super::headers::is_token;
 use super::request::{Request, split_absolute};
 use super::request_error::RequestError;
-use super::url::is_authority;
+use super::url::{is_authority, split_port};
 
-/// Reads the head of a request over any number of reads.
+/// Reads the head of a request over any number of reads, in two steps: first that of any request, of HTTP/1.0
+/// or 1.1 and of any method; then, if it asks for a WebSocket, what the handshake demands of it.
 ///
 /// Work is linear in the bytes that come, and memory is taken only for those. What is not a request
 /// is refused at the byte that shows it, whatever is still missing, and the same bytes give the
@@ -36,6 +37,9 @@ pub struct RequestReader {
 
 impl RequestReader {
     /// A reader for one request.
+    ///
+    /// Of methods other than `GET` and `HEAD` a body may follow: what comes behind the head is for a
+    /// [`BodyReader`](super::BodyReader), or to be dropped.
     #[must_use]
     pub fn new(limits: HeadLimits) -> Self {
         Self { head: HeadReader::new(limits), failed: None }
@@ -51,14 +55,26 @@ impl RequestReader {
     ///
     /// [`RequestError`], to be answered with `Response::from(&error)`. Faults of the text come in the order of
     /// the stream; then, behind the last line, those of meaning: `Host`, a body, and for an upgrade
-    /// `Upgrade`, `Connection`, `Sec-WebSocket-Version`, `-Key`, `-Protocol`, `-Extensions` (RFC
-    /// 6455 section 4.2.1).
+    /// `Connection`, `Sec-WebSocket-Version`, `-Key`, `-Protocol`, `-Extensions` (RFC 6455 section 4.2.1).
     pub fn read(&mut self, input: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
         let result = self.head.read::<RequestKind, _>(input, |head| Request::from_head(&head));
         result.inspect_err(|error| self.failed = Some(error.clone()))
+    }
+
+    /// Whether any byte has come.
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.failed.is_some() || self.head.has_begun()
+    }
+
+    /// Whether a request that was read, or in which a fault was found, is a `HEAD`: its answer has no content,
+    /// and neither has one about the fault.
+    #[must_use]
+    pub fn is_head(&self) -> bool {
+        self.head.begins_with_head()
     }
 }
 
@@ -87,9 +103,6 @@ impl HeadKind for RequestKind {
         if !is_token(method) {
             return Err(malformed);
         }
-        if method != b"GET" {
-            return Err(RequestError::MethodNotAllowed);
-        }
         let Some(target_end) = rest.iter().rposition(is_space) else {
             // HTTP/0.9 had no version. Else the line was cut.
             let is_old = !rest.is_empty() && !rest.starts_with(b"HTTP/");
@@ -97,21 +110,25 @@ impl HeadKind for RequestKind {
         };
         let (target, version) = (&rest[..target_end], &rest[target_end + 1..]);
         match version {
-            b"HTTP/1.1" => check_target(target),
+            b"HTTP/1.1" | b"HTTP/1.0" => check_target(method, target),
             _ if version.starts_with(b"HTTP/") => Err(RequestError::HttpVersionNotSupported),
             _ => Err(malformed),
         }
     }
 }
 
-/// Of the four forms of RFC 9112 section 3.2, "an origin-form or an absolute-form" (RFC 6455
-/// section 4.2.1, item 1).
-fn check_target(target: &[u8]) -> Result<(), RequestError> {
+/// The four forms of RFC 9112 section 3.2, of which an upgrade has "an origin-form or an absolute-form" (RFC
+/// 6455 section 4.2.1, item 1) and only one method each the others.
+fn check_target(method: &[u8], target: &[u8]) -> Result<(), RequestError> {
     let visible = target.iter().all(|byte| matches!(byte, b'!'..=b'~') && *byte != b'#');
     let text = std::str::from_utf8(target).map_err(|_| RequestError::InvalidTarget)?;
-    let form = match split_absolute(text) {
-        Some((authority, _)) => is_authority(authority),
-        None => text.starts_with('/'),
+    let form = match (method, split_absolute(text)) {
+        (b"CONNECT", _) => {
+            is_authority(text) && split_port(text).is_ok_and(|(_, port)| port.is_some())
+        }
+        (_, Some((authority, _))) => is_authority(authority),
+        (b"OPTIONS", None) => text.starts_with('/') || text == "*",
+        (_, None) => text.starts_with('/'),
     };
     if visible && form { Ok(()) } else { Err(RequestError::InvalidTarget) }
 }
@@ -173,6 +190,7 @@ mod tests {
         assert!(!plain.is_upgrade());
         assert_eq!((plain.path(), plain.query(), plain.key()), ("/", None, ""));
         assert_eq!((plain.origin(), plain.version()), (None, 13));
+        assert_eq!((plain.method(), plain.http_version(), plain.body()), ("GET", (1, 1), &b""[..]));
         // Without `Upgrade` the other headers of a handshake mean nothing.
         let odd = "GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ?\r\n\
                    Sec-WebSocket-Protocol: ,a,\r\nSec-WebSocket-Extensions: ;\r\n\r\n";
@@ -200,18 +218,13 @@ mod tests {
     // req: W026, W027 (HS08, HS14, HS15, HS34)
     #[test]
     fn request_lines() {
-        use RequestError::{HttpVersionNotSupported, InvalidTarget, MethodNotAllowed};
+        use RequestError::{HttpVersionNotSupported, InvalidTarget};
         let malformed = || RequestError::Head(HeadError::StartLine);
         let byte = |byte| RequestError::Head(HeadError::StartLineByte(byte));
         let cases: Vec<(&[u8], RequestError)> = vec![
             (b"\x16\x03\x01\x02\x00", RequestError::TlsHello),
             (b"PRI * HTTP/2.0\r\n", RequestError::Http2Preface),
             (b"\xfe\x12 ", byte(0xfe)),
-            (b"POST / HTTP/1.1\r\n", MethodNotAllowed),
-            (b"OPTIONS * HTTP/1.1\r\n", MethodNotAllowed),
-            (b"get / HTTP/1.1\r\n", MethodNotAllowed),
-            (b"POST / HTTP/1.0\r\n", MethodNotAllowed),
-            (b"GET / HTTP/1.0\r\n", HttpVersionNotSupported),
             (b"GET / HTTP/1.2\r\n", HttpVersionNotSupported),
             (b"GET / HTTP/1.1x\r\n", HttpVersionNotSupported),
             (b"GET / HTTP/2.0\r\n", HttpVersionNotSupported),
@@ -228,6 +241,11 @@ mod tests {
             (b"GET  / HTTP/1.1\r\n", InvalidTarget),
             (b"GET /a b HTTP/1.1\r\n", InvalidTarget),
             (b"GET * HTTP/1.1\r\n", InvalidTarget),
+            (b"POST * HTTP/1.1\r\n", InvalidTarget),
+            (b"OPTIONS ** HTTP/1.1\r\n", InvalidTarget),
+            (b"CONNECT / HTTP/1.1\r\n", InvalidTarget),
+            (b"CONNECT h HTTP/1.1\r\n", InvalidTarget),
+            (b"CONNECT http://h/ HTTP/1.1\r\n", InvalidTarget),
             (b"GET h:80 HTTP/1.1\r\n", InvalidTarget),
             (b"GET /#a HTTP/1.1\r\n", InvalidTarget),
             (b"GET ftp://h/ HTTP/1.1\r\n", InvalidTarget),
@@ -245,6 +263,60 @@ mod tests {
         assert_eq!(new().read(long(8192 - 14).as_bytes()), Ok(None));
         let error = RequestError::Head(HeadError::StartLineTooLong);
         assert_eq!(new().read(long(8192 - 13).as_bytes()), Err(error));
+    }
+
+    // req: W026 (HS14, HS15)
+    #[test]
+    fn plain_requests() {
+        let upgrade = UPGRADE_LINES;
+        for (line, lines, method, minor, path) in [
+            ("GET / HTTP/1.0", "", "GET", 0, "/"),
+            ("GET /a HTTP/1.0", upgrade, "GET", 0, "/a"),
+            ("HEAD / HTTP/1.1", upgrade, "HEAD", 1, "/"),
+            ("get / HTTP/1.1", upgrade, "get", 1, "/"),
+            ("POST /a?b HTTP/1.1", "Host: h\r\nContent-Length: 5\r\n", "POST", 1, "/a"),
+            ("OPTIONS * HTTP/1.1", "Host: h\r\n", "OPTIONS", 1, "*"),
+            ("OPTIONS / HTTP/1.1", "Host: h\r\n", "OPTIONS", 1, "/"),
+            ("BREW /pot HTTP/1.0", "Host: h\r\n", "BREW", 0, "/pot"),
+            ("CONNECT h:443 HTTP/1.1", "Host: h\r\n", "CONNECT", 1, "/"),
+            ("GET / HTTP/1.1", "Host: h\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n", "GET", 1, "/"),
+            ("GET / HTTP/1.1", "Host: h\r\nUpgrade:\r\n", "GET", 1, "/"),
+            ("GET / HTTP/1.1", "Host: h\r\nUpgrade: websocketx, xwebsocket\r\n", "GET", 1, "/"),
+        ] {
+            let request = request(&format!("{line}\r\n{lines}\r\n")).unwrap();
+            assert!(!request.is_upgrade(), "{line}");
+            assert_eq!((request.method(), request.http_version()), (method, (1, minor)));
+            assert_eq!(request.path(), path, "{line}");
+            assert_eq!(line.split(' ').nth(1), Some(request.target()));
+        }
+        let old = request("GET / HTTP/1.0\r\n\r\n").unwrap();
+        assert_eq!((old.host(), old.host_name()), ("", ""));
+        for lines in ["Host:\r\n", "Host: a\r\nHost: b\r\n", "Host: a b\r\n"] {
+            let error = request(&format!("GET / HTTP/1.0\r\n{lines}\r\n")).unwrap_err();
+            assert_eq!(error.status(), 400, "{lines}");
+        }
+    }
+
+    #[test]
+    fn the_method_of_a_request_at_fault() {
+        for (stream, is_head) in [
+            ("HEAD / HTTP/1.1\r\n\r\n", true),
+            ("\r\nHEAD / HTTP/1.1\r\na b\r\n", true),
+            ("HEAD  / HTTP/1.1\r\n", true),
+            ("HEAD / HTTP/1.1\r\nHost: h\r\n\r\n", true),
+            ("HEAD\r\n", false),
+            ("HEAD\n", false),
+            ("HEADER / HTTP/1.1\r\nHost: h\r\n\r\n", false),
+            ("GET / HTTP/1.1\r\n\r\n", false),
+        ] {
+            for size in [stream.len(), 1] {
+                let mut reader = RequestReader::new(HeadLimits::default());
+                for portion in stream.as_bytes().chunks(size) {
+                    let _ = reader.read(portion);
+                }
+                assert_eq!(reader.is_head(), is_head, "{stream:?}");
+            }
+        }
     }
 
     // req: W027 (HS34)
@@ -282,9 +354,6 @@ mod tests {
             ("-", "Transfer-Encoding: identity\r\n", RequestError::Body(TRANSFER_ENCODING)),
             ("-", "Content-Length: 10\r\n", RequestError::Body(CONTENT_LENGTH)),
             ("-", "Content-Length: 0\r\nContent-Length: 1\r\n", RequestError::Body(CONTENT_LENGTH)),
-            ("Upgrade", "Upgrade: h2c\r\n", InvalidHeader(UPGRADE)),
-            ("Upgrade", "Upgrade: websocketx, xwebsocket\r\n", InvalidHeader(UPGRADE)),
-            ("Upgrade", "Upgrade:\r\n", InvalidHeader(UPGRADE)),
             ("Connection", "", MissingHeader(CONNECTION)),
             ("Connection", "Connection: notupgrade\r\n", InvalidHeader(CONNECTION)),
             ("Sec-WebSocket-Version", "", MissingHeader(VERSION)),
@@ -293,7 +362,12 @@ mod tests {
             ("Sec-WebSocket-Key", "Sec-WebSocket-Key: short\r\n", InvalidHeader(KEY)),
             ("-", key, RepeatedHeader(KEY)),
             ("-", "Sec-WebSocket-Protocol:\r\n", list(PROTOCOL, end())),
-            ("-", "Sec-WebSocket-Protocol: a,\r\n", list(PROTOCOL, end())),
+            (
+                "-",
+                "Sec-WebSocket-Protocol: ,\r\nSec-WebSocket-Protocol:\r\n",
+                list(PROTOCOL, end()),
+            ),
+            ("-", "Sec-WebSocket-Extensions: , ,\r\n", list(EXTENSIONS, end())),
             (
                 "-",
                 "Sec-WebSocket-Protocol: a\r\nSec-WebSocket-Protocol: a\r\n",
@@ -324,6 +398,8 @@ mod tests {
             ("Upgrade", "Upgrade: h2c, WebSocket\r\n"),
             ("Connection", "Connection: keep-alive\r\nconnection: x, UPGRADE\r\n"),
             ("-", "Sec-WebSocket-Extensions: __proto__\r\n"),
+            ("-", "Sec-WebSocket-Protocol: a,\r\nSec-WebSocket-Protocol: ,b,,c\r\n"),
+            ("-", "Sec-WebSocket-Extensions:\r\nSec-WebSocket-Extensions: ,a; b = c\r\n"),
         ] {
             assert!(upgrade(name, lines).unwrap().is_upgrade(), "{lines:?}");
         }
@@ -332,14 +408,13 @@ mod tests {
     // The order of the checks of meaning.
     #[test]
     fn first_fault_wins() {
-        let mut head = String::from("GET / HTTP/1.1\r\n");
+        let mut head = String::from("GET / HTTP/1.1\r\nUpgrade: websocket\r\n");
         let faults = [
             ("Sec-WebSocket-Extensions: ;\r\n", EXTENSIONS),
             ("Sec-WebSocket-Protocol: ;\r\n", PROTOCOL),
             ("Sec-WebSocket-Key: x\r\n", KEY),
             ("Sec-WebSocket-Version: x\r\n", VERSION),
             ("Connection: x\r\n", CONNECTION),
-            ("Upgrade: x\r\n", UPGRADE),
             ("Content-Length: x\r\n", CONTENT_LENGTH),
             ("Host: /\r\n", HOST),
         ];

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::cookie::Cookie;
+use super::date::HttpDate;
 use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token, is_value_byte};
 use super::key::accept_key;
 use super::names::*;
@@ -13,12 +14,16 @@ use super::request_error::RequestError;
 /// A server sends it in place of the switch of protocols and closes the connection then. The switch
 /// itself is written by [`encode_switching_protocols`].
 ///
+/// That each answer ends the connection is by intent. What may follow a request on its connection is what
+/// requests are smuggled in, and a tunnel that a proxy believes in after a refused upgrade; a server of
+/// WebSockets has few other requests, and a proxy in front of it keeps its own connections to browsers.
+///
 /// ```
 /// use framewire::handshake::Response;
 ///
 /// let response = Response::new(401).header("WWW-Authenticate", "Basic")?.body("who are you?\n");
 /// let mut out = Vec::new();
-/// response.encode(&mut out);
+/// response.encode("GET", None, &mut out);
 /// assert!(out.starts_with(b"HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n"));
 /// assert!(out.ends_with(b"Content-Length: 13\r\n\r\nwho are you?\n"));
 /// # Ok::<(), framewire::handshake::InvalidHeader>(())
@@ -41,6 +46,59 @@ impl Response {
         let status = final_status(status);
         let reason = Cow::Borrowed(standard_reason(status));
         Self { status, reason, headers: Headers::new(), body: Vec::new() }
+    }
+
+    /// 200, with a text as body, `text/plain; charset=utf-8`.
+    ///
+    /// ```
+    /// use framewire::Response;
+    ///
+    /// assert_eq!(Response::text("hello\n").status(), 200);
+    /// assert_eq!(Response::json(r#"{"up":true}"#).headers().get_str("Content-Type"), Some("application/json"));
+    /// ```
+    #[must_use]
+    pub fn text(text: impl Into<Vec<u8>>) -> Self {
+        Self::new(200).with_type("text/plain; charset=utf-8").body(text)
+    }
+
+    /// 200, with a page as body, `text/html; charset=utf-8`.
+    #[must_use]
+    pub fn html(page: impl Into<Vec<u8>>) -> Self {
+        Self::new(200).with_type("text/html; charset=utf-8").body(page)
+    }
+
+    /// 200, with a value of JSON as body, as text or bytes in UTF-8.
+    #[must_use]
+    pub fn json(value: impl Into<Vec<u8>>) -> Self {
+        // "No 'charset' parameter is defined for this registration" (RFC 8259 section 11).
+        Self::new(200).with_type("application/json").body(value)
+    }
+
+    /// 302: what was asked for is at this URL, absolute or relative (RFC 9110 section 15.4.3). What no URL may
+    /// hold, such as white space, control characters and anything outside of ASCII, is percent-encoded: no
+    /// header can be forged by it.
+    ///
+    /// ```
+    /// use framewire::Response;
+    ///
+    /// let response = Response::redirect("/rooms/blå?a=1");
+    /// assert_eq!(response.headers().get_str("Location"), Some("/rooms/bl%C3%A5?a=1"));
+    /// ```
+    #[must_use]
+    pub fn redirect(location: &str) -> Self {
+        let mut encoded = Vec::with_capacity(location.len());
+        for byte in location.bytes() {
+            if matches!(byte, b'!'..=b'~') && !b"\"<>\\^`{|}".contains(&byte) {
+                encoded.push(byte);
+            } else {
+                let digit = |four: u8| b"0123456789ABCDEF"[usize::from(four)];
+                encoded.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
+            }
+        }
+        let mut response = Self::new(302);
+        let appended = response.headers.append("Location", encoded);
+        debug_assert_eq!(appended, Ok(()), "printable, all of it");
+        response
     }
 
     /// 400, with the text as body.
@@ -157,20 +215,25 @@ impl Response {
         &self.body
     }
 
-    /// Writes the response behind what is in `out`.
+    /// Writes the response to a request of this method behind what is in `out`; with the date, if the time is
+    /// known (RFC 9110 section 6.6.1).
     ///
-    /// It says `Connection: close` (RFC 9112 section 9.6) and the length of the body; a 204 or a 304
-    /// has none (RFC 9110 section 6.4.1). `Connection`, `Content-Length` and `Transfer-Encoding` of
-    /// a response that was read are not written again.
-    pub fn encode(&self, out: &mut Vec<u8>) {
+    /// It says `Connection: close` (RFC 9112 section 9.6) and the length of the body. None follows as the answer
+    /// to `HEAD`, of which the head is that of `GET` (RFC 9110 section 9.3.2), and with a 204, a 205 or a 304
+    /// (sections 15.3.5, 15.3.6 and 15.4.5). `Connection`, `Content-Length` and `Transfer-Encoding` of a
+    /// response that was read are not written again.
+    pub fn encode(&self, method: &str, date: Option<HttpDate>, out: &mut Vec<u8>) {
         let status = final_status(self.status);
         let reason = if status == self.status { &*self.reason } else { standard_reason(status) };
-        out.reserve(160 + reason.len() + self.headers.encoded_bytes() + self.body.len());
+        out.reserve(200 + reason.len() + self.headers.encoded_bytes() + self.body.len());
         out.extend_from_slice(b"HTTP/1.1 ");
         push_decimal(out, status.into());
         out.push(b' ');
         out.extend_from_slice(reason.as_bytes());
         out.extend_from_slice(b"\r\nConnection: close\r\n");
+        if let Some(date) = date.filter(|_| !self.headers.contains(DATE)) {
+            encode_field(out, DATE, date.to_string().as_bytes());
+        }
         if self.headers.contains(UPGRADE) {
             // "A sender of Upgrade MUST also send an 'Upgrade' connection option" (RFC 9110 section
             // 7.8). Two lines are one list.
@@ -179,17 +242,29 @@ impl Response {
         for (name, value) in self.headers.iter().filter(|(name, _)| !is_framing(name)) {
             encode_field(out, name, value);
         }
-        if !matches!(status, 204 | 304) {
-            if !self.headers.contains(CONTENT_TYPE) {
+        let body = match status {
+            204 | 304 => None,
+            // "A server MUST NOT generate content in a 205 response", and says so, for the status alone does
+            // not (RFC 9110 section 15.3.6, RFC 9112 section 6.3).
+            205 => Some(&[][..]),
+            _ => Some(&*self.body),
+        };
+        if let Some(body) = body {
+            if !self.headers.contains(CONTENT_TYPE) && status != 205 {
                 encode_field(out, CONTENT_TYPE, b"text/plain; charset=utf-8");
             }
             out.extend_from_slice(b"Content-Length: ");
-            push_decimal(out, self.body.len());
-            out.extend_from_slice(b"\r\n\r\n");
-            out.extend_from_slice(&self.body);
-        } else {
+            push_decimal(out, body.len());
             out.extend_from_slice(b"\r\n");
         }
+        out.extend_from_slice(b"\r\n");
+        if method != "HEAD" {
+            out.extend_from_slice(body.unwrap_or_default());
+        }
+    }
+
+    fn with_type(self, kind: &'static str) -> Self {
+        self.fixed_header(CONTENT_TYPE, kind)
     }
 
     /// A response as it was read.
@@ -216,7 +291,7 @@ impl From<&RequestError> for Response {
         let status = error.status();
         let response = match status {
             // RFC 9110 section 15.5.6: a 405 MUST list the methods.
-            405 => Self::new(status).fixed_header("Allow", "GET"),
+            405 => Self::new(status).fixed_header("Allow", "GET, HEAD"),
             426 => Self::upgrade_required(),
             _ => Self::new(status),
         };
@@ -340,6 +415,7 @@ fn standard_reason(status: u16) -> &'static str {
         201 => "Created",
         202 => "Accepted",
         204 => "No Content",
+        205 => "Reset Content",
         301 => "Moved Permanently",
         302 => "Found",
         303 => "See Other",
@@ -359,6 +435,8 @@ fn standard_reason(status: u16) -> &'static str {
         411 => "Length Required",
         413 => "Content Too Large",
         414 => "URI Too Long",
+        415 => "Unsupported Media Type",
+        417 => "Expectation Failed",
         421 => "Misdirected Request",
         422 => "Unprocessable Content",
         426 => "Upgrade Required",
@@ -387,8 +465,13 @@ mod tests {
 
     fn encoded(response: &Response) -> String {
         let mut out = Vec::new();
-        response.encode(&mut out);
-        String::from_utf8(out).unwrap()
+        response.encode("GET", None, &mut out);
+        let got = String::from_utf8(out.clone()).unwrap();
+        out.clear();
+        response.encode("HEAD", None, &mut out);
+        let (head, _) = got.split_once("\r\n\r\n").unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), format!("{head}\r\n\r\n"));
+        got
     }
 
     // req: W038, W039, W040, W046, W047, W048
@@ -450,6 +533,14 @@ mod tests {
             encoded(&Response::new(204).body("lost")),
             "HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
         );
+        assert_eq!(
+            encoded(&Response::new(205).body("lost")),
+            "HTTP/1.1 205 Reset Content\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
+        );
+        assert_eq!(
+            encoded(&Response::new(304).header("ETag", "1").unwrap().body("lost")),
+            "HTTP/1.1 304 Not Modified\r\nConnection: close\r\nETag: 1\r\n\r\n"
+        );
         let statuses = [Response::forbidden(), Response::service_unavailable()];
         assert_eq!(statuses.map(|response| response.status()), [403, 503]);
     }
@@ -463,9 +554,46 @@ mod tests {
         assert!(text.contains("\r\nConnection: upgrade\r\n"));
         assert!(text.ends_with("\r\n\r\nWebSocket version 7 is not supported, 13 and 8 are\n"));
         let text = encoded(&Response::from(&RequestError::MethodNotAllowed));
-        assert!(text.contains("\r\nAllow: GET\r\n"));
+        assert!(text.contains("\r\nAllow: GET, HEAD\r\n"));
         let text = encoded(&Response::from(&RequestError::MissingHeader(KEY)));
         assert!(text.ends_with("\r\n\r\nmissing Sec-WebSocket-Key header\n"));
+    }
+
+    #[test]
+    fn dates() {
+        let date = HttpDate::since_1970(std::time::Duration::from_secs(784_111_777));
+        let mut out = Vec::new();
+        Response::new(204).encode("GET", Some(date), &mut out);
+        let line = "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+        let expected = format!("HTTP/1.1 204 No Content\r\nConnection: close\r\n{line}\r\n");
+        assert_eq!(String::from_utf8(out).unwrap(), expected);
+        // One of the application's own is not doubled.
+        let mut out = Vec::new();
+        Response::new(204).header("date", "x").unwrap().encode("GET", Some(date), &mut out);
+        assert!(out.ends_with(b"close\r\ndate: x\r\n\r\n"));
+    }
+
+    // attack: HS33
+    #[test]
+    fn pages_and_where_they_are() {
+        for (response, kind) in [
+            (Response::text("b"), "text/plain; charset=utf-8"),
+            (Response::html("b"), "text/html; charset=utf-8"),
+            (Response::json("b"), "application/json"),
+            (Response::json(*b"b"), "application/json"),
+        ] {
+            assert_eq!((response.status(), response.body_bytes()), (200, &b"b"[..]));
+            assert_eq!(response.headers().get_str("Content-Type"), Some(kind));
+        }
+        for (location, header) in [
+            ("/a?b=c&d#e", "/a?b=c&d#e"),
+            ("https://[::1]:80/%41", "https://[::1]:80/%41"),
+            ("/a\r\nSet-Cookie: b=c", "/a%0D%0ASet-Cookie:%20b=c"),
+            ("/\"<>\0\u{7f}é", "/%22%3C%3E%00%7F%C3%A9"),
+        ] {
+            let response = Response::redirect(location);
+            assert_eq!(response.headers().get_str("Location"), Some(header));
+        }
     }
 
     // req: H007 (HS33)

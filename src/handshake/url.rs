@@ -343,6 +343,27 @@ pub fn percent_decode(text: &str) -> Option<Cow<'_, str>> {
     }
 }
 
+/// Decodes a name or a value of `application/x-www-form-urlencoded` as the URL standard says: nothing is a
+/// fault.
+pub(super) fn decode_form(text: &str) -> Cow<'_, str> {
+    if !text.contains(['%', '+']) {
+        return Cow::Borrowed(text);
+    }
+    let mut rest = text.as_bytes();
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let [first, after @ ..] = rest {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        let encoded = if *first == b'%' { digit(0).zip(digit(1)) } else { None };
+        (rest, _) = match (encoded, first) {
+            (Some((high, low)), _) => (&after[2..], bytes.push((high * 16 + low) as u8)),
+            (None, b'+') => (after, bytes.push(b' ')),
+            (None, byte) => (after, bytes.push(*byte)),
+        };
+    }
+    let text = String::from_utf8(bytes);
+    Cow::Owned(text.unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
+}
+
 /// `user:password@host:port`, the part of a URL that names a server (RFC 3986 section 3.2).
 ///
 /// ```

@@ -5,7 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateConfig;
 use crate::handshake::{
-    HeadLimits, Request, RequestError, is_host_name, is_name_of, is_origin_of, is_token,
+    HeadLimits, Request, RequestError, Response, is_host_name, is_name_of, is_origin_of, is_token,
 };
 
 use crate::wire::FrameHeader;
@@ -36,6 +36,9 @@ pub(super) struct Settings {
     pub(super) max_message_size: usize,
     pub(super) max_fragments: u32,
     pub(super) max_rejection_body: usize,
+    /// Besides `GET` and `HEAD`.
+    pub(super) http_methods: Vec<Box<str>>,
+    pub(super) max_request_body: usize,
     pub(super) output_high_water: usize,
     pub(super) output_low_water: usize,
     pub(super) max_buffered_amount: usize,
@@ -158,6 +161,8 @@ impl Default for Settings {
             max_message_size: 16 << 20,
             max_fragments: 131_072,
             max_rejection_body: 64 << 10,
+            http_methods: Vec::new(),
+            max_request_body: 64 << 10,
             output_high_water: 1 << 20,
             output_low_water: 256 << 10,
             max_buffered_amount: 16 << 20,
@@ -215,6 +220,39 @@ impl Config {
     /// How much of the body of an answer other than 101 a client keeps, in bytes, default 64 KiB.
     pub fn max_rejection_body(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_rejection_body = bytes)
+    }
+
+    /// Server: the methods of plain requests that are served besides `GET` and `HEAD`, such as `POST`; all
+    /// others are answered 405 (RFC 9110 section 15.5.6), which is the default. Requests of these methods may have a
+    /// [body](crate::Request::body), which is read before the application is told of the request, within
+    /// the [handshake timeout](Self::handshake_timeout).
+    ///
+    /// Names are compared exactly. `CONNECT` cannot be one: this is no proxy.
+    ///
+    /// ```
+    /// use framewire::{Config, Connection, Event, Response};
+    ///
+    /// let config = Config::new().http_methods(["POST"]).max_request_body(1000);
+    /// let mut connection = Connection::server(&config);
+    /// let mut bytes = b"POST /say HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhello".to_vec();
+    /// let mut input = &mut bytes[..];
+    /// while let Some(event) = connection.receive(&mut input) {
+    ///     let Event::Http(request) = event else { continue };
+    ///     assert_eq!((request.method(), request.body()), ("POST", &b"hello"[..]));
+    ///     connection.respond(Response::new(204))?;
+    /// }
+    /// # assert!(connection.output().flatten().copied().collect::<Vec<_>>().starts_with(b"HTTP/1.1 204"));
+    /// # Ok::<(), framewire::SendError>(())
+    /// ```
+    pub fn http_methods<M: Into<String>>(self, methods: impl IntoIterator<Item = M>) -> Self {
+        let methods = methods.into_iter().map(|method| method.into().into_boxed_str()).collect();
+        self.with(|settings| settings.http_methods = methods)
+    }
+
+    /// Server: the longest body of such a request in bytes, default 64 KiB; a longer one is answered 413
+    /// as soon as its head announces it, or it has come to be so long. Memory is committed as bytes arrive.
+    pub fn max_request_body(self, bytes: usize) -> Self {
+        self.with(|settings| settings.max_request_body = bytes)
     }
 
     /// From how many unsent bytes a connection is [congested](crate::Endpoint::is_congested), default
@@ -304,6 +342,12 @@ impl Config {
     /// then dropped. Progress does not extend it.
     pub fn handshake_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.handshake = timeout.into().into())
+    }
+
+    /// The limit that [`handshake_timeout`](Self::handshake_timeout) has set.
+    pub fn handshake_time_limit(&self) -> Option<Duration> {
+        let limit = self.settings().timeouts.handshake;
+        (limit != TimeLimit::NONE).then(|| Duration::from_micros(limit.as_micros()))
     }
 
     /// Server: how long the application may take to decide about a request, from the moment at which the
@@ -425,6 +469,10 @@ impl Config {
         if let Some(name) = settings.hosts.iter().flatten().find(|name| !is_host_name(name)) {
             return Err(InvalidConfig::Host(name.to_string()));
         }
+        let is_method = |name: &str| is_token(name.as_bytes()) && name != "CONNECT";
+        if let Some(name) = settings.http_methods.iter().find(|name| !is_method(name)) {
+            return Err(InvalidConfig::Method(name.to_string()));
+        }
         let mut names = settings.subprotocols.iter();
         let malformed = names.find(|name| !is_token(name.as_bytes()));
         match malformed.or_else(|| settings.subprotocols.duplicate()) {
@@ -466,7 +514,9 @@ impl Config {
 
     /// Server: the names under which it may be asked, compared without the port and without regard to
     /// ASCII case; one that begins with a dot stands for a domain and all names under it. Another name in
-    /// `Host` is answered 403, whether a WebSocket is asked for or a page. By default all names pass.
+    /// `Host` is answered 403, whether a WebSocket is asked for or a page. By default all names pass. A dot at
+    /// the end, that of an absolute name, makes no difference; a plain request of HTTP/1.0 that names no
+    /// host, as health checks do, is not a browser's and passes.
     ///
     /// A server for one machine or one network needs this: a page of an attacker can give a name of its
     /// own the address of such a server (DNS rebinding), and is then of the same origin.
@@ -530,9 +580,35 @@ impl Settings {
             return Ok(());
         }
         let host_name = request.host_name();
+        if host_name.is_empty() {
+            // A plain request of HTTP/1.0, and so none that a page of an attacker could make.
+            return Ok(());
+        }
         let passes = (self.local_hosts && request.is_local_host())
             || self.hosts.iter().flatten().any(|name| is_name_of(host_name, name));
         if passes { Ok(()) } else { Err(RequestError::HostRejected) }
+    }
+
+    /// Of a plain request.
+    pub(super) fn check_method(&self, request: &Request) -> Result<(), RequestError> {
+        let method = request.method();
+        let serves = |own: &str| own == method && method != "CONNECT";
+        let is_served = ["GET", "HEAD"].into_iter().any(serves)
+            || self.http_methods.iter().any(|own| serves(own));
+        if is_served { Ok(()) } else { Err(RequestError::MethodNotAllowed) }
+    }
+
+    /// The answer to a request at fault.
+    pub(super) fn response_to(&self, error: &RequestError) -> Response {
+        let response = Response::from(error);
+        if *error != RequestError::MethodNotAllowed || self.http_methods.is_empty() {
+            return response;
+        }
+        let methods = ["GET", "HEAD"].into_iter().chain(self.http_methods.iter().map(|own| &**own));
+        let allow = methods.collect::<Vec<_>>().join(", ");
+        // Methods are tokens, or the list is left as it is.
+        let own = Response::new(405).header("Allow", allow);
+        own.map_or(response, |own| own.body(format!("{error}\n")))
     }
 
     /// Path and origin.
@@ -580,6 +656,8 @@ pub enum InvalidConfig {
     Path(String),
     /// A host that cannot be the name of one, or has a port.
     Host(String),
+    /// A method that is not a token, or is `CONNECT`.
+    Method(String),
     /// A subprotocol that is not a token or stands twice (RFC 6455 section 4.1).
     Subprotocol(String),
 }
@@ -597,6 +675,7 @@ impl fmt::Display for InvalidConfig {
             Self::Jitter(percent) => write!(f, "jitter: {percent} per cent are more than all"),
             Self::Path(path) => write!(f, "path: {path:?} does not begin with '/'"),
             Self::Host(name) => write!(f, "hosts: {name:?} is not the name of a host"),
+            Self::Method(name) => write!(f, "http_methods: {name:?} cannot be served"),
             Self::Subprotocol(name) => {
                 write!(f, "subprotocols: {name:?} is not a token or stands twice")
             }
@@ -622,6 +701,8 @@ mod tests {
             (Config::new().jitter(101), InvalidConfig::Jitter(101)),
             (Config::new().path("chat"), InvalidConfig::Path("chat".into())),
             (Config::new().hosts(["a:80"]), InvalidConfig::Host("a:80".into())),
+            (Config::new().http_methods(["A B"]), InvalidConfig::Method("A B".into())),
+            (Config::new().http_methods(["CONNECT"]), InvalidConfig::Method("CONNECT".into())),
             (Config::new().subprotocols(["a", "a"]), InvalidConfig::Subprotocol("a".into())),
             (Config::new().subprotocols(["a b"]), InvalidConfig::Subprotocol("a b".into())),
         ] {

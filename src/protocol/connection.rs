@@ -1,7 +1,7 @@
 use std::ops::Deref;
 use std::time::Duration;
 
-use crate::handshake::{ClientRequest, Response};
+use crate::handshake::{ClientRequest, HttpDate, Response};
 use crate::wire::CloseCode;
 
 use super::accept::Accept;
@@ -248,6 +248,11 @@ impl Connection {
         self.workspace.set_time(now);
     }
 
+    /// Tells a server the time of day, which its HTTP answers name as `Date`; see [`Workspace::set_date`].
+    pub fn set_date(&mut self, date: Option<HttpDate>) {
+        self.workspace.set_date(date);
+    }
+
     /// Tells that the program does not read from the transport until [`resume`](Self::resume): meanwhile
     /// no deadline runs that asks something of what the peer sends. That nothing is read while the connection
     /// is [congested](Endpoint::is_congested) needs no telling.
@@ -375,6 +380,31 @@ impl Connection {
     /// [`SendError::NothingToAnswer`], [`SendError::Status`] for a status that is not final.
     pub fn respond(&mut self, response: Response) -> Result<(), SendError> {
         self.endpoint.respond(response, &mut self.workspace)
+    }
+
+    /// Server: promises the answer to the plain request of [`Event::Http`] for later: until
+    /// [`respond`](Self::respond) nothing more is received, for [`Config::decision_timeout`] at most, after
+    /// which 503 is answered.
+    ///
+    /// # Errors
+    ///
+    /// [`SendError::NothingToAnswer`].
+    ///
+    /// ```
+    /// use framewire::{Config, Connection, Event, Response};
+    ///
+    /// let mut connection = Connection::server(&Config::new());
+    /// let mut bytes = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n".to_vec();
+    /// let mut input = &mut bytes[..];
+    /// assert!(matches!(connection.receive(&mut input), Some(Event::Http(_))));
+    /// connection.respond_later()?;
+    /// assert_eq!(connection.receive(&mut input), None);
+    /// // When it is found:
+    /// connection.respond(Response::text("at last\n"))?;
+    /// # Ok::<(), framewire::SendError>(())
+    /// ```
+    pub fn respond_later(&mut self) -> Result<(), SendError> {
+        self.endpoint.respond_later(&mut self.workspace)
     }
 
     /// Server: says this in place of the answer that was queued for a request at fault, right after

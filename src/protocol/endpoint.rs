@@ -3,7 +3,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::handshake::{ClientRequest, Request, RequestError, Response, ResponseError};
+use crate::handshake::{ClientRequest, HttpDate, Request, RequestError, Response, ResponseError};
 use crate::wire::{CloseCode, CloseFrame, Opcode, validate_utf8};
 
 use super::accept::{Accept, Opened};
@@ -89,6 +89,21 @@ struct Closing {
     received: Option<CloseFrame>,
     /// The outcome, where it is not for the closing handshake to decide.
     verdict: Option<Outcome>,
+    /// Of an HTTP answer.
+    answered: Answered,
+}
+
+/// What was known when an HTTP answer was written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Answered {
+    is_head: bool,
+    date: Option<HttpDate>,
+}
+
+impl Answered {
+    fn encode(self, response: &Response, bytes: &mut Vec<u8>) {
+        response.encode(if self.is_head { "HEAD" } else { "GET" }, self.date, bytes);
+    }
 }
 
 #[derive(Debug)]
@@ -96,6 +111,8 @@ struct Ended {
     outcome: Outcome,
     /// How many bytes were queued and have not left.
     unsent: usize,
+    /// Whether no byte of a request has come.
+    is_silent: bool,
 }
 
 impl Closing {
@@ -320,6 +337,12 @@ impl Endpoint {
         }
     }
 
+    /// Whether no byte of a request has come to a server, and none will any more: what some health checks do
+    /// is to connect and to leave.
+    pub fn ended_in_silence(&self) -> bool {
+        matches!(&self.phase, Phase::Closed(ended) if ended.is_silent)
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config
@@ -522,11 +545,15 @@ impl Endpoint {
 
     fn end_as(&mut self, outcome: Outcome) -> Outcome {
         let unsent = self.output_length();
+        let is_silent = matches!(&self.phase, Phase::Connecting(opening) if opening.is_silent());
         (self.receiver, self.sender) = (Receiver::default(), Sender::default());
         self.output = None;
         // No clock runs any more.
         let now = Moment::START;
-        self.enter(Phase::Closed(Box::new(Ended { outcome: outcome.clone(), unsent })), now);
+        self.enter(
+            Phase::Closed(Box::new(Ended { outcome: outcome.clone(), unsent, is_silent })),
+            now,
+        );
         outcome
     }
 
@@ -591,6 +618,7 @@ impl Endpoint {
                 sent,
                 received: Some(close),
                 verdict: None,
+                answered: Answered::default(),
             })),
             workspace.now(),
         );
@@ -614,13 +642,15 @@ impl Endpoint {
 
     /// Ends the conversation with this outcome: what is queued goes out, nothing more is received.
     fn finish(&mut self, verdict: Outcome, now: Moment) {
+        self.finish_answered(verdict, Answered::default(), now);
+    }
+
+    fn finish_answered(&mut self, verdict: Outcome, answered: Answered, now: Moment) {
         self.receiver = Receiver::default();
         self.sender.forget_waiting();
         let (initiator, verdict) = (Initiator::Local, Some(verdict));
-        self.enter(
-            Phase::Closing(Box::new(Closing { initiator, sent: None, received: None, verdict })),
-            now,
-        );
+        let closing = Closing { initiator, sent: None, received: None, verdict, answered };
+        self.enter(Phase::Closing(Box::new(closing)), now);
     }
 
     /// The one place where the phase changes.
@@ -650,14 +680,29 @@ impl Endpoint {
         input: &mut &'i mut [u8],
         workspace: &mut Workspace,
     ) -> Option<Event<'i>> {
-        let Phase::Connecting(opening) = &mut self.phase else { return None };
-        let (used, step) = opening.receive(input, self.config.settings());
-        *input = &mut mem::take(input)[used..];
-        if used > 0 {
-            self.timers.received(workspace.now(), &self.config.settings().timeouts);
+        loop {
+            let Phase::Connecting(opening) = &mut self.phase else { return None };
+            let (used, step) = opening.receive(input, self.config.settings());
+            *input = &mut mem::take(input)[used..];
+            if used > 0 {
+                self.timers.received(workspace.now(), &self.config.settings().timeouts);
+            }
+            match step {
+                Step::Body { awaited } => {
+                    if awaited {
+                        let timeouts = &self.config.settings().timeouts;
+                        output(&mut self.output, &mut self.timers, timeouts, workspace)
+                            .push_with(|bytes| bytes.extend_from_slice(CONTINUE));
+                    }
+                }
+                step => return self.take_step(step, workspace),
+            }
         }
+    }
+
+    fn take_step(&mut self, step: Step, workspace: &mut Workspace) -> Option<Event<'static>> {
         match step {
-            Step::Nothing => None,
+            Step::Nothing | Step::Body { .. } => None,
             Step::Request(request) => {
                 // From now on it is the application that takes long.
                 self.timers.renew(workspace.now());
@@ -688,7 +733,7 @@ impl Endpoint {
 
     /// Answers as the fault demands.
     fn refuse(&mut self, error: RequestError, workspace: &mut Workspace) -> Event<'static> {
-        let response = Response::from(&error);
+        let response = self.settings().response_to(&error);
         let error = HandshakeError::Request(error);
         let outcome = Outcome::HandshakeFailed(error.clone());
         self.answer(response, Some(outcome), workspace);
@@ -745,6 +790,24 @@ impl Endpoint {
         Ok(())
     }
 
+    /// Server: promises the answer to the plain request of [`Event::Http`] for later.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::respond_later`](crate::Connection::respond_later).
+    pub fn respond_later(&mut self, workspace: &mut Workspace) -> Result<(), SendError> {
+        let Phase::Connecting(opening) = &mut self.phase else {
+            return Err(SendError::NothingToAnswer);
+        };
+        if !opening.promise() {
+            return Err(SendError::NothingToAnswer);
+        }
+        // From now on it is the application that takes long.
+        self.timers.renew(workspace.now());
+        self.refresh_timers();
+        Ok(())
+    }
+
     /// Server: says this in place of the answer that was queued for a request at fault, right after
     /// [`Event::HandshakeFailed`] told of it.
     ///
@@ -755,16 +818,16 @@ impl Endpoint {
         if !(200..600).contains(&response.status()) {
             return Err(SendError::Status(response.status()));
         }
-        let rejected = matches!(&self.phase, Phase::Closing(closing)
-            if matches!(closing.verdict, Some(Outcome::HandshakeFailed(_))));
+        let Phase::Closing(closing) = &self.phase else { return Err(SendError::NothingToAnswer) };
+        if !matches!(closing.verdict, Some(Outcome::HandshakeFailed(_))) {
+            return Err(SendError::NothingToAnswer);
+        }
+        // Nothing of it has left, though a body may have been asked for before.
+        let is_whole = self.left == 0 || self.left == CONTINUE.len() as u64;
         match &mut self.output {
-            Some(output)
-                if rejected
-                    && self.left == 0
-                    && output.chunks().next().is_some_and(begins_answer) =>
-            {
+            Some(output) if is_whole && output.chunks().next().is_some_and(begins_answer) => {
                 output.clear();
-                output.push_with(|bytes| response.encode(bytes));
+                output.push_with(|bytes| closing.answered.encode(response, bytes));
                 Ok(())
             }
             _ => Err(SendError::NothingToAnswer),
@@ -772,17 +835,20 @@ impl Endpoint {
     }
 
     fn answer(&mut self, response: Response, verdict: Option<Outcome>, workspace: &mut Workspace) {
-        if matches!(&self.phase, Phase::Connecting(opening) if opening.is_upgraded()) {
-            self.close_upgraded(&response, workspace);
-        } else {
-            let timeouts = &self.config.settings().timeouts;
-            output(&mut self.output, &mut self.timers, timeouts, workspace)
-                .push_with(|bytes| response.encode(bytes));
+        let mut answered = Answered { is_head: false, date: workspace.date() };
+        match &self.phase {
+            Phase::Connecting(opening) if opening.is_upgraded() => {
+                self.close_upgraded(&response, workspace);
+            }
+            phase => {
+                answered.is_head = matches!(phase, Phase::Connecting(opening) if opening.is_head());
+                let timeouts = &self.config.settings().timeouts;
+                output(&mut self.output, &mut self.timers, timeouts, workspace)
+                    .push_with(|bytes| answered.encode(&response, bytes));
+            }
         }
-        self.finish(
-            verdict.unwrap_or_else(|| Outcome::Rejected(Arc::new(response))),
-            workspace.now(),
-        );
+        let verdict = verdict.unwrap_or_else(|| Outcome::Rejected(Arc::new(response)));
+        self.finish_answered(verdict, answered, workspace.now());
     }
 
     /// Says by a Close what cannot be said by an HTTP answer any more.
@@ -961,7 +1027,13 @@ impl Endpoint {
     ) -> Result<(), SendError> {
         self.queue_close(&close, workspace)?;
         let (initiator, sent) = (Initiator::Local, Some(close));
-        let closing = Closing { initiator, sent, received: None, verdict: None };
+        let closing = Closing {
+            initiator,
+            sent,
+            received: None,
+            verdict: None,
+            answered: Answered::default(),
+        };
         self.enter(Phase::Closing(Box::new(closing)), workspace.now());
         Ok(())
     }
@@ -1309,7 +1381,14 @@ impl Endpoint {
                 self.end_as(Outcome::HandshakeFailed(error.clone()));
                 Some(Event::HandshakeFailed(error))
             }
-            TimeoutKind::Decision => Some(self.refuse(RequestError::DecisionTimeout, workspace)),
+            TimeoutKind::Decision => {
+                let error = RequestError::DecisionTimeout;
+                if matches!(&self.phase, Phase::Connecting(opening) if opening.is_plain()) {
+                    self.answer(Response::from(&error), None, workspace);
+                    return None;
+                }
+                Some(self.refuse(error, workspace))
+            }
             TimeoutKind::Pong | TimeoutKind::Write | TimeoutKind::Close => {
                 self.end(EndedBy::Timeout(due));
                 None
@@ -1330,6 +1409,9 @@ impl Endpoint {
 fn lost(error: impl Into<SendError>) -> Outcome {
     EndedBy::Transport(Some(error.into().into())).outcome(None, None)
 }
+
+/// What a client may wait for before it sends a body (RFC 9110 section 15.2.1).
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 
 /// Whether this is the whole or the front part of an answer, and not a Close.
 fn begins_answer(bytes: &[u8]) -> bool {

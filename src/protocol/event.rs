@@ -20,8 +20,11 @@ pub enum Event<'a> {
     /// [`accept`](crate::Connection::accept) or [`reject`](crate::Connection::reject), now or later;
     /// until then nothing more is received.
     Request(Arc<Request>),
-    /// Server: a plain HTTP request. Answer with [`respond`](crate::Connection::respond) before the
-    /// next `receive`, or 426 Upgrade Required is answered then.
+    /// Server: a plain HTTP request: a `GET` or a `HEAD`, or of a method of
+    /// [`Config::http_methods`](crate::Config::http_methods). Answer with
+    /// [`respond`](crate::Connection::respond), or promise it with
+    /// [`respond_later`](crate::Connection::respond_later), before the next `receive`; otherwise 426 Upgrade
+    /// Required is answered then.
     Http(Arc<Request>),
     /// Client: the server accepted; the connection is open.
     Open(Arc<Response>),

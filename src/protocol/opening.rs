@@ -3,8 +3,8 @@ use std::sync::Arc;
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateConfig;
 use crate::handshake::{
-    ClientRequest, Request, RequestError, RequestReader, Response, ResponseError, ResponseReader,
-    encode_key, encode_switching_protocols,
+    BodyReader, ClientRequest, Request, RequestError, RequestReader, Response, ResponseError,
+    ResponseReader, encode_key, encode_switching_protocols,
 };
 
 use super::accept::{Accept, Agreed, Opened, negotiate};
@@ -22,12 +22,14 @@ use super::upgraded::Upgraded;
 pub(super) enum Opening {
     /// Server: the request has not come whole.
     Reading(RequestReader),
+    /// Server: the body of a plain request has not come whole.
+    ReadingBody(Box<BodyReader>),
     /// Server: the application decides about an upgrade.
     Deciding(Arc<Request>),
     /// Server: the same for a request that somebody else has accepted.
     Upgraded(Box<Upgraded>, Announced),
     /// Server: the application may answer a plain request.
-    Answering(Arc<Request>),
+    Answering(Arc<Request>, Promised),
     /// Client: the answer has not come whole.
     Waiting(Box<Waiting>),
 }
@@ -35,6 +37,13 @@ pub(super) enum Opening {
 /// Whether the application was told of the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Announced {
+    No,
+    Yes,
+}
+
+/// Whether the application has said that its answer comes later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Promised {
     No,
     Yes,
 }
@@ -54,6 +63,10 @@ pub(super) enum Step {
     Nothing,
     Request(Arc<Request>),
     Http(Arc<Request>),
+    /// A body follows, for which the client may wait to be asked.
+    Body {
+        awaited: bool,
+    },
     /// The application did not answer a plain request.
     Unanswered,
     Open(Opened, Arc<Response>),
@@ -102,7 +115,12 @@ impl Opening {
 
     /// Whether a server has a request that nobody decided on; nothing more is read until then.
     pub(super) fn awaits_decision(&self) -> bool {
-        matches!(self, Self::Deciding(_) | Self::Upgraded(_, Announced::Yes))
+        matches!(
+            self,
+            Self::Deciding(_)
+                | Self::Upgraded(_, Announced::Yes)
+                | Self::Answering(_, Promised::Yes)
+        )
     }
 
     /// Whether a server has a request of any kind to answer.
@@ -112,9 +130,39 @@ impl Opening {
 
     pub(super) fn request(&self) -> Option<&Arc<Request>> {
         match self {
-            Self::Deciding(request) | Self::Answering(request) => Some(request),
+            Self::Deciding(request) | Self::Answering(request, _) => Some(request),
             Self::Upgraded(upgraded, Announced::Yes) => Some(&upgraded.request),
             _ => None,
+        }
+    }
+
+    /// Whether no byte of a request has come.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self, Self::Reading(reader) if !reader.has_begun())
+    }
+
+    /// Whether what is answered now is a `HEAD` request, of which more may have come than a fault.
+    pub(super) fn is_head(&self) -> bool {
+        match self {
+            Self::Reading(reader) => reader.is_head(),
+            Self::Answering(request, _) => request.method() == "HEAD",
+            _ => false,
+        }
+    }
+
+    /// Whether a request waits that asks for no WebSocket.
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Answering(..))
+    }
+
+    /// Lets a plain request wait for its answer; whether there is one.
+    pub(super) fn promise(&mut self) -> bool {
+        match self {
+            Self::Answering(_, promised) => {
+                *promised = Promised::Yes;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -123,15 +171,25 @@ impl Opening {
         match self {
             Self::Reading(reader) => match reader.read(input) {
                 Ok(None) => (input.len(), Step::Nothing),
-                Ok(Some((request, used))) => (used, self.request_read(request, settings)),
+                Ok(Some((request, used))) => {
+                    let step = self.head_read(request, settings);
+                    (used, step.unwrap_or_else(Step::RequestFailed))
+                }
+                Err(error) => (input.len(), Step::RequestFailed(error)),
+            },
+            Self::ReadingBody(reader) => match reader.read(input) {
+                Ok(None) => (input.len(), Step::Nothing),
+                Ok(Some((request, used))) => (used, self.plain(request)),
                 Err(error) => (input.len(), Step::RequestFailed(error)),
             },
             Self::Upgraded(upgraded, announced @ Announced::No) => {
                 *announced = Announced::Yes;
                 (0, Step::Request(Arc::clone(&upgraded.request)))
             }
-            Self::Deciding(_) | Self::Upgraded(..) => (0, Step::Nothing),
-            Self::Answering(_) => (0, Step::Unanswered),
+            Self::Deciding(_) | Self::Upgraded(..) | Self::Answering(_, Promised::Yes) => {
+                (0, Step::Nothing)
+            }
+            Self::Answering(_, Promised::No) => (0, Step::Unanswered),
             Self::Waiting(waiting) => match waiting.reader.read(input) {
                 Ok(None) => (input.len(), Step::Nothing),
                 Ok(Some((response, used))) => (used, waiting.response_read(response)),
@@ -148,20 +206,28 @@ impl Opening {
         }
     }
 
-    fn request_read(&mut self, request: Request, settings: &Settings) -> Step {
+    fn head_read(&mut self, request: Request, settings: &Settings) -> Result<Step, RequestError> {
+        settings.check_host(&request)?;
+        if request.is_upgrade() {
+            settings.check(&request)?;
+            let request = Arc::new(request);
+            *self = Self::Deciding(Arc::clone(&request));
+            return Ok(Step::Request(request));
+        }
+        settings.check_method(&request)?;
+        if !request.has_body() {
+            return Ok(self.plain(request));
+        }
+        let body = BodyReader::new(request, settings.max_request_body)?;
+        let awaited = body.is_awaited();
+        *self = Self::ReadingBody(Box::new(body));
+        Ok(Step::Body { awaited })
+    }
+
+    fn plain(&mut self, request: Request) -> Step {
         let request = Arc::new(request);
-        if let Err(error) = settings.check_host(&request) {
-            return Step::RequestFailed(error);
-        }
-        if !request.is_upgrade() {
-            *self = Self::Answering(Arc::clone(&request));
-            return Step::Http(request);
-        }
-        if let Err(error) = settings.check(&request) {
-            return Step::RequestFailed(error);
-        }
-        *self = Self::Deciding(Arc::clone(&request));
-        Step::Request(request)
+        *self = Self::Answering(Arc::clone(&request), Promised::No);
+        Step::Http(request)
     }
 
     /// Writes the 101 for the request that waits.

@@ -5,6 +5,8 @@ use std::time::Duration;
 #[cfg(feature = "deflate")]
 use crate::deflate::Codec;
 
+use crate::handshake::HttpDate;
+
 use super::buffer_pool::BufferPool;
 use super::entropy::{Entropy, EntropyError};
 use super::metrics::Metrics;
@@ -22,6 +24,7 @@ use super::timers::Moment;
 /// [for many](Self::for_many) connections.
 pub struct Workspace {
     now: Moment,
+    date: Option<HttpDate>,
     /// Empty between two connections.
     output: Option<Box<Output>>,
     /// Room for a payload on its way to or from the codec.
@@ -50,6 +53,7 @@ impl Workspace {
     pub fn new() -> Self {
         Self {
             now: Moment::START,
+            date: None,
             output: None,
             scratch: Vec::new(),
             #[cfg(feature = "deflate")]
@@ -80,6 +84,28 @@ impl Workspace {
     #[inline]
     pub fn set_time(&mut self, now: Duration) {
         self.now = self.now.max(Moment::of(now));
+    }
+
+    /// Tells servers the time of day, which their HTTP answers name as `Date` from then on; without it they
+    /// have none, as a server without a clock (RFC 9110 section 6.6.1). Tell it once in a second, or before
+    /// there is something to answer.
+    ///
+    /// ```
+    /// use framewire::Workspace;
+    /// use framewire::handshake::HttpDate;
+    /// use std::time::{SystemTime, UNIX_EPOCH};
+    ///
+    /// let mut workspace = Workspace::new();
+    /// let now = SystemTime::now().duration_since(UNIX_EPOCH).ok();
+    /// workspace.set_date(now.map(HttpDate::since_1970));
+    /// ```
+    pub fn set_date(&mut self, date: Option<HttpDate>) {
+        self.date = date;
+    }
+
+    /// The time of day, as it was [told](Self::set_date).
+    pub fn date(&self) -> Option<HttpDate> {
+        self.date
     }
 
     #[inline]

@@ -30,6 +30,8 @@ pub(crate) struct TlsSocket<S> {
     unread: Vec<u8>,
     /// How much ciphertext the last read has given to rustls.
     wire: usize,
+    /// Something has come.
+    has_heard: bool,
     /// How many bytes at the front of the output have become ciphertext that is not all written. They
     /// are still the writer's, which offers them again: so its backpressure and its deadlines see
     /// what the peer has taken, and nothing is counted twice.
@@ -87,6 +89,7 @@ impl<S: Stream> TlsSocket<S> {
             socket,
             unread: Vec::new(),
             wire: 0,
+            has_heard: false,
             claimed: 0,
             ending: Ending::No,
             error: None,
@@ -106,6 +109,11 @@ impl<S: Stream> TlsSocket<S> {
 
     pub(crate) fn session(&self) -> &rustls::Connection {
         &self.session
+    }
+
+    /// Whether anything has come of the peer.
+    pub(crate) fn has_heard(&self) -> bool {
+        self.has_heard
     }
 
     /// Why TLS has failed, if it has.
@@ -189,6 +197,7 @@ impl<S: Stream> TlsSocket<S> {
     fn process(&mut self, mut input: &[u8]) {
         let mut full = false;
         self.wire += input.len();
+        self.has_heard = true;
         while !input.is_empty() {
             match self.session.read_tls(&mut input) {
                 // Nothing counts behind a close_notify.

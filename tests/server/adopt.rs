@@ -96,7 +96,8 @@ fn an_adopted_request_is_judged_like_any_other() {
     }
     // So is one that was parsed elsewhere.
     for (parts, status) in [
-        (parts("/chat").http_version(1, 0), 505),
+        (parts("/chat").http_version(1, 0), 426),
+        (parts("/chat").http_version(2, 0), 505),
         (parts("/chat").header("Host", "twice").unwrap(), 400),
         (parts("/chat").header("Origin", "https://evil.example").unwrap(), 403),
         (parts("/chat").header("Content-Length", "5").unwrap(), 400),

@@ -96,7 +96,7 @@ fn every_handshake_has_one_outcome() {
         Ok(status) => Decision::reject(Response::new(status)),
         Err(_) => Decision::accept(0),
     });
-    let house = House::of(untimed_server().max_connections(1), spy);
+    let house = House::of(untimed_server().max_connections(1).spare_connections(0), spy);
     let alone = || {
         eventually("an empty house", || house.handle.counters().connections == 0);
         house.address

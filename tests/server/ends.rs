@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    Decision, EventLoop, Handler, IncomingRequest, Message, OnPanic, OpeningError, Outcome, Peer,
-    Pending, Response, Server,
+    Decision, EventLoop, Handler, HttpAnswer, IncomingRequest, Message, OnPanic, OpeningError,
+    Outcome, Peer, Pending, Response, Server,
 };
 
 use crate::client::{Client, PATIENCE, REQUEST, TEXT};
@@ -155,7 +155,7 @@ fn a_loop_that_is_dropped_lets_pending_requests_know() {
 fn dialled_connections_take_no_place_of_those_that_come() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let server = untimed_server().max_connections(2);
+    let server = untimed_server().max_connections(2).spare_connections(0);
     let mut turns = Turns::of(server, Silent::default());
     let request = ClientRequest::new(&Url::parse(&format!("ws://{address}/")).unwrap());
     for _ in 0..5 {
@@ -186,7 +186,7 @@ impl Handler for Fragile {
         }
     }
 
-    fn on_http(&mut self, _: &IncomingRequest) -> Response {
+    fn on_http(&mut self, _: &IncomingRequest) -> HttpAnswer {
         panic!("on_http")
     }
 

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::untimed::{PATIENCE, untimed_server};
 use framewire::{
-    Config, Decision, Fragment, Handle, Handler, IncomingRequest, Message, MessageKind, Outcome,
-    Peer, PeerId, Response, Server,
+    Config, Decision, Fragment, Handle, Handler, HttpAnswer, IncomingRequest, Message, MessageKind,
+    Outcome, Peer, PeerId, Response, Server,
 };
 
 /// What a handler was called for.
@@ -52,7 +52,7 @@ pub(crate) struct Spy {
 
 type Act = dyn FnMut(&mut Peer<'_, u64>, &Call) + Send;
 type Decide = dyn FnMut(&IncomingRequest) -> Decision<u64> + Send;
-type Answer = dyn FnMut(&IncomingRequest) -> Response + Send;
+type Answer = dyn FnMut(&IncomingRequest) -> HttpAnswer + Send;
 
 impl Spy {
     pub(crate) fn new(act: impl FnMut(&mut Peer<'_, u64>, &Call) + Send + 'static) -> (Self, Log) {
@@ -74,11 +74,11 @@ impl Spy {
         self
     }
 
-    pub(crate) fn answering(
+    pub(crate) fn answering<A: Into<HttpAnswer>>(
         mut self,
-        http: impl FnMut(&IncomingRequest) -> Response + Send + 'static,
+        mut http: impl FnMut(&IncomingRequest) -> A + Send + 'static,
     ) -> Self {
-        self.http = Some(Box::new(http));
+        self.http = Some(Box::new(move |request| http(request).into()));
         self
     }
 
@@ -108,10 +108,10 @@ impl Handler for Spy {
         (self.decide)(request)
     }
 
-    fn on_http(&mut self, request: &IncomingRequest) -> Response {
+    fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
         match &mut self.http {
             Some(http) => http(request),
-            None => Response::upgrade_required(),
+            None => Response::upgrade_required().into(),
         }
     }
 

@@ -17,6 +17,7 @@ mod ends;
 mod fairness;
 mod faults;
 mod flow;
+mod front_door;
 mod handles;
 mod house;
 mod listening;

@@ -240,7 +240,7 @@ fn a_connection_that_ends_before_or_inside_its_request_is_forgotten() {
 #[test]
 fn more_connections_than_allowed_are_answered_503() {
     let (spy, log) = Spy::echo();
-    let server = untimed_server().max_connections(3);
+    let server = untimed_server().max_connections(3).spare_connections(0);
     let house = House::of(server, spy);
     let mut clients: Vec<_> = (0..3).map(|_| Client::open(house.address)).collect();
     for _ in 0..50 {

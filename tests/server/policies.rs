@@ -229,7 +229,9 @@ fn a3_every_opening_that_fails_is_told_of_once() {
     let error = next(&told);
     assert!(matches!(error, OpeningError::Handshake(RequestError::PathNotServed)), "{error}");
     // One that goes away, and one whose plain request is answered, which is no failure.
-    drop(Client::connect(house.address));
+    let mut hasty = Client::connect(house.address);
+    hasty.send_raw("GET");
+    drop(hasty);
     assert!(matches!(next(&told), OpeningError::Lost));
     let plain = "GET /chat HTTP/1.1\r\nHost: a\r\n\r\n";
     assert!(Client::ask(house.address, plain).starts_with("HTTP/1.1 426 "));
@@ -297,7 +299,7 @@ fn who_finds_no_room_is_told_of() {
     assert!(matches!(next(&told), OpeningError::TooManyFromAddress));
     drop(first);
     let (handler, told, _doors) = doorkeeper();
-    let house = House::of(untimed_server().max_connections(0), handler);
+    let house = House::of(untimed_server().max_connections(0).spare_connections(0), handler);
     let answer = Client::ask(house.address, "");
     assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
     assert!(answer.ends_with("\r\n\r\nin our words: too many connections\n"), "{answer}");

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use framewire::handshake::accept_key;
 use framewire::{
-    Client, ClientError, Config, Decision, Handle, Handler, IncomingRequest, Message, Outcome,
-    Peer, Response, Server,
+    Client, ClientError, Config, Decision, Handle, Handler, HttpAnswer, IncomingRequest, Message,
+    Outcome, Peer, Response, Server,
 };
 use socket2::{Domain, Socket, Type};
 
@@ -238,8 +238,8 @@ impl Handler for Service {
         Decision::accept(())
     }
 
-    fn on_http(&mut self, _: &IncomingRequest) -> Response {
-        Response::new(200).body(payload(self.sends.length))
+    fn on_http(&mut self, _: &IncomingRequest) -> HttpAnswer {
+        Response::new(200).body(payload(self.sends.length)).into()
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_>) {

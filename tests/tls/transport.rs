@@ -356,12 +356,18 @@ fn an_end_in_the_middle_of_the_handshake_is_told_as_such() {
 #[test]
 fn who_finds_no_room_is_turned_away() {
     let authority = Authority::new();
-    let server = untimed_server().tls(authority.server()).max_connections(1);
-    let (server, seen) = Echo::start(server);
-    let connect = || untimed_client(&server.url()).tls(authority.client()).connect();
+    let server = || untimed_server().tls(authority.server()).max_connections(1);
+    let (strict, _seen) = Echo::start(server().spare_connections(0));
+    let connect = |server: &Echo| untimed_client(&server.url()).tls(authority.client()).connect();
+    let _first = connect(&strict).unwrap();
+    let error = connect(&strict).unwrap_err();
+    assert!(matches!(error, ClientError::Tls(TlsError::Ended)), "{error:?}");
+    // Who is let in to ask is told why.
+    let (server, seen) = Echo::start(server());
+    let connect = || connect(&server);
     let mut first = connect().unwrap();
     let error = connect().unwrap_err();
-    assert!(matches!(error, ClientError::Tls(TlsError::Ended)), "{error:?}");
+    assert!(matches!(&error, ClientError::Rejected(answer) if answer.status() == 503), "{error:?}");
     assert!(first.close(1000, "").unwrap().was_clean());
     assert!(next_outcome(&seen).was_clean());
     connect().unwrap();
