@@ -164,7 +164,13 @@ pub(super) struct Undecided<S> {
     /// Of plain requests.
     answered: Receiver<(PeerId, Response)>,
     /// Those who wait, each with what tells their `Pending` that they do not any more.
-    waiting: HashMap<PeerId, Arc<AtomicBool>>,
+    waiting: HashMap<PeerId, Waiting>,
+}
+
+struct Waiting {
+    over: Arc<AtomicBool>,
+    /// For the answer to a plain request.
+    is_plain: bool,
 }
 
 impl<S> Undecided<S> {
@@ -175,25 +181,30 @@ impl<S> Undecided<S> {
         Self { decisions, receiver, answers, answered, waiting: HashMap::new() }
     }
 
-    fn wait(&mut self, id: PeerId) -> Arc<AtomicBool> {
+    fn wait(&mut self, id: PeerId, is_plain: bool) -> Arc<AtomicBool> {
         let over = Arc::new(AtomicBool::new(false));
-        self.waiting.insert(id, Arc::clone(&over));
+        self.waiting.insert(id, Waiting { over: Arc::clone(&over), is_plain });
         over
     }
 
     pub(super) fn add_plain(&mut self, id: PeerId, request: IncomingRequest) -> PendingAnswer {
-        let over = self.wait(id);
+        let over = self.wait(id, true);
         PendingAnswer { id, request, over, answers: Some(self.answers.clone()) }
     }
 
     pub(super) fn add(&mut self, id: PeerId, request: IncomingRequest) -> Pending<S> {
-        let over = self.wait(id);
+        let over = self.wait(id, false);
         Pending { id, request, over, decisions: Some(self.decisions.clone()) }
     }
 
     /// The next decision that was made.
     pub(super) fn take(&self) -> Option<(PeerId, Answer<S>)> {
         self.receiver.try_recv().ok()
+    }
+
+    /// Whether a plain request of this one waits for its answer.
+    pub(super) fn is_plain(&self, id: PeerId) -> bool {
+        self.waiting.get(&id).is_some_and(|waiting| waiting.is_plain)
     }
 
     /// The next answer to a plain request that was given.
@@ -203,7 +214,7 @@ impl<S> Undecided<S> {
 
     /// Nobody waits any more.
     pub(super) fn clear(&mut self) {
-        for (_, over) in self.waiting.drain() {
+        for (_, Waiting { over, .. }) in self.waiting.drain() {
             over.store(true, Ordering::Relaxed);
         }
     }
@@ -214,8 +225,8 @@ impl<S> Undecided<S> {
         if self.waiting.is_empty() {
             return false;
         }
-        let over = self.waiting.remove(&id);
-        over.is_some_and(|over| {
+        let waiting = self.waiting.remove(&id);
+        waiting.is_some_and(|Waiting { over, .. }| {
             over.store(true, Ordering::Relaxed);
             true
         })

@@ -951,7 +951,8 @@ impl<H: Handler> EventLoop<H> {
             // Of which was told when it was refused.
             return;
         }
-        if self.has_said_nothing(id) {
+        if self.has_said_nothing(id) || self.core.undecided.is_plain(id) {
+            // It has asked for no WebSocket.
             return;
         }
         let error = self.or_error_of_tls(id, OpeningError::Lost);

@@ -11,7 +11,7 @@ use framewire::rustls::{
 };
 use framewire::{ClientError, Outcome, TlsError, Waiting};
 
-use crate::support::{Authority, Echo, LONG, next_outcome};
+use crate::support::{Authority, Echo, LONG, Running, next_outcome};
 use crate::untimed::{untimed, untimed_client, untimed_server};
 
 const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
@@ -358,7 +358,8 @@ fn who_finds_no_room_is_turned_away() {
     let authority = Authority::new();
     let server = || untimed_server().tls(authority.server()).max_connections(1);
     let (strict, _seen) = Echo::start(server().spare_connections(0));
-    let connect = |server: &Echo| untimed_client(&server.url()).tls(authority.client()).connect();
+    let connect =
+        |server: &Running| untimed_client(&server.url()).tls(authority.client()).connect();
     let _first = connect(&strict).unwrap();
     let error = connect(&strict).unwrap_err();
     assert!(matches!(error, ClientError::Tls(TlsError::Ended)), "{error:?}");
