@@ -227,26 +227,26 @@ pub use client::{
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{
-    AdoptedStream, CloseCounts, Counters, Decision, EventLoop, EventLoops, Handle, Handler,
-    HandshakeCounts, HttpAnswer, IncomingRequest, ListenOptions, OnPanic, OpeningError,
-    PathPattern, PatternError, Peer, PeerId, Pending, PendingAnswer, QueueFull, RouteError,
-    RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer, Subscribed, TopicError,
-    TrafficCounts, serve,
+    AdoptedStream, Attempt, Caller, CloseCounts, Counters, Decision, EventLoop, EventLoops, Handle,
+    Handler, HandshakeCounts, HttpAnswer, IncomingRequest, ListenOptions, OnPanic, OpeningError,
+    PathPattern, PatternError, Peer, PeerId, Pending, PendingAnswer, ProxyProtocol, QueueFull,
+    RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer, Subscribed,
+    TopicError, TrafficCounts, serve,
 };
-pub use handshake::{Request, Response};
+pub use handshake::{Request, Response, TrustedProxies};
 pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};
 #[cfg(feature = "getrandom")]
 pub use protocol::SystemEntropy;
 pub use protocol::{
     Accept, Cause, Chunks, Compress, CompressionMetrics, Config, Connection, Endpoint, Entropy,
     EntropyError, Event, Fragment, Fragments, HandshakeError, Initiator, InvalidConfig, Message,
-    MessageKind, Metrics, Outcome, PayloadBuffer, Prepared, ProtocolError, Role, SendError, State,
-    TimeoutKind, Upgraded, Workspace,
+    MessageKind, Metrics, Outcome, PartialRequest, PayloadBuffer, Prepared, ProtocolError, Role,
+    SendError, State, TimeoutKind, Upgraded, Workspace,
 };
 #[cfg(feature = "tls")]
 pub use rustls;
 #[cfg(feature = "tls")]
-pub use tls::{TlsClient, TlsError, TlsServer};
+pub use tls::{TlsClient, TlsError, TlsServer, TlsSession};
 pub use wire::{CloseCode, CloseFrame};
 
 /// Compiles the programs of the README.

@@ -3,11 +3,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
 
 use framewire::{
-    Accept, CloseCode, Config, Decision, Fragment, Handler, HttpAnswer, IncomingRequest, Message,
-    OpeningError, Outcome, Peer, Request, Response,
+    Accept, Attempt, CloseCode, Config, Decision, Fragment, Handler, HttpAnswer, IncomingRequest,
+    Message, OpeningError, Outcome, Peer, Request, Response,
 };
 use serde_json::{Value, json};
 
@@ -180,12 +179,8 @@ impl<T: 'static> Handler for Channel<T> {
         self.otherwise.on_http(request)
     }
 
-    fn on_handshake_error(
-        &mut self,
-        error: &OpeningError,
-        address: Option<SocketAddr>,
-    ) -> Option<Response> {
-        self.otherwise.on_handshake_error(error, address)
+    fn on_handshake_error(&mut self, error: &OpeningError, attempt: &Attempt) -> Option<Response> {
+        self.otherwise.on_handshake_error(error, attempt)
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_, Member<T>>) {

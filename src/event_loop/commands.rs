@@ -4,6 +4,7 @@ use crate::protocol::Prepared;
 use crate::wire::CloseFrame;
 
 use super::adopt::Adoption;
+use super::listener::ListenerIndex;
 use super::route::Scope;
 use super::shutdown::ShutdownOrder;
 use super::slab::PeerId;
@@ -23,7 +24,7 @@ pub(super) enum Command {
     Decided,
     Adopt(Box<Adoption>),
     /// A connection that another loop has accepted.
-    Serve(Socket),
+    Serve(Socket, ListenerIndex),
 }
 
 /// What is asked of a loop for one of its connections.

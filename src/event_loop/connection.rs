@@ -8,6 +8,7 @@ use crate::wire::CloseCode;
 
 use super::backlog::{Backlog, Buffered, Key, Outgoing, Replaced, Room, SlowConsumer};
 use super::incoming_request::IncomingRequest;
+use super::listener::ListenerIndex;
 use super::logging::event;
 use super::metrics::{Count, Counting};
 use super::route::RouteId;
@@ -37,7 +38,11 @@ pub(super) struct Connection<S> {
     /// Of [`Routes`](super::Routes), if it is for one of them.
     pub(super) route: Option<RouteId>,
     pub(super) origin: Origin,
+    /// Where it was accepted, by the place of the listener.
+    pub(super) listener: Option<ListenerIndex>,
     slow: SlowConsumer,
+    /// It has to begin with a header of the PROXY protocol, or may.
+    pub(super) awaits_proxy_header: bool,
     /// The application was told of backpressure and waits for `on_drain`.
     awaits_drain: bool,
     /// This side has aborted it.
@@ -97,7 +102,9 @@ impl<S> Connection<S> {
             timer: None,
             route: None,
             origin,
+            listener: None,
             slow,
+            awaits_proxy_header: false,
             awaits_drain: false,
             is_aborted: false,
             is_opened: false,
@@ -116,6 +123,13 @@ impl<S> Connection<S> {
     #[inline]
     pub(super) fn endpoint_mut(&mut self) -> &mut Endpoint {
         self.driver.endpoint_mut()
+    }
+
+    /// Gives back what was read before TLS or the engine read anything.
+    pub(super) fn put_back(&mut self, bytes: &[u8]) {
+        if !self.driver.transport_mut().put_back(bytes) {
+            self.driver.put_back(bytes);
+        }
     }
 
     #[inline]

@@ -1,4 +1,5 @@
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -12,18 +13,21 @@ use crate::wire::CloseFrame;
 
 use super::backlog::{Buffered, Key, Outgoing};
 use super::broadcast::{Broadcast, Broadcasts, Waiting};
+use super::caller::{Caller, Told};
+use super::callers::Callers;
 use super::commands::Command;
 use super::connection::{Connection, Origin, Release, Shared};
 use super::deferral::Undecided;
 use super::group::Outbox;
 use super::handle::Handle;
+use super::listener::{ListenerFacts, ListenerIndex};
 use super::logging::event;
 use super::metrics::{Count, Counting};
 use super::route::{RouteId, Scope};
 use super::sent::Sent;
 use super::settings::Settings;
 use super::slab::{PeerId, Slab};
-use super::socket::Socket;
+use super::socket::{Socket, no_address};
 use super::timers::Timers;
 use super::topics::{Subscribed, TopicError, Topics};
 
@@ -40,6 +44,8 @@ pub(super) struct Core<S> {
     pub(super) topics: Topics,
     broadcasts: Broadcasts,
     pub(super) undecided: Undecided<S>,
+    pub(super) callers: Callers,
+    listeners: Arc<[ListenerFacts]>,
     pub(super) shared: Shared,
     /// The connection whose turn it is; it is settled when the turn is over.
     pub(super) current: Option<PeerId>,
@@ -73,6 +79,8 @@ impl<S> Core<S> {
             handle,
             timers: Timers::default(),
             broadcasts: Broadcasts::default(),
+            callers: Callers::default(),
+            listeners: Arc::clone(&settings.listeners),
             shared: Shared {
                 workspace: Workspace::new().for_many(),
                 counting: Counting::default(),
@@ -91,6 +99,44 @@ impl<S> Core<S> {
     pub(super) fn settle_later(&mut self, id: PeerId) {
         if let Some(connection) = self.slab.get_mut(id) {
             connection.unsettle(id, &mut self.unsettled);
+        }
+    }
+
+    /// What is known of a listener.
+    pub(super) fn listener(&self, index: ListenerIndex) -> Option<&ListenerFacts> {
+        self.listeners.get(index.get())
+    }
+
+    /// Who is at the other end of a socket that was accepted at a listener.
+    pub(super) fn caller_at(
+        &self,
+        socket: &Socket,
+        listener: Option<ListenerIndex>,
+        told: Told,
+    ) -> Caller {
+        let facts = listener.and_then(|index| Some((index, self.listener(index)?)));
+        Caller::of(socket, facts, told)
+    }
+
+    /// Who is at the other end of a connection.
+    pub(super) fn caller(&self, id: PeerId) -> Caller {
+        match self.slab.get(id) {
+            Some(connection) => {
+                let socket = connection.driver.transport();
+                self.caller_at(socket, connection.listener, self.callers.told(id))
+            }
+            None => Caller::default(),
+        }
+    }
+
+    /// The address of who is at the other end of a connection.
+    pub(super) fn address(&self, id: PeerId) -> io::Result<SocketAddr> {
+        let connection = self.slab.get(id).ok_or(io::ErrorKind::NotConnected)?;
+        let remote = connection.driver.transport().peer_address();
+        let told = self.callers.told(id);
+        match told.address(remote.as_ref().ok().copied()) {
+            Some(address) => Ok(address),
+            None => Err(remote.err().unwrap_or_else(no_address)),
         }
     }
 
@@ -171,6 +217,7 @@ impl<S> Core<S> {
     pub(super) fn forget(&mut self, id: PeerId) {
         self.topics.leave(id);
         self.undecided.remove(id);
+        self.callers.remove(id);
         self.shared.buffered.set(id, 0);
         self.remove(id);
         let slab = &self.slab;

@@ -8,16 +8,21 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use mio::{Events, Poll, Token};
 
-use crate::handshake::{ClientRequest, HttpDate, Request, RequestParts, Response};
-use crate::io::{Budget, Driver, Inbox};
+use crate::handshake::{
+    ClientRequest, HttpDate, ProxyHeader, ProxyHeaderError, Request, RequestParts, Response,
+};
+use crate::io::{Budget, Driver, Inbox, Stopped};
 use crate::protocol::{
-    Accept, Config, Endpoint, Event, HandshakeError, Outcome, Prepared, State, Upgraded,
+    Accept, Config, Endpoint, Event, HandshakeError, Outcome, PartialRequest, Prepared, State,
+    Upgraded,
 };
 use crate::wire::CloseCode;
 
 use super::acceptor::{Accepted, Acceptor};
 use super::adopt::{AdoptedStream, Adoption};
+use super::attempt::Attempt;
 use super::backlog::Key;
+use super::caller::Told;
 use super::commands::{Command, PeerCommand};
 use super::connection::{Connection, Origin, Release};
 use super::core::Core;
@@ -27,7 +32,7 @@ use super::group::{Commands, Seat, Turn, seats};
 use super::handle::Handle;
 use super::handler::{Choice, Decision, Handler, HttpAnswer, HttpChoice};
 use super::incoming_request::IncomingRequest;
-use super::listener::Listener;
+use super::listener::{Listener, ListenerIndex};
 use super::logging::{event, log_end};
 use super::metrics::Count;
 use super::opening_error::OpeningError;
@@ -561,12 +566,14 @@ impl<H: Handler> EventLoop<H> {
             Some(upgraded) => Endpoint::upgraded(upgraded, config),
         };
         if self.lightest_loop().is_none() {
-            self.reject_for_all(socket);
+            self.reject_for_all(socket, None);
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
         // What TLS has decrypted already, no event tells of: a new driver looks.
         let driver = |socket| Driver::with_leftover(endpoint, socket, &bytes);
-        let id = self.admit(socket, driver, Origin::Adopted).ok_or(io::ErrorKind::QuotaExceeded)?;
+        let id = self
+            .admit(socket, driver, Origin::Adopted, None)
+            .ok_or(io::ErrorKind::QuotaExceeded)?;
         self.read_later(id);
         Ok(id)
     }
@@ -576,9 +583,10 @@ impl<H: Handler> EventLoop<H> {
 impl<H: Handler> EventLoop<H> {
     fn accept(&mut self) {
         for index in 0..self.acceptor.len() {
+            let listener = ListenerIndex::new(index);
             for _ in 0..ACCEPTS_A_TURN {
                 match self.acceptor.accept(index, self.core.now) {
-                    Accepted::Socket(socket) => self.place(socket),
+                    Accepted::Socket(socket) => self.place(socket, listener),
                     Accepted::Gone => {}
                     Accepted::Nobody => break,
                     Accepted::Failed(error) => {
@@ -605,25 +613,27 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Gives a connection that was accepted to the loop that has the fewest.
-    fn place(&mut self, mut socket: Socket) {
-        let Some(number) = self.lightest_loop() else { return self.serve_as_spare(socket) };
+    fn place(&mut self, mut socket: Socket, listener: ListenerIndex) {
+        let Some(number) = self.lightest_loop() else {
+            return self.serve_as_spare(socket, listener);
+        };
         let (group, home) = self.core.handle.place();
         // A client that comes when all is about to end is answered here, by the loop that listens.
         if number != home && self.shutdown.is_none() {
             group.departs(number);
-            match self.core.outbox.order(number, Command::Serve(socket)) {
+            match self.core.outbox.order(number, Command::Serve(socket, listener)) {
                 // It has come to its end: so will this one, and says so.
-                Some(Command::Serve(back)) => {
+                Some(Command::Serve(back, _)) => {
                     self.core.handle.place().0.arrives(number);
                     socket = back;
                 }
                 _ => return,
             }
         }
-        self.serve(socket);
+        self.serve(socket, listener);
     }
 
-    fn serve(&mut self, socket: Socket) {
+    fn serve(&mut self, socket: Socket, listener: ListenerIndex) {
         let endpoint = Endpoint::server(&self.core.config);
         self.admit(
             socket,
@@ -633,13 +643,14 @@ impl<H: Handler> EventLoop<H> {
                 driver
             },
             Origin::Accepted,
+            Some(listener),
         );
     }
 
     /// Lets a connection in beyond the limit, to ask plain requests: a few at a time, and not for long.
-    fn serve_as_spare(&mut self, socket: Socket) {
+    fn serve_as_spare(&mut self, socket: Socket, listener: ListenerIndex) {
         if self.core.spares() >= self.spare_connections || self.shutdown.is_some() {
-            return self.reject_for_all(socket);
+            return self.reject_for_all(socket, Some(listener));
         }
         let timeout = self.core.config.handshake_time_limit();
         let timeout = timeout.map_or(SPARE_TIMEOUT, |own| own.min(SPARE_TIMEOUT));
@@ -652,6 +663,7 @@ impl<H: Handler> EventLoop<H> {
                 driver
             },
             Origin::Spare,
+            Some(listener),
         );
     }
 
@@ -668,8 +680,8 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Serves a connection that another loop has accepted.
-    fn serve_for_another(&mut self, socket: Socket) {
-        self.serve(socket);
+    fn serve_for_another(&mut self, socket: Socket, listener: ListenerIndex) {
+        self.serve(socket, listener);
         let (group, home) = self.core.handle.place();
         group.set_connections(home, self.core.served());
         group.arrives(home);
@@ -681,10 +693,19 @@ impl<H: Handler> EventLoop<H> {
         socket: Socket,
         driver: impl FnOnce(Socket) -> Driver<Socket>,
         origin: Origin,
+        listener: Option<ListenerIndex>,
     ) -> Option<PeerId> {
+        let entry = self.entry(&socket, listener);
+        if let Entry::Rejected = entry {
+            let error = OpeningError::ProxyHeader(ProxyHeaderError::NotAccepted);
+            self.reject_at_once(socket, listener, &error, Response::new(400));
+            return None;
+        }
         let (group, _) = self.core.handle.place();
-        if !group.has_quota() {
-            return self.register(driver(socket), origin);
+        if !matches!(entry, Entry::Direct) || !group.has_quota() {
+            let id = self.register(driver(socket), origin, listener)?;
+            self.enter(id, &entry);
+            return Some(id);
         }
         let group = Arc::clone(group);
         let home = socket.peer_address().ok().map(|address| Neighbourhood::of(address.ip()));
@@ -696,19 +717,84 @@ impl<H: Handler> EventLoop<H> {
             // The handler is told, and must not hold up the others.
             drop(quota);
             let response = Response::too_many_requests();
-            self.reject_at_once(socket, &OpeningError::TooManyFromAddress, response);
+            self.reject_at_once(socket, listener, &OpeningError::TooManyFromAddress, response);
             return None;
         }
-        let id = self.register(driver(socket), origin)?;
+        let id = self.register(driver(socket), origin, listener)?;
         if let (Some(mut quota), Some(home)) = (quota, home) {
             quota.enter(id, home);
         }
         Some(id)
     }
 
-    fn register(&mut self, driver: Driver<Socket>, origin: Origin) -> Option<PeerId> {
+    /// How a connection that has come in is known.
+    fn entry(&self, socket: &Socket, listener: Option<ListenerIndex>) -> Entry {
+        let protocol =
+            listener.and_then(|index| self.core.listener(index)?.proxy_protocol.as_deref());
+        let proxies = self.core.config.proxies();
+        if protocol.is_none() && proxies.is_none() {
+            return Entry::Direct;
+        }
+        let address = socket.peer_address().ok();
+        if let Some(protocol) = protocol {
+            // A peer that has gone has no address any more, and is nobody.
+            let is_known = address.is_some() || socket.is_unix();
+            if is_known && protocol.accepts(address.map(|address| address.ip())) {
+                return Entry::Announced;
+            }
+            if protocol.is_required() {
+                return Entry::Rejected;
+            }
+        }
+        if self.is_trusted(address, socket.is_unix()) { Entry::Trusted } else { Entry::Direct }
+    }
+
+    /// Whether this is a proxy that is believed.
+    fn is_trusted(&self, address: Option<SocketAddr>, is_unix: bool) -> bool {
+        self.core.config.proxies().is_some_and(|proxies| match address {
+            Some(address) => proxies.trusts(address.ip()),
+            None => is_unix && proxies.trusts_unix_sockets(),
+        })
+    }
+
+    /// Has a connection go on as its entry demands.
+    fn enter(&mut self, id: PeerId, entry: &Entry) {
+        let Some(connection) = self.core.slab.get_mut(id) else { return };
+        match entry {
+            Entry::Trusted => connection.endpoint_mut().trust_proxy(),
+            Entry::Announced => {
+                connection.awaits_proxy_header = true;
+                self.core.callers.await_header(id);
+            }
+            Entry::Direct | Entry::Rejected => {}
+        }
+    }
+
+    /// Counts a connection as one from this address, unless there are as many from there as there may be.
+    fn count_from(&mut self, id: PeerId, address: Option<SocketAddr>) -> bool {
+        let (group, _) = self.core.handle.place();
+        let (Some(mut quota), Some(address)) = (group.quota(), address) else { return true };
+        if quota.counts(id) {
+            return true;
+        }
+        let home = Neighbourhood::of(address.ip());
+        let has_room = quota.has_room(home);
+        if has_room {
+            quota.enter(id, home);
+        }
+        has_room
+    }
+
+    fn register(
+        &mut self,
+        driver: Driver<Socket>,
+        origin: Origin,
+        listener: Option<ListenerIndex>,
+    ) -> Option<PeerId> {
         let origin = if self.shutdown.is_some() { origin.late() } else { origin };
-        match self.core.register(self.core.connection(driver, origin)) {
+        let mut connection = self.core.connection(driver, origin);
+        connection.listener = listener;
+        match self.core.register(connection) {
             Ok(id) => {
                 if let Some(draining) = &mut self.shutdown {
                     draining.note_late();
@@ -724,16 +810,23 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Rejects a connection, since there are as many as there may be.
-    fn reject_for_all(&mut self, socket: Socket) {
+    fn reject_for_all(&mut self, socket: Socket, listener: Option<ListenerIndex>) {
         let response = Response::service_unavailable();
-        self.reject_at_once(socket, &OpeningError::TooManyConnections, response);
+        self.reject_at_once(socket, listener, &OpeningError::TooManyConnections, response);
     }
 
     /// Rejects a connection of which nothing was read.
     #[cold]
-    fn reject_at_once(&mut self, socket: Socket, error: &OpeningError, response: Response) {
-        let address = socket.peer_address().ok();
-        let response = self.tell_opening_error(error, address).unwrap_or(response);
+    fn reject_at_once(
+        &mut self,
+        mut socket: Socket,
+        listener: Option<ListenerIndex>,
+        error: &OpeningError,
+        response: Response,
+    ) {
+        let caller = self.core.caller_at(&socket, listener, Told::default());
+        let attempt = Attempt::new(caller, PartialRequest::default());
+        let response = self.tell_opening_error(error, &attempt).unwrap_or(response);
         let mut refusal = Vec::new();
         response.encode("GET", self.core.shared.workspace.date(), &mut refusal);
         socket.refuse(&refusal);
@@ -747,6 +840,17 @@ impl<H: Handler> EventLoop<H> {
 
 /// How a request is decided.
 impl<H: Handler> EventLoop<H> {
+    /// The request with its caller, whom it may have told of; `None` if there are as many from there as there may
+    /// be.
+    fn incoming(&mut self, id: PeerId, request: Arc<Request>) -> Option<IncomingRequest> {
+        if let Some(forwarded) = request.forwarded() {
+            self.core.callers.told_mut(id).forwarded = Some(Arc::clone(forwarded));
+        }
+        let caller = self.core.caller(id);
+        let has_room = self.count_from(id, caller.address());
+        has_room.then(|| IncomingRequest::new(request, caller))
+    }
+
     fn upgrade(&mut self, id: PeerId, request: Arc<Request>) {
         if self.shutdown.is_some() {
             let error = OpeningError::ShuttingDown;
@@ -756,7 +860,10 @@ impl<H: Handler> EventLoop<H> {
             let error = OpeningError::TooManyConnections;
             return self.reject(id, Some(error), Response::service_unavailable());
         }
-        let mut request = IncomingRequest::new(request);
+        let Some(mut request) = self.incoming(id, request) else {
+            let error = OpeningError::TooManyFromAddress;
+            return self.reject(id, Some(error), Response::too_many_requests());
+        };
         let decided = self.call(id, |handler, _| handler.on_upgrade(&request));
         let Some(Decision { choice, route }) = decided else {
             return self.reject(id, None, Response::new(500));
@@ -793,7 +900,10 @@ impl<H: Handler> EventLoop<H> {
             self.answer(id, Response::service_unavailable());
             return;
         }
-        let mut request = IncomingRequest::new(request);
+        let Some(mut request) = self.incoming(id, request) else {
+            self.answer(id, Response::too_many_requests());
+            return;
+        };
         let answer = self.call(id, |handler, _| handler.on_http(&request));
         let answer = answer.unwrap_or_else(|| Response::new(500).into());
         let HttpAnswer { choice, pattern } = answer;
@@ -860,7 +970,8 @@ impl<H: Handler> EventLoop<H> {
     /// Answers an upgrade with something else.
     fn reject(&mut self, id: PeerId, error: Option<OpeningError>, response: Response) {
         let error = error.unwrap_or_else(|| OpeningError::Rejected(Arc::new(response.clone())));
-        let response = self.tell_opening_error(&error, self.address(id)).unwrap_or(response);
+        let attempt = self.attempt(id);
+        let response = self.tell_opening_error(&error, &attempt).unwrap_or(response);
         if let Some(status) = self.answer(id, response) {
             self.core.shared.counting.rejected(status);
             event!(Info, "handshake", "{id} refused with status {status}");
@@ -894,17 +1005,21 @@ impl<H: Handler> EventLoop<H> {
         self.core.settle_later(id);
     }
 
-    fn address(&self, id: PeerId) -> Option<SocketAddr> {
-        self.core.slab.get(id)?.driver.transport().peer_address().ok()
+    /// What is known of a connection that does not become a WebSocket.
+    #[cold]
+    fn attempt(&mut self, id: PeerId) -> Attempt {
+        let caller = self.core.caller(id);
+        let read = self.core.slab.get_mut(id).and_then(|connection| {
+            let endpoint = connection.endpoint_mut();
+            let waiting = endpoint.request().map(PartialRequest::from);
+            waiting.or_else(|| endpoint.take_partial_request())
+        });
+        Attempt::new(caller, read.unwrap_or_default())
     }
 
     /// Tells the handler why a connection did not become a WebSocket: what it answers instead.
-    fn tell_opening_error(
-        &mut self,
-        error: &OpeningError,
-        address: Option<SocketAddr>,
-    ) -> Option<Response> {
-        self.call_for_nobody(|handler| handler.on_handshake_error(error, address)).flatten()
+    fn tell_opening_error(&mut self, error: &OpeningError, attempt: &Attempt) -> Option<Response> {
+        self.call_for_nobody(|handler| handler.on_handshake_error(error, attempt)).flatten()
     }
 
     /// What TLS has found, if it has failed; otherwise this error.
@@ -926,7 +1041,8 @@ impl<H: Handler> EventLoop<H> {
         let Event::HandshakeFailed(HandshakeError::Request(error)) = event else { return };
         // A client that does not speak TLS and stays is too slow as well, in the end.
         let error = self.or_error_of_tls(id, OpeningError::Handshake(error.clone()));
-        let answer = self.tell_opening_error(&error, self.address(id));
+        let attempt = self.attempt(id);
+        let answer = self.tell_opening_error(&error, &attempt);
         if let (Some(response), Some(connection)) = (answer, self.core.slab.get_mut(id)) {
             // Whoever was too slow has nothing queued, and hears nothing.
             let _ = connection.endpoint_mut().answer_instead(&response);
@@ -951,13 +1067,116 @@ impl<H: Handler> EventLoop<H> {
             // Of which was told when it was refused.
             return;
         }
-        if self.has_said_nothing(id) || self.core.undecided.is_plain(id) {
+        if self.core.callers.is_rejected(id) || self.has_said_nothing(id) {
+            return;
+        }
+        if self.core.undecided.is_plain(id) {
             // It has asked for no WebSocket.
             return;
         }
         let error = self.or_error_of_tls(id, OpeningError::Lost);
+        let attempt = self.attempt(id);
         // There is nobody to answer any more.
-        let _ = self.tell_opening_error(&error, self.address(id));
+        let _ = self.tell_opening_error(&error, &attempt);
+    }
+}
+
+/// Headers of the PROXY protocol.
+impl<H: Handler> EventLoop<H> {
+    /// Reads the header with which a connection has to begin; whether it goes on with what is behind it.
+    #[cold]
+    fn read_proxy_header(&mut self, id: PeerId) -> bool {
+        let mut room = [0; 512];
+        loop {
+            let Core { slab, callers, .. } = &mut self.core;
+            let (Some(connection), Some(reader)) = (slab.get_mut(id), callers.reader(id)) else {
+                return false;
+            };
+            let (count, stopped) = connection.driver.transport_mut().read_ahead(&mut room);
+            match reader.read(&room[..count]) {
+                Ok(Some((header, used))) => {
+                    connection.put_back(&room[used..count]);
+                    return self.go_on_behind(id, Some(header));
+                }
+                Ok(None) => {}
+                Err(ProxyHeaderError::Missing) if self.may_lack_header(id) => {
+                    let Core { slab, callers, .. } = &mut self.core;
+                    if let (Some(connection), Some(reader)) = (slab.get_mut(id), callers.reader(id))
+                    {
+                        connection.put_back(&[&reader.taken(), &room[..count]].concat());
+                    }
+                    return self.go_on_behind(id, None);
+                }
+                Err(error) => {
+                    self.reject_unheard(id, &OpeningError::ProxyHeader(error), None);
+                    return false;
+                }
+            }
+            match stopped {
+                Stopped::Done => {}
+                Stopped::Blocked => {
+                    connection.driver.set_not_readable();
+                    return false;
+                }
+                Stopped::Eof => {
+                    connection.endpoint_mut().terminate();
+                    return false;
+                }
+                Stopped::Broken(error) => {
+                    connection.endpoint_mut().terminate_with(error);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Whether a connection may begin without a header.
+    fn may_lack_header(&self, id: PeerId) -> bool {
+        let listener = self.core.slab.get(id).and_then(|connection| connection.listener);
+        let facts = listener.and_then(|listener| self.core.listener(listener));
+        let protocol = facts.and_then(|facts| facts.proxy_protocol.as_deref());
+        protocol.is_some_and(|protocol| !protocol.is_required())
+    }
+
+    /// Goes on behind a header, or where it might have stood, now that the address is known.
+    fn go_on_behind(&mut self, id: PeerId, header: Option<ProxyHeader>) -> bool {
+        let Core { slab, callers, .. } = &mut self.core;
+        let Some(connection) = slab.get_mut(id) else { return false };
+        connection.awaits_proxy_header = false;
+        callers.end_wait(id);
+        if let Some(header) = header {
+            callers.told_mut(id).header = Some(Arc::new(header));
+        }
+        let socket = connection.driver.transport();
+        let remote = socket.peer_address().ok();
+        let address = callers.told(id).address_by_header(remote);
+        // The client of a proxy that has come over such a socket is not one that is believed.
+        let is_unix = socket.is_unix() && header.is_none_or(|header| header.is_local());
+        if self.is_trusted(address, is_unix) {
+            self.enter(id, &Entry::Trusted);
+            return true;
+        }
+        if !self.count_from(id, address) {
+            let response = Response::too_many_requests();
+            self.reject_unheard(id, &OpeningError::TooManyFromAddress, Some(response));
+            return false;
+        }
+        true
+    }
+
+    /// Rejects a connection of which no request was read.
+    fn reject_unheard(&mut self, id: PeerId, error: &OpeningError, response: Option<Response>) {
+        let attempt = self.attempt(id);
+        let own = self.tell_opening_error(error, &attempt);
+        event!(Info, "accept", "{id} refused: {error}");
+        self.core.callers.reject(id);
+        let Some(connection) = self.core.slab.get_mut(id) else { return };
+        if let Some(response) = response.map(|response| own.unwrap_or(response)) {
+            let mut refusal = Vec::new();
+            response.encode("GET", self.core.shared.workspace.date(), &mut refusal);
+            connection.driver.transport_mut().refuse(&refusal);
+        }
+        connection.abort();
     }
 }
 
@@ -1030,6 +1249,11 @@ impl<H: Handler> EventLoop<H> {
 
     /// Reads the socket, as much as one turn allows: the others are served before the rest.
     fn read(&mut self, id: PeerId) {
+        if self.core.slab.get(id).is_some_and(|connection| connection.awaits_proxy_header)
+            && !self.read_proxy_header(id)
+        {
+            return;
+        }
         let late = self.is_late();
         let (start, now) = (self.start, self.core.now);
         let is_over = move || late || start.elapsed() - now > LONG_TURN;
@@ -1217,7 +1441,7 @@ impl<H: Handler> EventLoop<H> {
                 }
                 Command::Shutdown(order) => self.begin_shutdown(order),
                 Command::Decided => self.take_decisions(),
-                Command::Serve(socket) => self.serve_for_another(socket),
+                Command::Serve(socket, listener) => self.serve_for_another(socket, listener),
                 Command::Adopt(adoption) => {
                     let (group, home) = self.core.handle.place();
                     group.arrives(home);
@@ -1532,6 +1756,19 @@ impl<H: Handler> EventLoop<H> {
             let _ = self.core.close(id, &close);
         }
     }
+}
+
+/// How it is found out who has connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    /// By the address.
+    Direct,
+    /// By the request, since a proxy has connected that is believed.
+    Trusted,
+    /// By a header of the PROXY protocol.
+    Announced,
+    /// Not at all: such a header has to come, and is not taken from there.
+    Rejected,
 }
 
 impl<H: Handler> Drop for EventLoop<H> {

@@ -1,11 +1,11 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::handshake::Response;
 use crate::protocol::{Accept, Fragment, Message, Outcome};
 
+use super::attempt::Attempt;
 use super::deferral::{Pending, PendingAnswer};
 use super::incoming_request::IncomingRequest;
 use super::opening_error::OpeningError;
@@ -82,33 +82,26 @@ pub trait Handler {
 
     /// A connection that came in has not become a WebSocket, and this is why: called once for each, whoever
     /// is at fault, but not for plain requests that [`on_http`](Self::on_http) was asked about, nor for who
-    /// connects and leaves without a byte, as health checks do. What is returned is answered in place of the usual
+    /// connects and leaves without a byte, as health checks do. `attempt` has who it was, and what was read of the
+    /// request. What is returned is answered in place of the usual
     /// response, where there is still somebody to answer: after [`OpeningError::Lost`], a failure of TLS
     /// and [`RequestError::Timeout`](crate::handshake::RequestError::Timeout) there is nobody.
     ///
     /// ```
-    /// # use framewire::{Decision, Handler, IncomingRequest, Message, OpeningError, Peer, Response};
-    /// # use std::net::SocketAddr;
+    /// # use framewire::{Attempt, Decision, Handler, IncomingRequest, Message, OpeningError, Peer, Response};
     /// # struct Chat;
     /// # impl Handler for Chat {
     /// #     type Session = ();
     /// #     fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> { Decision::accept(()) }
     /// #     fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
-    /// fn on_handshake_error(
-    ///     &mut self,
-    ///     error: &OpeningError,
-    ///     address: Option<SocketAddr>,
-    /// ) -> Option<Response> {
-    ///     eprintln!("refused {address:?}: {error}");
+    /// fn on_handshake_error(&mut self, error: &OpeningError, attempt: &Attempt) -> Option<Response> {
+    ///     let path = attempt.request().map(|request| request.path());
+    ///     eprintln!("refused {:?} at {path:?}: {error}", attempt.caller().ip());
     ///     None
     /// }
     /// # }
     /// ```
-    fn on_handshake_error(
-        &mut self,
-        error: &OpeningError,
-        address: Option<SocketAddr>,
-    ) -> Option<Response> {
+    fn on_handshake_error(&mut self, error: &OpeningError, attempt: &Attempt) -> Option<Response> {
         None
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::handshake::Request;
 
+use super::caller::Caller;
 use super::path_pattern::PathPattern;
 
 /// A request as a [`Handler`](crate::Handler) gets it: what the client sent, a [`Request`], and what
@@ -35,18 +36,30 @@ use super::path_pattern::PathPattern;
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncomingRequest {
-    request: Arc<Request>,
+    received: Arc<Received>,
     pattern: Option<Arc<PathPattern>>,
 }
 
+#[derive(Debug, PartialEq, Eq)]
+struct Received {
+    request: Arc<Request>,
+    caller: Caller,
+}
+
 impl IncomingRequest {
-    pub(super) fn new(request: Arc<Request>) -> Self {
-        Self { request, pattern: None }
+    pub(super) fn new(request: Arc<Request>, caller: Caller) -> Self {
+        Self { received: Arc::new(Received { request, caller }), pattern: None }
+    }
+
+    /// Who has sent it: the address, the listener, TLS, and what proxies say.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.received.caller
     }
 
     /// The request as one that was routed by this pattern, which matches its path.
     pub(super) fn routed(&self, pattern: &Arc<PathPattern>) -> Self {
-        Self { request: Arc::clone(&self.request), pattern: Some(Arc::clone(pattern)) }
+        Self { received: Arc::clone(&self.received), pattern: Some(Arc::clone(pattern)) }
     }
 
     /// What stands in the path for a parameter of the route's pattern, percent-decoded: `room` of
@@ -77,6 +90,6 @@ impl Deref for IncomingRequest {
     type Target = Request;
 
     fn deref(&self) -> &Request {
-        &self.request
+        &self.received.request
     }
 }

@@ -1,8 +1,8 @@
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroU16;
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
-#[cfg(feature = "tls")]
 use std::sync::Arc;
 
 use mio::net::TcpListener;
@@ -14,6 +14,7 @@ use socket2::{Domain, SockRef, Type};
 use crate::io::{tcp, transport};
 
 use super::listen_options::{ListenOptions, StreamOptions};
+use super::proxy_protocol::ProxyProtocol;
 use super::socket::{Plain, Socket, no_address};
 
 /// How often a port is looked for that is free in several families.
@@ -26,6 +27,35 @@ pub(super) struct Listener {
     /// What its connections begin with the handshake of.
     #[cfg(feature = "tls")]
     tls: Option<Arc<rustls::ServerConfig>>,
+    name: Option<Arc<str>>,
+    proxy_protocol: Option<Arc<ProxyProtocol>>,
+}
+
+/// The place of a listener among those of its server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ListenerIndex(NonZeroU16);
+
+impl ListenerIndex {
+    /// Those that are beyond any number that a system has sockets for are one.
+    pub(super) fn new(index: usize) -> Self {
+        Self(
+            u16::try_from(index)
+                .map_or(NonZeroU16::MAX, |index| NonZeroU16::MIN.saturating_add(index)),
+        )
+    }
+
+    pub(super) fn get(self) -> usize {
+        usize::from(self.0.get()) - 1
+    }
+}
+
+/// What connections have to know of the listener that has accepted them, in whatever loop they are.
+#[derive(Clone, Debug)]
+pub(super) struct ListenerFacts {
+    pub(super) name: Option<Arc<str>>,
+    /// The address of this end of each connection, where it is the same for all.
+    pub(super) address: Option<SocketAddr>,
+    pub(super) proxy_protocol: Option<Arc<ProxyProtocol>>,
 }
 
 #[derive(Debug)]
@@ -50,7 +80,29 @@ impl Listener {
             kind,
             #[cfg(feature = "tls")]
             tls: None,
+            name: None,
+            proxy_protocol: None,
         }
+    }
+
+    /// What its connections have to know of it.
+    pub(super) fn facts(&self) -> ListenerFacts {
+        let address = self.local_address().ok();
+        ListenerFacts {
+            name: self.name.clone(),
+            address: address.filter(|address| !address.ip().is_unspecified()),
+            proxy_protocol: self.proxy_protocol.clone(),
+        }
+    }
+
+    pub(super) fn with_name(mut self, name: &Arc<str>) -> Self {
+        self.name = Some(Arc::clone(name));
+        self
+    }
+
+    pub(super) fn with_proxy_protocol(mut self, protocol: &Arc<ProxyProtocol>) -> Self {
+        self.proxy_protocol = Some(Arc::clone(protocol));
+        self
     }
 
     /// Listens on all of these addresses, on one port where they leave it to the system.

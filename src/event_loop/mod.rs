@@ -18,8 +18,11 @@
 
 mod acceptor;
 mod adopt;
+mod attempt;
 mod backlog;
 mod broadcast;
+mod caller;
+mod callers;
 mod commands;
 mod connection;
 mod core;
@@ -39,6 +42,7 @@ mod metrics;
 mod opening_error;
 mod path_pattern;
 mod peer;
+mod proxy_protocol;
 mod quota;
 mod route;
 mod routes;
@@ -52,7 +56,9 @@ mod timers;
 mod topics;
 
 pub use adopt::AdoptedStream;
+pub use attempt::Attempt;
 pub use backlog::SlowConsumer;
+pub use caller::Caller;
 pub use counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
 pub use deferral::{Pending, PendingAnswer};
 pub use event_loop::EventLoop;
@@ -65,6 +71,7 @@ pub use listen_options::ListenOptions;
 pub use opening_error::OpeningError;
 pub use path_pattern::{PathPattern, PatternError};
 pub use peer::Peer;
+pub use proxy_protocol::ProxyProtocol;
 pub use route::RouteId;
 pub use routes::{RouteError, Routes};
 pub use sent::Sent;

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::handshake::{RequestError, Response};
+use crate::handshake::{ProxyHeaderError, RequestError, Response};
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 
@@ -17,6 +17,9 @@ pub enum OpeningError {
     /// TLS failed.
     #[cfg(feature = "tls")]
     Tls(TlsError),
+    /// The connection did not begin as the [PROXY protocol](crate::ProxyProtocol) demands of its listener. It is
+    /// ended without an answer.
+    ProxyHeader(ProxyHeaderError),
     /// The client went away before it was answered.
     Lost,
     /// There are as many connections as [`Server::max_connections`](crate::Server::max_connections)
@@ -36,6 +39,7 @@ impl fmt::Display for OpeningError {
             Self::Rejected(response) => write!(f, "rejected with status {}", response.status()),
             #[cfg(feature = "tls")]
             Self::Tls(error) => error.fmt(f),
+            Self::ProxyHeader(error) => error.fmt(f),
             Self::Lost => f.write_str("the client went away before it was answered"),
             Self::TooManyConnections => f.write_str("too many connections"),
             Self::TooManyFromAddress => f.write_str("too many connections from this address"),
@@ -48,6 +52,7 @@ impl std::error::Error for OpeningError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Handshake(error) => Some(error),
+            Self::ProxyHeader(error) => Some(error),
             #[cfg(feature = "tls")]
             Self::Tls(error) => Some(error),
             _ => None,

@@ -11,6 +11,7 @@ use crate::protocol::{
 use crate::wire::CloseCode;
 
 use super::backlog::{Key, Outgoing, SlowConsumer};
+use super::caller::Caller;
 use super::connection::{Connection, Release, Shared};
 use super::core::Core;
 use super::handle::Handle;
@@ -217,13 +218,19 @@ impl<S> Peer<'_, S> {
         self.connection().request.as_ref()
     }
 
-    /// The peer's address.
+    /// Who this is: the address, the listener, TLS, and what proxies say. It is put together when it is asked for.
+    pub fn caller(&self) -> Caller {
+        self.core.caller(self.id)
+    }
+
+    /// The peer's address, as [`Caller::address`] has it: behind a proxy that is believed, that of the client.
     ///
     /// # Errors
     ///
-    /// The system's, if the peer is gone; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
+    /// The system's, if the peer is gone; [`io::ErrorKind::Unsupported`] for a Unix-domain socket, and where a
+    /// proxy keeps the address to itself.
     pub fn address(&self) -> io::Result<SocketAddr> {
-        self.connection().driver.transport().peer_address()
+        self.core.address(self.id)
     }
 
     /// The address of this end.

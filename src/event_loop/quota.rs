@@ -37,6 +37,11 @@ impl Quota {
         Self { limit, counts: HashMap::new(), homes: HashMap::new() }
     }
 
+    /// Whether this one is counted.
+    pub(super) fn counts(&self, id: PeerId) -> bool {
+        self.homes.contains_key(&id)
+    }
+
     /// Whether one more may come from there.
     pub(super) fn has_room(&self, home: Neighbourhood) -> bool {
         self.counts.get(&home).copied().unwrap_or(0) < self.limit

@@ -1,12 +1,12 @@
 use std::borrow::Cow;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::handshake::{Request, RequestError, Response, percent_decode};
 use crate::protocol::{Config, Fragment, InvalidConfig, Message, Outcome};
 use crate::wire::CloseCode;
 
+use super::attempt::Attempt;
 use super::handler::{Decision, Handler, HttpAnswer};
 use super::incoming_request::IncomingRequest;
 use super::opening_error::OpeningError;
@@ -361,12 +361,8 @@ impl<S> Handler for Routes<S> {
     }
 
     /// Goes to the handler of [`otherwise`](Self::otherwise): most of these have no route yet.
-    fn on_handshake_error(
-        &mut self,
-        error: &OpeningError,
-        address: Option<SocketAddr>,
-    ) -> Option<Response> {
-        self.otherwise.as_mut()?.on_handshake_error(error, address)
+    fn on_handshake_error(&mut self, error: &OpeningError, attempt: &Attempt) -> Option<Response> {
+        self.otherwise.as_mut()?.on_handshake_error(error, attempt)
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_, S>) {

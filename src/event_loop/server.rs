@@ -2,7 +2,6 @@ use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 #[cfg(unix)]
 use std::path::{Path, PathBuf};
-#[cfg(feature = "tls")]
 use std::sync::Arc;
 
 use crate::protocol::{Config, Message};
@@ -14,6 +13,7 @@ use super::handler::{Handler, OnMessage};
 use super::listen_options::ListenOptions;
 use super::listener::Listener;
 use super::peer::Peer;
+use super::proxy_protocol::ProxyProtocol;
 use super::settings::{OnPanic, Settings};
 
 /// Listening sockets and the settings they share, from which an [`EventLoop`] is made.
@@ -151,6 +151,33 @@ impl Server {
         self
     }
 
+    /// Gives the sockets of this server a name, which [`Caller::listener_name`](crate::Caller::listener_name) tells of
+    /// their connections. Those that [`and`](Self::and) adds later keep what they have.
+    ///
+    /// ```
+    /// use framewire::Server;
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let server = Server::bind("127.0.0.1:0")?.name("public").and(Server::bind("127.0.0.1:0")?.name("admin"));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn name(mut self, name: &str) -> Self {
+        let name = Arc::from(name);
+        self.listeners = self.listeners.into_iter().map(|one| one.with_name(&name)).collect();
+        self
+    }
+
+    /// Takes headers of the PROXY protocol on the sockets of this server. Those that [`and`](Self::and) adds later
+    /// keep what they have. The header has to come within
+    /// [`Config::handshake_timeout`](Config::handshake_timeout).
+    pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> Self {
+        let protocol = Arc::new(protocol);
+        self.listeners =
+            self.listeners.into_iter().map(|one| one.with_proxy_protocol(&protocol)).collect();
+        self
+    }
+
     /// Sets what all connections share: limits, deadlines, path, origins, subprotocols, compression.
     pub fn config(mut self, config: Config) -> Self {
         self.settings.config = config;
@@ -176,7 +203,11 @@ impl Server {
 
     /// The most connections at a time from one IPv4 address, or from one /64 of IPv6 addresses, by default
     /// as many as come; further ones are answered 429. Unix-domain sockets do not count, nor what is
-    /// [dialled](EventLoop::connect). Behind a proxy all come from its address: let the proxy count.
+    /// [dialled](EventLoop::connect).
+    ///
+    /// Behind a proxy all connections come from its address. Where it is one of
+    /// [`Config::trusted_proxies`](Config::trusted_proxies), or speaks the [PROXY protocol](Self::proxy_protocol), the
+    /// address of the [`Caller`](crate::Caller) counts, from when it is known.
     pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
         self.settings.max_connections_per_ip = Some(connections);
         self
@@ -312,7 +343,8 @@ impl Server {
     ///
     /// [`io::ErrorKind::InvalidInput`] for a [`Config`] that cannot work; the system's.
     pub fn handler<H: Handler>(self, handler: H) -> io::Result<EventLoop<H>> {
-        EventLoop::new(self.listeners, &self.settings, handler)
+        let (listeners, settings) = self.into_parts();
+        EventLoop::new(listeners, &settings, handler)
     }
 
     /// The loop that serves these sockets and gives every message to a function.
@@ -335,7 +367,13 @@ impl Server {
     /// [`io::ErrorKind::InvalidInput`] for no thread or too many, and for a [`Config`] that cannot work; the
     /// system's.
     pub fn threads(self, threads: usize) -> io::Result<EventLoops> {
-        EventLoops::new(self.listeners, self.settings, threads)
+        let (listeners, settings) = self.into_parts();
+        EventLoops::new(listeners, settings, threads)
+    }
+
+    fn into_parts(mut self) -> (Vec<Listener>, Settings) {
+        self.settings.listeners = self.listeners.iter().map(Listener::facts).collect();
+        (self.listeners, self.settings)
     }
 
     /// Serves with a handler until a [`Handle`](crate::Handle) shuts the loop down.

@@ -1,7 +1,10 @@
+use std::sync::Arc;
+
 use crate::protocol::Config;
 
 use super::backlog::BacklogLimits;
 use super::group::MAX_QUEUED;
+use super::listener::ListenerFacts;
 use super::topics::TopicLimits;
 
 /// What a server says of its loops, but for where they listen.
@@ -16,6 +19,8 @@ pub(super) struct Settings {
     pub(super) backlogs: BacklogLimits,
     pub(super) max_queued: usize,
     pub(super) on_panic: OnPanic,
+    /// What connections have to know of where they came in.
+    pub(super) listeners: Arc<[ListenerFacts]>,
 }
 
 impl Default for Settings {
@@ -30,6 +35,7 @@ impl Default for Settings {
             backlogs: BacklogLimits::default(),
             max_queued: MAX_QUEUED,
             on_panic: OnPanic::default(),
+            listeners: Arc::default(),
         }
     }
 }

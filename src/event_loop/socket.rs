@@ -1,6 +1,8 @@
 use std::fmt;
 use std::io::{self, IoSlice, Read, Write};
-use std::net::{Shutdown, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
+#[cfg(unix)]
+use std::path::PathBuf;
 #[cfg(feature = "tls")]
 use std::sync::Arc;
 
@@ -113,10 +115,10 @@ impl Socket {
 
     /// Says one thing and hangs up, as far as that goes without waiting: over TLS, which begins with a
     /// handshake, nothing can be said.
-    pub(super) fn refuse(mut self, refusal: &[u8]) {
+    pub(super) fn refuse(&mut self, refusal: &[u8]) {
         // What fits into the socket is said; an error would change nothing. What the client has said is read
         // first, or the system would throw the answer away with it.
-        match &mut self {
+        match self {
             Self::Plain(plain) => {
                 let _ = transport::read(plain, &mut [0; 16 * 1024]);
                 let _ = transport::retry(|| Write::write(plain, refusal));
@@ -158,11 +160,52 @@ impl Socket {
     }
 
     pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.plain().map_or_else(|| Err(no_address()), Plain::peer_address)
+        let address = self.plain().map_or_else(|| Err(no_address()), Plain::peer_address);
+        address.map(canonical)
     }
 
     pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
-        self.plain().map_or_else(|| Err(no_address()), Plain::local_address)
+        let address = self.plain().map_or_else(|| Err(no_address()), Plain::local_address);
+        address.map(canonical)
+    }
+
+    /// Where the socket of a server is that this one was accepted at, or the one that was dialled.
+    #[cfg(unix)]
+    pub(super) fn unix_path(&self) -> Option<PathBuf> {
+        match self.plain()? {
+            Plain::Tcp(_) => None,
+            Plain::Unix(stream) => Some(stream.local_addr().ok()?.as_pathname()?.to_owned()),
+        }
+    }
+
+    /// Whether it is a Unix-domain socket.
+    pub(super) fn is_unix(&self) -> bool {
+        #[cfg(unix)]
+        return matches!(self.plain(), Some(Plain::Unix(_)));
+        #[cfg(not(unix))]
+        false
+    }
+
+    /// Reads what the system has, before TLS or anything else has read.
+    pub(super) fn read_ahead(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
+        match self {
+            Self::Plain(plain) => transport::read(plain, buffer),
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => transport::read(tls.get_mut(), buffer),
+            // Nobody listens for such.
+            Self::Foreign(_) => (0, Stopped::Eof),
+        }
+    }
+
+    /// Gives back what was read ahead and is for TLS: if TLS is spoken.
+    #[cfg_attr(not(feature = "tls"), allow(unused_variables, reason = "there is no TLS"))]
+    pub(super) fn put_back(&mut self, bytes: &[u8]) -> bool {
+        #[cfg(feature = "tls")]
+        if let Self::Tls(tls) = self {
+            tls.put_back(bytes);
+            return true;
+        }
+        false
     }
 
     pub(super) fn source(&mut self) -> &mut dyn Source {
@@ -294,6 +337,15 @@ impl Plain {
             #[cfg(unix)]
             Self::Unix(_) => Err(no_address()),
         }
+    }
+}
+
+/// With the IPv4 address that a socket of both families gives in the form of IPv6.
+pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        // It may have a zone.
+        IpAddr::V6(_) => address,
     }
 }
 

@@ -200,6 +200,11 @@ impl HeadReader {
         self.begins_with_head
     }
 
+    /// What was read of a head that has not ended, or has a fault.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.buffer
+    }
+
     /// Takes `input` until the head ends; then `finish` makes a value of the head, the count of
     /// bytes that were taken from `input` is returned with it, and the next head may follow.
     pub(crate) fn read<K: HeadKind, T>(
@@ -225,10 +230,18 @@ impl HeadReader {
         }
         let judged = bytes.get(self.scan.start..self.scan.at).unwrap_or_default();
         self.begins_with_head = judged.starts_with(b"HEAD ");
-        advanced?;
         let end = self.scan.at;
         let head = Head { bytes: &bytes[self.scan.start..end], headers: self.scan.headers };
-        let value = finish(head)?;
+        let value = match advanced.and_then(|_| finish(head)) {
+            Ok(value) => value,
+            Err(error) => {
+                if before == 0 {
+                    let known = input.len().min(self.limits.head_bytes.saturating_add(1));
+                    self.buffer.extend_from_slice(&input[..known]);
+                }
+                return Err(error);
+            }
+        };
         self.buffer = Vec::new();
         self.scan = Scan::default();
         Ok(Some((value, end - before)))

@@ -63,6 +63,16 @@ pub(crate) fn is_origin_of(origin: &[u8], host: &str) -> bool {
     relative(one).eq_ignore_ascii_case(relative(other)) && one_port == other_port
 }
 
+/// Whether an origin is one of this scheme, which a proxy may call by its name or by that of WebSockets.
+pub(super) fn is_of_scheme(origin: &[u8], scheme: &str) -> bool {
+    let own = origin.split(|&byte| byte == b':').next().unwrap_or_default();
+    match scheme {
+        "http" | "ws" => own.eq_ignore_ascii_case(b"http"),
+        "https" | "wss" => own.eq_ignore_ascii_case(b"https"),
+        other => own.eq_ignore_ascii_case(other.as_bytes()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,18 +1,21 @@
 //! The request of a client as a server reads it (RFC 6455 section 4.2.1).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use super::body_length::{BodyLength, body_length};
+use super::forwarded::Forwarded;
 use super::head::{Head, HeadError};
 use super::header_list::{
     Extension, HeaderListError, append_extensions, append_subprotocols, check_distinct,
     parse_extensions,
 };
 use super::headers::{Headers, has_token, trim};
-use super::host::{is_ipv4, is_name_of, is_origin_of, is_under, relative};
+use super::host::{is_ipv4, is_name_of, is_of_scheme, is_origin_of, is_under, relative};
 use super::key::is_valid_key;
 use super::names::*;
 use super::request_error::RequestError;
+use super::trusted_proxies::TrustedProxies;
 use super::url::{decode_form, is_authority, split_port};
 
 /// A request of HTTP: one to open a WebSocket, or a plain one.
@@ -35,6 +38,8 @@ pub struct Request {
     version: Option<u8>,
     length: BodyLength,
     body: Vec<u8>,
+    /// What trusted proxies say of the client.
+    forwarded: Option<Arc<Forwarded>>,
 }
 
 impl Request {
@@ -111,10 +116,32 @@ impl Request {
         &self.headers
     }
 
-    /// Host and port that the client meant: from an absolute target, otherwise from `Host` (RFC
-    /// 9112 section 3.2.2). Empty for a request of HTTP/1.0 that names none.
+    /// What trusted proxies say of the client: its address, the host and the scheme that it asked for. `None`
+    /// if the request does not come from one, or that says nothing; see
+    /// [`Config::trusted_proxies`](crate::Config::trusted_proxies).
+    #[must_use]
+    pub fn forwarded(&self) -> Option<&Arc<Forwarded>> {
+        self.forwarded.as_ref()
+    }
+
+    /// Believes what the header fields of these proxies say, of which one has sent the request.
+    ///
+    /// # Errors
+    ///
+    /// [`RequestError::InvalidHeader`] if one of them cannot be read, and [`RequestError::ForwardedTwice`] if two
+    /// contradict each other.
+    pub(super) fn believe(&mut self, proxies: &TrustedProxies) -> Result<(), RequestError> {
+        self.forwarded = Forwarded::of(&self.headers, proxies)?.map(Arc::new);
+        Ok(())
+    }
+
+    /// Host and port that the client meant: where a trusted proxy says so, those; from an absolute target;
+    /// otherwise from `Host` (RFC 9112 section 3.2.2). Empty for a request of HTTP/1.0 that names none.
     #[must_use]
     pub fn host(&self) -> &str {
+        if let Some(host) = self.forwarded.as_ref().and_then(|forwarded| forwarded.host()) {
+            return host;
+        }
         match self.authority_and_resource() {
             Some((authority, _)) => authority,
             None => self.headers.get_str(HOST).unwrap_or_default(),
@@ -172,11 +199,18 @@ impl Request {
     /// asked: the same name and the same port, where a port that is left out is that of the origin's
     /// scheme. `None` without an origin.
     ///
-    /// The scheme itself is not compared: it cannot be known whether TLS is spoken in front of this
-    /// server.
+    /// The scheme itself is compared only where a trusted proxy has [told](Self::forwarded) it: otherwise it
+    /// cannot be known whether TLS is spoken in front of this server.
     #[must_use]
     pub fn is_same_origin(&self) -> Option<bool> {
-        self.origin().map(|_| self.origins().all(|origin| is_origin_of(origin, self.host())))
+        self.origin().map(|_| self.origins().all(|origin| self.is_own_origin(origin)))
+    }
+
+    /// Whether this is the origin of pages of the host that was asked.
+    pub(crate) fn is_own_origin(&self, origin: &[u8]) -> bool {
+        let scheme = self.forwarded.as_ref().and_then(|forwarded| forwarded.scheme());
+        is_origin_of(origin, self.host())
+            && scheme.is_none_or(|scheme| is_of_scheme(origin, scheme))
     }
 
     /// Whether the client asks for a WebSocket; false for a plain request.
@@ -282,7 +316,16 @@ impl Request {
         let version = if asks_for_upgrade { Some(check_upgrade(&headers)?) } else { None };
         let line = [method, target].concat().into_boxed_str();
         let method_length = method.len();
-        Ok(Self { line, method_length, minor, headers, version, length, body: Vec::new() })
+        Ok(Self {
+            line,
+            method_length,
+            minor,
+            headers,
+            version,
+            length,
+            body: Vec::new(),
+            forwarded: None,
+        })
     }
 
     fn path_and_query(&self) -> (&str, Option<&str>) {

@@ -32,6 +32,12 @@ pub enum RequestError {
     /// The method is not one that is served: `GET` and `HEAD`, and those of
     /// [`Config::http_methods`](crate::Config::http_methods) (RFC 9110 section 15.5.6). 405.
     MethodNotAllowed,
+    /// The first line, or the first bytes, are those of the PROXY protocol, which is not expected here: in an event
+    /// loop `Server::proxy_protocol` says where it is. 400.
+    ProxyHeader,
+    /// `Forwarded` and `X-Forwarded-For` name two clients, of which one at the most was named by a proxy: see
+    /// [`ForwardedFields`](super::ForwardedFields). 400.
+    ForwardedTwice,
     /// The HTTP version is neither 1.1 nor 1.0 (RFC 9110 section 15.6.6). 505.
     HttpVersionNotSupported,
     /// The request target has not a form that goes with the method, or holds a byte that no
@@ -85,6 +91,8 @@ impl RequestError {
             Self::Head(_)
             | Self::TlsHello
             | Self::Http2Preface
+            | Self::ProxyHeader
+            | Self::ForwardedTwice
             | Self::InvalidTarget
             | Self::Body(_)
             | Self::MissingHeader(_)
@@ -125,6 +133,12 @@ impl fmt::Display for RequestError {
             Self::InvalidList { name, error } => write!(f, "invalid {name} header: {error}"),
             Self::UnsupportedVersion(version) => {
                 write!(f, "WebSocket version {version} is not supported, 13 and 8 are")
+            }
+            Self::ProxyHeader => {
+                f.write_str("the PROXY protocol is spoken here, which this server does not expect")
+            }
+            Self::ForwardedTwice => {
+                f.write_str("Forwarded and X-Forwarded-For do not name the same client")
             }
             Self::PathNotServed => f.write_str("nothing is served at this path"),
             Self::OriginRejected => f.write_str("pages of this origin are not served"),

@@ -4,6 +4,7 @@ use super::head::{HeadError, HeadKind, HeadLimits, HeadReader};
 use super::headers::is_token;
 use super::request::{Request, split_absolute};
 use super::request_error::RequestError;
+use super::trusted_proxies::TrustedProxies;
 use super::url::{is_authority, split_port};
 
 /// Reads the head of a request over any number of reads, in two steps: first that of any request, of HTTP/1.0
@@ -33,6 +34,8 @@ use super::url::{is_authority, split_port};
 pub struct RequestReader {
     head: HeadReader,
     failed: Option<RequestError>,
+    /// Those that speak for their clients.
+    proxies: Option<TrustedProxies>,
 }
 
 impl RequestReader {
@@ -42,7 +45,19 @@ impl RequestReader {
     /// [`BodyReader`](super::BodyReader), or to be dropped.
     #[must_use]
     pub fn new(limits: HeadLimits) -> Self {
-        Self { head: HeadReader::new(limits), failed: None }
+        Self { head: HeadReader::new(limits), failed: None, proxies: None }
+    }
+
+    /// Believes what the header fields of these proxies say of the client: the transport comes from one of them.
+    /// See [`Request::forwarded`].
+    pub fn believe(&mut self, proxies: &TrustedProxies) {
+        self.proxies = Some(proxies.clone());
+    }
+
+    /// What was read of a head that is not whole, or in which a fault was found.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        self.head.bytes()
     }
 
     /// Takes bytes of the stream until the request is whole.
@@ -60,7 +75,14 @@ impl RequestReader {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let result = self.head.read::<RequestKind, _>(input, |head| Request::from_head(&head));
+        let proxies = self.proxies.as_ref();
+        let result = self.head.read::<RequestKind, _>(input, |head| {
+            let mut request = Request::from_head(&head)?;
+            if let Some(proxies) = proxies {
+                request.believe(proxies)?;
+            }
+            Ok(request)
+        });
         result.inspect_err(|error| self.failed = Some(error.clone()))
     }
 
@@ -88,13 +110,21 @@ impl HeadKind for RequestKind {
     }
 
     fn check_first_byte(byte: u8) -> Result<(), RequestError> {
-        // The content type of a TLS handshake record (RFC 8446 section 5.1).
-        if byte == 0x16 { Err(RequestError::TlsHello) } else { Ok(()) }
+        match byte {
+            // The content type of a TLS handshake record (RFC 8446 section 5.1).
+            0x16 => Err(RequestError::TlsHello),
+            // What the second version of the PROXY protocol has behind two empty lines.
+            0 => Err(RequestError::ProxyHeader),
+            _ => Ok(()),
+        }
     }
 
     fn check_start_line(line: &[u8]) -> Result<(), RequestError> {
         if line == b"PRI * HTTP/2.0" {
             return Err(RequestError::Http2Preface);
+        }
+        if line.starts_with(b"PROXY ") {
+            return Err(RequestError::ProxyHeader);
         }
         let malformed = RequestError::Head(HeadError::StartLine);
         let is_space = |&byte: &u8| byte == b' ';
@@ -224,6 +254,8 @@ mod tests {
         let cases: Vec<(&[u8], RequestError)> = vec![
             (b"\x16\x03\x01\x02\x00", RequestError::TlsHello),
             (b"PRI * HTTP/2.0\r\n", RequestError::Http2Preface),
+            (b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n", RequestError::ProxyHeader),
+            (b"\r\n\r\n\0\r\nQUIT\n\x21", RequestError::ProxyHeader),
             (b"\xfe\x12 ", byte(0xfe)),
             (b"GET / HTTP/1.2\r\n", HttpVersionNotSupported),
             (b"GET / HTTP/1.1x\r\n", HttpVersionNotSupported),

@@ -181,6 +181,14 @@ impl<T: Transport> Driver<T> {
         }
     }
 
+    /// Gives bytes back that somebody else has read off the transport since the driver was made, and before its first
+    /// [`receive`](Self::receive): a header that stands before the protocol, for instance, was read with what is behind
+    /// it. They come first.
+    pub fn put_back(&mut self, bytes: &[u8]) {
+        debug_assert!(self.leftover.is_none(), "nothing was left over yet");
+        self.leftover = Leftover::of(bytes);
+    }
+
     /// Has the driver read although too much [output](Endpoint::is_congested) waits: whoever waits for the output to
     /// leave must do that, since two that only write to each other wait for ever.
     pub fn read_while_congested(&mut self) {

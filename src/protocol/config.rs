@@ -5,7 +5,7 @@ use std::time::Duration;
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateConfig;
 use crate::handshake::{
-    HeadLimits, Request, RequestError, Response, is_host_name, is_name_of, is_origin_of, is_token,
+    HeadLimits, Request, RequestError, Response, TrustedProxies, is_host_name, is_name_of, is_token,
 };
 
 use crate::wire::FrameHeader;
@@ -51,6 +51,7 @@ pub(super) struct Settings {
     pub(super) same_origin: bool,
     pub(super) hosts: Option<Vec<Box<str>>>,
     pub(super) local_hosts: bool,
+    pub(super) trusted_proxies: Option<Box<TrustedProxies>>,
     pub(super) subprotocols: Subprotocols,
     #[cfg(feature = "deflate")]
     pub(super) deflate: DeflateSetting,
@@ -175,6 +176,7 @@ impl Default for Settings {
             same_origin: false,
             hosts: None,
             local_hosts: false,
+            trusted_proxies: None,
             subprotocols: Subprotocols::default(),
             #[cfg(feature = "deflate")]
             deflate: DeflateSetting::default(),
@@ -539,6 +541,33 @@ impl Config {
         self.with(|settings| settings.local_hosts = true)
     }
 
+    /// Server: the proxies whose header fields are believed, by default none. What they say of the client is its
+    /// address, the host and the scheme that it asked for: so [`same_origin`](Self::same_origin),
+    /// [`hosts`](Self::hosts) and `Server::max_connections_per_ip` hold for the client and not for the proxy, which
+    /// may rewrite `Host`. A field that cannot be read is answered 400.
+    ///
+    /// Name no network from which clients may come by themselves: they could be whoever they like. See
+    /// [`TrustedProxies`].
+    ///
+    /// The event loop tells whether a connection comes from one of them; a driver of your own does by
+    /// [`Connection::trust_proxy`](crate::Connection::trust_proxy).
+    ///
+    /// ```
+    /// use framewire::{Config, TrustedProxies};
+    ///
+    /// let proxies = TrustedProxies::new(["10.0.0.0/8", "::1"])?.unix_sockets();
+    /// let config = Config::new().trusted_proxies(proxies).same_origin();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
+        self.with(|settings| settings.trusted_proxies = Some(Box::new(proxies)))
+    }
+
+    /// The proxies of [`trusted_proxies`](Self::trusted_proxies).
+    pub fn proxies(&self) -> Option<&TrustedProxies> {
+        self.settings().trusted_proxies.as_deref()
+    }
+
     /// Whether a request keeps to the path, the origins and the hosts of these settings. An engine asks by
     /// itself before it tells of the request; this is for who chooses the settings by the request.
     ///
@@ -617,7 +646,7 @@ impl Settings {
             return Err(RequestError::PathNotServed);
         }
         let may_pass = |origin: &[u8]| {
-            (self.same_origin && is_origin_of(origin, request.host()))
+            (self.same_origin && request.is_own_origin(origin))
                 || self.origins.iter().flatten().any(|own| own.eq_ignore_ascii_case(origin))
         };
         let all_pass =

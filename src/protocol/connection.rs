@@ -12,6 +12,7 @@ use super::entropy::{Entropy, EntropyError};
 use super::error::SendError;
 use super::event::{Event, Outcome};
 use super::message::{Fragment, Message};
+use super::partial_request::PartialRequest;
 use super::payload_buffer::PayloadBuffer;
 use super::prepared::Prepared;
 use super::sender::Compress;
@@ -405,6 +406,18 @@ impl Connection {
     /// ```
     pub fn respond_later(&mut self) -> Result<(), SendError> {
         self.endpoint.respond_later(&mut self.workspace)
+    }
+
+    /// Server: believes what [`Config::trusted_proxies`] say of clients, since the transport comes from one of them, by
+    /// its address. To be called before anything is received; without it their fields mean nothing.
+    pub fn trust_proxy(&mut self) {
+        self.endpoint.trust_proxy();
+    }
+
+    /// Server: takes what was read of a request that did not open the connection, after
+    /// [`Event::HandshakeFailed`] or the end; `None` if nothing was read, or it was taken already.
+    pub fn take_partial_request(&mut self) -> Option<PartialRequest> {
+        self.endpoint.take_partial_request()
     }
 
     /// Server: says this in place of the answer that was queued for a request at fault, right after

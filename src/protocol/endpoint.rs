@@ -16,6 +16,7 @@ use super::event::{Event, Outcome};
 use super::message::{Fragment, Message, MessageKind};
 use super::opening::{Opening, Step};
 use super::output::{Chunks, Output};
+use super::partial_request::PartialRequest;
 use super::payload_buffer::PayloadBuffer;
 use super::prepared::Prepared;
 use super::receiver::{Context, Received, Receiver};
@@ -81,6 +82,24 @@ enum Phase {
     Closed(Box<Ended>),
 }
 
+impl Phase {
+    /// Of a connection that ends before it was open.
+    #[cold]
+    fn keep_partial(&mut self, request: Option<Box<PartialRequest>>) {
+        if let Some(partial) = self.partial() {
+            *partial = request;
+        }
+    }
+
+    fn partial(&mut self) -> Option<&mut Option<Box<PartialRequest>>> {
+        match self {
+            Self::Connecting(_) | Self::Open => None,
+            Self::Closing(closing) => Some(&mut closing.partial),
+            Self::Closed(ended) => Some(&mut ended.partial),
+        }
+    }
+}
+
 /// What has been said of the end.
 #[derive(Debug)]
 struct Closing {
@@ -91,6 +110,8 @@ struct Closing {
     verdict: Option<Outcome>,
     /// Of an HTTP answer.
     answered: Answered,
+    /// Of a server that does not open the connection.
+    partial: Option<Box<PartialRequest>>,
 }
 
 /// What was known when an HTTP answer was written.
@@ -109,6 +130,7 @@ impl Answered {
 #[derive(Debug)]
 struct Ended {
     outcome: Outcome,
+    partial: Option<Box<PartialRequest>>,
     /// How many bytes were queued and have not left.
     unsent: usize,
     /// Whether no byte of a request has come.
@@ -551,7 +573,12 @@ impl Endpoint {
         // No clock runs any more.
         let now = Moment::START;
         self.enter(
-            Phase::Closed(Box::new(Ended { outcome: outcome.clone(), unsent, is_silent })),
+            Phase::Closed(Box::new(Ended {
+                outcome: outcome.clone(),
+                unsent,
+                is_silent,
+                partial: None,
+            })),
             now,
         );
         outcome
@@ -619,6 +646,7 @@ impl Endpoint {
                 received: Some(close),
                 verdict: None,
                 answered: Answered::default(),
+                partial: None,
             })),
             workspace.now(),
         );
@@ -649,12 +677,18 @@ impl Endpoint {
         self.receiver = Receiver::default();
         self.sender.forget_waiting();
         let (initiator, verdict) = (Initiator::Local, Some(verdict));
-        let closing = Closing { initiator, sent: None, received: None, verdict, answered };
+        let closing =
+            Closing { initiator, sent: None, received: None, verdict, answered, partial: None };
         self.enter(Phase::Closing(Box::new(closing)), now);
     }
 
     /// The one place where the phase changes.
-    fn enter(&mut self, phase: Phase, now: Moment) {
+    fn enter(&mut self, mut phase: Phase, now: Moment) {
+        if let Phase::Connecting(opening) = &self.phase
+            && let Phase::Closing(_) | Phase::Closed(_) = &phase
+        {
+            phase.keep_partial(opening.partial_request());
+        }
         debug_assert!(
             !matches!(
                 (&self.phase, &phase),
@@ -806,6 +840,20 @@ impl Endpoint {
         self.timers.renew(workspace.now());
         self.refresh_timers();
         Ok(())
+    }
+
+    /// Server: believes what [`Config::trusted_proxies`] say of clients, since the transport comes from one of them. To
+    /// be called before anything is received; see [`Connection::trust_proxy`](crate::Connection::trust_proxy).
+    pub fn trust_proxy(&mut self) {
+        if let Phase::Connecting(opening) = &mut self.phase {
+            opening.trust_proxy(self.config.settings());
+        }
+    }
+
+    /// Server: takes what was read of a request that did not open the connection; `None` if nothing was read, or it
+    /// was taken already.
+    pub fn take_partial_request(&mut self) -> Option<PartialRequest> {
+        self.phase.partial()?.take().map(|partial| *partial)
     }
 
     /// Server: says this in place of the answer that was queued for a request at fault, right after
@@ -1033,6 +1081,7 @@ impl Endpoint {
             received: None,
             verdict: None,
             answered: Answered::default(),
+            partial: None,
         };
         self.enter(Phase::Closing(Box::new(closing)), workspace.now());
         Ok(())

@@ -13,6 +13,7 @@ use super::compression::Compression;
 use super::config::Settings;
 use super::error::SendError;
 use super::output::Output;
+use super::partial_request::PartialRequest;
 #[cfg(feature = "deflate")]
 use super::state::Role;
 use super::upgraded::Upgraded;
@@ -30,6 +31,8 @@ pub(super) enum Opening {
     Upgraded(Box<Upgraded>, Announced),
     /// Server: the application may answer a plain request.
     Answering(Arc<Request>, Promised),
+    /// Server: the settings do not let this request pass.
+    Refused(Arc<Request>),
     /// Client: the answer has not come whole.
     Waiting(Box<Waiting>),
 }
@@ -145,7 +148,7 @@ impl Opening {
     pub(super) fn is_head(&self) -> bool {
         match self {
             Self::Reading(reader) => reader.is_head(),
-            Self::Answering(request, _) => request.method() == "HEAD",
+            Self::Answering(request, _) | Self::Refused(request) => request.method() == "HEAD",
             _ => false,
         }
     }
@@ -164,6 +167,25 @@ impl Opening {
             }
             _ => false,
         }
+    }
+
+    /// Believes what the trusted proxies of these settings say of clients: one of them has connected.
+    pub(super) fn trust_proxy(&mut self, settings: &Settings) {
+        if let (Self::Reading(reader), Some(proxies)) = (self, &settings.trusted_proxies) {
+            reader.believe(proxies);
+        }
+    }
+
+    /// What a server has of a request, if anything.
+    pub(super) fn partial_request(&self) -> Option<Box<PartialRequest>> {
+        let partial = match self {
+            Self::Reading(reader) if !reader.head().is_empty() => {
+                PartialRequest::of_head(reader.head())
+            }
+            Self::Refused(request) => PartialRequest::from(request),
+            _ => PartialRequest::from(self.request()?),
+        };
+        Some(Box::new(partial))
     }
 
     /// Reads from `input`: how many bytes were used, and what came of them.
@@ -186,9 +208,10 @@ impl Opening {
                 *announced = Announced::Yes;
                 (0, Step::Request(Arc::clone(&upgraded.request)))
             }
-            Self::Deciding(_) | Self::Upgraded(..) | Self::Answering(_, Promised::Yes) => {
-                (0, Step::Nothing)
-            }
+            Self::Deciding(_)
+            | Self::Upgraded(..)
+            | Self::Refused(_)
+            | Self::Answering(_, Promised::Yes) => (0, Step::Nothing),
             Self::Answering(_, Promised::No) => (0, Step::Unanswered),
             Self::Waiting(waiting) => match waiting.reader.read(input) {
                 Ok(None) => (input.len(), Step::Nothing),
@@ -207,14 +230,19 @@ impl Opening {
     }
 
     fn head_read(&mut self, request: Request, settings: &Settings) -> Result<Step, RequestError> {
-        settings.check_host(&request)?;
+        let checked = settings.check_host(&request).and_then(|()| match request.is_upgrade() {
+            true => settings.check(&request),
+            false => settings.check_method(&request),
+        });
+        if let Err(error) = checked {
+            *self = Self::Refused(Arc::new(request));
+            return Err(error);
+        }
         if request.is_upgrade() {
-            settings.check(&request)?;
             let request = Arc::new(request);
             *self = Self::Deciding(Arc::clone(&request));
             return Ok(Step::Request(request));
         }
-        settings.check_method(&request)?;
         if !request.has_body() {
             return Ok(self.plain(request));
         }

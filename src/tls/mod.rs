@@ -4,6 +4,7 @@ mod client;
 mod error;
 mod pem;
 mod server;
+mod session;
 mod socket;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ pub use client::TlsClient;
 pub(crate) use client::default_config;
 pub use error::TlsError;
 pub use server::TlsServer;
+pub use session::TlsSession;
 pub(crate) use socket::TlsSocket;
 
 /// The protocol that a WebSocket begins with, by its name in ALPN (RFC 7301).

@@ -107,6 +107,11 @@ impl<S: Stream> TlsSocket<S> {
         &mut self.socket
     }
 
+    /// Gives back what somebody else has read off the socket before this one read anything.
+    pub(crate) fn put_back(&mut self, ciphertext: &[u8]) {
+        self.unread.extend_from_slice(ciphertext);
+    }
+
     pub(crate) fn session(&self) -> &rustls::Connection {
         &self.session
     }

@@ -190,11 +190,7 @@ impl Handler for Fragile {
         panic!("on_http")
     }
 
-    fn on_handshake_error(
-        &mut self,
-        _: &OpeningError,
-        _: Option<std::net::SocketAddr>,
-    ) -> Option<Response> {
+    fn on_handshake_error(&mut self, _: &OpeningError, _: &framewire::Attempt) -> Option<Response> {
         panic!("on_handshake_error")
     }
 

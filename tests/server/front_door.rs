@@ -213,7 +213,7 @@ impl Handler for Doorkeeper {
     fn on_handshake_error(
         &mut self,
         error: &OpeningError,
-        _: Option<std::net::SocketAddr>,
+        _: &framewire::Attempt,
     ) -> Option<Response> {
         self.0.send(error.clone()).unwrap();
         None

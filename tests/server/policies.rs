@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use framewire::handshake::{Cookie, RequestError, SameSite};
 use framewire::{
-    Accept, Config, Decision, Handler, IncomingRequest, Message, OpeningError, Peer, Pending,
-    Response, Routes, Server,
+    Accept, Attempt, Config, Decision, Handler, IncomingRequest, Message, OpeningError, Peer,
+    Pending, Response, Routes, Server,
 };
 
 use crate::client::{Client, REQUEST, TEXT, request_with};
@@ -179,12 +179,8 @@ impl Handler for Doorkeeper {
         }
     }
 
-    fn on_handshake_error(
-        &mut self,
-        error: &OpeningError,
-        address: Option<SocketAddr>,
-    ) -> Option<Response> {
-        let _ = self.refusals.send((error.clone(), address));
+    fn on_handshake_error(&mut self, error: &OpeningError, attempt: &Attempt) -> Option<Response> {
+        let _ = self.refusals.send((error.clone(), attempt.caller().address()));
         let own = |status| Some(Response::new(status).body(format!("in our words: {error}\n")));
         match error {
             OpeningError::Handshake(RequestError::PathNotServed) => own(410),

@@ -7,7 +7,8 @@ use std::time::Duration;
 use framewire::deflate::DeflateConfig;
 use framewire::rustls::{self, version};
 use framewire::{
-    Decision, Handler, IncomingRequest, Message, OpeningError, Outcome, Peer, Response, Sent,
+    Attempt, Decision, Handler, IncomingRequest, Message, OpeningError, Outcome, Peer, Response,
+    Sent,
 };
 
 use crate::support::{Authority, Echo, LONG, Running, Seen, next_outcome, pattern};
@@ -328,12 +329,8 @@ impl Handler for Ledger {
 
     fn on_message(&mut self, _peer: &mut Peer<'_>, _message: Message<'_>) {}
 
-    fn on_handshake_error(
-        &mut self,
-        error: &OpeningError,
-        address: Option<SocketAddr>,
-    ) -> Option<Response> {
-        self.0.send((error.clone(), address)).unwrap();
+    fn on_handshake_error(&mut self, error: &OpeningError, attempt: &Attempt) -> Option<Response> {
+        self.0.send((error.clone(), attempt.caller().address())).unwrap();
         None
     }
 }

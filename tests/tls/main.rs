@@ -1,6 +1,7 @@
 //! TLS on both sides over real sockets. Certificates are made anew for each test.
 
 mod adopt;
+mod callers;
 mod dial;
 mod echo;
 mod fairness;

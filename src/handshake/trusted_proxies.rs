@@ -1,0 +1,108 @@
+//! Which proxies are believed, and by which header fields.
+
+use core::net::IpAddr;
+
+use super::network::{InvalidNetwork, Network};
+
+/// The proxies whose word on their clients is taken, by their addresses; for
+/// [`Config::trusted_proxies`](crate::Config::trusted_proxies).
+///
+/// Where a connection comes from one of these, the fields that it forwards say who the client is: of the addresses
+/// in `X-Forwarded-For`, or `Forwarded` (RFC 7239), the rightmost that is none of these. What stands to the left of
+/// it anybody may have written. Where a connection comes from elsewhere, these fields mean nothing.
+///
+/// ```
+/// use framewire::handshake::TrustedProxies;
+/// use std::net::Ipv6Addr;
+///
+/// let proxies = TrustedProxies::new(["10.0.0.0/8", "192.168.1.2"])?
+///     .and([Ipv6Addr::LOCALHOST])?
+///     .unix_sockets();
+/// assert!(proxies.trusts("10.1.2.3".parse()?));
+/// let error = TrustedProxies::new(["10.0.0.0/8", "example.com"]).unwrap_err();
+/// assert!(error.to_string().contains("example.com"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TrustedProxies {
+    networks: Vec<Network>,
+    unix_sockets: bool,
+    fields: ForwardedFields,
+}
+
+/// By which header fields a proxy says whom it asks for.
+#[non_exhaustive]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedFields {
+    /// Those that the request has. Where it has both, they must say the same of the client's address, or it is
+    /// rejected with 400: most proxies write one of the two and hand on the other as the client sent it, and which
+    /// one that is cannot be told.
+    #[default]
+    Any,
+    /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` alone.
+    XForwarded,
+    /// `Forwarded` alone (RFC 7239).
+    Forwarded,
+}
+
+impl TrustedProxies {
+    /// The proxies in these networks: text such as `10.0.0.0/8` or `::1`, or IP addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidNetwork`] names the one that is no network.
+    pub fn new<N>(networks: impl IntoIterator<Item = N>) -> Result<Self, InvalidNetwork>
+    where
+        N: TryInto<Network>,
+        InvalidNetwork: From<N::Error>,
+    {
+        Self::default().and(networks)
+    }
+
+    /// Those in these networks too.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn and<N>(mut self, networks: impl IntoIterator<Item = N>) -> Result<Self, InvalidNetwork>
+    where
+        N: TryInto<Network>,
+        InvalidNetwork: From<N::Error>,
+    {
+        for network in networks {
+            self.networks.push(network.try_into()?);
+        }
+        Ok(self)
+    }
+
+    /// Those too that connect over Unix-domain sockets.
+    #[must_use]
+    pub fn unix_sockets(mut self) -> Self {
+        self.unix_sockets = true;
+        self
+    }
+
+    /// Says by which fields they speak. A proxy has to replace these, or to add to them; those of which it does
+    /// neither must not be believed, since the client has written them.
+    #[must_use]
+    pub fn fields(mut self, fields: ForwardedFields) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// Whether this is the address of one of them.
+    #[must_use]
+    pub fn trusts(&self, address: IpAddr) -> bool {
+        self.networks.iter().any(|network| network.contains(address))
+    }
+
+    /// Whether those are that connect over Unix-domain sockets.
+    #[must_use]
+    pub fn trusts_unix_sockets(&self) -> bool {
+        self.unix_sockets
+    }
+
+    pub(super) fn their_fields(&self) -> ForwardedFields {
+        self.fields
+    }
+}

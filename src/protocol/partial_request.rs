@@ -1,0 +1,34 @@
+use std::sync::Arc;
+
+use crate::handshake::Request;
+
+/// What a server has of a request that did not lead to a WebSocket: the request, if it was one, or so much of its
+/// head as was read.
+#[derive(Clone, Debug, Default)]
+pub struct PartialRequest {
+    request: Option<Arc<Request>>,
+    head: Vec<u8>,
+}
+
+impl PartialRequest {
+    pub(super) fn of_head(head: &[u8]) -> Self {
+        Self { request: None, head: head.to_vec() }
+    }
+
+    /// The request, if its syntax is without fault.
+    pub fn request(&self) -> Option<&Arc<Request>> {
+        self.request.as_ref()
+    }
+
+    /// What was read of the head of any other, as it came. It may hold anything, secrets too: what goes into a log
+    /// should be escaped and cut.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+}
+
+impl From<&Arc<Request>> for PartialRequest {
+    fn from(request: &Arc<Request>) -> Self {
+        Self { request: Some(Arc::clone(request)), head: Vec::new() }
+    }
+}
