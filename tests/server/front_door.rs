@@ -283,7 +283,7 @@ impl Handler for Slow {
     fn on_handshake_error(
         &mut self,
         error: &OpeningError,
-        _: Option<std::net::SocketAddr>,
+        _: &framewire::Attempt,
     ) -> Option<Response> {
         panic!("a plain request is no failed opening: {error}");
     }
