@@ -76,7 +76,10 @@ pub struct Counters {
     pub connections_ever: u64,
     /// Connections that were turned away unheard, since there were as many as
     /// [`Server::max_connections`](crate::Server::max_connections) allows, or as many from there as
-    /// [`Server::max_connections_per_ip`](crate::Server::max_connections_per_ip) does.
+    /// [`Server::max_connections_per_ip`](crate::Server::max_connections_per_ip) does; or since they did not begin as
+    /// the [PROXY protocol](crate::ProxyProtocol) of their listener demands. Of a client behind a
+    /// [trusted proxy](crate::TrustedProxies) the address is known when its request has come, and a rejection is one
+    /// of `handshakes` then.
     pub refused: u64,
     /// How often the system had no further connection to give, for want of descriptors or memory.
     pub accept_errors: u64,

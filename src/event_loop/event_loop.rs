@@ -1645,6 +1645,8 @@ impl<H: Handler> EventLoop<H> {
         let counting = &mut self.core.shared.counting;
         if connection.is_opened {
             counting.end(outcome);
+        } else if self.core.callers.is_rejected(id) {
+            counting.end_refused();
         } else {
             counting.end_unopened(connection.endpoint().role(), outcome);
         }

@@ -141,6 +141,12 @@ impl Counting {
         }
     }
 
+    /// A connection ends that was rejected before it was heard.
+    pub(super) fn end_refused(&mut self) {
+        self.add(Count::EndedUnopened);
+        self.add(Count::Refused);
+    }
+
     /// A connection ends that nothing was heard of.
     pub(super) fn end_unheard(&mut self) {
         self.add(Count::EndedUnopened);

@@ -70,6 +70,11 @@ impl Forwarded {
         self.scheme.as_deref()
     }
 
+    /// A client that nothing is known of.
+    pub(super) fn unknown() -> Self {
+        Self { chain: vec![ForwardedNode::Unknown], host: None, scheme: None }
+    }
+
     /// What these proxies say; `None` if nothing.
     pub(super) fn of(
         headers: &Headers,

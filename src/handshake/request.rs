@@ -135,6 +135,14 @@ impl Request {
         Ok(())
     }
 
+    /// The same for a request that somebody else has accepted already: of fields that cannot be read nothing is
+    /// believed, and the client is unknown.
+    pub(crate) fn believe_at_last(&mut self, proxies: &TrustedProxies) {
+        if self.believe(proxies).is_err() {
+            self.forwarded = Some(Arc::new(Forwarded::unknown()));
+        }
+    }
+
     /// Host and port that the client meant: where a trusted proxy says so, those; from an absolute target;
     /// otherwise from `Host` (RFC 9112 section 3.2.2). Empty for a request of HTTP/1.0 that names none.
     #[must_use]

@@ -171,8 +171,13 @@ impl Opening {
 
     /// Believes what the trusted proxies of these settings say of clients: one of them has connected.
     pub(super) fn trust_proxy(&mut self, settings: &Settings) {
-        if let (Self::Reading(reader), Some(proxies)) = (self, &settings.trusted_proxies) {
-            reader.believe(proxies);
+        let Some(proxies) = &settings.trusted_proxies else { return };
+        match self {
+            Self::Reading(reader) => reader.believe(proxies),
+            Self::Upgraded(upgraded, Announced::No) => {
+                Arc::make_mut(&mut upgraded.request).believe_at_last(proxies);
+            }
+            _ => {}
         }
     }
 

@@ -439,6 +439,9 @@ fn clients_behind_the_proxy_protocol_are_counted_each_by_itself() {
         assert!(matches!(error, OpeningError::TooManyFromAddress), "{error}");
         assert!(from.is_none() || attempt.caller().address() == from);
     }
+    eventually("they are gone", || gate.house.handle.counters().connections == 3);
+    let counters = gate.house.handle.counters();
+    assert_eq!((counters.refused, counters.handshakes.lost), (2, 0));
     drop(first);
     eventually("there is room again", || {
         let plain = format!("{LINE}GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -475,6 +478,75 @@ fn an_attempt_has_what_was_read_of_the_request() {
     assert!(client.is_gone());
     let (error, _) = gate.attempt();
     assert!(matches!(error, OpeningError::Handshake(RequestError::Timeout)), "{error}");
+}
+
+#[test]
+fn plain_and_deferred_requests_have_their_caller() {
+    struct Later(Sender<Caller>);
+
+    impl Handler for Later {
+        type Session = ();
+
+        fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> {
+            let sender = self.0.clone();
+            Decision::defer(move |pending| {
+                std::thread::spawn(move || {
+                    sender.send(pending.request().caller().clone()).unwrap();
+                    pending.reject(Response::forbidden());
+                });
+            })
+        }
+
+        fn on_http(&mut self, request: &IncomingRequest) -> framewire::HttpAnswer {
+            self.0.send(request.caller().clone()).unwrap();
+            Response::not_found().into()
+        }
+
+        fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+    }
+
+    let (sender, callers) = channel();
+    let server = untimed_server().config(untimed().trusted_proxies(proxies()));
+    let house = House::made_by(server, move || {
+        framewire::Routes::new().route("/chat", untimed(), Later(sender)).unwrap()
+    });
+    let lines = "X-Forwarded-For: 203.0.113.7\r\n";
+    let plain = format!("GET /chat HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+    assert!(Client::ask(house.address, request_with(lines)).starts_with("HTTP/1.1 403 "));
+    assert!(Client::ask(house.address, plain).starts_with("HTTP/1.1 404 "));
+    for _ in 0..2 {
+        let caller = callers.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(caller.address(), address("203.0.113.7:0"));
+    }
+}
+
+#[test]
+fn a_connection_that_another_has_upgraded_has_its_caller() {
+    use framewire::Upgraded;
+    use framewire::handshake::{HeadLimits, RequestParts};
+    let (sender, callers) = channel();
+    let (attempts, _attempts) = channel();
+    let server = Server::none().config(untimed().trusted_proxies(proxies()));
+    let house = House::of(server, Porter { callers: sender, attempts });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (field, expected) in [("203.0.113.7", address("203.0.113.7:0")), ("garbage", None)] {
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        let request = RequestParts::new("GET", "/").unwrap();
+        let request = request.header("Host", "a").unwrap();
+        let request = request.header("X-Forwarded-For", field).unwrap();
+        let request = request.header("Upgrade", "websocket").unwrap();
+        let request = request.header("Connection", "Upgrade").unwrap();
+        let request = request.header("Sec-WebSocket-Version", "13").unwrap();
+        let request = request.header("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==").unwrap();
+        let upgraded = Upgraded::new(request.read(HeadLimits::default()).unwrap());
+        house.handle.adopt_upgraded(stream, upgraded, "").unwrap();
+        for _ in 0..2 {
+            let caller = callers.recv_timeout(PATIENCE).unwrap();
+            assert_eq!((caller.address(), caller.listener()), (expected, None));
+            assert_eq!(caller.remote_address(), Some(client.local_addr().unwrap()));
+        }
+    }
 }
 
 #[test]
