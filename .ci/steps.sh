@@ -301,6 +301,16 @@ interop() {
     bounded 1200 tests/interop/run
 }
 
+proxies() {
+    there tests/proxies/run
+    command -v python3 || debian python3-venv
+    command -v nginx || debian nginx-light
+    command -v haproxy || debian haproxy
+    # The script passes where a proxy is missing, which is right at a desk.
+    export PROXIES_REQUIRED=1
+    bounded 600 tests/proxies/run
+}
+
 cluster() {
     there tests/cluster/run
     command -v redis-server || debian redis-server

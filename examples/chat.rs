@@ -36,6 +36,8 @@ fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
     let config = Config::new()
         .path("/chat")
+        // So haproxy asks whether a server is well, unless it is told to use GET.
+        .http_methods(["OPTIONS"])
         .deflate(DeflateConfig::new())
         .max_message_size(MAX_FILE + MAX_HEAD)
         .first_message_timeout(Duration::from_secs(10));
@@ -74,6 +76,7 @@ impl Handler for Chat {
 
     fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
         let response = match request.path() {
+            _ if request.method() == "OPTIONS" => Response::new(204),
             "/" => page::asset("text/html", include_str!("chat/page.html")),
             "/page.css" => page::asset("text/css", include_str!("chat/page.css")),
             "/page.js" => page::asset("text/javascript", include_str!("chat/page.js")),
