@@ -17,6 +17,7 @@ pub(crate) fn untimed() -> Config {
         .ping_interval(None)
         .pong_timeout(HOUR)
         .handshake_timeout(HOUR)
+        .rejection_timeout(HOUR)
         .decision_timeout(HOUR)
         .write_timeout(HOUR)
         .close_timeout(HOUR)

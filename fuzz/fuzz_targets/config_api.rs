@@ -139,6 +139,7 @@ impl World {
             Call::Subprotocols(ref names) => config.subprotocols(names.iter().copied()),
             Call::Timeouts(_, [handshake, first, ping, pong, message, write, close]) => config
                 .handshake_timeout(handshake)
+                .rejection_timeout(close)
                 .first_message_timeout(first)
                 .ping_interval(ping)
                 .pong_timeout(pong)

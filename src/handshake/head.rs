@@ -1,5 +1,6 @@
 //! Finding the end of an HTTP head while its bytes come in, and the faults on the way.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use super::headers::{Headers, is_token_byte, is_value_byte, trim};
@@ -75,7 +76,7 @@ pub enum HeadError {
     TooManyHeaders,
     /// White space before the first header (RFC 9112 section 2.2).
     LeadingWhitespace,
-    /// A header that goes on in a second line, `obs-fold` (RFC 9112 section 5.2).
+    /// A header of a request that goes on in a second line, `obs-fold` (RFC 9112 section 5.2).
     ObsoleteFolding,
     /// A header without a name (RFC 9110 section 5.1).
     EmptyHeaderName,
@@ -128,6 +129,10 @@ impl std::error::Error for HeadError {}
 pub(crate) trait HeadKind {
     /// What its reader says is wrong.
     type Error: From<HeadError>;
+
+    /// Whether a header that goes on in a second line is one with spaces between (RFC 9112 section 5.2: for
+    /// user agents). Otherwise it is a fault.
+    const UNFOLDS: bool = false;
 
     /// Whether the start line may hold this byte.
     fn is_start_line_byte(byte: u8) -> bool;
@@ -231,8 +236,14 @@ impl HeadReader {
         let judged = bytes.get(self.scan.start..self.scan.at).unwrap_or_default();
         self.begins_with_head = judged.starts_with(b"HEAD ");
         let end = self.scan.at;
-        let head = Head { bytes: &bytes[self.scan.start..end], headers: self.scan.headers };
-        let value = match advanced.and_then(|_| finish(head)) {
+        let finished = advanced.and_then(|_| {
+            let mut bytes = Cow::Borrowed(&bytes[self.scan.start..end]);
+            if self.scan.is_folded {
+                unfold(bytes.to_mut());
+            }
+            finish(Head { bytes: &bytes, headers: self.scan.headers })
+        });
+        let value = match finished {
             Ok(value) => value,
             Err(error) => {
                 if before == 0 {
@@ -260,6 +271,8 @@ struct Scan {
     line: usize,
     headers: usize,
     empty_lines: u8,
+    /// A header goes on in a second line.
+    is_folded: bool,
 }
 
 /// Where in the grammar the next byte stands.
@@ -336,6 +349,9 @@ impl Scan {
                 Place::LineStart => {
                     if byte == b'\r' {
                         Place::HeadEnd
+                    } else if K::UNFOLDS && self.headers > 0 && matches!(byte, b' ' | b'\t') {
+                        self.is_folded = true;
+                        Place::Value
                     } else if self.headers == limits.headers {
                         return Err(HeadError::TooManyHeaders.into());
                     } else {
@@ -388,6 +404,15 @@ impl Scan {
 fn skip(bytes: &[u8], from: usize, allowed: impl Fn(u8) -> bool) -> usize {
     let rest = bytes.get(from..).unwrap_or_default();
     from + rest.iter().position(|&byte| !allowed(byte)).unwrap_or(rest.len())
+}
+
+/// Replaces each `obs-fold` by as many spaces (RFC 9112 section 5.2).
+fn unfold(bytes: &mut [u8]) {
+    for at in 2..bytes.len() {
+        if matches!(bytes[at - 2..=at], [b'\r', b'\n', b' ' | b'\t']) {
+            bytes[at - 2..at].fill(b' ');
+        }
+    }
 }
 
 fn expect_line_feed(byte: u8) -> Result<(), HeadError> {

@@ -22,14 +22,16 @@ use super::header_list::HeaderListError;
 pub enum ResponseError {
     /// The head breaks the syntax of HTTP or a limit (RFC 9112 sections 2 to 5).
     Head(HeadError),
+    /// The answer is an alert or a handshake record of TLS (RFC 8446 section 5.1): the port is one for `wss:`.
+    PeerSpeaksTls,
     /// The peer closed its side before the head was whole.
     Truncated,
     /// A 101 of an HTTP version other than 1.1 (RFC 9110 section 7.8).
     HttpVersion,
     /// More than four interim responses (RFC 9110 section 15.2) before the final one.
     TooManyInterimResponses,
-    /// A 101 with `Content-Length` or `Transfer-Encoding` (RFC 9112 section 6), or another response
-    /// whose length cannot be told. The name is that of the header.
+    /// A response other than a 101 whose length cannot be told (RFC 9112 section 6.3). The name is that of
+    /// the header.
     Framing(&'static str),
     /// The status is not 101 (RFC 6455 section 4.1): the server did not switch protocols.
     UnexpectedStatus(u16),
@@ -67,13 +69,14 @@ impl fmt::Display for ResponseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head(error) => write!(f, "malformed response: {error}"),
+            Self::PeerSpeaksTls => f.write_str("the peer speaks TLS here: the URL should say wss:"),
             Self::Truncated => f.write_str("the response ended inside its head"),
             Self::HttpVersion => {
                 f.write_str("the server switched protocols in an HTTP version other than 1.1")
             }
             Self::TooManyInterimResponses => f.write_str("too many interim responses"),
             Self::Framing(name) => {
-                write!(f, "the response has a {name} header that it must not have")
+                write!(f, "the {name} header of the response does not tell its length")
             }
             Self::UnexpectedStatus(status) => {
                 write!(f, "the server answered {status}, not 101 Switching Protocols")

@@ -14,9 +14,9 @@ use super::response_error::ResponseError;
 /// are skipped (RFC 9110 section 15.2). Work is linear in the bytes that come, memory is taken only
 /// for those, and the same bytes give the same result however they are cut into reads.
 ///
-/// A 101 that announces a body with `Content-Length` or `Transfer-Encoding`, which RFC 9112 section
-/// 6 forbids, fails: nobody could tell where its frames begin. Once the reader has returned an
-/// error, it returns that error again.
+/// `Content-Length` and `Transfer-Encoding` of a 101 mean nothing (RFC 9112 section 6.3, item 1), and a
+/// header that goes on in a second line is one with spaces between (section 5.2). Once the reader has
+/// returned an error, it returns that error again.
 ///
 /// ```
 /// use framewire::handshake::{HeadLimits, ResponseReader};
@@ -87,6 +87,13 @@ impl ResponseReader {
         result
     }
 
+    /// The response whose head has come and whose body has not come whole: what it says is known, and how
+    /// long the body may take is for the driver to say.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<&Response> {
+        self.body.as_ref().map(|body| &body.response)
+    }
+
     /// Says that the peer has closed its side.
     ///
     /// Returns the response with as much body as came, since the end of the stream is how a body
@@ -124,7 +131,7 @@ impl ResponseReader {
             match response.status() {
                 200..=299 if self.is_of_tunnel => return Ok(Some((response, used))),
                 101 => {
-                    check_switch(version, response.headers())?;
+                    check_switch(version)?;
                     return Ok(Some((response, used)));
                 }
                 100..=199 if self.interim == INTERIM_RESPONSES => {
@@ -141,9 +148,15 @@ struct ResponseKind;
 
 impl HeadKind for ResponseKind {
     type Error = ResponseError;
+    const UNFOLDS: bool = true;
 
     fn is_start_line_byte(byte: u8) -> bool {
         super::headers::is_value_byte(byte)
+    }
+
+    fn check_first_byte(byte: u8) -> Result<(), ResponseError> {
+        // The content types of alerts and handshake records of TLS (RFC 8446 section 5.1).
+        if matches!(byte, 0x15 | 0x16) { Err(ResponseError::PeerSpeaksTls) } else { Ok(()) }
     }
 
     fn check_start_line(line: &[u8]) -> Result<(), ResponseError> {
@@ -175,14 +188,10 @@ fn parse(head: &Head<'_>) -> Result<(u8, Response), ResponseError> {
     Ok((version, Response::from_parts(code, reason, headers)))
 }
 
-fn check_switch(version: u8, headers: &Headers) -> Result<(), ResponseError> {
-    if version != 1 {
-        return Err(ResponseError::HttpVersion);
-    }
-    match [CONTENT_LENGTH, TRANSFER_ENCODING].into_iter().find(|name| headers.contains(name)) {
-        Some(name) => Err(ResponseError::Framing(name)),
-        None => Ok(()),
-    }
+/// "Any response with a 1xx (Informational) […] status code is always terminated by the first empty line after
+/// the header fields, regardless of the header fields present in the message" (RFC 9112 section 6.3, item 1).
+fn check_switch(version: u8) -> Result<(), ResponseError> {
+    if version == 1 { Ok(()) } else { Err(ResponseError::HttpVersion) }
 }
 
 /// The response whose body comes in.
@@ -373,19 +382,23 @@ mod tests {
     fn faults() {
         let head = ResponseError::Head;
         let framing = ResponseError::Framing;
+        let value = |byte| head(HeadError::HeaderValueByte { name: "A".into(), byte });
         let cases: &[(&str, ResponseError)] = &[
             ("SSH-2.0-x\r\n", head(HeadError::StartLine)),
             ("HTTP/2 101\r\n", head(HeadError::StartLine)),
+            ("\u{15}\u{3}\u{3}\0\u{2}\u{2}F", ResponseError::PeerSpeaksTls),
+            ("\r\n\u{16}\u{3}\u{1}", ResponseError::PeerSpeaksTls),
+            ("\u{17}\u{3}\u{3}", head(HeadError::StartLineByte(0x17))),
             ("HTTP/1.1 1011\r\n", head(HeadError::StartLine)),
             ("HTTP/1.1 99\r\n", head(HeadError::StartLine)),
             ("HTTP/1.1 099 x\r\n", head(HeadError::StartLine)),
             ("HTTP/1.1  101 x\r\n", head(HeadError::StartLine)),
             ("HTTP/1.1 101 x\n", head(HeadError::BareLineFeed)),
-            ("HTTP/1.1 101 x\r\nA: b\r\n c", head(HeadError::ObsoleteFolding)),
+            ("HTTP/1.1 101 x\r\n A: b", head(HeadError::LeadingWhitespace)),
+            ("HTTP/1.1 101 x\r\nA: b\r\n c\0", value(0)),
+            ("HTTP/1.1 101 x\r\nA\r\n : b", head(HeadError::MissingColon)),
             ("HTTP/1.1 101 x\r\nA : b", head(HeadError::HeaderNameWhitespace)),
             ("HTTP/1.0 101 x\r\n\r\n", ResponseError::HttpVersion),
-            ("HTTP/1.1 101 x\r\nContent-Length: 0\r\n\r\n", framing(CONTENT_LENGTH)),
-            ("HTTP/1.1 101 x\r\nTransfer-Encoding: a\r\n\r\n", framing(TRANSFER_ENCODING)),
             ("HTTP/1.1 200 x\r\nContent-Length: -1\r\n\r\n", framing(CONTENT_LENGTH)),
             ("HTTP/1.1 200 x\r\nContent-Length:\r\n\r\n", framing(CONTENT_LENGTH)),
             (
@@ -408,6 +421,45 @@ mod tests {
         assert_eq!(new().read(many.as_bytes()), Err(head(HeadError::TooManyHeaders)));
         let large = format!("HTTP/1.1 101 x\r\nA: {}", "a".repeat(1 << 20));
         assert_eq!(new().read(large.as_bytes()), Err(head(HeadError::TooLarge)));
+    }
+
+    // HC07: RFC 9112 section 6.3, item 1.
+    #[test]
+    fn a_switch_has_no_content_whatever_its_headers_say() {
+        for header in [
+            "Content-Length: 0",
+            "Content-Length: 5",
+            "Content-Length: x",
+            "Content-Length: 5\r\nContent-Length: 6",
+            "Transfer-Encoding: chunked",
+            "Transfer-Encoding: chunked\r\nContent-Length: 5",
+        ] {
+            let head = format!("HTTP/1.1 101 x\r\n{header}\r\n\r\n");
+            let (response, used) = read(format!("{head}\u{1}\u{1}a").as_bytes()).unwrap().unwrap();
+            assert_eq!((response.status(), used), (101, head.len()), "{header}");
+            assert_eq!(response.body_bytes(), b"", "{header}");
+        }
+    }
+
+    // RFC 9112 section 5.2: user agents.
+    #[test]
+    fn a_folded_line_is_one_with_spaces() {
+        let cases = [
+            ("A: b\r\n c\r\n", "b   c"),
+            ("A: b \t\r\n\tc\r\n", "b \t  \tc"),
+            ("A:\r\n b\r\n", "b"),
+            ("A: b\r\n \r\n", "b"),
+            ("A: b\r\n c\r\n  d: e\r\n", "b   c    d: e"),
+        ];
+        for (lines, value) in cases {
+            let head = format!("HTTP/1.1 101 x\r\n{lines}B: \r\n\r\n");
+            let (response, used) = read(format!("{head} \r\n x").as_bytes()).unwrap().unwrap();
+            assert_eq!(response.headers().get_str("a"), Some(value), "{lines:?}");
+            assert_eq!((response.headers().len(), used), (2, head.len()), "{lines:?}");
+        }
+        let mut reader = new();
+        let endless = format!("HTTP/1.1 101 x\r\nA: b{}", "\r\n c".repeat(1 << 16));
+        assert_eq!(reader.read(endless.as_bytes()), Err(ResponseError::Head(HeadError::TooLarge)));
     }
 
     // req: W018, H013 (HC05)

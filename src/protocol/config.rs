@@ -61,6 +61,7 @@ pub(super) struct Settings {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Timeouts {
     pub(super) handshake: TimeLimit,
+    pub(super) rejection: TimeLimit,
     pub(super) decision: TimeLimit,
     pub(super) first_message: TimeLimit,
     pub(super) ping: TimeLimit,
@@ -78,6 +79,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             handshake: TimeLimit::from_secs(10),
+            rejection: TimeLimit::from_secs(1),
             decision: TimeLimit::from_secs(10),
             first_message: TimeLimit::NONE,
             ping: TimeLimit::from_secs(20),
@@ -350,6 +352,15 @@ impl Config {
     pub fn handshake_time_limit(&self) -> Option<Duration> {
         let limit = self.settings().timeouts.handshake;
         (limit != TimeLimit::NONE).then(|| Duration::from_micros(limit.as_micros()))
+    }
+
+    /// Client: how long the body of a rejection may take from when its head has come whole, default 1 s; then
+    /// the rejection is told with as much of its body as has come. The
+    /// [handshake timeout](Self::handshake_timeout) holds as well.
+    ///
+    /// Some servers do not say where the body ends, and do not end the connection either (RFC 9112 section 6.3).
+    pub fn rejection_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
+        self.with(|settings| settings.timeouts.rejection = timeout.into().into())
     }
 
     /// Server: how long the application may take to decide about a request, from the moment at which the

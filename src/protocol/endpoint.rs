@@ -736,7 +736,18 @@ impl Endpoint {
 
     fn take_step(&mut self, step: Step, workspace: &mut Workspace) -> Option<Event<'static>> {
         match step {
-            Step::Nothing | Step::Body { .. } => None,
+            Step::Body { .. } => None,
+            Step::Nothing => {
+                let now = workspace.now();
+                let begins = match &mut self.phase {
+                    Phase::Connecting(opening) => opening.note_rejection(now),
+                    _ => false,
+                };
+                if begins {
+                    self.refresh_timers();
+                }
+                None
+            }
             Step::Request(request) => {
                 // From now on it is the application that takes long.
                 self.timers.renew(workspace.now());
@@ -1327,7 +1338,9 @@ impl Endpoint {
     fn waiting(&self) -> Waiting {
         match &self.phase {
             Phase::Connecting(opening) if opening.awaits_decision() => Waiting::Decision,
-            Phase::Connecting(_) => Waiting::Handshake,
+            Phase::Connecting(opening) => {
+                opening.rejected().map_or(Waiting::Handshake, Waiting::Rejection)
+            }
             Phase::Open if self.timers.is_paused() || self.is_congested() => Waiting::Nothing,
             Phase::Open => Waiting::Messages,
             Phase::Closing(_) if self.sender.is_waiting() => Waiting::Codec,
@@ -1418,7 +1431,7 @@ impl Endpoint {
             TimeoutKind::FirstMessage | TimeoutKind::Message => {
                 Some(self.fail(ProtocolError::Timeout(due), workspace))
             }
-            TimeoutKind::Handshake => {
+            TimeoutKind::Handshake | TimeoutKind::Rejection => {
                 if let Some(outcome) = self.unfinished_rejection() {
                     self.end_as(outcome);
                     return None;

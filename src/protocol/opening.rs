@@ -16,6 +16,7 @@ use super::output::Output;
 use super::partial_request::PartialRequest;
 #[cfg(feature = "deflate")]
 use super::state::Role;
+use super::timers::Moment;
 use super::upgraded::Upgraded;
 
 /// The opening handshake of one connection (RFC 6455 section 4).
@@ -54,6 +55,8 @@ pub(super) enum Promised {
 #[derive(Debug)]
 pub(super) struct Waiting {
     reader: ResponseReader,
+    /// When the head of a rejection had come whole.
+    rejected: Option<Moment>,
     request: ClientRequest,
     key: [u8; 24],
     /// What the request offers. Other settings that come meanwhile change nothing about it.
@@ -109,6 +112,7 @@ impl Opening {
         let reader = ResponseReader::new(settings.head, settings.max_rejection_body);
         Self::Waiting(Box::new(Waiting {
             reader,
+            rejected: None,
             request,
             key,
             #[cfg(feature = "deflate")]
@@ -223,6 +227,25 @@ impl Opening {
                 Ok(Some((response, used))) => (used, waiting.response_read(response)),
                 Err(error) => (input.len(), Step::ResponseFailed(error)),
             },
+        }
+    }
+
+    /// Takes note of the head of a rejection, if it is whole: whether it was not before.
+    pub(super) fn note_rejection(&mut self, now: Moment) -> bool {
+        match self {
+            Self::Waiting(waiting) if waiting.rejected.is_none() => {
+                waiting.rejected = waiting.reader.unfinished().map(|_| now);
+                waiting.rejected.is_some()
+            }
+            _ => false,
+        }
+    }
+
+    /// When the head of a rejection had come whole, if its body has not.
+    pub(super) fn rejected(&self) -> Option<Moment> {
+        match self {
+            Self::Waiting(waiting) => waiting.rejected,
+            _ => None,
         }
     }
 

@@ -10,6 +10,10 @@ use super::config::{TimeLimit, Timeouts};
 pub enum TimeoutKind {
     /// The opening handshake takes too long: [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     Handshake,
+    /// The body of a rejection takes too long:
+    /// [`Config::rejection_timeout`](crate::Config::rejection_timeout). No connection ends by it: the rejection is
+    /// told.
+    Rejection,
     /// The application takes too long to decide about a request:
     /// [`Config::decision_timeout`](crate::Config::decision_timeout).
     Decision,
@@ -49,6 +53,7 @@ impl fmt::Display for TimeoutKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Handshake => "opening handshake",
+            Self::Rejection => "rejection",
             Self::Decision => "decision",
             Self::FirstMessage => "first message",
             Self::Ping => "ping",
@@ -174,6 +179,8 @@ pub(super) enum Progress {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Waiting {
     Handshake,
+    /// For the body of a rejection, of which the head has come at this moment.
+    Rejection(Moment),
     Decision,
     /// Open, and what the peer sends is read.
     Messages,
@@ -502,6 +509,10 @@ impl Timers {
         let entered = Some(self.entered);
         match waiting {
             Waiting::Handshake => consider(entered, timeouts.handshake, 0, TimeoutKind::Handshake),
+            Waiting::Rejection(since) => {
+                consider(Some(since), timeouts.rejection, 0, TimeoutKind::Rejection);
+                consider(entered, timeouts.handshake, 0, TimeoutKind::Handshake);
+            }
             // Once the request is whole it is not the client that takes long.
             Waiting::Decision => consider(entered, timeouts.decision, 0, TimeoutKind::Decision),
             Waiting::Messages => {

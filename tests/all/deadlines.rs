@@ -163,6 +163,45 @@ fn head(role: Role) -> String {
     }
 }
 
+// attack: HC05
+#[test]
+fn the_body_of_a_rejection_has_a_second_after_its_head() {
+    let heads = ["", "Content-Length: 9\r\n", "Transfer-Encoding: chunked\r\n"];
+    for (head, body) in heads.into_iter().zip(["part", "part", "4\r\npart\r\n"]) {
+        let default = || Config::new();
+        let none = || default().rejection_timeout(None);
+        for (config, begun, ended) in [
+            (default(), 103, 104),
+            (default().rejection_timeout(at(3)), 103, 106),
+            (none(), 103, 110),
+            // What the handshake may take in all is not made longer by it.
+            (default().rejection_timeout(at(3)), 108, 110),
+        ] {
+            let mut driver = Driver::new(connecting(Role::Client, &config), at(100));
+            driver.taken.clear();
+            let head = format!("HTTP/1.1 403 Forbidden\r\n{head}\r\n");
+            let (front, last) = head.split_at(head.len() - 1);
+            assert_eq!(driver.feed(at(102), front), vec![]);
+            assert_eq!(driver.feed(at(begun), last), vec![]);
+            // Progress does not put it off.
+            assert_eq!(driver.feed(at(begun) + TICK, body), vec![]);
+            driver.nothing_before(at(ended));
+            let outcome = driver.connection.outcome().cloned();
+            let Some(Outcome::Rejected(response)) = &outcome else { panic!("{outcome:?}") };
+            assert_eq!((response.status(), response.body_bytes()), (403, &b"part"[..]));
+            assert!(driver.seen.is_empty() && driver.connection.state() == State::Closed);
+        }
+    }
+    // An interim response is none, and neither is a head that is not whole.
+    for unfinished in ["HTTP/1.1 103 x\r\n\r\n", "HTTP/1.1 403 x\r\n"] {
+        let mut driver = Driver::new(connecting(Role::Client, &Config::new()), at(100));
+        driver.taken.clear();
+        assert_eq!(driver.feed(at(103), unfinished), vec![]);
+        driver.nothing_before(at(110));
+        assert_eq!(driver.seen, [Event::HandshakeFailed(handshake_timeout(Role::Client))]);
+    }
+}
+
 // req: W106
 // attack: HC04, HS05, HS06
 #[test]

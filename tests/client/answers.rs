@@ -259,7 +259,6 @@ fn heads_that_break_the_rules() {
             fault(HeadError::StartLineTooLong),
         ),
         ("SSH-2.0-OpenSSH_9.9\r\n".into(), fault(HeadError::StartLine)),
-        ("\x15\x03\x01\0\x02\x02\x46".into(), fault(HeadError::StartLineByte(0x15))),
         ("HTTP/1.0 101 x\r\n\r\n".into(), "HttpVersion".into()),
         ("HTTP/1.1 100 x\r\n\r\n".repeat(5), "TooManyInterimResponses".into()),
     ];
@@ -267,9 +266,25 @@ fn heads_that_break_the_rules() {
         let shown = text.chars().take(20).collect::<String>();
         assert_eq!(failure(plain, answer(text)), expected, "{shown:?}");
     }
-    for line in ["Content-Length: 0\r\n", "Transfer-Encoding: chunked\r\n"] {
-        let error = failure(plain, move |request| switch(request, line));
-        assert!(error.starts_with("Framing"), "{error}");
+}
+
+// attack: HC07
+#[test]
+fn what_a_101_says_of_its_content_and_in_how_many_lines_means_nothing() {
+    for lines in [
+        "Content-Length: 0\r\n",
+        "Content-Length: 100\r\n",
+        "Transfer-Encoding: chunked\r\n",
+        "X: a\r\n\tb\r\n c\r\n",
+    ] {
+        let client =
+            connect(plain, move |request| format!("{}\u{9}\u{2}hi", switch(request, lines)));
+        let mut client = client.unwrap_or_else(|error| panic!("{lines:?}: {error}"));
+        // The frames begin behind the empty line: this one lacks FIN, which a Ping must not.
+        let error = client.recv().unwrap_err();
+        assert!(matches!(error, ClientError::Protocol(_)), "{lines:?}: {error:?}");
+        let folded = client.response().unwrap().headers().get_str("X").map(str::to_owned);
+        assert!(folded.is_none_or(|folded| folded == "a  \tb   c"), "{lines:?}");
     }
 }
 
@@ -295,6 +310,34 @@ fn a_head_without_end_is_cut_off() {
     let error = refused(untimed_client(&server.url("/")));
     assert!(matches!(error, ClientError::Handshake(ResponseError::Head(_))), "{error:?}");
     assert!(server.join() < 20_000, "the client read 20 MB of head");
+}
+
+// attack: HC05
+#[test]
+fn a_rejection_is_told_whether_its_body_ends_or_not() {
+    for head in ["", "Content-Length: 9\r\n", "Transfer-Encoding: chunked\r\n"] {
+        let server = Scripted::new(move |listener| {
+            let mut stream = accept(listener);
+            read_head(&mut stream);
+            let head = format!("HTTP/1.1 403 Forbidden\r\nX: y\r\n{head}\r\n");
+            stream.write_all(head.as_bytes()).unwrap();
+            // It leaves the connection as it is for as long as the client does.
+            read_rest(&mut stream)
+        });
+        let config = untimed().rejection_timeout(Duration::from_millis(1));
+        let error = refused(untimed_client(&server.url("/")).config(config));
+        let ClientError::Rejected(response) = &error else { panic!("{error:?}") };
+        assert_eq!((response.status(), response.headers().get_str("x")), (403, Some("y")));
+        assert!(server.join().is_empty());
+    }
+}
+
+// RFC 8446 section 5.1
+#[test]
+fn a_peer_that_speaks_tls_is_known_by_its_first_byte() {
+    for answer in ["\u{15}\u{3}\u{3}\0\u{2}\u{2}\u{46}", "\u{16}\u{3}\u{3}\0\u{5}"] {
+        assert_eq!(failure(plain, move |_| answer.to_owned()), "PeerSpeaksTls");
+    }
 }
 
 fn within(timeout: Duration, server: &Scripted<impl Send + 'static>) -> ClientBuilder {

@@ -142,6 +142,8 @@ impl Knobs {
             .fragments(self.pieces.fragments())
             .subprotocols(SPOKEN)
             .handshake_timeout(time(limits.handshake))
+            // The model knows no rejection that is not whole.
+            .rejection_timeout(None)
             .decision_timeout(time(limits.decision))
             .first_message_timeout(time(limits.first_message))
             .ping_interval(time(limits.ping))

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use framewire::handshake::accept_key;
+use framewire::handshake::{ResponseError, accept_key};
 use framewire::rustls::{
     AlertDescription, ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection,
     StreamOwned,
@@ -267,7 +267,8 @@ fn plain_text_on_the_tls_port_is_answered_with_an_alert_and_the_end() {
 
     let url = format!("ws://{}/", server.address);
     let error = untimed_client(&url).connect().unwrap_err();
-    assert!(matches!(error, ClientError::Handshake(_)), "{error:?}");
+    let speaks_tls = ResponseError::PeerSpeaksTls;
+    assert!(matches!(&error, ClientError::Handshake(error) if *error == speaks_tls), "{error:?}");
 
     let builder = untimed_client(&server.url()).tls(authority.client());
     assert!(builder.connect().unwrap().close(1000, "").unwrap().was_clean());
