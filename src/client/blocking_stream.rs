@@ -1,5 +1,6 @@
 use std::io::{self, Read, Write};
 
+use super::transport::ClientStream;
 use crate::io::transport::{self, Stopped, Transport};
 use crate::protocol::Chunks;
 
@@ -37,6 +38,8 @@ fn timed<T>(result: io::Result<T>) -> io::Result<T> {
         _ => error,
     })
 }
+
+impl<S: Read + Write + Send> ClientStream for BlockingStream<S> {}
 
 impl<S: Read + Write> Transport for BlockingStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {

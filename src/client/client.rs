@@ -18,7 +18,7 @@ use super::sending::sending;
 use super::socket::Socket;
 use super::split::{self, ClientReader, ClientWriter};
 use super::wait::{BlocksItself, PollWait, Wait};
-use crate::handshake::{ClientRequest, Response};
+use crate::handshake::{ClientRequest, Response, ResponseError};
 use crate::protocol::{
     Compress, Config, Endpoint, Event, Fragment, HandshakeError, Message, Outcome, Role, SendError,
     State, SystemEntropy, Workspace,
@@ -114,7 +114,7 @@ impl Client {
         let mut workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::client(request, config, &mut workspace)?;
         let line = Line::new(endpoint, workspace, Box::new(BlockingStream(stream)));
-        Self::new(line, Waits::Itself(BlocksItself)).opened()
+        Self::new(line, Waits::Itself(BlocksItself)).opened("the server")
     }
 
     /// Goes on with a stream on which somebody else did the opening handshake; `leftover` is what they
@@ -142,14 +142,19 @@ impl Client {
         Self { line, wait, read_timeout: None, response: None }
     }
 
-    /// The client once the server has accepted.
-    fn opened(mut self) -> Result<Self, ClientError> {
+    /// The client once the server has accepted, which is called so in errors.
+    fn opened(mut self, server: &str) -> Result<Self, ClientError> {
         self.line.settle();
+        // The transport does the handshake of TLS in its reads and writes.
+        let mut is_securing = true;
+        let late = |is_securing| {
+            let waiting = if is_securing { Waiting::Tls } else { Waiting::Handshake };
+            ClientError::TimedOut(waiting(server.into()))
+        };
         while self.state() == State::Connecting {
+            is_securing = self.line.is_securing();
             match self.keep_on() {
-                Err(ClientError::TimedOut(_)) => {
-                    return Err(ClientError::TimedOut(Waiting::Handshake));
-                }
+                Err(ClientError::TimedOut(_)) => return Err(late(is_securing)),
                 result => result?,
             }
         }
@@ -157,6 +162,9 @@ impl Client {
             Some(Event::Open(response)) => {
                 self.response = Some(response);
                 Ok(self)
+            }
+            Some(Event::HandshakeFailed(HandshakeError::Response(ResponseError::Timeout))) => {
+                Err(late(is_securing))
             }
             Some(Event::HandshakeFailed(HandshakeError::Response(error))) => Err(error.into()),
             _ => {

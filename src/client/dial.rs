@@ -2,9 +2,12 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, SockAddr, Type};
+
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+use super::error::in_context;
 use super::socket::Socket;
 use crate::io::tcp;
 use crate::io::transport::TELLS_AGAIN;
@@ -14,6 +17,8 @@ const STAGGER: Duration = Duration::from_millis(250);
 
 /// Connects to the first of these addresses that answers, trying them in turn, the two families
 /// alternating, each with a head start before the next (RFC 8305, simplified).
+///
+/// An error names the address that failed last; [`io::ErrorKind::TimedOut`] is the deadline.
 pub(super) fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
     until: Option<Instant>,
@@ -21,14 +26,14 @@ pub(super) fn connect(
     let mut waiting = alternate(addresses.into_iter().collect()).into_iter().peekable();
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(8);
-    let mut attempts: Vec<Option<TcpStream>> = Vec::new();
+    let mut attempts: Vec<Option<(TcpStream, SocketAddr)>> = Vec::new();
     let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     loop {
         if let Some(address) = waiting.next() {
             match begin(address, &poll, attempts.len()) {
-                Ok(stream) => attempts.push(Some(stream)),
+                Ok(stream) => attempts.push(Some((stream, address))),
                 Err(failed) => {
-                    error = failed;
+                    error = refused_by(address, failed);
                     continue;
                 }
             }
@@ -48,20 +53,20 @@ pub(super) fn connect(
         }
         for event in &events {
             let attempt = &mut attempts[event.token().0];
-            let Some(stream) = attempt else { continue };
+            let Some((stream, address)) = attempt else { continue };
             match outcome(stream) {
                 Ok(false) if !TELLS_AGAIN => {
                     poll.registry().reregister(stream, event.token(), Interest::WRITABLE)?;
                 }
                 Ok(false) => {}
                 Ok(true) => {
-                    let Some(mut stream) = attempt.take() else { continue };
+                    let Some((mut stream, _)) = attempt.take() else { continue };
                     poll.registry().deregister(&mut stream)?;
                     tcp::set_options(&stream);
                     return Ok(stream);
                 }
                 Err(failed) => {
-                    error = failed;
+                    error = refused_by(*address, failed);
                     *attempt = None;
                 }
             }
@@ -69,15 +74,80 @@ pub(super) fn connect(
     }
 }
 
-/// Connects to a Unix socket, which is there or is not.
+/// Connects from a local address to the first of these addresses of its family that answers, one after the
+/// other, each with its share of the time that is left.
+pub(super) fn connect_from(
+    local: SocketAddr,
+    addresses: impl IntoIterator<Item = SocketAddr>,
+    until: Option<Instant>,
+) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> =
+        addresses.into_iter().filter(|address| address.is_ipv4() == local.is_ipv4()).collect();
+    let no_family = "the host has no address of the local one's family";
+    let mut error = io::Error::new(io::ErrorKind::AddrNotAvailable, no_family);
+    for (index, &address) in addresses.iter().enumerate() {
+        let left = addresses.len() - index;
+        let share = until.map(|until| {
+            until.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1)
+        });
+        match connect_bound(local, address, share) {
+            Ok(stream) => {
+                tcp::set_options(&stream);
+                return Ok(TcpStream::from_std(stream));
+            }
+            Err(failed) if failed.kind() == io::ErrorKind::TimedOut => error = failed,
+            Err(failed) => error = refused_by(address, failed),
+        }
+    }
+    Err(error)
+}
+
+fn connect_bound(
+    local: SocketAddr,
+    address: SocketAddr,
+    timeout: Option<Duration>,
+) -> io::Result<std::net::TcpStream> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.bind(&local.into()).map_err(|error| in_context(format!("binding {local}"), error))?;
+    match timeout {
+        Some(Duration::ZERO) => return Err(io::ErrorKind::TimedOut.into()),
+        Some(timeout) => socket.connect_timeout(&address.into(), timeout)?,
+        None => socket.connect(&address.into())?,
+    }
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Connects to a Unix socket. Where as many wait to be accepted as may, it waits with them.
 #[cfg(unix)]
-pub(super) fn connect_unix(path: &str) -> io::Result<Socket> {
-    Ok(Socket::Unix(mio::net::UnixStream::connect(path)?.into()))
+pub(super) fn connect_unix(path: &str, until: Option<Instant>) -> io::Result<Socket> {
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    loop {
+        // The timeout of sending is that of connecting as well.
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        socket.set_write_timeout(left)?;
+        match socket.connect(&SockAddr::unix(path)?) {
+            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    socket.set_write_timeout(None)?;
+    socket.set_nonblocking(true)?;
+    Ok(Socket::Unix(socket.into()))
 }
 
 #[cfg(not(unix))]
-pub(super) fn connect_unix(_: &str) -> io::Result<Socket> {
+pub(super) fn connect_unix(_: &str, _: Option<Instant>) -> io::Result<Socket> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
+}
+
+fn refused_by(address: SocketAddr, error: io::Error) -> io::Error {
+    in_context(format!("connecting to {address}"), error)
 }
 
 fn begin(address: SocketAddr, poll: &Poll, index: usize) -> io::Result<TcpStream> {
@@ -144,6 +214,40 @@ mod tests {
         assert_eq!(stream.peer_addr().unwrap(), listens);
         let error = connect([refuses], None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        assert!(error.to_string().starts_with(&format!("connecting to {refuses}: ")), "{error}");
         assert_eq!(connect([], None).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn an_address_of_ones_own() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listens = listener.local_addr().unwrap();
+        let (_socket, refuses) = deserted();
+        let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], listens.port()));
+        // Of all of 127/8, which only some systems have, the first is chosen if nothing is said.
+        let local =
+            SocketAddr::from(([127, 0, 0, if cfg!(target_os = "linux") { 7 } else { 1 }], 0));
+        for until in [None, Some(Instant::now() + Duration::from_secs(300))] {
+            let stream = connect_from(local, [v6, refuses, listens], until).unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), listens);
+            assert_eq!(stream.local_addr().unwrap().ip(), local.ip());
+            let error = connect_from(local, [refuses], until).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
+        }
+        let late = connect_from(local, [listens], Some(Instant::now())).unwrap_err();
+        assert_eq!(late.kind(), io::ErrorKind::TimedOut);
+        let error = connect_from(local, [v6], None).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
+        // TEST-NET-1 is nobody's.
+        let error = connect_from(([192, 0, 2, 1], 0).into(), [listens], None).unwrap_err();
+        assert!(error.to_string().contains("binding 192.0.2.1:0"), "{error}");
+    }
+
+    /// An address at which nobody listens, for as long as the socket lives.
+    fn deserted() -> (socket2::Socket, SocketAddr) {
+        let socket = socket2::Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        let address = socket.local_addr().unwrap().as_socket().unwrap();
+        (socket, address)
     }
 }

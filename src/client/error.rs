@@ -22,7 +22,8 @@ pub enum ClientError {
     Request(ClientRequestError),
     /// The configuration cannot work.
     Config(InvalidConfig),
-    /// The name could not be resolved, the address could not be reached, or the transport failed.
+    /// The name could not be resolved, the address could not be reached, or the transport failed. The text of a
+    /// failure to connect names the URL, and the name or the address; what the system said is its source.
     Io(io::Error),
     /// It took too long; what, is said. After a `read` the connection can still be used.
     TimedOut(Waiting),
@@ -60,12 +61,23 @@ pub enum ClientError {
 
 /// What took too long.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
-    /// Resolving the name, connecting to its addresses, or the answer of the proxy.
-    Connect,
-    /// The opening handshake.
-    Handshake,
+    /// Resolving the name of this host, within
+    /// [`ClientBuilder::connect_timeout`](crate::ClientBuilder::connect_timeout).
+    Resolve(Box<str>),
+    /// Connecting to this host, within
+    /// [`ClientBuilder::connect_timeout`](crate::ClientBuilder::connect_timeout).
+    Connect(Box<str>),
+    /// The answer of this proxy, within
+    /// [`ClientBuilder::connect_timeout`](crate::ClientBuilder::connect_timeout).
+    Proxy(Box<str>),
+    /// The handshake of TLS with the server of this URL, within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    Tls(Box<str>),
+    /// The opening handshake with the server of this URL, within
+    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    Handshake(Box<str>),
     /// The next message, within [`Client::set_read_timeout`](crate::Client::set_read_timeout).
     Read,
     /// The taking of what was sent, within the timeout of a stream that
@@ -137,6 +149,29 @@ impl ClientError {
     }
 }
 
+/// The error with what was done when it came. What the system said is its source.
+pub(super) fn in_context(what: impl fmt::Display, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), InContext { what: what.to_string(), error })
+}
+
+#[derive(Debug)]
+struct InContext {
+    what: String,
+    error: io::Error,
+}
+
+impl fmt::Display for InContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.error)
+    }
+}
+
+impl std::error::Error for InContext {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
 /// Whether the system may say otherwise the next time. What it says of names that cannot be resolved has
 /// no kind.
 fn is_passing(kind: io::ErrorKind) -> bool {
@@ -156,12 +191,7 @@ impl fmt::Display for ClientError {
             Self::Request(error) => error.fmt(f),
             Self::Config(error) => error.fmt(f),
             Self::Io(error) => error.fmt(f),
-            Self::TimedOut(waiting) => f.write_str(match waiting {
-                Waiting::Connect => "connecting took too long",
-                Waiting::Handshake => "the opening handshake took too long",
-                Waiting::Read => "no message came in time",
-                Waiting::Write => "the stream did not take the output in time",
-            }),
+            Self::TimedOut(waiting) => waiting.fmt(f),
             Self::Handshake(error) => error.fmt(f),
             Self::Rejected(response) => {
                 write!(f, "the server answered {}", response.status())?;
@@ -195,6 +225,31 @@ impl fmt::Display for ClientError {
             Self::Tls(error) => error.fmt(f),
             Self::TlsNotBuilt => f.write_str("wss: needs the feature \"tls\" of framewire"),
             Self::NotSplittable => f.write_str("this transport cannot be split"),
+        }
+    }
+}
+
+/// Says which deadline has passed.
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Resolve(host) => {
+                write!(f, "resolving {host} took longer than the connect timeout")
+            }
+            Self::Connect(host) => {
+                write!(f, "connecting to {host} took longer than the connect timeout")
+            }
+            Self::Proxy(proxy) => {
+                write!(f, "the answer of the proxy {proxy} took longer than the connect timeout")
+            }
+            Self::Tls(url) => {
+                write!(f, "the TLS handshake with {url} took longer than the handshake timeout")
+            }
+            Self::Handshake(url) => {
+                write!(f, "the opening handshake with {url} took longer than the handshake timeout")
+            }
+            Self::Read => f.write_str("no message came within the read timeout"),
+            Self::Write => f.write_str("the stream did not take the output in time"),
         }
     }
 }
@@ -238,7 +293,7 @@ from!(TlsError => Tls);
 impl From<ResponseError> for ClientError {
     fn from(error: ResponseError) -> Self {
         match error {
-            ResponseError::Timeout => Self::TimedOut(Waiting::Handshake),
+            ResponseError::Timeout => Self::TimedOut(Waiting::Handshake("the server".into())),
             error => Self::Handshake(error),
         }
     }

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 use mio::Interest;
 
 use super::error::ClientError;
-use super::transport::ClientTransport;
+use super::transport::{ClientStream, ClientTransport};
 use crate::io::transport::Transport;
 use crate::io::{Budget, Driver, Inbox};
 use crate::protocol::{Endpoint, Event, Outcome, SendError, State, Workspace};
@@ -43,7 +43,7 @@ impl Line {
     pub(super) fn new(
         endpoint: Endpoint,
         workspace: Workspace,
-        transport: Box<dyn Transport + Send>,
+        transport: Box<dyn ClientStream>,
     ) -> Self {
         Self::with_leftover(endpoint, workspace, transport, &[])
     }
@@ -52,7 +52,7 @@ impl Line {
     pub(super) fn with_leftover(
         endpoint: Endpoint,
         mut workspace: Workspace,
-        transport: Box<dyn Transport + Send>,
+        transport: Box<dyn ClientStream>,
         leftover: &[u8],
     ) -> Self {
         let mut driver = Driver::with_leftover(endpoint, ClientTransport::new(transport), leftover);
@@ -75,6 +75,11 @@ impl Line {
 
     pub(super) fn endpoint(&self) -> &Endpoint {
         self.driver.endpoint()
+    }
+
+    /// Whether the transport is about a handshake of its own.
+    pub(super) fn is_securing(&self) -> bool {
+        self.driver.transport().is_securing()
     }
 
     /// How the connection ended, once it has.

@@ -13,6 +13,7 @@ mod reconnect;
 mod redirect;
 mod resolve;
 mod sending;
+mod set_cookie;
 mod socket;
 mod split;
 mod transport;
@@ -24,4 +25,7 @@ pub use error::{ClientError, Waiting};
 pub use proxy::ProxyError;
 pub use reconnect::{Ending, Reconnecting};
 pub use redirect::RedirectError;
+#[cfg(feature = "tls")]
+pub(crate) use transport::ClientStream;
+
 pub use split::{ClientReader, ClientWriter};

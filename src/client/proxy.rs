@@ -9,10 +9,10 @@ use std::time::Instant;
 
 pub(super) use self::environment::from_environment;
 pub use self::error::ProxyError;
-use super::error::{ClientError, Waiting};
+use super::error::{ClientError, Waiting, in_context};
 use super::patient::Patient;
 use super::socket::Socket;
-use crate::handshake::{Authority, Url, UrlError};
+use crate::handshake::{Authority, Headers, Url, UrlError};
 
 /// A server that connects to another on behalf of the client.
 #[derive(Clone, PartialEq, Eq)]
@@ -58,9 +58,10 @@ impl Proxy {
         Ok(Self { kind, authority })
     }
 
-    /// The name or address of the proxy, an IPv6 address without its brackets.
-    pub(super) fn host(&self) -> &str {
-        self.authority.host()
+    /// The name or address of the proxy, an IPv6 address without its brackets and with its zone.
+    pub(super) fn host(&self) -> String {
+        let zone = self.authority.zone().map(|zone| format!("%{zone}"));
+        format!("{}{}", self.authority.host(), zone.unwrap_or_default())
     }
 
     pub(super) fn port(&self) -> u16 {
@@ -72,27 +73,37 @@ impl Proxy {
         &self,
         socket: &mut Socket,
         url: &Url,
+        headers: &Headers,
         max_body: usize,
         until: Option<Instant>,
     ) -> Result<(), ClientError> {
         let userinfo = self.authority.userinfo();
         let result = Patient::new(socket, until).map_err(ProxyError::Io).and_then(|mut stream| {
             match self.kind {
-                Kind::Http => http::connect(&mut stream, url, userinfo, max_body),
+                Kind::Http => {
+                    let request = http::request(url, userinfo, headers);
+                    http::connect(&mut stream, &request, max_body)
+                }
                 Kind::Socks5 => socks::connect(&mut stream, url, userinfo),
             }
         });
-        result.map_err(of_proxy)
+        result.map_err(|error| match error {
+            ProxyError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
+                ClientError::TimedOut(Waiting::Proxy(self.authority.to_string().into()))
+            }
+            ProxyError::Io(error) => self.failed(ClientError::Io(error)),
+            error => ClientError::Proxy(error),
+        })
     }
-}
 
-/// A failure of the proxy as one of the client: out of time is out of time.
-pub(super) fn of_proxy(error: ProxyError) -> ClientError {
-    match error {
-        ProxyError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-            ClientError::TimedOut(Waiting::Connect)
+    /// A failure to connect to the proxy, or to speak with it.
+    pub(super) fn failed(&self, error: ClientError) -> ClientError {
+        match error {
+            ClientError::Io(error) => {
+                ClientError::Proxy(ProxyError::Io(in_context(&self.authority, error)))
+            }
+            error => error,
         }
-        error => ClientError::Proxy(error),
     }
 }
 
@@ -112,11 +123,12 @@ mod tests {
             ("socks5://h", socks),
             ("socks5h://u:p@h:1080", socks),
             ("http://[::1]:3128", (Kind::Http, "::1", 3128)),
+            ("[fe80::1%251]:8", (Kind::Http, "fe80::1%1", 8)),
             ("u@1.2.3.4:3128", (Kind::Http, "1.2.3.4", 3128)),
         ];
         for (text, expected) in cases {
             let proxy = Proxy::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-            assert_eq!((proxy.kind, proxy.host(), proxy.port()), expected, "{text}");
+            assert_eq!((proxy.kind, &*proxy.host(), proxy.port()), expected, "{text}");
         }
         let proxy = Proxy::parse("http://us%20er:p%3Aw@h:1").unwrap();
         assert_eq!(proxy.authority.userinfo(), Some(("us er", "p:w")));

@@ -2,6 +2,7 @@ pub(super) mod error;
 
 pub use self::error::RedirectError;
 use super::error::ClientError;
+use super::set_cookie::SetCookie;
 use crate::handshake::{ClientRequest, Response, Url};
 
 /// The most redirects that are ever followed.
@@ -11,6 +12,10 @@ pub(super) const MOST: u8 = 10;
 pub(super) struct Way {
     pub(super) url: Url,
     pub(super) request: ClientRequest,
+    /// Without the cookies that were set on the way.
+    bare: ClientRequest,
+    /// What the origin of `url` has set on the way.
+    cookies: Vec<SetCookie>,
     /// How many more may be followed, if any may.
     left: Option<u8>,
 }
@@ -18,7 +23,8 @@ pub(super) struct Way {
 impl Way {
     /// At the beginning, with this many redirects at the most; none is followed for zero.
     pub(super) fn new(url: Url, request: ClientRequest, redirects: u8) -> Self {
-        Self { url, request, left: Some(redirects).filter(|&redirects| redirects > 0) }
+        let left = Some(redirects).filter(|&redirects| redirects > 0);
+        Self { url, bare: request.clone(), request, cookies: Vec::new(), left }
     }
 
     /// Turns to where the server sent it.
@@ -27,16 +33,14 @@ impl Way {
     ///
     /// `error` itself if it sends nowhere; otherwise why it is not followed.
     pub(super) fn follow(&mut self, error: ClientError) -> Result<(), ClientError> {
-        let location = match &error {
-            ClientError::Rejected(response) => location(response),
-            _ => None,
-        };
+        let ClientError::Rejected(response) = &error else { return Err(error) };
+        let location = location(response);
         let (Some(left), Some(location)) = (self.left, location) else { return Err(error) };
         self.left = Some(left.checked_sub(1).ok_or(ClientError::TooManyRedirects)?);
-        self.turn(location).map_err(ClientError::Redirect)
+        self.turn(location, response).map_err(ClientError::Redirect)
     }
 
-    fn turn(&mut self, location: &str) -> Result<(), RedirectError> {
+    fn turn(&mut self, location: &str, response: &Response) -> Result<(), RedirectError> {
         let target = self.url.join(location).map_err(RedirectError::Url)?;
         if target.socket_path().is_some() && !self.url.is_same_origin(&target) {
             return Err(RedirectError::UnixSocket);
@@ -44,16 +48,42 @@ impl Way {
         if self.url.is_secure() && !target.is_secure() {
             return Err(RedirectError::Insecure);
         }
-        let mut request = self.request.clone();
-        if !self.url.is_same_origin(&target) {
+        let mut bare = self.bare.clone();
+        if self.url.is_same_origin(&target) {
+            self.keep_cookies(response);
+        } else {
             // For good: an origin that lies behind another is not the one that they were meant for.
-            request = request.without_credentials();
+            bare = bare.without_credentials();
+            self.cookies.clear();
         }
-        self.request = request.redirected(&target);
+        self.bare = bare.redirected(&target);
+        self.request = self.bare.clone();
+        for cookie in self.cookies.iter().filter(|cookie| cookie.is_for(&target)) {
+            // One that cannot be sent is not sent.
+            if let Ok(request) = self.request.clone().cookie(&cookie.name, &cookie.value) {
+                self.request = request;
+            }
+        }
         self.url = target;
         Ok(())
     }
+
+    fn keep_cookies(&mut self, response: &Response) {
+        for value in response.headers().get_all("Set-Cookie") {
+            let Some(cookie) = std::str::from_utf8(value).ok().and_then(SetCookie::parse) else {
+                continue;
+            };
+            let path = cookie.path.clone();
+            self.cookies.retain(|kept| (&kept.name, &kept.path) != (&cookie.name, &path));
+            if cookie.is_of(self.url.host()) && self.cookies.len() < COOKIES {
+                self.cookies.push(cookie);
+            }
+        }
+    }
 }
+
+/// The most cookies that are kept on the way.
+const COOKIES: usize = 50;
 
 /// Where a response redirects to (RFC 9110 section 15.4).
 fn location(response: &Response) -> Option<&str> {
@@ -116,6 +146,47 @@ mod tests {
             assert!(head(&way).contains("Host: i\r\n"));
             assert!(head(&way).contains("Authorization: Basic djpx\r\n"));
         }
+    }
+
+    // attack: HC06
+    #[test]
+    fn cookies_go_back_to_the_origin_that_has_set_them() {
+        let setting = |location: &str, cookies: &[&str]| {
+            let mut response = Response::new(302).header("Location", location).unwrap();
+            for cookie in cookies {
+                response = response.header("Set-Cookie", cookie).unwrap();
+            }
+            ClientError::Rejected(Arc::new(response))
+        };
+        let cookies = |way: &Way| {
+            let head = head(way);
+            assert!(head.to_ascii_lowercase().matches("\r\ncookie:").count() <= 1, "{head}");
+            let line = head.lines().find_map(|line| line.strip_prefix("Cookie: "));
+            line.map(str::to_owned)
+        };
+        let mut way = way("ws://h/a", 10);
+        let set = [
+            "s=2; HttpOnly; SameSite=Lax",
+            "a=3; path=/",
+            "secret=4; Secure",
+            "other=5; Domain=i",
+            "below=6; Path=/x",
+            "=7",
+            "8",
+        ];
+        way.follow(setting("/b", &set)).unwrap();
+        // In one header, where a new one takes the place of the application's.
+        assert_eq!(cookies(&way).as_deref(), Some("s=2; a=3"));
+        way.follow(setting("/x/y", &["s=; Max-Age=0", "t=9; Domain=.H"])).unwrap();
+        assert_eq!(cookies(&way).as_deref(), Some("a=3; below=6; t=9"));
+        way.follow(setting("/xy", &["a=x; Max-Age=-1; Path=/"])).unwrap();
+        assert_eq!(cookies(&way).as_deref(), Some("a=1; t=9"));
+        way.follow(setting("ws://i/", &["u=1"])).unwrap();
+        assert_eq!(cookies(&way), None);
+        way.follow(setting("ws://h/", &["v=1"])).unwrap();
+        assert_eq!(cookies(&way), None);
+        way.follow(setting("/", &["w=1"])).unwrap();
+        assert_eq!(cookies(&way).as_deref(), Some("w=1"));
     }
 
     // attack: HC06

@@ -3,6 +3,7 @@ use std::net::{Shutdown, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 
+use super::transport::ClientStream;
 use super::wait::PollWait;
 use crate::io::transport::Stream;
 
@@ -65,6 +66,8 @@ impl Write for Socket {
         Ok(())
     }
 }
+
+impl ClientStream for Socket {}
 
 impl Stream for Socket {
     fn shutdown(&mut self) -> io::Result<()> {

@@ -3,18 +3,31 @@ use std::io;
 use crate::io::transport::{self, Stopped, Transport};
 use crate::protocol::{Cause, Chunks, PayloadBuffer};
 
+/// What a client has for a transport.
+pub(crate) trait ClientStream: Transport + Send {
+    /// Whether it is about a handshake of its own, as TLS is at first.
+    fn is_securing(&self) -> bool {
+        false
+    }
+}
+
 /// The transport of a client. When a write has failed it is still read, up to where it has nothing left: what the
 /// peer sent last may say why. To the driver that is its end.
 pub(super) struct ClientTransport {
     /// `None` once the connection has ended: whoever still holds this has no use for it any more.
-    inner: Option<Box<dyn Transport + Send>>,
+    inner: Option<Box<dyn ClientStream>>,
     /// Why nothing can be written.
     failure: Option<Cause>,
 }
 
 impl ClientTransport {
-    pub(super) fn new(inner: Box<dyn Transport + Send>) -> Self {
+    pub(super) fn new(inner: Box<dyn ClientStream>) -> Self {
         Self { inner: Some(inner), failure: None }
+    }
+
+    /// Whether the transport is about a handshake of its own.
+    pub(super) fn is_securing(&self) -> bool {
+        self.inner.as_ref().is_some_and(|inner| inner.is_securing())
     }
 
     /// Why nothing can be written, if a write has failed.

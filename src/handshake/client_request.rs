@@ -6,12 +6,12 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::header_list::{Extension, HeaderListError, append_extensions, check_distinct};
-use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token};
+use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token, trim};
 use super::key::{accept_key, is_valid_key};
 use super::names::*;
 use super::response::{Response, is_of_handshake};
 use super::response_error::ResponseError;
-use super::url::Url;
+use super::url::{Url, is_authority};
 
 /// What a client asks a server for.
 ///
@@ -78,6 +78,46 @@ impl ClientRequest {
         let origin = origin.into();
         check_field(ORIGIN, origin.as_bytes())?;
         self.origin = Some(origin);
+        Ok(self)
+    }
+
+    /// With another `Host` than that of the URL: a host, and perhaps a port (RFC 9110 section 7.2). A
+    /// [redirect](Self::redirected) has its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientRequestError::Header`] if it is none.
+    pub fn host(mut self, host: impl Into<String>) -> Result<Self, ClientRequestError> {
+        let host = host.into();
+        if !is_authority(&host) {
+            return Err(InvalidHeader::Value(HOST.to_owned()).into());
+        }
+        self.host = host;
+        Ok(self)
+    }
+
+    /// With one more cookie, which replaces others of its name. All go in one header (RFC 6265 section 5.4).
+    ///
+    /// # Errors
+    ///
+    /// [`ClientRequestError::Header`] for a name that is not a token, or a value with a semicolon, a control
+    /// character, or white space around it.
+    pub fn cookie(mut self, name: &str, value: &str) -> Result<Self, ClientRequestError> {
+        if !is_token(name.as_bytes()) || value.contains(';') {
+            return Err(InvalidHeader::Cookie(name.to_owned()).into());
+        }
+        let mut cookies = Vec::new();
+        for pair in self.headers.get_all(COOKIE).flat_map(|value| value.split(|&byte| byte == b';'))
+        {
+            let pair = trim(pair);
+            let before = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
+            if !pair.is_empty() && trim(before) != name.as_bytes() {
+                cookies.extend_from_slice(pair);
+                cookies.extend_from_slice(b"; ");
+            }
+        }
+        cookies.extend_from_slice(format!("{name}={value}").as_bytes());
+        self.headers.set(COOKIE, cookies)?;
         Ok(self)
     }
 
@@ -314,7 +354,8 @@ impl From<InvalidHeader> for ClientRequestError {
     }
 }
 
-const CREDENTIALS: [&str; 3] = [AUTHORIZATION, "Cookie", "Proxy-Authorization"];
+const CREDENTIALS: [&str; 3] = [AUTHORIZATION, COOKIE, "Proxy-Authorization"];
+const COOKIE: &str = "Cookie";
 
 /// The value of `Authorization` or `Proxy-Authorization` for a user name and a password (RFC 7617
 /// section 2).

@@ -1,7 +1,7 @@
 //! `ws:` and `wss:` URLs (RFC 6455 section 3).
 
 // Address *values*: this layer opens no sockets.
-use core::net::Ipv6Addr;
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -11,6 +11,9 @@ use std::str::FromStr;
 /// `http:` and `https:` are taken for `ws:` and `wss:`, as browsers do. Characters that are not of a
 /// URI are percent-encoded in path and query. The user name and the password, if any, become
 /// `Authorization: Basic`; `Display` and `Debug` leave them out, so that a URL can be logged.
+///
+/// An IPv6 address may have a zone (RFC 6874): `ws://[fe80::1%25eth0]/`. It says by which of this machine's
+/// links the address is reached, and is told to nobody.
 ///
 /// `ws+unix:/path/to/socket:/chat?query` is a WebSocket behind a Unix socket: up to the second colon,
 /// percent-decoded, the path of the socket, behind it the resource name. Its host is `localhost`.
@@ -28,6 +31,7 @@ use std::str::FromStr;
 pub struct Url {
     secure: bool,
     host: String,
+    zone: Option<String>,
     port: u16,
     target: String,
     userinfo: Option<(String, String)>,
@@ -65,6 +69,7 @@ impl Url {
         Ok(Self {
             secure,
             host: authority.host,
+            zone: authority.zone,
             port: authority.port,
             target: encode_target(resource, text.len() - resource.len())?,
             userinfo: authority.userinfo,
@@ -91,6 +96,7 @@ impl Url {
         Ok(Self {
             secure: false,
             host: "localhost".to_owned(),
+            zone: None,
             port: default_port(false),
             target: encode_target(resource, text.len() - resource.len())?,
             userinfo: None,
@@ -108,6 +114,29 @@ impl Url {
     #[must_use]
     pub fn host(&self) -> &str {
         without_brackets(&self.host)
+    }
+
+    /// The zone of an IPv6 address, percent-decoded: the name or the number of an interface (RFC 6874).
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
+    }
+
+    /// The address that the host is, if it is one and not a name: also in the older ways of writing IPv4, which
+    /// systems and browsers read as well.
+    ///
+    /// ```
+    /// # use framewire::handshake::Url;
+    /// for url in ["ws://127.0.0.1/", "ws://127.1/", "ws://0x7f.0.0.01/", "ws://2130706433/"] {
+    ///     assert_eq!(Url::parse(url)?.address(), Some([127, 0, 0, 1].into()), "{url}");
+    /// }
+    /// assert_eq!(Url::parse("ws://127.example/")?.address(), None);
+    /// # Ok::<(), framewire::handshake::UrlError>(())
+    /// ```
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        let host = self.host();
+        host.parse().ok().or_else(|| parse_ipv4(host).map(IpAddr::V4))
     }
 
     /// The port to connect to: 80 or 443 if the URL names none (RFC 6455 section 3).
@@ -171,6 +200,7 @@ impl Url {
         self.secure == other.secure
             && self.port == other.port
             && self.host == other.host
+            && self.zone == other.zone
             && self.socket_path == other.socket_path
     }
 
@@ -232,7 +262,13 @@ impl Url {
             }
             None => {
                 let scheme = if self.secure { "wss" } else { "ws" };
-                format!("{scheme}://{}", self.host_header())
+                let mut root = format!("{scheme}://{}", self.host_header());
+                if let Some(zone) = &self.zone {
+                    let mut encoded = String::from("%25");
+                    encode(&mut encoded, zone, is_unreserved);
+                    root.insert_str(root.find(']').unwrap_or(root.len()), &encoded);
+                }
+                root
             }
         }
     }
@@ -284,7 +320,7 @@ pub enum UrlError {
     /// The host is not ASCII: pass its IDNA form, as `xn--bcher-kva.example` (RFC 6455 section
     /// 11.1.1).
     NonAsciiHost(String),
-    /// What stands in brackets is not an IPv6 address (RFC 3986 section 3.2.2).
+    /// What stands in brackets is not an IPv6 address (RFC 3986 section 3.2.2), or its zone is none (RFC 6874).
     Ipv6(String),
     /// The port is not a number from 1 to 65535 (RFC 3986 section 3.2.3).
     Port(String),
@@ -376,8 +412,10 @@ pub(super) fn decode_form(text: &str) -> Cow<'_, str> {
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Authority {
-    /// In lower case; an IPv6 address in its brackets.
+    /// In lower case; an IPv6 address in its brackets, without its zone.
     host: String,
+    /// Percent-decoded.
+    zone: Option<String>,
     port: u16,
     /// Percent-decoded.
     userinfo: Option<(String, String)>,
@@ -400,20 +438,27 @@ impl Authority {
             None => (None, 0),
         };
         let (host, port) = split_port(&text[host_start..])?;
-        check_host(host, start + host_start)?;
+        let (host, zone) = split_zone(host)?;
+        check_host(&host, start + host_start)?;
         let port = match port {
             None | Some("") => default_port,
             Some(port) => parse_port(port)
                 .filter(|&port| port != 0)
                 .ok_or_else(|| UrlError::Port(port.to_owned()))?,
         };
-        Ok(Self { host: host.to_ascii_lowercase(), port, userinfo })
+        Ok(Self { host: host.to_ascii_lowercase(), zone, port, userinfo })
     }
 
     /// The name or address, in lower case; an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
         without_brackets(&self.host)
+    }
+
+    /// The zone of an IPv6 address, percent-decoded (RFC 6874).
+    #[must_use]
+    pub fn zone(&self) -> Option<&str> {
+        self.zone.as_deref()
     }
 
     /// The port.
@@ -457,6 +502,47 @@ pub(crate) fn is_authority(text: &str) -> bool {
 fn is_registered_name(host: &str) -> bool {
     let allowed = |byte: u8| is_unreserved(byte) || b"!$&'()*+,;=%".contains(&byte);
     !host.is_empty() && host.bytes().all(allowed) && bad_percent(host).is_none()
+}
+
+/// Splits the zone off an IPv6 address in its brackets, and decodes it.
+fn split_zone(host: &str) -> Result<(Cow<'_, str>, Option<String>), UrlError> {
+    let split = host.strip_prefix('[').and_then(|inner| inner.split_once("%25"));
+    let Some((address, zone)) = split else { return Ok((Cow::Borrowed(host), None)) };
+    let zone = zone.strip_suffix(']').and_then(percent_decode);
+    let is_name = |zone: &str| {
+        !zone.is_empty() && zone.chars().all(|c| !c.is_control() && !" %/\\[]".contains(c))
+    };
+    match zone.filter(|zone| is_name(zone)) {
+        Some(zone) => Ok((Cow::Owned(format!("[{address}]")), Some(zone.into_owned()))),
+        None => Err(UrlError::Ipv6(host.to_owned())),
+    }
+}
+
+/// Reads an IPv4 address as browsers do (the IPv4 parser of the WHATWG's URL standard): one to four parts,
+/// decimal, octal or hexadecimal, of which the last fills what the others have left.
+fn parse_ipv4(host: &str) -> Option<Ipv4Addr> {
+    let host = host.strip_suffix('.').unwrap_or(host);
+    let parts: Vec<&str> = host.split('.').collect();
+    let (last, front) = parts.split_last().filter(|(_, front)| front.len() < 4)?;
+    let mut address = 0;
+    for (part, shift) in front.iter().zip([24, 16, 8]) {
+        address |= parse_ipv4_part(part).filter(|&number| number <= 0xff)? << shift;
+    }
+    let last = parse_ipv4_part(last).filter(|&number| number < 1 << (8 * (4 - front.len())))?;
+    u32::try_from(address | last).ok().map(Ipv4Addr::from)
+}
+
+fn parse_ipv4_part(part: &str) -> Option<u64> {
+    let hexadecimal = part.strip_prefix("0x").or_else(|| part.strip_prefix("0X"));
+    let (digits, radix) = match (hexadecimal, part.strip_prefix('0')) {
+        (Some(""), _) => return Some(0),
+        (Some(digits), _) => (digits, 16),
+        (None, Some(digits)) if !digits.is_empty() => (digits, 8),
+        _ => (part, 10),
+    };
+    // `from_str_radix` lets a plus sign through.
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    u64::from_str_radix(digits, radix).ok().filter(|_| is_number)
 }
 
 /// Splits off `:port`. An IPv6 address keeps its brackets.
@@ -644,6 +730,89 @@ mod tests {
         }
     }
 
+    // HC12
+    #[test]
+    fn addresses_in_all_their_ways() {
+        let local = Some(IpAddr::from([127, 0, 0, 1]));
+        let cases = [
+            ("127.0.0.1", local),
+            ("127.0.0.1.", local),
+            ("127.1", local),
+            ("127.0.1", local),
+            ("2130706433", local),
+            ("0x7f.1", local),
+            ("0X7F.0x0.0x.1", local),
+            ("0x7f000001", local),
+            ("017700000001", local),
+            ("0177.0.0.01", local),
+            ("1.2.65535", Some([1, 2, 255, 255].into())),
+            ("1.16777215", Some([1, 255, 255, 255].into())),
+            ("4294967295", Some([255; 4].into())),
+            ("0", Some([0; 4].into())),
+            ("[::1]", Some(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]))),
+            ("[::1%25lo]", Some(IpAddr::from([0, 0, 0, 0, 0, 0, 0, 1]))),
+            ("4294967296", None),
+            ("99999999999999999999", None),
+            ("256.1", None),
+            ("1.2.3.256", None),
+            ("1.2.65536", None),
+            ("1.2.3.4.5", None),
+            ("1.2.3.4..", None),
+            ("1..2", None),
+            ("08", None),
+            ("0x7g", None),
+            ("1.2.3.+4", None),
+            ("example.com", None),
+            ("127.0.0.1.example", None),
+        ];
+        for (host, address) in cases {
+            let Ok(url) = Url::parse(&format!("ws://{host}/")) else {
+                assert_eq!(address, None, "{host}");
+                continue;
+            };
+            assert_eq!(url.address(), address, "{host}");
+            // What was written is what the server is told.
+            assert_eq!(url.host_header(), host.replace("%25lo", "").to_lowercase(), "{host}");
+        }
+    }
+
+    // RFC 6874
+    #[test]
+    fn zones() {
+        for (text, host, zone, shown) in [
+            ("ws://[fe80::1%25eth0]", "fe80::1", "eth0", "ws://[fe80::1%25eth0]/"),
+            ("wss://u@[FE80::1%251]:9/a", "fe80::1", "1", "wss://[fe80::1%251]:9/a"),
+            ("ws://[fe80::1%25a%2eB~]", "fe80::1", "a.B~", "ws://[fe80::1%25a.B~]/"),
+            ("ws://[fe80::1%25%c3%a4]", "fe80::1", "ä", "ws://[fe80::1%25%C3%A4]/"),
+        ] {
+            let url = Url::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!((url.host(), url.zone()), (host, Some(zone)), "{text}");
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(Url::parse(shown).unwrap().zone(), Some(zone));
+            assert!(!url.host_header().contains('%') && !url.host_and_port().contains('%'));
+        }
+        for host in [
+            "[fe80::1%25]",
+            "[fe80::1%eth0]",
+            "[fe80::1%25a%]",
+            "[fe80::1%25%00]",
+            "[fe80::1%25a%2Fb]",
+            "[fe80::1%25a%25b]",
+            "[x%25eth0]",
+            "[1.2.3.4%25eth0]",
+        ] {
+            assert!(
+                matches!(Url::parse(&format!("ws://{host}/")), Err(UrlError::Ipv6(_))),
+                "{host}"
+            );
+            assert!(!is_authority(host), "no header has a zone");
+        }
+        assert!(!is_authority("[fe80::1%25eth0]"));
+        let [one, other] =
+            ["a", "b"].map(|zone| Url::parse(&format!("ws://[fe80::1%25{zone}]/x")).unwrap());
+        assert!(!one.is_same_origin(&other) && one.is_same_origin(&one.join("/y").unwrap()));
+    }
+
     #[test]
     fn unix_sockets() {
         let cases = [
@@ -723,7 +892,6 @@ mod tests {
             ("ws://[::1", UrlError::Ipv6("[::1".into())),
             ("ws://[::1]x", UrlError::Ipv6("[::1]x".into())),
             ("ws://[1.2.3.4]", UrlError::Ipv6("[1.2.3.4]".into())),
-            ("ws://[::1%25eth0]", UrlError::Ipv6("[::1%25eth0]".into())),
             ("ws://h:0", UrlError::Port("0".into())),
             ("ws://h:65536", UrlError::Port("65536".into())),
             ("ws://h:+1", UrlError::Port("+1".into())),

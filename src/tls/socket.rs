@@ -6,6 +6,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::TlsError;
+use crate::client::ClientStream;
 use crate::io::transport::{self, SLICES, Stopped, Stream, Transport};
 use crate::protocol::{Chunks, PayloadBuffer};
 
@@ -286,6 +287,12 @@ impl<S: Stream> TlsSocket<S> {
         };
         self.claimed -= count;
         (count, stopped)
+    }
+}
+
+impl<S: Stream + Send> ClientStream for TlsSocket<S> {
+    fn is_securing(&self) -> bool {
+        self.session.is_handshaking()
     }
 }
 

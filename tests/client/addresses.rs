@@ -1,9 +1,10 @@
 //! Where a client connects to, and how it asks there.
 
+use std::io::Write;
 use std::net::TcpListener;
 
 use framewire::handshake::{ClientRequestError, UrlError};
-use framewire::{Client, ClientError, Server};
+use framewire::{Client, ClientError, Server, Waiting};
 
 use super::support::*;
 
@@ -94,6 +95,147 @@ fn ipv6_literals() {
     drop(client);
 }
 
+#[test]
+fn the_client_says_what_it_is() {
+    let user_agent = |settings: fn(framewire::ClientBuilder) -> framewire::ClientBuilder| {
+        let request = request_for(|address| settings(untimed_client(&format!("ws://{address}"))));
+        assert!(request.matches("ser-").count() <= 1, "{request}");
+        header(&request, "User-Agent").map(str::to_owned)
+    };
+    let version = concat!("framewire/", env!("CARGO_PKG_VERSION"));
+    assert_eq!(user_agent(|builder| builder).as_deref(), Some(version));
+    let own = |builder: framewire::ClientBuilder| builder.header("user-agent", "mine/1").unwrap();
+    assert_eq!(user_agent(own).as_deref(), Some("mine/1"));
+    assert_eq!(user_agent(|builder| builder.no_user_agent()), None);
+}
+
+#[test]
+fn an_address_of_ones_choice_keeps_the_name_of_the_url() {
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        let request = read_head(&mut stream);
+        let answer = "HTTP/1.1 302 Found\r\nLocation: /b\r\nContent-Length: 0\r\n\r\n";
+        stream.write_all(answer.as_bytes()).unwrap();
+        (request, upgrade(&mut accept(listener)))
+    });
+    // Nobody can know this name, and the proxy is not asked.
+    let builder = untimed_client("ws://echo.invalid:81/a").connect_to(server.address).redirects(1);
+    let client = builder.proxy("http://proxy.invalid").unwrap().connect().unwrap();
+    let (first, second) = server.join();
+    assert!(first.starts_with("GET /a ") && second.starts_with("GET /b "));
+    for request in [first, second] {
+        assert_eq!(header(&request, "Host"), Some("echo.invalid:81"));
+    }
+    drop(client);
+}
+
+#[test]
+fn another_host_may_be_asked_for() {
+    let request = request_for(|address| {
+        untimed_client(&format!("ws://{address}")).host("tenant.example:8080").unwrap()
+    });
+    assert_eq!(header(&request, "Host"), Some("tenant.example:8080"));
+    assert_eq!(request.matches("Host:").count(), 1);
+    for host in ["", "a b", "a\r\nX: y", "a/b", "u@a", "a:x", "[fe80::1%25eth0]"] {
+        let error = Client::builder("ws://h/").unwrap().host(host).unwrap_err();
+        assert!(matches!(error, ClientError::Request(_)), "{host:?}: {error:?}");
+    }
+}
+
+#[test]
+fn a_local_address_is_where_it_connects_from() {
+    let local = if cfg!(target_os = "linux") { [127, 0, 0, 9] } else { [127, 0, 0, 1] };
+    let server = Scripted::new(|listener| {
+        let (mut stream, address) = listener.accept().unwrap();
+        upgrade(&mut stream);
+        address.ip()
+    });
+    let client = untimed_client(&server.url("/")).local_address((local, 0)).connect().unwrap();
+    assert_eq!(server.join(), std::net::IpAddr::from(local));
+    drop(client);
+}
+
+#[test]
+fn a_resolver_of_ones_own() {
+    let server = Scripted::new(|listener| upgrade(&mut accept(listener)));
+    let (_socket, deserted) = deserted();
+    let addresses = [deserted, server.address];
+    let builder = untimed_client("ws://echo.invalid:81/").resolver(move |host, port| {
+        assert_eq!((host, port), ("echo.invalid", 81));
+        Ok(addresses.to_vec())
+    });
+    let client = builder.clone().connect().unwrap();
+    assert_eq!(header(&server.join(), "Host"), Some("echo.invalid:81"));
+    drop(client);
+    let none = builder.clone().resolver(|_, _| Ok(Vec::new())).connect().unwrap_err();
+    assert_eq!(none.to_string(), "ws://echo.invalid:81/: the name has no address");
+    let error = builder.resolver(|_, _| Err(std::io::Error::other("no such name"))).connect();
+    let error = error.unwrap_err().to_string();
+    assert_eq!(error, "ws://echo.invalid:81/: resolving echo.invalid: no such name");
+}
+
+#[test]
+fn older_ways_to_write_an_address() {
+    for host in ["127.1", "0x7f.0.0.1", "2130706433"] {
+        let server = Scripted::new(|listener| upgrade(&mut accept(listener)));
+        let url = format!("ws://{host}:{}/", server.address.port());
+        // No resolver is asked for them.
+        let builder = untimed_client(&url).resolver(|host, _| panic!("{host} was asked for"));
+        let client = builder.connect().unwrap();
+        drop((client, server.join()));
+    }
+}
+
+// RFC 6874
+#[cfg(target_os = "linux")]
+#[test]
+fn a_zone_is_for_the_system_and_not_for_the_server() {
+    let listener = TcpListener::bind("[::1]:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let server = Scripted::on(listener, |listener| upgrade(&mut accept(listener)));
+    let client = untimed_client(&format!("ws://[::1%251]:{port}/")).connect().unwrap();
+    assert_eq!(header(&server.join(), "Host"), Some(&*format!("[::1]:{port}")));
+    drop(client);
+    let unknown = untimed_client("ws://[fe80::1%25nowhere]/").connect().unwrap_err().to_string();
+    assert!(unknown.contains("resolving fe80::1%nowhere: "), "{unknown}");
+}
+
+#[test]
+fn a_name_that_nobody_knows_is_named() {
+    let error = untimed_client("ws://user:secret@echo.invalid/a").connect().unwrap_err();
+    assert!(matches!(error, ClientError::Io(_)), "{error:?}");
+    let text = error.to_string();
+    assert!(text.starts_with("ws://echo.invalid/a: resolving echo.invalid: "), "{text}");
+    let builder = untimed_client("ws://echo.invalid/a").proxy("http://u:p@proxy.invalid").unwrap();
+    let text = builder.connect().unwrap_err().to_string();
+    assert!(text.starts_with("the proxy proxy.invalid:80: resolving proxy.invalid: "), "{text}");
+}
+
+#[test]
+fn a_deadline_of_connecting_is_named() {
+    let (_socket, address) = deserted();
+    let builder = |url: &str| untimed_client(url).connect_timeout(std::time::Duration::ZERO);
+    let error = builder(&format!("ws://{address}/")).connect().unwrap_err();
+    assert!(
+        matches!(&error, ClientError::TimedOut(Waiting::Connect(host)) if **host == *"127.0.0.1")
+    );
+    let text = "connecting to 127.0.0.1 took longer than the connect timeout";
+    assert_eq!(error.to_string(), text);
+    let error = builder("ws://echo.invalid/")
+        .resolver(|_, _| {
+            loop {
+                std::thread::park();
+            }
+        })
+        .connect();
+    let error = error.unwrap_err();
+    assert!(
+        matches!(&error, ClientError::TimedOut(Waiting::Resolve(host)) if **host == *"echo.invalid")
+    );
+    assert!(error.to_string().starts_with("resolving echo.invalid took longer"), "{error}");
+    assert!(error.is_retryable());
+}
+
 // req: W007
 #[test]
 fn nobody_listens() {
@@ -103,6 +245,8 @@ fn nobody_listens() {
     assert!(matches!(&error, ClientError::Io(error)
         if error.kind() == std::io::ErrorKind::ConnectionRefused));
     assert!(error.is_retryable());
+    let text = error.to_string();
+    assert!(text.starts_with(&format!("{url}: connecting to {address}: ")), "{text}");
 }
 
 #[cfg(unix)]
@@ -152,5 +296,63 @@ mod unix {
         assert!(matches!(&error, ClientError::Io(error)
             if error.kind() == std::io::ErrorKind::NotFound));
         assert!(error.is_retryable(), "a server that starts makes its socket");
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("{url}: connecting to {}: ", path.display())), "{text}");
+    }
+
+    /// A listener with as many in its backlog as it takes.
+    #[cfg(target_os = "linux")]
+    fn crowded(path: &std::path::Path) -> (socket2::Socket, Vec<socket2::Socket>) {
+        use socket2::{Domain, SockAddr, Socket, Type};
+        let new = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        let (listener, address) = (new(), SockAddr::unix(path).unwrap());
+        listener.bind(&address).unwrap();
+        listener.listen(1).unwrap();
+        let mut waiting = Vec::new();
+        loop {
+            let socket = new();
+            socket.set_nonblocking(true).unwrap();
+            match socket.connect(&address) {
+                Ok(()) => waiting.push(socket),
+                Err(error) => {
+                    assert_eq!(error.kind(), std::io::ErrorKind::WouldBlock);
+                    return (listener, waiting);
+                }
+            }
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_backlog_is_waited_for_until_the_deadline() {
+        use std::time::Duration;
+        let path = socket_path("crowded");
+        let (listener, waiting) = crowded(&path);
+        let url = format!("ws+unix:{}:/", path.display());
+        for timeout in [Duration::ZERO, Duration::from_millis(20)] {
+            let error = untimed_client(&url).connect_timeout(timeout).connect().unwrap_err();
+            assert!(matches!(error, ClientError::TimedOut(Waiting::Connect(_))), "{error:?}");
+            assert!(error.to_string().contains(&*path.display().to_string()), "{error}");
+        }
+        let clients = [Some(LONG), None].map(|timeout| {
+            let builder = untimed_client(&url).connect_timeout(timeout);
+            thread::spawn(move || builder.connect())
+        });
+        // The deadline has left none of its own there: those who came first, and then these two.
+        for _ in &waiting {
+            drop(listener.accept().unwrap());
+        }
+        for _ in &clients {
+            upgrade_any(&mut std::os::unix::net::UnixStream::from(listener.accept().unwrap().0));
+        }
+        for client in clients {
+            client.join().unwrap().unwrap();
+        }
+        std::fs::remove_file(path).unwrap();
+    }
+
+    fn upgrade_any(stream: &mut (impl std::io::Read + Write)) {
+        let request = read_head(stream);
+        stream.write_all(switch(&request, "").as_bytes()).unwrap();
     }
 }

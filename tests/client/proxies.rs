@@ -95,6 +95,23 @@ fn http_proxies_are_asked_for_a_tunnel() {
     assert_eq!(header(&request, "Authorization"), None, "that is the server's");
 }
 
+#[test]
+fn what_a_proxy_is_told_besides() {
+    let proxy = http_proxy(echo_server());
+    let builder = untimed_client("ws://echo.invalid/").no_user_agent();
+    let builder = builder.proxy(&format!("http://user:pw@{}", proxy.address)).unwrap();
+    let builder = builder.proxy_header("X-Tenant", "a").unwrap();
+    check_echo(builder.proxy_header("Proxy-Authorization", "Bearer t").unwrap());
+    let request = proxy.join();
+    assert_eq!(header(&request, "X-Tenant"), Some("a"));
+    assert_eq!(header(&request, "Proxy-Authorization"), Some("Bearer t"));
+    assert_eq!(request.matches("Proxy-Authorization").count(), 1);
+    for (name, value) in [("Host", "b"), ("content-length", "1"), ("X", "a\r\nY: b"), ("", "")] {
+        let error = Client::builder("ws://h/").unwrap().proxy_header(name, value).unwrap_err();
+        assert!(matches!(error, ClientError::Request(_)), "{name}: {error:?}");
+    }
+}
+
 // req: W006
 #[test]
 fn an_explicit_proxy_is_for_this_machine_too() {
@@ -201,7 +218,7 @@ fn proxies_that_do_not_answer_meet_the_deadline_of_connecting() {
             let proxy = Scripted::new(|listener| read_rest(&mut accept(listener)));
             let builder = untimed_client("ws://echo.invalid/").connect_timeout(timeout);
             let error = refused(builder.proxy(&format!("{scheme}://{}", proxy.address)).unwrap());
-            assert!(matches!(error, ClientError::TimedOut(Waiting::Connect)), "{error:?}");
+            assert!(matches!(error, ClientError::TimedOut(Waiting::Proxy(_))), "{error:?}");
             proxy.join()
         });
         assert!(heard.any(|heard| !heard.is_empty()), "the proxy is asked in time");

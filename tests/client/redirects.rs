@@ -21,6 +21,23 @@ fn redirecting(locations: Vec<String>) -> Scripted<Vec<String>> {
     })
 }
 
+/// A page that wants a cookie before it lets anybody in.
+#[test]
+fn a_cookie_that_a_redirect_sets_is_sent_back() {
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        read_head(&mut stream);
+        let answer = b"HTTP/1.1 302 Found\r\nLocation: /in\r\nSet-Cookie: pass=1; Path=/\r\n\
+            Content-Length: 0\r\n\r\n";
+        stream.write_all(answer).unwrap();
+        upgrade(&mut accept(listener))
+    });
+    let builder = untimed_client(&server.url("/")).redirects(1).header("Cookie", "a=b").unwrap();
+    let client = builder.connect().unwrap();
+    assert_eq!(header(&server.join(), "Cookie"), Some("a=b; pass=1"));
+    drop(client);
+}
+
 #[test]
 fn redirects_are_answers_unless_they_are_asked_for() {
     let server = redirecting(vec!["/b".into()]);

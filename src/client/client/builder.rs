@@ -1,19 +1,19 @@
 use std::fmt;
 use std::io;
-#[cfg(feature = "tls")]
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Client, Waits};
 use crate::client::dial;
-use crate::client::error::{ClientError, Waiting};
+use crate::client::error::{ClientError, Waiting, in_context};
 use crate::client::line::Line;
 use crate::client::proxy::{self, Proxy};
 use crate::client::redirect::{self, Way};
-use crate::client::resolve::resolve;
+use crate::client::resolve::{Resolver, resolve};
 use crate::client::socket::Socket;
-use crate::handshake::{ClientRequest, Url};
-use crate::io::transport::Transport;
+use crate::client::transport::ClientStream;
+use crate::handshake::{ClientRequest, ClientRequestError, Headers, InvalidHeader, Url};
 use crate::protocol::{Config, Endpoint, SystemEntropy, Workspace};
 #[cfg(feature = "tls")]
 use crate::tls::{self, TlsSocket};
@@ -40,12 +40,19 @@ pub struct ClientBuilder {
     config: Config,
     connect_timeout: Option<Duration>,
     redirects: u8,
+    user_agent: Option<&'static str>,
+    connect_to: Option<SocketAddr>,
+    local_address: Option<SocketAddr>,
+    resolver: Option<Arc<Resolver>>,
     proxy: ProxyChoice,
+    proxy_headers: Headers,
     #[cfg(feature = "tls")]
     tls: Option<Arc<rustls::ClientConfig>>,
     #[cfg(feature = "tls")]
     tls_server_name: Option<String>,
 }
+
+const USER_AGENT: &str = "User-Agent";
 
 /// Which proxy is used.
 #[derive(Clone)]
@@ -74,7 +81,12 @@ impl ClientBuilder {
             config: Config::new(),
             connect_timeout,
             redirects: 0,
+            user_agent: Some(concat!("framewire/", env!("CARGO_PKG_VERSION"))),
+            connect_to: None,
+            local_address: None,
+            resolver: None,
             proxy: ProxyChoice::Environment,
+            proxy_headers: Headers::new(),
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "tls")]
@@ -101,14 +113,68 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Adds a header field to the request.
+    /// Adds a header field to the request. A `User-Agent` takes the place of framewire's own.
     ///
     /// # Errors
     ///
     /// [`ClientError::Request`] for a field that may not be sent, or that the handshake sets itself.
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ClientError> {
         self.request = self.request.header(name, value)?;
+        if name.eq_ignore_ascii_case(USER_AGENT) {
+            self.user_agent = None;
+        }
         Ok(self)
+    }
+
+    /// Sends no `User-Agent`; by default it says `framewire/` and the version.
+    pub fn no_user_agent(mut self) -> Self {
+        self.user_agent = None;
+        self
+    }
+
+    /// Asks for this host instead of the URL's, with a port or without; that of the URL is still whom it connects
+    /// to, and whom a certificate must name. A redirect has its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Request`] for one that cannot be a `Host`.
+    pub fn host(mut self, host: impl Into<String>) -> Result<Self, ClientError> {
+        self.request = self.request.host(host)?;
+        Ok(self)
+    }
+
+    /// Connects to this address, and asks no resolver and no proxy. The URL's host still is the `Host`, the name
+    /// by which the server chooses its certificate, and the one that this must have. A redirect to another origin
+    /// leads elsewhere.
+    ///
+    /// ```no_run
+    /// # use framewire::Client;
+    /// let one_of_many = "192.0.2.7:443".parse().expect("an address");
+    /// let client = Client::builder("wss://example.com/chat")?.connect_to(one_of_many).connect()?;
+    /// # Ok::<(), framewire::ClientError>(())
+    /// ```
+    pub fn connect_to(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.connect_to = Some(address.into());
+        self
+    }
+
+    /// Connects from this address of the machine, with port 0 from any port. Only addresses of its family are
+    /// connected to, one after the other.
+    pub fn local_address(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.local_address = Some(address.into());
+        self
+    }
+
+    /// Asks this for the addresses of a host and a port, instead of the system, in a thread of its own: for those
+    /// of names, the proxy's too, and not for addresses. They are tried in turn, the two families alternating.
+    ///
+    /// It may take until the [`connect_timeout`](Self::connect_timeout), and is then left to itself.
+    pub fn resolver(
+        mut self,
+        resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
+    ) -> Self {
+        self.resolver = Some(Arc::new(resolver));
+        self
     }
 
     /// Says from which origin the request comes, as browsers do.
@@ -184,6 +250,26 @@ impl ClientBuilder {
         Ok(self)
     }
 
+    /// Adds a header field to the `CONNECT` with which an HTTP proxy is asked for a tunnel. A `Proxy-Authorization`
+    /// takes the place of the one that the proxy's URL stands for.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::Request`] for a field that may not be sent, and for `Host`, `Content-Length` and
+    /// `Transfer-Encoding`.
+    pub fn proxy_header(
+        mut self,
+        name: &str,
+        value: impl AsRef<[u8]>,
+    ) -> Result<Self, ClientError> {
+        let reserved = ["Host", "Content-Length", "Transfer-Encoding"];
+        if reserved.iter().any(|own| own.eq_ignore_ascii_case(name)) {
+            return Err(ClientRequestError::Header(InvalidHeader::Reserved(name.to_owned())).into());
+        }
+        self.proxy_headers.append(name, value).map_err(ClientRequestError::Header)?;
+        Ok(self)
+    }
+
     /// Connects without a proxy, whatever the environment says.
     pub fn no_proxy(mut self) -> Self {
         self.proxy = ProxyChoice::None;
@@ -197,7 +283,11 @@ impl ClientBuilder {
     /// [`ClientError`] says which step failed.
     pub fn connect(self) -> Result<Client, ClientError> {
         self.config.validate()?;
-        let mut way = Way::new(self.url.clone(), self.request.clone(), self.redirects);
+        let mut request = self.request.clone();
+        if let Some(user_agent) = self.user_agent {
+            request = request.header(USER_AGENT, user_agent)?;
+        }
+        let mut way = Way::new(self.url.clone(), request, self.redirects);
         loop {
             match self.attempt(&way.url, way.request.clone()) {
                 Ok(client) => return Ok(client),
@@ -215,7 +305,7 @@ impl ClientBuilder {
         let mut workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::client(request, &self.config, &mut workspace)?;
         let line = Line::new(endpoint, workspace, transport);
-        Client::new(line, Waits::Poll(wait, another)).opened()
+        Client::new(line, Waits::Poll(wait, another)).opened(&url.to_string())
     }
 
     /// Whether this build and these settings can reach this URL at all, asked before anything is sent.
@@ -226,7 +316,7 @@ impl ClientBuilder {
 
     /// Puts TLS around the socket, connected to the host of this URL, where the URL asks for it. The
     /// handshake of TLS is the transport's, done by its reads and writes: the socket does not block.
-    fn secure(&self, socket: Socket, url: &Url) -> Result<Box<dyn Transport + Send>, ClientError> {
+    fn secure(&self, socket: Socket, url: &Url) -> Result<Box<dyn ClientStream>, ClientError> {
         self.check_secure(url)?;
         #[cfg(feature = "tls")]
         if url.is_secure() {
@@ -241,7 +331,17 @@ impl ClientBuilder {
     /// A socket at whose other end is the server of `url`.
     fn dial(&self, url: &Url, until: Option<Instant>) -> Result<Socket, ClientError> {
         if let Some(path) = url.socket_path() {
-            return Ok(dial::connect_unix(path)?);
+            return dial::connect_unix(path, until).map_err(|error| match error.kind() {
+                io::ErrorKind::TimedOut => ClientError::TimedOut(Waiting::Connect(path.into())),
+                _ => of_url(url, in_context(format!("connecting to {path}"), error)),
+            });
+        }
+        let of_url = |error| match error {
+            ClientError::Io(error) => of_url(url, error),
+            error => error,
+        };
+        if let Some(address) = self.connect_to.filter(|_| url.is_same_origin(&self.url)) {
+            return self.connect_tcp([address], &address.to_string(), until).map_err(of_url);
         }
         let environment = |name: &str| std::env::var(name).ok();
         let proxy = match &self.proxy {
@@ -252,19 +352,56 @@ impl ClientBuilder {
             }
         };
         let Some(proxy) = proxy else {
-            return dial_tcp(url.host(), url.port(), until).map_err(|error| match error.kind() {
-                io::ErrorKind::TimedOut => ClientError::TimedOut(Waiting::Connect),
-                _ => ClientError::Io(error),
-            });
+            let host = match (url.address(), url.zone()) {
+                (_, Some(zone)) => format!("{}%{zone}", url.host()),
+                (Some(address), None) => address.to_string(),
+                (None, None) => url.host().to_owned(),
+            };
+            return self.dial_tcp(&host, url.port(), until).map_err(of_url);
         };
-        let mut socket = dial_tcp(proxy.host(), proxy.port(), until)
-            .map_err(|error| proxy::of_proxy(error.into()))?;
-        proxy.tunnel(&mut socket, url, self.config.rejection_body_limit(), until)?;
+        let mut socket = self
+            .dial_tcp(&proxy.host(), proxy.port(), until)
+            .map_err(|error| proxy.failed(error))?;
+        let max_body = self.config.rejection_body_limit();
+        proxy.tunnel(&mut socket, url, &self.proxy_headers, max_body, until)?;
         Ok(socket)
+    }
+
+    fn dial_tcp(
+        &self,
+        host: &str,
+        port: u16,
+        until: Option<Instant>,
+    ) -> Result<Socket, ClientError> {
+        let addresses = resolve(host, port, self.resolver.as_ref(), until).map_err(|error| {
+            match error.kind() {
+                io::ErrorKind::TimedOut => ClientError::TimedOut(Waiting::Resolve(host.into())),
+                _ => ClientError::Io(in_context(format!("resolving {host}"), error)),
+            }
+        })?;
+        self.connect_tcp(addresses, host, until)
+    }
+
+    fn connect_tcp(
+        &self,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+        host: &str,
+        until: Option<Instant>,
+    ) -> Result<Socket, ClientError> {
+        let stream = match self.local_address {
+            Some(local) => dial::connect_from(local, addresses, until),
+            None => dial::connect(addresses, until),
+        };
+        match stream {
+            Ok(stream) => Ok(Socket::Tcp(stream.into())),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                Err(ClientError::TimedOut(Waiting::Connect(host.into())))
+            }
+            Err(error) => Err(ClientError::Io(error)),
+        }
     }
 }
 
-fn dial_tcp(host: &str, port: u16, until: Option<Instant>) -> io::Result<Socket> {
-    let stream = dial::connect(resolve(host, port, until)?, until)?;
-    Ok(Socket::Tcp(stream.into()))
+fn of_url(url: &Url, error: io::Error) -> ClientError {
+    ClientError::Io(in_context(url, error))
 }

@@ -14,7 +14,7 @@ pub(in super::super) fn from_environment(
     url: &Url,
     lookup: impl Fn(&str) -> Option<String>,
 ) -> Result<Option<Proxy>, ProxyError> {
-    if url.socket_path().is_some() || is_local(url.host()) {
+    if url.socket_path().is_some() || is_local(url) {
         return Ok(None);
     }
     let find = |name: &str| {
@@ -39,11 +39,12 @@ pub(in super::super) fn from_environment(
     Proxy::parse(&proxy).map(Some)
 }
 
-fn is_local(host: &str) -> bool {
+fn is_local(url: &Url) -> bool {
+    let host = url.host();
     let name = host.strip_suffix('.').unwrap_or(host);
     name == "localhost"
         || name.ends_with(".localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+        || url.address().is_some_and(|address| address.to_canonical().is_loopback())
 }
 
 /// Whether a list such as `example.com, 10.0.0.0/8, [::1]:8080` has this host in it.
@@ -55,7 +56,7 @@ fn matches(url: &Url, entry: &str) -> bool {
     if entry == "*" {
         return true;
     }
-    let address = url.host().parse::<IpAddr>().ok().map(|address| address.to_canonical());
+    let address = url.address().map(|address| address.to_canonical());
     if let Some((network, bits)) = entry.split_once('/') {
         let network = network.parse::<IpAddr>().ok();
         let bits = bits.parse().ok();
@@ -150,11 +151,17 @@ mod tests {
             "127.9.9.9",
             "[::1]",
             "[::ffff:127.0.0.1]",
+            "[::1%251]",
+            "127.1",
+            "127.0.0.1.",
+            "0x7f.1",
+            "0177.0.0.01",
+            "2130706433",
         ] {
             assert_eq!(proxy(&format!("ws://{host}"), &[("http_proxy", "h")]), None, "{host}");
         }
         assert_eq!(proxy("ws+unix:/run/x", &[("all_proxy", "h")]), None);
-        for host in ["localhost.example", "alocalhost", "128.0.0.1", "[::2]"] {
+        for host in ["localhost.example", "alocalhost", "128.0.0.1", "128.1", "[::2]"] {
             assert!(proxy(&format!("ws://{host}"), &[("http_proxy", "h")]).is_some(), "{host}");
         }
     }
@@ -183,6 +190,8 @@ mod tests {
             ("1.2.3.4:9", "ws://1.2.3.4:9", true),
             ("1.2.3.4:8", "ws://1.2.3.4:9", false),
             ("2.3.4", "ws://1.2.3.4", false),
+            ("1.2.3.4", "ws://0x1.2.772", true),
+            ("1.2.3.0/24", "ws://16909060", true),
             ("1.2.3.0/24", "ws://1.2.3.4", true),
             ("1.2.3.0/30", "ws://1.2.3.4", false),
             ("0.0.0.0/0", "ws://1.2.3.4", true),

@@ -49,7 +49,7 @@ impl fmt::Display for ProxyError {
             Self::Scheme(scheme) => {
                 write!(f, "the proxy's scheme {scheme:?} is not http, socks5 or socks5h")
             }
-            Self::Io(error) => write!(f, "the proxy: {error}"),
+            Self::Io(error) => write!(f, "the proxy {error}"),
             Self::Rejected(response) => write!(f, "the proxy answered {}", response.status()),
             Self::Response(error) => write!(f, "the proxy's answer: {error}"),
             Self::UnexpectedData => f.write_str("the proxy sent something behind its answer"),

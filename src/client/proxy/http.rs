@@ -4,16 +4,18 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::error::ProxyError;
-use crate::handshake::{HeadLimits, ResponseError, ResponseReader, Url, basic_credentials};
+use crate::client::patient::Hurry;
+use crate::handshake::{
+    HeadLimits, Headers, ResponseError, ResponseReader, Url, basic_credentials,
+};
 
-/// Asks for a tunnel to the server of `url`, and reads the answer.
+/// Sends the [request] for a tunnel, and reads the answer.
 pub(super) fn connect(
-    stream: &mut (impl Read + Write),
-    url: &Url,
-    userinfo: Option<(&str, &str)>,
+    stream: &mut (impl Read + Write + Hurry),
+    request: &[u8],
     max_body: usize,
 ) -> Result<(), ProxyError> {
-    stream.write_all(request(url, userinfo).as_bytes())?;
+    stream.write_all(request)?;
     let mut reader = ResponseReader::of_tunnel(HeadLimits::default(), max_body);
     let mut buffer = [0; 4096];
     let (response, is_at_end) = loop {
@@ -28,6 +30,9 @@ pub(super) fn connect(
                 let read = reader.read(&buffer[..count]).map_err(ProxyError::Response)?;
                 if let Some((response, used)) = read {
                     break (response, used == count);
+                }
+                if reader.unfinished().is_some() {
+                    stream.hurry();
                 }
             }
             // A refusal of which only the body is not whole is a refusal all the same.
@@ -48,16 +53,23 @@ pub(super) fn connect(
     }
 }
 
-fn request(url: &Url, userinfo: Option<(&str, &str)>) -> String {
+/// The request for a tunnel to the server of `url`.
+pub(super) fn request(url: &Url, userinfo: Option<(&str, &str)>, headers: &Headers) -> Vec<u8> {
     let target = url.host_and_port();
-    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n");
-    if let Some((user, password)) = userinfo {
-        let credentials = basic_credentials(user, password);
-        request.push_str(&format!("Proxy-Authorization: {credentials}\r\n"));
+    let mut request = format!("CONNECT {target} HTTP/1.1\r\nHost: {target}\r\n").into_bytes();
+    let userinfo = userinfo.filter(|_| !headers.contains(PROXY_AUTHORIZATION));
+    let credentials = userinfo.map(|(user, password)| basic_credentials(user, password));
+    let credentials = credentials.iter().map(|value| (PROXY_AUTHORIZATION, value.as_bytes()));
+    for (name, value) in credentials.chain(headers.iter()) {
+        for part in [name.as_bytes(), b": ", value, b"\r\n"] {
+            request.extend_from_slice(part);
+        }
     }
-    request.push_str("\r\n");
+    request.extend_from_slice(b"\r\n");
     request
 }
+
+const PROXY_AUTHORIZATION: &str = "Proxy-Authorization";
 
 #[cfg(test)]
 mod tests {
@@ -67,7 +79,8 @@ mod tests {
     fn connect_to(answer: &[u8]) -> (Result<(), ProxyError>, String) {
         let mut script = Script::new(answer);
         let url = Url::parse("ws://[::1]/a").unwrap();
-        let result = connect(&mut script, &url, Some(("u", "p")), 8);
+        let request = request(&url, Some(("u", "p")), &Headers::new());
+        let result = connect(&mut script, &request, 8);
         (result, String::from_utf8(script.written).unwrap())
     }
 
@@ -80,7 +93,30 @@ mod tests {
             "CONNECT [::1]:80 HTTP/1.1\r\nHost: [::1]:80\r\nProxy-Authorization: Basic dTpw\r\n\r\n"
         );
         let url = Url::parse("wss://h/a").unwrap();
-        assert_eq!(super::request(&url, None), "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n");
+        let mut headers = Headers::new();
+        let bare = b"CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n";
+        assert_eq!(super::request(&url, None, &headers), [&bare[..], b"\r\n"].concat());
+        headers.append("X-Tenant", "a").unwrap();
+        headers.append("proxy-authorization", "Bearer t").unwrap();
+        let lines = b"X-Tenant: a\r\nproxy-authorization: Bearer t\r\n\r\n";
+        let request = super::request(&url, Some(("u", "p")), &headers);
+        assert_eq!(request, [&bare[..], lines].concat());
+    }
+
+    // attack: HC05
+    #[test]
+    fn a_refusal_of_which_only_the_body_is_missing_is_not_waited_for() {
+        for (answer, is_hurried) in [
+            (&b"HTTP/1.1 407 x\r\n\r\n"[..], true),
+            (b"HTTP/1.1 407 x\r\nContent-Length: 9\r\n\r\nabc", true),
+            (b"HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n", false),
+            (b"HTTP/1.1 407 x\r\nContent-Length: 9\r\n", false),
+            (b"HTTP/1.1 200 x\r\n\r\n", false),
+        ] {
+            let mut script = Script::new(answer);
+            let _ = connect(&mut script, b"", 8);
+            assert_eq!(script.is_hurried, is_hurried, "{}", answer.escape_ascii());
+        }
     }
 
     // attack: HC04, HC05, HC07

@@ -79,7 +79,7 @@ fn credentials((user, password): (&str, &str)) -> Result<Vec<u8>, ProxyError> {
 
 fn request(url: &Url) -> Result<Vec<u8>, ProxyError> {
     let mut bytes = vec![VERSION, CONNECT, 0];
-    match url.host().parse() {
+    match url.address().ok_or(()) {
         Ok(IpAddr::V4(address)) => {
             bytes.push(IPV4);
             bytes.extend(address.octets());
@@ -121,21 +121,30 @@ fn read_exact(stream: &mut impl Read, bytes: &mut [u8]) -> Result<(), ProxyError
 pub(super) mod testing {
     use std::io::{self, Cursor, Read, Write};
 
+    use crate::client::patient::Hurry;
+
     /// A peer that says these bytes, one a read.
     pub(in super::super) struct Script {
         pub(in super::super) answer: Cursor<Vec<u8>>,
         pub(in super::super) written: Vec<u8>,
+        pub(in super::super) is_hurried: bool,
     }
 
     impl Script {
         pub(in super::super) fn new(answer: &[u8]) -> Self {
-            Self { answer: Cursor::new(answer.to_vec()), written: Vec::new() }
+            Self { answer: Cursor::new(answer.to_vec()), written: Vec::new(), is_hurried: false }
         }
     }
 
     impl Read for Script {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             self.answer.read(buffer)
+        }
+    }
+
+    impl Hurry for Script {
+        fn hurry(&mut self) {
+            self.is_hurried = true;
         }
     }
 
