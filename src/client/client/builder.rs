@@ -149,7 +149,7 @@ impl ClientBuilder {
     ///
     /// ```no_run
     /// # use framewire::Client;
-    /// let one_of_many = "192.0.2.7:443".parse().expect("an address");
+    /// let one_of_many = std::net::SocketAddr::from(([192, 0, 2, 7], 443));
     /// let client = Client::builder("wss://example.com/chat")?.connect_to(one_of_many).connect()?;
     /// # Ok::<(), framewire::ClientError>(())
     /// ```
