@@ -1,9 +1,13 @@
 //! Routes: WebSockets, plain requests and refusals on one port.
 
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::process::Command;
+
 use framewire::{CloseCode, Message};
 use serde_json::{Value, json};
 
-use crate::house::{Program, body, connect, next, refused, text, untimed_client};
+use crate::house::{PATIENCE, Program, body, connect, next, refused, text, untimed_client};
 
 fn data(server: &Program) -> Value {
     let (status, head, body) = server.get("/data", &[]);
@@ -84,6 +88,93 @@ fn plain_requests_have_routes_too() {
         assert_eq!(got, status, "{target}");
         assert!(head.contains(&format!("\r\nContent-Type: {kind};")), "{target}: {head}");
     }
+}
+
+/// What programs send when they are asked for `/data`, to the byte but for the host.
+const ASKED: &[(&str, &str)] = &[
+    (
+        "curl -I",
+        "HEAD /data HTTP/1.1\r\nHost: {}\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n",
+    ),
+    ("curl -0", "GET /data HTTP/1.0\r\nHost: {}\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n"),
+    (
+        "curl --http2",
+        "GET /data HTTP/1.1\r\nHost: {}\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\
+        Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n\
+        HTTP2-Settings: AAMAAABkAAQCAAAAAAIAAAAA\r\n\r\n",
+    ),
+    (
+        "HttpClient of Java 17",
+        "GET /data HTTP/1.1\r\nConnection: Upgrade, HTTP2-Settings\r\nHost: {}\r\n\
+        HTTP2-Settings: AAEAAEAAAAIAAAAAAAMAAAAAAAQBAAAAAAUAAEAAAAYABgAA\r\nUpgrade: h2c\r\n\
+        User-Agent: Java-http-client/17.0.21.1\r\n\r\n",
+    ),
+    ("haproxy, option httpchk", "OPTIONS / HTTP/1.0\r\n\r\n"),
+    ("haproxy, option httpchk GET /data", "GET /data HTTP/1.0\r\n\r\n"),
+    ("haproxy, option httpchk HEAD /data", "HEAD /data HTTP/1.0\r\n\r\n"),
+];
+
+#[test]
+fn whatever_asks_for_data_is_answered() {
+    let server = Program::start("express_like");
+    for (program, request) in ASKED {
+        let mut stream = TcpStream::connect(server.address()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(request.replace("{}", server.address()).as_bytes()).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        if request.starts_with("OPTIONS") {
+            assert!(head.starts_with("HTTP/1.1 405 "), "{program}: {head}");
+            assert!(head.contains("\r\nAllow: GET, HEAD"), "{program}: {head}");
+            continue;
+        }
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{program}: {head}");
+        assert!(head.contains("\r\nContent-Length: 26"), "{program}: {head}");
+        let said = if request.starts_with("HEAD") { "" } else { r#"{"clients":0,"messages":0}"# };
+        assert_eq!(body, said, "{program}");
+    }
+}
+
+/// The programs themselves, where there are any.
+#[test]
+fn curl_and_java_are_answered() {
+    let server = Program::start("express_like");
+    let url = format!("{}/data", server.url);
+    let run = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).arg(&url).output();
+        if output.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            eprintln!("there is no {program} here");
+            return None;
+        }
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{program} {arguments:?}: {said}{complaint}");
+        Some(said)
+    };
+    let limit = PATIENCE.as_secs().to_string();
+    for arguments in [&[][..], &["-I"], &["-0"], &["-0", "-I"], &["--http2"], &["-X", "HEAD", "-I"]]
+    {
+        let common =
+            ["--silent", "--show-error", "--include", "--noproxy", "*", "--max-time", &limit];
+        let Some(said) = run("curl", &[&common, arguments].concat()) else { break };
+        assert!(said.starts_with("HTTP/1.1 200 OK"), "{arguments:?}: {said}");
+        let is_head = arguments.contains(&"-I");
+        assert_eq!(said.contains(r#"{"clients":0"#), !is_head, "{arguments:?}: {said}");
+    }
+    let source = std::env::temp_dir().join(format!("framewire-{}.java", std::process::id()));
+    let program = "import java.net.URI; import java.net.http.*;
+        public class Ask { public static void main(String[] arguments) throws Exception {
+            var request = HttpRequest.newBuilder(URI.create(arguments[0])).build();
+            var answer = HttpClient.newHttpClient().send(request, HttpResponse.BodyHandlers.ofString());
+            System.out.print(answer.statusCode() + \" \" + answer.body()); } }";
+    std::fs::write(&source, program).unwrap();
+    let said = run("java", &[source.to_str().unwrap()]);
+    std::fs::remove_file(source).unwrap();
+    assert!(said.is_none_or(|said| said == r#"200 {"clients":0,"messages":0}"#));
+    // Whoever asked, the server goes on.
+    assert_eq!(data(&server)["clients"], 0);
 }
 
 #[test]
