@@ -590,6 +590,15 @@ mod tests {
         let repeated = || Err(ResponseError::RepeatedExtension(deflate.into()));
         assert_eq!(with(&["permessage-deflate; server_max_window_bits=10"], true), Ok(1));
         assert_eq!(with(&[], true), Ok(0));
+        // Null elements and implied white space, as in a request.
+        for value in [
+            "permessage-deflate,",
+            ", ,permessage-deflate",
+            "permessage-deflate ; client_max_window_bits = 10",
+        ] {
+            assert_eq!(with(&[value], true), Ok(1), "{value}");
+        }
+        assert_eq!(with(&["", deflate], true), Ok(1));
         assert_eq!(
             with(&[deflate], false),
             Err(ResponseError::ExtensionNotOffered(deflate.into()))

@@ -989,6 +989,8 @@ fn a_client_checks_the_answer() {
         answer(&plain, "permessage-deflate; server_max_window_bits=8; client_max_window_bits=8");
     let params = params.unwrap();
     assert_eq!((params.server_max_window_bits(), params.client_max_window_bits()), (8, 8));
+    let spaced = answer(&plain, ",permessage-deflate ; server_max_window_bits = 10,,").unwrap();
+    assert_eq!(spaced.server_max_window_bits(), 10);
     let nine = DeflateConfig::new().with_server_max_window_bits(9).unwrap();
     let nine = Config::new().deflate(nine);
     let larger = answer(&nine, "permessage-deflate; server_max_window_bits=10");
