@@ -1,11 +1,11 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::proxy::error::ProxyError;
 use super::redirect::error::RedirectError;
-use crate::handshake::{ClientRequestError, Response, ResponseError, UrlError};
+use crate::handshake::{ClientRequestError, HttpDate, Response, ResponseError, UrlError};
 use crate::protocol::{
     EntropyError, HandshakeError, InvalidConfig, Outcome, ProtocolError, SendError,
 };
@@ -95,11 +95,21 @@ impl ClientError {
     }
 
     /// How long the server, or the proxy, that rejected asks to wait before the next attempt: the seconds
-    /// of its `Retry-After` (RFC 9110 section 10.2.3). `None` without one, and for a date.
+    /// of its `Retry-After`, or those up to the date that this says (RFC 9110 section 10.2.3), by the clock of the
+    /// system. `None` without one.
     pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after_at(SystemTime::now())
+    }
+
+    /// [`retry_after`](Self::retry_after) where it is this time now.
+    pub fn retry_after_at(&self, now: SystemTime) -> Option<Duration> {
         match self {
             Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {
                 let seconds = response.headers().get_str("Retry-After")?;
+                if let Some(date) = HttpDate::parse(seconds) {
+                    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+                    return Some(date.duration_since_1970().saturating_sub(now));
+                }
                 // Not with a sign, which `parse` would take.
                 let digits = seconds.bytes().all(|byte| byte.is_ascii_digit());
                 let seconds = seconds.parse().ok().filter(|_| digits)?;

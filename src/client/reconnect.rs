@@ -1,7 +1,7 @@
 use std::fmt;
 use std::ops::ControlFlow;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::backoff::Backoff;
 use super::error::{ClientError, Waiting};
@@ -14,7 +14,7 @@ use crate::wire::CloseCode;
 /// [`recv`](Self::recv) does it, by itself, and so does [`connect`](Self::connect), which alone is enough
 /// for who only sends. Failures that time may heal are retried by the schedule of a [`Backoff`]; what they
 /// are says [`Ending::is_retryable`]. All others, and the last of too many, are the caller's. A server that
-/// refuses with `Retry-After` is given so many seconds more, up to [`Backoff::max_delay`].
+/// refuses with `Retry-After` is given so many seconds more, or the time up to its date, up to [`Backoff::max_delay`].
 ///
 /// What was sent and did not arrive is not sent again: only the application knows what still matters. It
 /// says so in [`on_connect`](Self::on_connect), where it also subscribes and authenticates again.
@@ -42,6 +42,7 @@ pub struct Reconnecting {
     on_connect: Box<OnConnect>,
     retry_if: Box<dyn FnMut(Ending<'_>) -> bool + Send>,
     wait: Box<dyn FnMut(Duration) -> ControlFlow<()> + Send>,
+    time_of_day: Box<dyn FnMut() -> SystemTime + Send>,
 }
 
 type OnConnect = dyn FnMut(&mut Client) -> Result<(), ClientError> + Send;
@@ -107,6 +108,7 @@ impl Reconnecting {
                 thread::sleep(delay);
                 ControlFlow::Continue(())
             }),
+            time_of_day: Box::new(SystemTime::now),
         }
     }
 
@@ -127,6 +129,11 @@ impl Reconnecting {
     /// Decides what is tried again, instead of [`Ending::is_retryable`], which may be asked.
     pub fn retry_if(self, decide: impl FnMut(Ending<'_>) -> bool + Send + 'static) -> Self {
         Self { retry_if: Box::new(decide), ..self }
+    }
+
+    /// Asks this for the time of day, which the date of a `Retry-After` is held against, instead of the system.
+    pub fn time_of_day(self, now: impl FnMut() -> SystemTime + Send + 'static) -> Self {
+        Self { time_of_day: Box::new(now), ..self }
     }
 
     /// Waits with this before an attempt, instead of [`thread::sleep`]. With
@@ -267,7 +274,9 @@ impl Reconnecting {
     fn wait_for_turn(&mut self) -> Result<bool, ClientError> {
         let Some(delay) = self.backoff.next_delay(&mut self.entropy)? else { return Ok(false) };
         let asked = match &self.away {
-            Some(Away::Failed(error)) => error.retry_after().unwrap_or_default(),
+            Some(Away::Failed(error)) => {
+                error.retry_after_at((self.time_of_day)()).unwrap_or_default()
+            }
             _ => Duration::ZERO,
         };
         // Added to, so that those who were all told the same do not come back in the same moment.

@@ -24,6 +24,51 @@ impl HttpDate {
     }
 }
 
+impl HttpDate {
+    /// Reads a date in the form that everybody must write (`IMF-fixdate`, RFC 9110 section 5.6.7); `None` for
+    /// anything else. The day of the week is not held against the others.
+    ///
+    /// ```
+    /// use framewire::handshake::HttpDate;
+    ///
+    /// let date = HttpDate::parse("Sun, 06 Nov 1994 08:49:37 GMT").unwrap();
+    /// assert_eq!(date.duration_since_1970().as_secs(), 784_111_777);
+    /// assert_eq!(HttpDate::parse("tomorrow"), None);
+    /// ```
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        const MONTHS: [&str; 12] =
+            ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+        let number = |from: usize, to: usize| {
+            let digits = text.get(from..to)?;
+            let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse::<u64>().ok().filter(|_| is_number)
+        };
+        let (day, year) = (number(5, 7)?, number(12, 16)?);
+        let (hour, minute, second) = (number(17, 19)?, number(20, 22)?, number(23, 25)?);
+        let month = MONTHS.iter().position(|month| text.get(8..11) == Some(month))? as u64;
+        let is_date = (1..=31).contains(&day) && year >= 1970;
+        if !is_date || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        // Years begin in March, so that a leap day is the last of its own.
+        let from = year - u64::from(month >= 10);
+        let of_year = (153 * month + 2) / 5 + day - 1;
+        let days = 365 * from + from / 4 - from / 100 + from / 400 + of_year - 719_468;
+        let date = Self(days * 86_400 + hour * 3600 + minute * 60 + second.min(59));
+        // What is written again as it was read has all else in its place, and is a day that there is.
+        let written = date.to_string();
+        let (written, read) = (written.get(3..23)?, text.get(3..23)?);
+        (text.len() == 29 && written == read && text.ends_with(" GMT")).then_some(date)
+    }
+
+    /// How far from the beginning of 1970 it is.
+    #[must_use]
+    pub fn duration_since_1970(self) -> Duration {
+        Duration::from_secs(self.0)
+    }
+}
+
 /// The last second of the year 9999.
 const LAST: u64 = 253_402_300_799;
 
@@ -68,7 +113,34 @@ mod tests {
         ] {
             let date = HttpDate::since_1970(Duration::from_secs(seconds));
             assert_eq!(date.to_string(), expected, "{seconds}");
+            assert_eq!(HttpDate::parse(expected), Some(date), "{seconds}");
         }
+    }
+
+    #[test]
+    fn what_is_no_date() {
+        for text in [
+            "",
+            "Sunday, 06-Nov-94 08:49:37 GMT",
+            "Sun Nov  6 08:49:37 1994",
+            "Sun, 06 Nov 1994 08:49:37",
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 GMT ",
+            "Sun, 06 nov 1994 08:49:37 GMT",
+            "Sun, 00 Nov 1994 08:49:37 GMT",
+            "Sun, 31 Nov 1994 08:49:37 GMT",
+            "Wed, 29 Feb 2023 08:49:37 GMT",
+            "Sun, 06 Nov 1994 24:49:37 GMT",
+            "Sun, 06 Nov 1994 08:60:37 GMT",
+            "Sun, 06 Nov 1994 08:49:61 GMT",
+            "Sun, +6 Nov 1994 08:49:37 GMT",
+            "Wed, 31 Dec 1969 23:59:59 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GM\u{e4}",
+        ] {
+            assert_eq!(HttpDate::parse(text), None, "{text:?}");
+        }
+        let leap = HttpDate::parse("Sat, 31 Dec 2016 23:59:60 GMT").map(|date| date.to_string());
+        assert_eq!(leap.as_deref(), Some("Sat, 31 Dec 2016 23:59:59 GMT"));
     }
 
     /// Every day of 800 years is the day after the one before.

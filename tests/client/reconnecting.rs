@@ -4,8 +4,9 @@ use std::io::Write;
 use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use framewire::handshake::HttpDate;
 use framewire::{Backoff, ClientError, Ending, Reconnecting, SendError, Waiting};
 
 use super::support::*;
@@ -126,8 +127,10 @@ fn refusals_that_time_does_not_heal() {
 
 #[test]
 fn a_server_that_says_when_to_come_back() {
-    // Seconds, more than anybody waits, a date, no number, and a number that none of the RFC's is.
-    let asked = ["7", "86400", "Wed, 21 Oct 2026 07:28:00 GMT", "soon", "+9"];
+    // Seconds, more than anybody waits, a date, one that has passed, and a number that none of the RFC's is.
+    let (date, passed) = ("Wed, 21 Oct 2026 07:28:00 GMT", "Wed, 21 Oct 2026 07:27:00 GMT");
+    let asked = ["7", "86400", date, passed, "+9"];
+    let now = HttpDate::parse(date).unwrap().duration_since_1970() - Duration::from_secs(10);
     let server = Scripted::new(move |listener| {
         for asked in asked {
             let mut stream = accept(listener);
@@ -141,10 +144,12 @@ fn a_server_that_says_when_to_come_back() {
     let (client, delays) = reconnecting(&server.url("/"));
     let second = Duration::from_secs(1);
     let backoff = Backoff::new().first_delay(second).base_delay(second).max_delay(second * 30);
+    let client = client.time_of_day(move || SystemTime::UNIX_EPOCH + now);
     client.backoff(backoff).connect().unwrap();
     server.join();
     let delays: Vec<u64> = delays.try_iter().map(|delay| delay.as_millis() as u64).collect();
-    let bounds = [(7_000, 8_000), (30_500, 31_000), (1_000, 2_000), (2_000, 4_000), (4_000, 8_000)];
+    let bounds =
+        [(7_000, 8_000), (30_500, 31_000), (11_000, 12_000), (2_000, 4_000), (4_000, 8_000)];
     assert_eq!(delays.len(), bounds.len(), "{delays:?}");
     for (delay, (low, high)) in delays.into_iter().zip(bounds) {
         assert!((low..=high).contains(&delay), "{delay} between {low} and {high}");
