@@ -143,6 +143,12 @@ target_directory() {
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
 
+# The event loop in ten thousand simulated worlds.
+worlds() {
+    local -x FRAMEWIRE_WORLDS=10000
+    some_tests bounded 600 cargo test --locked --release --all-features --lib simulation
+}
+
 # Compiles and runs each benchmark once. To join all crates at link time is for who measures.
 benches() {
     export CARGO_PROFILE_BENCH_LTO=false CARGO_PROFILE_BENCH_CODEGEN_UNITS=16

@@ -1,9 +1,10 @@
 use std::io;
 use std::time::Duration;
 
-use mio::{Registry, Token};
+use mio::{Interest, Token};
 
 use super::listener::Listener;
+use super::selector::Registry;
 use super::socket::Socket;
 
 /// How long accepting pauses when the system has no more sockets to give.
@@ -46,7 +47,9 @@ impl Acceptor {
     pub(super) fn new(listeners: Vec<Listener>, registry: &Registry) -> io::Result<Self> {
         let mut listening = Vec::new();
         for (index, mut listener) in listeners.into_iter().enumerate() {
-            listener.register(registry, Token(FIRST_LISTENER - index))?;
+            let token = Token(FIRST_LISTENER - index);
+            listener.check()?;
+            registry.register(listener.source(), token, Interest::READABLE)?;
             listening.push(Listening { listener, is_ready: false });
         }
         Ok(Self { listeners: listening, is_ready: false, again: None })

@@ -18,11 +18,19 @@ const MOST_BYTES: usize = 256 * 1024;
 pub(super) struct Broadcasts {
     waiting: Waiting,
     bytes: usize,
+    /// Those that are being sent, to one connection after the other: each has its turn then, in which more may come.
+    sending: Waiting,
+    /// The first place whose connection has not got them.
+    next: usize,
 }
 
-/// Those messages, taken out to be sent.
+/// Such messages.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(Vec<Broadcast>);
+pub(super) struct Waiting {
+    list: Vec<Broadcast>,
+    /// Connections that did not wait, and how many of the first ones are done for each; by their ids.
+    ahead: Vec<(PeerId, usize)>,
+}
 
 #[derive(Debug)]
 pub(super) struct Broadcast {
@@ -35,27 +43,71 @@ pub(super) struct Broadcast {
 impl Broadcasts {
     #[inline]
     pub(super) fn is_empty(&self) -> bool {
-        self.waiting.0.is_empty()
+        self.waiting.list.is_empty()
+    }
+
+    /// Whether any connection has not got all of them.
+    #[inline]
+    pub(super) fn are_left(&self) -> bool {
+        !self.waiting.list.is_empty() || !self.sending.list.is_empty()
+    }
+
+    pub(super) fn waiting(&self) -> &Waiting {
+        &self.waiting
+    }
+
+    pub(super) fn sending(&self) -> &Waiting {
+        &self.sending
+    }
+
+    /// A connection has got all that waits.
+    pub(super) fn note_ahead(&mut self, id: PeerId) {
+        let Waiting { list, ahead } = &mut self.waiting;
+        match ahead.binary_search_by_key(&id, |&(id, _)| id) {
+            Ok(at) => ahead[at].1 = list.len(),
+            Err(at) => ahead.insert(at, (id, list.len())),
+        }
+    }
+
+    /// Begins to send what waits.
+    pub(super) fn begin_sending(&mut self) {
+        self.bytes = 0;
+        self.next = 0;
+        mem::swap(&mut self.waiting, &mut self.sending);
+    }
+
+    /// The connection at this place gets it now.
+    #[inline]
+    pub(super) fn send_at(&mut self, place: usize) {
+        self.next = place + 1;
+    }
+
+    /// All have got it.
+    pub(super) fn end_sending(&mut self) {
+        self.sending.clear();
+        // Uses the list again, unless there is another already.
+        if self.waiting.list.is_empty() {
+            mem::swap(&mut self.waiting, &mut self.sending);
+        }
     }
 
     /// Puts one more behind the others: whether that is as much as may wait.
     pub(super) fn add(&mut self, broadcast: Broadcast) -> bool {
         self.bytes += broadcast.prepared.len();
-        self.waiting.0.push(broadcast);
-        self.waiting.0.len() >= MOST || self.bytes >= MOST_BYTES
+        self.waiting.list.push(broadcast);
+        self.waiting.list.len() >= MOST || self.bytes >= MOST_BYTES
     }
 
-    pub(super) fn take(&mut self) -> Waiting {
+    /// Takes out what is still to be sent to all from a place on, with that, and what waits for all.
+    pub(super) fn take(&mut self) -> (Waiting, usize, Waiting) {
         self.bytes = 0;
-        mem::take(&mut self.waiting)
+        (mem::take(&mut self.sending), self.next, mem::take(&mut self.waiting))
     }
 
-    /// Uses the list again, unless handlers have added to another meanwhile.
+    /// Uses the list again.
     pub(super) fn give_back(&mut self, mut waiting: Waiting) {
-        if self.waiting.0.is_empty() {
-            waiting.0.clear();
-            self.waiting = waiting;
-        }
+        waiting.clear();
+        self.waiting = waiting;
     }
 }
 
@@ -66,7 +118,19 @@ impl Waiting {
         let is_for = move |broadcast: &&Broadcast| {
             broadcast.scope.holds(route) && !broadcast.except.contains(&Some(id))
         };
-        self.0.iter().filter(is_for).map(|broadcast| &broadcast.prepared)
+        let done = if self.ahead.is_empty() { 0 } else { self.done(id) };
+        self.list[done..].iter().filter(is_for).map(|broadcast| &broadcast.prepared)
+    }
+
+    #[cold]
+    fn done(&self, id: PeerId) -> usize {
+        let found = self.ahead.binary_search_by_key(&id, |&(id, _)| id);
+        found.map_or(0, |at| self.ahead[at].1)
+    }
+
+    fn clear(&mut self) {
+        self.list.clear();
+        self.ahead.clear();
     }
 }
 

@@ -1,6 +1,6 @@
 use std::{io, mem};
 
-use mio::{Interest, Registry, Token};
+use mio::{Interest, Token};
 
 use crate::io::Driver;
 use crate::protocol::{Compress, Endpoint, Fragment, Prepared, SendError, State, Workspace};
@@ -12,6 +12,7 @@ use super::listener::ListenerIndex;
 use super::logging::event;
 use super::metrics::{Count, Counting};
 use super::route::RouteId;
+use super::selector::Registry;
 use super::sent::Sent;
 use super::slab::PeerId;
 use super::socket::Socket;
@@ -351,7 +352,9 @@ impl<S> Connection<S> {
     pub(super) fn release(&mut self, id: PeerId, release: Release, shared: &mut Shared) -> bool {
         let mut released = false;
         while let Some(mut backlog) = self.backlog.take() {
-            let full = release == Release::Some && self.endpoint().is_congested();
+            // The low water mark may be above what may wait.
+            let full = release == Release::Some
+                && (self.endpoint().is_congested() || self.endpoint().is_full());
             let Some(message) = backlog.first().filter(|_| !full) else {
                 self.backlog = Some(backlog);
                 break;
@@ -367,6 +370,9 @@ impl<S> Connection<S> {
             self.backlog = Some(backlog);
             if waits {
                 break;
+            }
+            if matches!(sent, Sent::Dropped(SendError::Full)) {
+                self.note_dropped(id, shared);
             }
         }
         self.forget_empty_backlog();
@@ -513,6 +519,11 @@ impl<S> Connection<S> {
             self.is_watched_for_writing = waits;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_watched_for_writing(&self) -> bool {
+        self.is_watched_for_writing
     }
 
     /// Asks for events.

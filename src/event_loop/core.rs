@@ -4,15 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use mio::Registry;
-
 use crate::handshake::ClientRequest;
 use crate::io::Driver;
 use crate::protocol::{Config, Endpoint, Prepared, SendError, Workspace};
 use crate::wire::CloseFrame;
 
 use super::backlog::{Buffered, Key, Outgoing};
-use super::broadcast::{Broadcast, Broadcasts, Waiting};
+use super::broadcast::{Broadcast, Broadcasts};
 use super::caller::{Caller, Told};
 use super::callers::Callers;
 use super::commands::Command;
@@ -24,6 +22,7 @@ use super::listener::{ListenerFacts, ListenerIndex};
 use super::logging::event;
 use super::metrics::{Count, Counting};
 use super::route::{RouteId, Scope};
+use super::selector::Registry;
 use super::sent::Sent;
 use super::settings::Settings;
 use super::slab::{PeerId, Slab};
@@ -148,6 +147,9 @@ impl<S> Core<S> {
         change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T,
     ) -> Option<T> {
         if self.current == Some(id) {
+            if self.has_broadcasts() {
+                self.catch_up(id);
+            }
             return self.slab.get_mut(id).map(|connection| change(connection, &mut self.shared));
         }
         self.change_other(id, change)
@@ -344,6 +346,11 @@ impl<S> Core<S> {
         except: Option<PeerId>,
     ) {
         // The connection whose turn it is does not wait, for the engine may queue replies.
+        if let Some(id) = self.current
+            && self.has_broadcasts()
+        {
+            self.catch_up(id);
+        }
         if let Some(id) = self.current.filter(|&id| except != Some(id))
             && let Some(connection) = self.slab.get_mut(id)
             && connection.is_open()
@@ -362,20 +369,40 @@ impl<S> Core<S> {
         !self.broadcasts.is_empty()
     }
 
+    /// Whether a connection that opens now would get messages that were sent to all before.
+    #[inline]
+    pub(super) fn owes_broadcasts(&self) -> bool {
+        self.broadcasts.are_left()
+    }
+
     /// Queues what waits for all: call this before something else is queued for one of them.
     #[inline]
     pub(super) fn spread(&mut self) {
-        if !self.broadcasts.is_empty() {
+        if self.broadcasts.are_left() {
             self.spread_all();
+        }
+    }
+
+    /// Queues what waits for all for this connection only, whose turn it is.
+    #[cold]
+    pub(super) fn catch_up(&mut self, id: PeerId) {
+        if let Some(connection) = self.slab.get_mut(id)
+            && connection.is_open()
+        {
+            for broadcast in self.broadcasts.waiting().of(id, connection.route) {
+                connection.deliver(id, Key::default(), broadcast, &mut self.shared);
+            }
+            self.broadcasts.note_ahead(id);
         }
     }
 
     #[cold]
     fn spread_all(&mut self) {
-        let waiting = self.broadcasts.take();
+        let (sending, next, waiting) = self.broadcasts.take();
         for (id, connection) in self.slab.iter_mut() {
             if connection.is_open() {
-                for broadcast in waiting.of(id, connection.route) {
+                let sending = sending.of(id, connection.route).filter(|_| id.index() >= next);
+                for broadcast in sending.chain(waiting.of(id, connection.route)) {
                     connection.deliver(id, Key::default(), broadcast, &mut self.shared);
                 }
                 connection.unsettle(id, &mut self.unsettled);
@@ -384,33 +411,35 @@ impl<S> Core<S> {
         self.broadcasts.give_back(waiting);
     }
 
-    /// Takes out what waits for all, to be [sent](Self::deliver_broadcasts) to each connection in a turn of its
-    /// own.
-    pub(super) fn take_broadcasts(&mut self) -> Waiting {
-        self.broadcasts.take()
+    /// Begins to send what waits for all, by [`deliver_broadcasts`](Self::deliver_broadcasts), to each connection in
+    /// a turn of its own.
+    pub(super) fn begin_broadcasts(&mut self) {
+        self.broadcasts.begin_sending();
     }
 
-    /// Whether one of these is for this connection.
+    /// Whether one of those is for this connection.
     #[inline]
-    pub(super) fn is_addressed(&self, id: PeerId, waiting: &Waiting) -> bool {
+    pub(super) fn is_addressed(&self, id: PeerId) -> bool {
+        let sending = self.broadcasts.sending();
         self.slab.get(id).is_some_and(|connection| {
-            connection.is_open() && waiting.of(id, connection.route).next().is_some()
+            connection.is_open() && sending.of(id, connection.route).next().is_some()
         })
     }
 
-    /// Queues these for one connection.
+    /// Queues them for one connection.
     #[inline]
-    pub(super) fn deliver_broadcasts(&mut self, id: PeerId, waiting: &Waiting) {
+    pub(super) fn deliver_broadcasts(&mut self, id: PeerId) {
+        self.broadcasts.send_at(id.index());
         if let Some(connection) = self.slab.get_mut(id) {
-            for broadcast in waiting.of(id, connection.route) {
+            for broadcast in self.broadcasts.sending().of(id, connection.route) {
                 connection.deliver(id, Key::default(), broadcast, &mut self.shared);
             }
         }
     }
 
-    /// Gives the list back, to be used again.
-    pub(super) fn end_broadcasts(&mut self, waiting: Waiting) {
-        self.broadcasts.give_back(waiting);
+    /// All have them.
+    pub(super) fn end_broadcasts(&mut self) {
+        self.broadcasts.end_sending();
     }
 
     pub(super) fn subscribe(&mut self, id: PeerId, topic: &str) -> Subscribed {

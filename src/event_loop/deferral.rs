@@ -212,6 +212,11 @@ impl<S> Undecided<S> {
         self.answered.try_recv().ok()
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// Nobody waits any more.
     pub(super) fn clear(&mut self) {
         for (_, Waiting { over, .. }) in self.waiting.drain() {

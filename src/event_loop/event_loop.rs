@@ -4,9 +4,9 @@ use std::mem;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use mio::{Events, Poll, Token};
+use mio::Token;
 
 use crate::handshake::{
     ClientRequest, HttpDate, ProxyHeader, ProxyHeaderError, Request, RequestParts, Response,
@@ -38,17 +38,21 @@ use super::metrics::Count;
 use super::opening_error::OpeningError;
 use super::peer::Peer;
 use super::quota::Neighbourhood;
+use super::readiness::Readiness;
 use super::route::Scope;
+use super::selector::{Clock, Events, Selector};
 use super::settings::{OnPanic, Settings};
 use super::shutdown::{Departure, Draining, ShutdownOrder, ShutdownReport};
 use super::slab::PeerId;
 use super::socket::Socket;
 
+// Where there is another number for unit tests, it is so small that they meet it.
+
 /// The room that one read of a socket gets; shared by all connections.
-const READ_ROOM: usize = 512 * 1024;
+pub(super) const READ_ROOM: usize = if cfg!(test) { 16 * 1024 } else { 512 * 1024 };
 
 /// The room of a read when the loop is late already: what is read and not handled in this turn has to be kept.
-const SHORT_READ_ROOM: usize = 16 * 1024;
+const SHORT_READ_ROOM: usize = if cfg!(test) { 1024 } else { 16 * 1024 };
 
 /// How long a turn of the loop may have taken before its connections get no more than one read, or one batch of
 /// messages, each.
@@ -59,18 +63,22 @@ const LOOK_EVERY: usize = 16;
 
 /// How many bytes a connection may inflate and compress in one turn.
 #[cfg(feature = "deflate")]
-const CODEC_BUDGET: usize = 128 * 1024;
+const CODEC_BUDGET: usize = if cfg!(test) { 8 * 1024 } else { 128 * 1024 };
 
-/// How many events are taken from the system at once; few in unit tests, so that more are there now and then.
+/// What a connection may cost in one turn: bytes and events.
+#[cfg(test)]
+pub(super) const SMALL_BUDGET: (usize, usize) = (48 * 1024, 40);
+
+/// How many events are taken from the system at once.
 const EVENTS: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// How many connections are accepted before those that are there get their turn.
-const ACCEPTS_A_TURN: usize = 256;
+const ACCEPTS_A_TURN: usize = if cfg!(test) { 2 } else { 256 };
 
 /// How many orders of other threads are carried out before the connections get their turn, and to how many
 /// connections messages are delivered by them.
-const COMMANDS_A_TURN: usize = 4096;
-const DELIVERIES_A_TURN: usize = 16 * 1024;
+const COMMANDS_A_TURN: usize = if cfg!(test) { 6 } else { 4096 };
+const DELIVERIES_A_TURN: usize = if cfg!(test) { 12 } else { 16 * 1024 };
 
 /// How long the request of a spare connection may take at the most.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -87,7 +95,8 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 pub struct EventLoop<H: Handler> {
     handler: H,
     core: Core<H::Session>,
-    poll: Poll,
+    selector: Selector,
+    clock: Clock,
     /// The room for them, which is taken out while they are gone through.
     events: Option<Events>,
     commands: Commands,
@@ -103,8 +112,6 @@ pub struct EventLoop<H: Handler> {
     unfinished: Vec<PeerId>,
     /// Those of the turn before, who are to have another in this one.
     continued: Vec<PeerId>,
-    /// When the loop was made: the fixed point of all times.
-    start: Instant,
     /// When the time of day is to be looked up again.
     next_date: Duration,
     pace: Pace,
@@ -145,15 +152,16 @@ impl<H: Handler> EventLoop<H> {
         handler: impl FnOnce() -> H,
         seat: Seat,
     ) -> io::Result<Self> {
-        let Seat { poll, commands, group, home } = seat;
+        let Seat { selector, commands, group, home } = seat;
         settings.config.validate().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let registry = poll.registry().try_clone()?;
+        let registry = selector.registry()?;
         let acceptor = Acceptor::new(listeners, &registry)?;
         let core = Core::new(registry, Handle::new(group, home), settings);
         Ok(Self {
             handler: handler(),
             core,
-            poll,
+            clock: selector.clock(),
+            selector,
             events: None,
             commands,
             has_more_commands: false,
@@ -164,7 +172,6 @@ impl<H: Handler> EventLoop<H> {
             inbox: None,
             unfinished: Vec::new(),
             continued: Vec::new(),
-            start: Instant::now(),
             next_date: Duration::ZERO,
             pace: Pace::default(),
             shutdown: None,
@@ -199,9 +206,9 @@ impl<H: Handler> EventLoop<H> {
         let timeout = earlier(timeout, self.until_next());
         let mut events = self.events.take().unwrap_or_else(|| {
             self.commands.serve();
-            Events::with_capacity(EVENTS)
+            self.selector.events(EVENTS)
         });
-        self.wait(&mut events, timeout)?;
+        self.selector.wait(&mut events, timeout)?;
         let _turn = Turn::begin();
         self.look_at_the_clock();
         self.pace = Pace::default();
@@ -216,7 +223,7 @@ impl<H: Handler> EventLoop<H> {
             && self.core.timers.next().is_some_and(|next| next <= self.core.now)
         {
             rounds -= 1;
-            self.wait(&mut events, Some(Duration::ZERO))?;
+            self.selector.wait(&mut events, Some(Duration::ZERO))?;
         }
         self.events = Some(events);
         if !self.continued.is_empty() {
@@ -241,19 +248,9 @@ impl<H: Handler> EventLoop<H> {
         Ok(())
     }
 
-    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> io::Result<()> {
-        match self.poll.poll(events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-                events.clear();
-                Ok(())
-            }
-            result => result,
-        }
-    }
-
     /// Tells everything the time.
     fn look_at_the_clock(&mut self) {
-        self.core.now = self.start.elapsed();
+        self.core.now = self.clock.now();
         self.core.shared.workspace.set_time(self.core.now);
         if self.next_date <= self.core.now {
             self.look_at_the_calendar();
@@ -273,37 +270,41 @@ impl<H: Handler> EventLoop<H> {
     /// Gives each connection that can be read or written its turn: how many events there were.
     fn handle_events(&mut self, events: &Events) -> usize {
         let mut count = 0;
-        for event in events {
+        events.for_each(|event| {
             count += 1;
-            let token = event.token();
-            if token == WAKE || self.acceptor.note_event(token) {
-                continue;
-            }
-            let id = PeerId::from_u64(token.0 as u64);
-            let Some(connection) = self.core.slab.get_mut(id) else { continue };
-            let driver = &mut connection.driver;
-            if event.is_readable() {
-                driver.set_readable();
-            }
-            if event.is_writable() {
-                driver.set_writable();
-            }
-            if event.is_priority() {
-                driver.set_readable_in_pieces();
-            }
-            if event.is_read_closed() {
-                driver.set_read_closed();
-                // A client that ends its direction before it has an answer does not wait for one.
-                if driver.endpoint().awaits_decision() {
-                    driver.endpoint_mut().terminate();
-                }
-            }
-            // One that waits for the rest of its last turn has its turn with the others that do.
-            if !connection.is_unfinished {
-                self.turn(id);
+            self.handle_event(event);
+        });
+        count
+    }
+
+    #[inline(always)]
+    fn handle_event(&mut self, event: Readiness) {
+        if event.token == WAKE || self.acceptor.note_event(event.token) {
+            return;
+        }
+        let id = PeerId::from_u64(event.token.0 as u64);
+        let Some(connection) = self.core.slab.get_mut(id) else { return };
+        let driver = &mut connection.driver;
+        if event.is_readable {
+            driver.set_readable();
+        }
+        if event.is_writable {
+            driver.set_writable();
+        }
+        if event.is_priority {
+            driver.set_readable_in_pieces();
+        }
+        if event.is_read_closed {
+            driver.set_read_closed();
+            // A client that ends its direction before it has an answer does not wait for one.
+            if driver.endpoint().awaits_decision() {
+                driver.endpoint_mut().terminate();
             }
         }
-        count
+        // One that waits for the rest of its last turn has its turn with the others that do.
+        if !connection.is_unfinished {
+            self.turn(id);
+        }
     }
 
     /// A way to this loop from other threads.
@@ -374,7 +375,8 @@ impl<H: Handler> EventLoop<H> {
         session: H::Session,
     ) -> io::Result<PeerId> {
         self.look_at_the_clock();
-        self.core.dial(Socket::connect(address)?, request, config, session, None)
+        let socket = self.core.registry.connect(address)?;
+        self.core.dial(socket, request, config, session, None)
     }
 
     /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name,
@@ -394,7 +396,8 @@ impl<H: Handler> EventLoop<H> {
         config: &Config,
         session: H::Session,
     ) -> io::Result<PeerId> {
-        let socket = Socket::connect_tls(address, server_name, tls.into())?;
+        let socket =
+            self.core.registry.connect(address)?.with_tls_client(server_name, tls.into())?;
         self.look_at_the_clock();
         self.core.dial(socket, request, config, session, None)
     }
@@ -463,7 +466,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// How long the loop may sleep; `None` for until something happens.
-    fn until_next(&self) -> Option<Duration> {
+    pub(super) fn until_next(&self) -> Option<Duration> {
         if self.has_more_commands
             || self.commands.are_announced()
             || !self.unfinished.is_empty()
@@ -941,7 +944,10 @@ impl<H: Handler> EventLoop<H> {
             // Nobody waits for the others any more.
             if self.core.undecided.remove(id) {
                 self.begin(id);
+                // Its deadline may have come just now, and then it was answered by that.
+                let waits = |c: &Connection<_>| c.endpoint().awaits_decision();
                 match answer {
+                    _ if !self.core.slab.get(id).is_some_and(waits) => {}
                     Answer::Accept(accept, session) => self.open(id, accept, session),
                     Answer::Reject(response) => self.reject(id, None, response),
                 }
@@ -1209,12 +1215,18 @@ impl<H: Handler> EventLoop<H> {
 
     #[inline]
     fn begin(&mut self, id: PeerId) {
-        if self.core.has_broadcasts()
+        if self.core.owes_broadcasts()
             && self.core.slab.get(id).is_some_and(|c| c.endpoint().state() == State::Connecting)
         {
             // What was sent to all before a connection is open is not for it.
             self.core.spread();
         }
+        self.begin_open(id);
+    }
+
+    /// The same for one that is not opening.
+    #[inline]
+    fn begin_open(&mut self, id: PeerId) {
         self.core.current = Some(id);
         #[cfg(feature = "deflate")]
         self.core.shared.workspace.set_codec_budget(CODEC_BUDGET);
@@ -1242,7 +1254,7 @@ impl<H: Handler> EventLoop<H> {
     fn is_late(&mut self) -> bool {
         self.pace.turns += 1;
         if self.pace.turns.is_multiple_of(LOOK_EVERY) {
-            self.pace.is_late = self.start.elapsed() - self.core.now > LONG_TURN;
+            self.pace.is_late = self.clock.now() - self.core.now > LONG_TURN;
         }
         self.pace.is_late
     }
@@ -1255,10 +1267,14 @@ impl<H: Handler> EventLoop<H> {
             return;
         }
         let late = self.is_late();
-        let (start, now) = (self.start, self.core.now);
-        let is_over = move || late || start.elapsed() - now > LONG_TURN;
+        let (clock, now) = (self.clock.clone(), self.core.now);
+        let is_over = move || late || clock.now() - now > LONG_TURN;
         let room = if late { SHORT_READ_ROOM } else { READ_ROOM };
         let mut budget = Budget::new().room(room).until(&is_over);
+        #[cfg(test)]
+        {
+            budget = budget.bytes(SMALL_BUDGET.0).events(SMALL_BUDGET.1);
+        }
         let mut inbox = self.inbox.take().unwrap_or_else(|| Box::new(Inbox::new(READ_ROOM)));
         while budget.goes_on()
             && let Some(connection) = self.core.slab.get_mut(id)
@@ -1509,16 +1525,16 @@ impl<H: Handler> EventLoop<H> {
         if !self.core.has_broadcasts() {
             return;
         }
-        let waiting = self.core.take_broadcasts();
+        self.core.begin_broadcasts();
         for index in 0..self.core.slab.places() {
             let Some(id) = self.core.slab.id_at(index) else { continue };
-            if self.core.is_addressed(id, &waiting) {
-                self.begin(id);
-                self.core.deliver_broadcasts(id, &waiting);
+            if self.core.is_addressed(id) {
+                self.begin_open(id);
+                self.core.deliver_broadcasts(id);
                 self.finish(id);
             }
         }
-        self.core.end_broadcasts(waiting);
+        self.core.end_broadcasts();
     }
 
     /// Writes what there is, and draws the consequences of all that happened in the turn.
@@ -1615,6 +1631,11 @@ impl<H: Handler> EventLoop<H> {
 
     /// Tells the handler of the messages that this connection has lost.
     fn tell_of_dropped(&mut self, id: PeerId) {
+        let has_dropped = |connection: &Connection<_>| connection.has_dropped();
+        if self.core.has_broadcasts() && self.core.slab.get(id).is_some_and(has_dropped) {
+            // What it loses of these is told now, too: what is lost during the call is not told at once.
+            self.core.catch_up(id);
+        }
         if let Some(connection) = self.core.slab.get_mut(id)
             && connection.session.is_some()
             && let Some(count) = connection.take_dropped()
@@ -1681,6 +1702,49 @@ impl<H: Handler> EventLoop<H> {
             quota.leave(id);
         }
         self.core.forget(id);
+    }
+}
+
+/// What has to be so between two turns.
+#[cfg(test)]
+impl<H: Handler> EventLoop<H> {
+    /// The first thing that is not.
+    pub(super) fn find_fault(&self) -> Option<String> {
+        for (id, connection) in self.core.slab.iter() {
+            let driver = &connection.driver;
+            let unfinished = self.unfinished.contains(&id);
+            let timer = connection.timer.map(|tick| tick.time());
+            let deadline = driver.next_timeout().filter(|_| !connection.is_unsettled());
+            let fault = if driver.has_more() && !unfinished {
+                "has more to read and gets no turn"
+            } else if connection.is_unfinished != unfinished {
+                "has the wrong mark of being unfinished"
+            } else if connection.is_unsettled() && !self.core.unsettled.contains(&id) {
+                "is not settled and does not wait for it"
+            } else if driver.is_over() && !connection.is_unsettled() {
+                "is over and stays"
+            } else if deadline.is_some_and(|next| {
+                timer.is_none_or(|timer| timer.saturating_sub(next) >= Duration::from_millis(1))
+            }) {
+                "has a deadline without a timer"
+            } else if driver.wants_write() != connection.is_watched_for_writing()
+                && !connection.is_unsettled()
+            {
+                "is not watched for writing as it has to be"
+            } else {
+                continue;
+            };
+            return Some(format!("{id} {fault}"));
+        }
+        None
+    }
+
+    /// What is left where nothing should be.
+    pub(super) fn find_leftover(&self) -> Option<String> {
+        let buffered = self.core.shared.buffered.total().unwrap_or_default();
+        let left = (self.core.slab.len(), self.core.unsettled.len(), buffered);
+        let idle = self.core.undecided.is_empty() && self.core.topics.iter().next().is_none();
+        (left != (0, 0, 0) || !idle).then(|| format!("{left:?}, idle: {idle}"))
     }
 }
 
@@ -1800,6 +1864,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpStream};
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
     use crate::event_loop::Server;

@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use mio::{Poll, Token, Waker};
+use mio::Token;
 
 use super::commands::{Command, PeerCommand};
 use super::metrics::Published;
 use super::quota::Quota;
+use super::selector::{Selector, Waker};
 use super::shutdown::{ShutdownOrder, ShutdownReport};
 use super::slab::PeerId;
 
@@ -70,7 +71,7 @@ pub(super) struct Commands {
 /// What a loop needs before it is made: it has a number, and others know how to reach it.
 #[derive(Debug)]
 pub(super) struct Seat {
-    pub(super) poll: Poll,
+    pub(super) selector: Selector,
     pub(super) commands: Commands,
     pub(super) group: Arc<Group>,
     pub(super) home: usize,
@@ -101,12 +102,20 @@ pub(super) enum WhenFull {
 
 /// Seats for so many loops that work together.
 pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
+    seats_at((0..count).map(|_| Selector::new()), wake)
+}
+
+/// Seats for the loops of these selectors.
+pub(super) fn seats_at(
+    selectors: impl Iterator<Item = io::Result<Selector>>,
+    wake: Token,
+) -> io::Result<Vec<Seat>> {
     let (mut links, mut ends) = (Vec::new(), Vec::new());
-    for _ in 0..count {
-        let poll = Poll::new()?;
+    for (number, selector) in selectors.enumerate() {
+        let selector = selector?;
         let (commands, receiver) = channel();
         let arrival = Arc::new(Arrival {
-            waker: Waker::new(poll.registry(), wake)?,
+            waker: selector.waker(wake, number)?,
             woken: AtomicBool::new(false),
             is_served: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
@@ -114,7 +123,7 @@ pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
             gone: Mutex::new(false),
             room: Condvar::new(),
         });
-        ends.push((poll, Commands { receiver, arrival: Arc::clone(&arrival) }));
+        ends.push((selector, Commands { receiver, arrival: Arc::clone(&arrival) }));
         links.push(Link {
             commands,
             arrival,
@@ -130,9 +139,9 @@ pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
         quota: OnceLock::new(),
         max_queued: AtomicUsize::new(MAX_QUEUED),
     });
-    let seats = ends.into_iter().enumerate().map(|(home, (poll, commands))| {
+    let seats = ends.into_iter().enumerate().map(|(home, (selector, commands))| {
         let group = Arc::clone(&group);
-        Seat { poll, commands, group, home }
+        Seat { selector, commands, group, home }
     });
     Ok(seats.collect())
 }

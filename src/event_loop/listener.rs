@@ -5,16 +5,18 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use mio::event::Source;
 use mio::net::TcpListener;
 #[cfg(unix)]
 use mio::net::UnixListener;
-use mio::{Interest, Registry, Token};
 use socket2::{Domain, SockRef, Type};
 
 use crate::io::{tcp, transport};
 
 use super::listen_options::{ListenOptions, StreamOptions};
 use super::proxy_protocol::ProxyProtocol;
+#[cfg(test)]
+use super::simulation::network::Entrance;
 use super::socket::{Plain, Socket, no_address};
 
 /// How often a port is looked for that is free in several families.
@@ -72,6 +74,8 @@ enum Kind {
         /// Where it is, if it was bound here: goes with it.
         file: Option<SocketFile>,
     },
+    #[cfg(test)]
+    Simulated(Entrance),
 }
 
 impl Listener {
@@ -241,6 +245,11 @@ impl Listener {
         Ok(Self::new(Kind::Unix { listener: UnixListener::from_std(listener), file: None }))
     }
 
+    #[cfg(test)]
+    pub(super) fn simulated(entrance: Entrance) -> Self {
+        Self::new(Kind::Simulated(entrance))
+    }
+
     /// Puts TLS behind this listener, unless it is there already.
     #[cfg(feature = "tls")]
     pub(super) fn with_tls(mut self, config: &Arc<rustls::ServerConfig>) -> Self {
@@ -255,6 +264,8 @@ impl Listener {
             Kind::Tcp { listener, .. } => SockRef::from(listener).listen(backlog),
             #[cfg(unix)]
             Kind::Unix { listener, .. } => SockRef::from(listener).listen(backlog),
+            #[cfg(test)]
+            Kind::Simulated(_) => Ok(()),
         }
     }
 
@@ -273,6 +284,8 @@ impl Listener {
                 let (stream, _) = transport::retry(|| listener.accept())?;
                 Plain::Unix(stream)
             }
+            #[cfg(test)]
+            Kind::Simulated(entrance) => Plain::Simulated(entrance.accept()?),
         };
         #[cfg(feature = "tls")]
         if let Some(config) = &self.tls {
@@ -286,6 +299,8 @@ impl Listener {
             Kind::Tcp { listener, .. } => listener.local_addr(),
             #[cfg(unix)]
             Kind::Unix { .. } => Err(no_address()),
+            #[cfg(test)]
+            Kind::Simulated(_) => Err(no_address()),
         }
     }
 
@@ -298,20 +313,28 @@ impl Listener {
             Kind::Unix { listener, .. } => {
                 Some(listener.local_addr().ok()?.as_pathname()?.to_owned())
             }
+            #[cfg(test)]
+            Kind::Simulated(_) => None,
         }
     }
 
-    pub(super) fn register(&mut self, registry: &Registry, token: Token) -> io::Result<()> {
-        // A configuration that cannot work is better found out now than at every connection.
+    /// Finds out now what would not work at any connection.
+    pub(super) fn check(&self) -> io::Result<()> {
         #[cfg(feature = "tls")]
         if let Some(config) = &self.tls {
             rustls::ServerConnection::new(Arc::clone(config))
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         }
+        Ok(())
+    }
+
+    pub(super) fn source(&mut self) -> &mut dyn Source {
         match &mut self.kind {
-            Kind::Tcp { listener, .. } => registry.register(listener, token, Interest::READABLE),
+            Kind::Tcp { listener, .. } => listener,
             #[cfg(unix)]
-            Kind::Unix { listener, .. } => registry.register(listener, token, Interest::READABLE),
+            Kind::Unix { listener, .. } => listener,
+            #[cfg(test)]
+            Kind::Simulated(entrance) => entrance,
         }
     }
 }

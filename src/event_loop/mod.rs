@@ -44,12 +44,16 @@ mod path_pattern;
 mod peer;
 mod proxy_protocol;
 mod quota;
+mod readiness;
 mod route;
 mod routes;
+mod selector;
 mod sent;
 mod server;
 mod settings;
 mod shutdown;
+#[cfg(test)]
+mod simulation;
 mod slab;
 mod socket;
 mod timers;

@@ -19,7 +19,6 @@ use super::incoming_request::IncomingRequest;
 use super::route::{RouteId, Scope};
 use super::sent::Sent;
 use super::slab::PeerId;
-use super::socket::Socket;
 use super::topics::Subscribed;
 
 /// One connection, during a call to the [`Handler`](crate::Handler); and, through it, the others.
@@ -81,6 +80,9 @@ impl<S> Peer<'_, S> {
         // The common case: a reply, to a connection that nothing is kept for.
         if self.core.current == Some(self.id) {
             let core = &mut *self.core;
+            if core.has_broadcasts() {
+                core.catch_up(self.id);
+            }
             let connection = core.slab.get_mut(self.id).expect(PRESENT);
             if !connection.is_governed(&core.shared.buffered) {
                 let message = Outgoing::Own(message, compress);
@@ -345,7 +347,8 @@ impl<S> Peer<'_, S> {
         session: S,
     ) -> io::Result<PeerId> {
         let route = self.route();
-        self.core.dial(Socket::connect(address)?, request, config, session, route)
+        let socket = self.core.registry.connect(address)?;
+        self.core.dial(socket, request, config, session, route)
     }
 
     /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name,
@@ -365,7 +368,8 @@ impl<S> Peer<'_, S> {
         config: &Config,
         session: S,
     ) -> io::Result<PeerId> {
-        let socket = Socket::connect_tls(address, server_name, tls.into())?;
+        let socket =
+            self.core.registry.connect(address)?.with_tls_client(server_name, tls.into())?;
         let route = self.route();
         self.core.dial(socket, request, config, session, route)
     }

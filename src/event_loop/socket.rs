@@ -17,6 +17,9 @@ use crate::protocol::{Chunks, PayloadBuffer};
 #[cfg(feature = "tls")]
 use crate::tls::{TlsError, TlsSocket};
 
+#[cfg(test)]
+use super::simulation::network::Pipe;
+
 /// A connected socket of any kind that the loop serves.
 #[derive(Debug)]
 pub(super) enum Socket {
@@ -44,6 +47,8 @@ pub(super) enum Plain {
     Tcp(TcpStream),
     #[cfg(unix)]
     Unix(UnixStream),
+    #[cfg(test)]
+    Simulated(Pipe),
 }
 
 impl Socket {
@@ -54,16 +59,14 @@ impl Socket {
         Ok(Self::Plain(Plain::Tcp(stream)))
     }
 
-    /// The same over TLS, with a server of this name.
+    /// The same socket with TLS, as the client of a server of this name.
     #[cfg(feature = "tls")]
-    pub(super) fn connect_tls(
-        address: SocketAddr,
+    pub(super) fn with_tls_client(
+        self,
         name: &str,
         config: Arc<rustls::ClientConfig>,
     ) -> io::Result<Self> {
-        let Self::Plain(plain) = Self::connect(address)? else {
-            return Err(io::ErrorKind::Unsupported.into());
-        };
+        let Self::Plain(plain) = self else { return Err(io::ErrorKind::Unsupported.into()) };
         let tls = TlsSocket::client(config, name, plain).map_err(io::Error::other)?;
         Ok(Self::Tls(Box::new(tls)))
     }
@@ -88,6 +91,11 @@ impl Socket {
     pub(super) fn from_unix(stream: std::os::unix::net::UnixStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         Ok(Self::Plain(Plain::Unix(UnixStream::from_std(stream))))
+    }
+
+    #[cfg(test)]
+    pub(super) fn simulated(pipe: Pipe) -> Self {
+        Self::Plain(Plain::Simulated(pipe))
     }
 
     /// The same with the TLS that is spoken on it.
@@ -175,6 +183,8 @@ impl Socket {
         match self.plain()? {
             Plain::Tcp(_) => None,
             Plain::Unix(stream) => Some(stream.local_addr().ok()?.as_pathname()?.to_owned()),
+            #[cfg(test)]
+            Plain::Simulated(_) => None,
         }
     }
 
@@ -189,7 +199,7 @@ impl Socket {
     /// Reads what the system has, before TLS or anything else has read.
     pub(super) fn read_ahead(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
         match self {
-            Self::Plain(plain) => transport::read(plain, buffer),
+            Self::Plain(plain) => Transport::read(plain, buffer),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => transport::read(tls.get_mut(), buffer),
             // Nobody listens for such.
@@ -219,6 +229,8 @@ impl Socket {
             Plain::Tcp(stream) => stream,
             #[cfg(unix)]
             Plain::Unix(stream) => stream,
+            #[cfg(test)]
+            Plain::Simulated(pipe) => pipe,
         }
     }
 }
@@ -286,6 +298,8 @@ impl Read for Plain {
             Self::Tcp(stream) => stream.read(buffer),
             #[cfg(unix)]
             Self::Unix(stream) => stream.read(buffer),
+            #[cfg(test)]
+            Self::Simulated(pipe) => Read::read(pipe, buffer),
         }
     }
 }
@@ -296,6 +310,8 @@ impl Write for Plain {
             Self::Tcp(stream) => stream.write(bytes),
             #[cfg(unix)]
             Self::Unix(stream) => stream.write(bytes),
+            #[cfg(test)]
+            Self::Simulated(pipe) => Write::write(pipe, bytes),
         }
     }
 
@@ -304,6 +320,8 @@ impl Write for Plain {
             Self::Tcp(stream) => stream.write_vectored(slices),
             #[cfg(unix)]
             Self::Unix(stream) => stream.write_vectored(slices),
+            #[cfg(test)]
+            Self::Simulated(pipe) => pipe.write_vectored(slices),
         }
     }
 
@@ -318,6 +336,16 @@ impl Stream for Plain {
             Self::Tcp(stream) => stream.shutdown(Shutdown::Write),
             #[cfg(unix)]
             Self::Unix(stream) => stream.shutdown(Shutdown::Write),
+            #[cfg(test)]
+            Self::Simulated(pipe) => Stream::shutdown(pipe),
+        }
+    }
+
+    #[cfg(test)]
+    fn stopped(&self, count: usize, stopped: Stopped) -> Stopped {
+        match self {
+            Self::Simulated(pipe) => pipe.stopped(count, stopped),
+            _ => stopped,
         }
     }
 }
@@ -328,6 +356,8 @@ impl Plain {
             Self::Tcp(stream) => stream.peer_addr(),
             #[cfg(unix)]
             Self::Unix(_) => Err(no_address()),
+            #[cfg(test)]
+            Self::Simulated(pipe) => Ok(pipe.address()),
         }
     }
 
@@ -336,6 +366,8 @@ impl Plain {
             Self::Tcp(stream) => stream.local_addr(),
             #[cfg(unix)]
             Self::Unix(_) => Err(no_address()),
+            #[cfg(test)]
+            Self::Simulated(pipe) => Ok(pipe.address()),
         }
     }
 }

@@ -191,7 +191,7 @@ impl<S: Stream> TlsSocket<S> {
             self.process(&unread);
             return (0, Stopped::Done);
         }
-        let (count, stopped) = transport::read(&mut self.socket, &mut room);
+        let (count, stopped) = Transport::read(&mut self.socket, &mut room);
         if count > 0 {
             self.process(&room[..count]);
         } else if self.session.is_handshaking() && is_end(&stopped) {
@@ -247,7 +247,7 @@ impl<S: Stream> TlsSocket<S> {
     #[cold]
     fn discard(&mut self, broken: Stopped, room: &mut [u8]) -> (usize, Stopped) {
         while self.discarded < MAX_DISCARDED {
-            let (count, stopped) = transport::read(&mut self.socket, room);
+            let (count, stopped) = Transport::read(&mut self.socket, room);
             self.discarded += count;
             self.wire += count;
             if count == 0 && matches!(stopped, Stopped::Blocked) {

@@ -236,8 +236,10 @@ fn sources() -> Sources {
 fn every_file_is_read() {
     let sources = sources();
     let read = Crate::new(&sources);
-    let unread: Vec<_> =
-        sources.keys().filter(|path| !read.files().any(|file| file == *path)).collect();
+    // What is compiled for tests only is no part of the house.
+    let is_unread =
+        |path: &&String| !path.contains("/simulation/") && !read.files().any(|file| file == **path);
+    let unread: Vec<_> = sources.keys().filter(is_unread).collect();
     assert!(unread.is_empty() && sources.len() > 80, "{unread:?}");
     let receiver = read.arrows("protocol/receiver.rs");
     for file in ["protocol/message.rs", "wire/header.rs", "wire/mask.rs"] {

@@ -71,6 +71,36 @@ fn what_one_call_sends_arrives_in_the_order_of_its_calls() {
     }
 }
 
+/// Those who have a turn in the same turn of the loop get what each of them sends in the order of the calls, too.
+#[test]
+fn what_is_sent_in_the_turns_of_several_arrives_in_the_order_of_the_calls() {
+    let mut said = Vec::new();
+    let act = |peer: &mut Peer<'_>, text: &str| {
+        said.push(text.to_owned());
+        peer.broadcast(format!("{text} to all"));
+        peer.send(format!("{text} to itself"));
+    };
+    let mut turns = Turns::of(untimed_server(), Does::new(act));
+    let (mut one, _) = turns.open();
+    let (mut other, _) = turns.open();
+    one.send_frame(TEXT, "one");
+    other.send_frame(TEXT, "other");
+    for _ in 0..10 {
+        turns.turn();
+    }
+    let own = |client: &mut Client| [(); 3].map(|()| client.read_text());
+    let (one, other) = (own(&mut one), own(&mut other));
+    drop(turns);
+    let all = said.iter().map(|text| format!("{text} to all")).collect::<Vec<_>>();
+    for (name, arrived) in [("one", one), ("other", other)] {
+        let itself = format!("{name} to itself");
+        let mut expected = all.clone();
+        let place = said.iter().position(|text| text == name).unwrap();
+        expected.insert(place + 1, itself);
+        assert_eq!(arrived.to_vec(), expected, "to {name}");
+    }
+}
+
 /// What a handler asks of a handle comes behind what it sends by its peer, in its own loop and in the others.
 #[test]
 fn handles_and_peers_are_mixed_in_one_order_in_all_loops() {
