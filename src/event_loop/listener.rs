@@ -389,25 +389,28 @@ struct SocketFile {
 #[cfg(unix)]
 impl SocketFile {
     fn of(path: &Path) -> io::Result<Self> {
-        use std::os::unix::fs::MetadataExt;
-        let metadata = std::fs::symlink_metadata(path)?;
+        let (device, inode) = identity(path)?;
         // The process may go to another directory.
-        let path = std::path::absolute(path)?;
-        Ok(Self { path, device: metadata.dev(), inode: metadata.ino() })
+        Ok(Self { path: std::path::absolute(path)?, device, inode })
     }
 }
 
 #[cfg(unix)]
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        let ours = Self::of(&self.path)
-            .map(std::mem::ManuallyDrop::new)
-            .is_ok_and(|now| (now.device, now.inode) == (self.device, self.inode));
-        if ours {
+        if identity(&self.path).is_ok_and(|now| now == (self.device, self.inode)) {
             // Whoever comes next replaces what is left.
             let _ = std::fs::remove_file(&self.path);
         }
     }
+}
+
+/// The device and the inode of a file, which no other has meanwhile.
+#[cfg(unix)]
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::symlink_metadata(path)?;
+    Ok((metadata.dev(), metadata.ino()))
 }
 
 /// Removes the socket of a server that has gone.
