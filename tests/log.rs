@@ -73,6 +73,7 @@ fn ask(address: SocketAddr, said: impl AsRef<[u8]>) {
 
 #[test]
 fn what_happens_is_told_and_nothing_secret() {
+    const BAD_CLIENTS: usize = 100;
     log::set_logger(&*LOGGER).unwrap();
     log::set_max_level(LevelFilter::Trace);
     let config = untimed().max_buffered_amount(1 << 20);
@@ -90,6 +91,10 @@ fn what_happens_is_told_and_nothing_secret() {
         let mut slow = request("", "").into_bytes();
         slow.extend(b"\x81\x84\0\0\0\0much\x88\x80\0\0\0\0");
         ask(address, &slow);
+        // FL11: bad clients are as many lines, none of which asks for attention.
+        for _ in 0..BAD_CLIENTS {
+            ask(address, "GET /bad HTTP/1.1\r\nHost: a\r\n x: folded\r\n\r\n");
+        }
         handle.shutdown(1001, SECRET, Duration::ZERO).unwrap();
     });
     event_loop.run().unwrap();
@@ -107,6 +112,8 @@ fn what_happens_is_told_and_nothing_secret() {
         assert!(*level >= Level::Info, "nothing is the system's fault: {text}");
         assert!(!text.contains(SECRET), "{text}");
     }
+    let bad = events.iter().filter(|event| event.2.contains("malformed request"));
+    assert_eq!(bad.count(), BAD_CLIENTS);
     for (level, target, text) in [
         (Level::Debug, "accept", "accepted"),
         (Level::Info, "handshake", "refused with status 403"),

@@ -161,7 +161,7 @@ fn failure(connection: &mut Connection, mut input: &mut [u8]) -> Option<Protocol
 }
 
 // req: W115
-// attack: FR05, FR06, FR07, FR08
+// attack: FR05, FR06, FR07, FR08, OS07
 fn announced_lengths_take_no_memory() {
     for length in [u64::MAX, 1 << 63, (1 << 63) - 1, 1 << 32, 1 << 31, (16 << 20) + 1] {
         for first in [&[][..], &[0x02, 0x81, 0, 0, 0, 0, 7]] {

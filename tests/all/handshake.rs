@@ -747,3 +747,26 @@ fn a_handshake_that_is_dropped_leaves_nothing() {
     assert_eq!(server.accept(Accept::new()), Err(SendError::NothingToAnswer));
     assert_eq!(drain(&mut server), b"");
 }
+
+/// A transport that takes a byte now and then.
+// attack: HS38
+#[test]
+fn the_switch_goes_out_whole_before_any_frame() {
+    let mut connection = Connection::server(&Config::new());
+    feed(&mut connection, request("").as_bytes());
+    connection.accept(Accept::new()).unwrap();
+    connection.send("first").unwrap();
+    let mut sent = Vec::new();
+    while connection.buffered_amount() > 0 {
+        let byte = connection.output().next().unwrap()[0];
+        sent.push(byte);
+        connection.consume_output(1);
+        // What is sent meanwhile stands behind it.
+        if sent.len() == 10 {
+            connection.send("second").unwrap();
+        }
+    }
+    let (status, _, frames) = read_response(&sent);
+    assert_eq!(status, 101);
+    assert_eq!(frames, b"\x81\x05first\x81\x06second");
+}

@@ -17,9 +17,9 @@ mod framing;
 mod handshake;
 mod layers;
 mod limits;
-mod requirements;
 mod roundtrip;
 mod support;
+mod traces;
 mod utf8;
 #[cfg(feature = "deflate")]
 mod zlib;

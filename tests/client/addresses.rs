@@ -237,6 +237,7 @@ fn a_deadline_of_connecting_is_named() {
 }
 
 // req: W007
+// attack: OS05
 #[test]
 fn nobody_listens() {
     let (_socket, address) = deserted();

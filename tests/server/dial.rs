@@ -152,6 +152,7 @@ fn compression_is_offered_and_used() {
     assert_eq!(event_loop.handler().answered, 15);
 }
 
+// attack: OS05
 #[test]
 fn an_address_that_refuses_ends_in_on_close() {
     let (_socket, address) = deserted();

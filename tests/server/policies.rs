@@ -48,6 +48,7 @@ fn pages_of_the_same_origin_pass() {
 }
 
 // behaviour: b4
+// attack: HS36
 #[test]
 fn b4_only_hosts_on_the_list_pass() {
     let asked = |host: &str| REQUEST.replace("example.com", host);

@@ -142,6 +142,7 @@ impl Handler for Reader {
     }
 }
 
+// attack: FL04
 #[test]
 fn a_stuck_reader_among_a_thousand_costs_the_others_nothing_and_wakes_to_the_latest() {
     const READERS: usize = 998;
