@@ -3,7 +3,6 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 
-use super::socket::Socket;
 use super::wait::{PollWait, Wait};
 
 /// A stream that has only so long for what is still to come.
@@ -15,27 +14,28 @@ pub(super) trait Hurry {
 /// How long the body of a rejection may take from when its head has come.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// A socket that does not block, used as if it did until a time has come; for what is said before the
+/// A stream that does not block, used as if it did until a time has come; for what is said before the
 /// WebSocket's own handshake.
-pub(super) struct Patient<'s> {
-    socket: &'s mut Socket,
+pub(super) struct Patient<'s, S> {
+    stream: &'s mut S,
     wait: PollWait,
     until: Option<Instant>,
     is_hurried: bool,
 }
 
-impl<'s> Patient<'s> {
-    pub(super) fn new(socket: &'s mut Socket, until: Option<Instant>) -> io::Result<Self> {
-        Ok(Self { wait: socket.waiter()?, socket, until, is_hurried: false })
+impl<'s, S> Patient<'s, S> {
+    /// `wait` waits for the socket that the stream is, or runs over.
+    pub(super) fn new(stream: &'s mut S, wait: PollWait, until: Option<Instant>) -> Self {
+        Self { stream, wait, until, is_hurried: false }
     }
 
     fn repeat<T>(
         &mut self,
         interest: Interest,
-        mut step: impl FnMut(&mut Socket) -> io::Result<T>,
+        mut step: impl FnMut(&mut S) -> io::Result<T>,
     ) -> io::Result<T> {
         loop {
-            match step(self.socket) {
+            match step(self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 result => return result,
             }
@@ -47,7 +47,7 @@ impl<'s> Patient<'s> {
     }
 }
 
-impl Hurry for Patient<'_> {
+impl<S> Hurry for Patient<'_, S> {
     fn hurry(&mut self) {
         if !std::mem::replace(&mut self.is_hurried, true) {
             let soon = Instant::now() + GRACE;
@@ -56,18 +56,18 @@ impl Hurry for Patient<'_> {
     }
 }
 
-impl Read for Patient<'_> {
+impl<S: Read> Read for Patient<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.repeat(Interest::READABLE, |socket| socket.read(buffer))
+        self.repeat(Interest::READABLE, |stream| stream.read(buffer))
     }
 }
 
-impl Write for Patient<'_> {
+impl<S: Write> Write for Patient<'_, S> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.repeat(Interest::WRITABLE, |socket| socket.write(buffer))
+        self.repeat(Interest::WRITABLE, |stream| stream.write(buffer))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.repeat(Interest::WRITABLE, Write::flush)
     }
 }

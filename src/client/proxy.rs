@@ -4,14 +4,14 @@ mod http;
 mod socks;
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::time::Instant;
 
 pub(super) use self::environment::from_environment;
 pub use self::error::ProxyError;
 use super::error::{ClientError, Waiting, in_context};
 use super::patient::Patient;
-use super::socket::Socket;
+use super::wait::PollWait;
 use crate::handshake::{Authority, Headers, Url, UrlError};
 
 /// A server that connects to another on behalf of the client.
@@ -24,6 +24,8 @@ pub(super) struct Proxy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Http,
+    /// HTTP over TLS.
+    Https,
     Socks5,
 }
 
@@ -35,12 +37,13 @@ impl fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Reads `http://user:password@host:port`, or `socks5:` or `socks5h:`; without a scheme it is
+    /// Reads `http://user:password@host:port`, or `https:`, `socks5:` or `socks5h:`; without a scheme it is
     /// `http:`. What follows the port is ignored, as by others.
     pub(super) fn parse(text: &str) -> Result<Self, ProxyError> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("http", text));
         let (kind, port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (Kind::Http, 80),
+            "https" => (Kind::Https, 443),
             "socks5" | "socks5h" => (Kind::Socks5, 1080),
             _ => return Err(ProxyError::Scheme(scheme.to_owned())),
         };
@@ -64,29 +67,40 @@ impl Proxy {
         format!("{}{}", self.authority.host(), zone.unwrap_or_default())
     }
 
+    /// Whether it is reached over TLS.
+    pub(super) fn is_secure(&self) -> bool {
+        self.kind == Kind::Https
+    }
+
+    /// The name, or the address, that its certificate has to be for.
+    #[cfg(feature = "tls")]
+    pub(super) fn server_name(&self) -> &str {
+        self.authority.host()
+    }
+
     pub(super) fn port(&self) -> u16 {
         self.authority.port()
     }
 
-    /// Has the proxy at the other end of `socket` connect to the server of `url`.
+    /// Has the proxy at the other end of `stream`, which `wait` waits for, connect to the server of `url`.
     pub(super) fn tunnel(
         &self,
-        socket: &mut Socket,
+        stream: &mut (impl Read + Write),
+        wait: PollWait,
         url: &Url,
         headers: &Headers,
         max_body: usize,
         until: Option<Instant>,
     ) -> Result<(), ClientError> {
         let userinfo = self.authority.userinfo();
-        let result = Patient::new(socket, until).map_err(ProxyError::Io).and_then(|mut stream| {
-            match self.kind {
-                Kind::Http => {
-                    let request = http::request(url, userinfo, headers);
-                    http::connect(&mut stream, &request, max_body)
-                }
-                Kind::Socks5 => socks::connect(&mut stream, url, userinfo),
+        let mut stream = Patient::new(stream, wait, until);
+        let result = match self.kind {
+            Kind::Http | Kind::Https => {
+                let request = http::request(url, userinfo, headers);
+                http::connect(&mut stream, &request, max_body)
             }
-        });
+            Kind::Socks5 => socks::connect(&mut stream, url, userinfo),
+        };
         result.map_err(|error| match error {
             ProxyError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
                 ClientError::TimedOut(Waiting::Proxy(self.authority.to_string().into()))
@@ -122,6 +136,7 @@ mod tests {
             ("h:80/path?query#fragment", http),
             ("socks5://h", socks),
             ("socks5h://u:p@h:1080", socks),
+            ("https://h", (Kind::Https, "h", 443)),
             ("http://[::1]:3128", (Kind::Http, "::1", 3128)),
             ("[fe80::1%251]:8", (Kind::Http, "fe80::1%1", 8)),
             ("u@1.2.3.4:3128", (Kind::Http, "1.2.3.4", 3128)),

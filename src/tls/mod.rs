@@ -6,6 +6,7 @@ mod pem;
 mod server;
 mod session;
 mod socket;
+mod stream;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub use error::TlsError;
 pub use server::TlsServer;
 pub use session::TlsSession;
 pub(crate) use socket::TlsSocket;
+pub(crate) use stream::TlsStream;
 
 /// The protocol that a WebSocket begins with, by its name in ALPN (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";

@@ -7,7 +7,7 @@ use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
 
 use super::TlsError;
 use crate::client::ClientStream;
-use crate::io::transport::{self, SLICES, Stopped, Stream, Transport};
+use crate::io::transport::{self, SLICES, Stopped, Transport};
 use crate::protocol::{Chunks, PayloadBuffer};
 
 /// How much ciphertext one read takes off the socket.
@@ -55,7 +55,7 @@ enum Ending {
     Done,
 }
 
-impl<S: Stream> TlsSocket<S> {
+impl<S: Transport + Write> TlsSocket<S> {
     /// The side of a client that wants to speak with a server of this name.
     pub(crate) fn client(
         config: Arc<ClientConfig>,
@@ -261,7 +261,7 @@ impl<S: Stream> TlsSocket<S> {
     }
 
     /// Writes ciphertext until none is left or the socket stops.
-    fn send(&mut self) -> (usize, Stopped) {
+    pub(super) fn send(&mut self) -> (usize, Stopped) {
         let mut total = 0;
         while self.session.wants_write() {
             match transport::retry(|| self.session.write_tls(&mut self.socket)) {
@@ -275,7 +275,42 @@ impl<S: Stream> TlsSocket<S> {
             // A peer that is gone already is found out by reading.
             let _ = self.socket.shutdown();
         }
-        (total, Stopped::Done)
+        // What carries it may hold bytes of its own.
+        match self.socket.flush() {
+            Ok(()) => (total, Stopped::Done),
+            Err(error) => (total, Stopped::by(error)),
+        }
+    }
+
+    /// Encrypts, and writes what the socket takes: how much of this has left. While it has not, the same is to be
+    /// offered again.
+    pub(super) fn write_slices(&mut self, slices: &[IoSlice<'_>]) -> (usize, Stopped) {
+        if let Some(error) = &self.error {
+            if self.lingers {
+                // An answer to what was no request: nobody will ever read it.
+                return (slices.iter().map(|slice| slice.len()).sum(), Stopped::Done);
+            }
+            return (0, broken(error));
+        }
+        let sent = self.send();
+        if self.claimed > 0 || !sent.1.is_done() {
+            return self.settle(sent);
+        }
+        if slices.is_empty() {
+            return (0, Stopped::Done);
+        }
+        let early = self.session.is_handshaking();
+        let taken = match self.session.writer().write_vectored(slices) {
+            Ok(0) => return (0, Stopped::Broken(io::ErrorKind::WriteZero.into())),
+            Ok(taken) => taken,
+            Err(error) => return (0, Stopped::Broken(error)),
+        };
+        let sent = self.send();
+        if early {
+            return (taken, sent.1);
+        }
+        self.claimed = taken;
+        self.settle(sent)
     }
 
     /// Reports how much of the claimed output has left with this much ciphertext: not all before the
@@ -290,13 +325,13 @@ impl<S: Stream> TlsSocket<S> {
     }
 }
 
-impl<S: Stream + Send> ClientStream for TlsSocket<S> {
+impl<S: Transport + Write + Send> ClientStream for TlsSocket<S> {
     fn is_securing(&self) -> bool {
         self.session.is_handshaking()
     }
 }
 
-impl<S: Stream> Transport for TlsSocket<S> {
+impl<S: Transport + Write> Transport for TlsSocket<S> {
     fn read(&mut self, buffer: &mut [u8]) -> (usize, Stopped) {
         let mut filled = 0;
         self.decrypt(buffer.len(), |plaintext| {
@@ -315,42 +350,20 @@ impl<S: Stream> Transport for TlsSocket<S> {
     }
 
     fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
-        if let Some(error) = &self.error {
-            if self.lingers {
-                // An answer to what was no request: nobody will ever read it.
-                return (slices.map(<[u8]>::len).sum(), Stopped::Done);
-            }
-            return (0, broken(error));
-        }
-        let sent = self.send();
-        if self.claimed > 0 || !sent.1.is_done() {
-            return self.settle(sent);
-        }
         let mut room = [IoSlice::new(&[]); SLICES];
         let mut offered = 0;
         for slice in slices.take(SLICES) {
             room[offered] = IoSlice::new(slice);
             offered += 1;
         }
-        if offered == 0 {
-            return (0, Stopped::Done);
-        }
-        let early = self.session.is_handshaking();
-        let taken = match self.session.writer().write_vectored(&room[..offered]) {
-            Ok(0) => return (0, Stopped::Broken(io::ErrorKind::WriteZero.into())),
-            Ok(taken) => taken,
-            Err(error) => return (0, Stopped::Broken(error)),
-        };
-        let sent = self.send();
-        if early {
-            return (taken, sent.1);
-        }
-        self.claimed = taken;
-        self.settle(sent)
+        self.write_slices(&room[..offered])
     }
 
     fn is_flushed(&self) -> bool {
-        self.error.is_some() || (!self.session.wants_write() && self.ending != Ending::Wanted)
+        let is_flushed = !self.session.wants_write()
+            && self.ending != Ending::Wanted
+            && self.socket.is_flushed();
+        self.error.is_some() || is_flushed
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
@@ -395,6 +408,7 @@ mod tests {
 
     use super::*;
     use crate::handshake::{ClientRequest, Url};
+    use crate::io::transport::Stream;
     use crate::protocol::{Accept, Config, Connection, Endpoint, Event, State, Workspace};
     use crate::tls::{TlsClient, TlsServer};
 

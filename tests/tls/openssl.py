@@ -2,10 +2,12 @@
 
 client PORT VERSION ENDING ROOT        sends messages to an echo server and checks what comes back
 server VERSION ENDING CHAIN KEY        prints its port, and sends all messages of one client back
+proxy CHAIN KEY                        prints its port, and connects clients that ask for it by CONNECT, saying to whom
 
 ENDING says what follows the closing handshake: `notify`, as TLS wants it, or `abrupt`, as many do it.
 """
 
+import asyncio
 import base64
 import hashlib
 import os
@@ -121,5 +123,40 @@ def server(version, ending, chain, key):
     end(connection, ending)
 
 
+async def pump(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+    # The TLS of asyncio has no half-closed state, so its end is that of the tunnel.
+    writer.close()
+
+
+async def tunnel(reader, writer):
+    request = (await reader.readuntil(b"\r\n\r\n")).decode()
+    method, target, _ = request.split(" ", 2)
+    if method != "CONNECT" or "Proxy-Authorization: Basic YTpi\r\n" not in request:
+        writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        return writer.close()
+    print(target, flush=True)
+    host, port = target.rsplit(":", 1)
+    there = await asyncio.open_connection(host, int(port))
+    writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+    # Who goes first leaves the other with an error, which the clients judge.
+    await asyncio.gather(pump(reader, there[1]), pump(there[0], writer), return_exceptions=True)
+
+
+async def serve_tunnels(chain, key):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(chain, key)
+    server = await asyncio.start_server(tunnel, "127.0.0.1", 0, ssl=context)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+def proxy(chain, key):
+    asyncio.run(serve_tunnels(chain, key))
+
+
 if __name__ == "__main__":
-    {"client": client, "server": server}[sys.argv[1]](*sys.argv[2:])
+    {"client": client, "server": server, "proxy": proxy}[sys.argv[1]](*sys.argv[2:])

@@ -4,7 +4,8 @@ use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
 use crate::support::{Authority, Echo, LONG, next_outcome, pattern};
-use crate::untimed::{untimed, untimed_client};
+use crate::untimed::{untimed, untimed_client, untimed_server};
+use framewire::{ClientError, ProxyError};
 
 /// The script as a process, which is killed when this is dropped.
 struct Python(Child);
@@ -102,5 +103,46 @@ fn a_client_speaks_with_an_openssl_server() {
             assert!(outcome.was_clean(), "{version} {ending}: {outcome:?}");
             assert!(python.0.wait().unwrap().success());
         }
+    }
+}
+
+/// A proxy that is reached over TLS, to servers with TLS of their own and without.
+#[test]
+fn a_client_goes_through_an_openssl_proxy() {
+    let authority = Authority::new();
+    let identity = authority.issue(&["127.0.0.1"]);
+    let files = Files::new("proxy", &[("chain.pem", &identity.chain), ("key.pem", &identity.key)]);
+    let mut python = Python::run(&["proxy", &files.path("chain.pem"), &files.path("key.pem")]);
+    let mut told = python.output();
+    let mut port = String::new();
+    told.read_line(&mut port).unwrap();
+    let proxy = |userinfo: &str| format!("https://{userinfo}127.0.0.1:{}", port.trim());
+    let (plain, _seen) = Echo::start(untimed_server());
+    let (secure, _seen) = Echo::over(authority.server(), untimed());
+    for (address, scheme) in [(plain.address, "ws"), (secure.address, "wss")] {
+        let builder = || untimed_client(&format!("{scheme}://{address}/")).tls(authority.client());
+        let mut client = builder().proxy(&proxy("a:b@")).unwrap().connect().unwrap();
+        let mut target = String::new();
+        told.read_line(&mut target).unwrap();
+        assert_eq!(target.trim(), address.to_string());
+        client.set_read_timeout(Some(LONG));
+        for (seed, size) in [0, 1, 20_000, 65_536, 3 << 20].into_iter().enumerate() {
+            let sent = pattern(size, seed as u32);
+            client.send(&sent[..]).unwrap();
+            let received = client.recv().unwrap().unwrap();
+            assert!(received.as_bytes() == sent, "{scheme}: {size} bytes");
+        }
+        assert!(client.close(1000, "").unwrap().was_clean(), "{scheme}");
+
+        // What the proxy says, and who the proxy is, is told as its fault.
+        let error = builder().proxy(&proxy("")).unwrap().connect().unwrap_err();
+        assert!(
+            matches!(&error, ClientError::Proxy(error) if error.status() == Some(407)),
+            "{error}"
+        );
+        let stranger = builder().tls(Authority::new().client()).proxy(&proxy("a:b@")).unwrap();
+        let error = stranger.connect().unwrap_err();
+        assert!(matches!(&error, ClientError::Proxy(ProxyError::Io(_))), "{error:?}");
+        assert!(error.to_string().contains(port.trim()), "{error}");
     }
 }

@@ -16,7 +16,7 @@ use crate::client::transport::ClientStream;
 use crate::handshake::{ClientRequest, ClientRequestError, Headers, InvalidHeader, Url};
 use crate::protocol::{Config, Endpoint, SystemEntropy, Workspace};
 #[cfg(feature = "tls")]
-use crate::tls::{self, TlsSocket};
+use crate::tls::{self, TlsSocket, TlsStream};
 
 /// The settings of a client before it connects.
 ///
@@ -53,6 +53,14 @@ pub struct ClientBuilder {
 }
 
 const USER_AGENT: &str = "User-Agent";
+
+/// How the server was reached.
+enum Reached {
+    Socket(Socket),
+    /// Through TLS to a proxy.
+    #[cfg(feature = "tls")]
+    Tunnel(Box<TlsStream<Socket>>),
+}
 
 /// Which proxy is used.
 #[derive(Clone)]
@@ -234,8 +242,9 @@ impl ClientBuilder {
     }
 
     /// Connects through this proxy: `http://user:password@host:port`, of which a tunnel is asked with
-    /// `CONNECT`, or `socks5://user:password@host:port`, which is also told names and not addresses.
-    /// Unix sockets need none.
+    /// `CONNECT`, the same over TLS with `https:`, or `socks5://user:password@host:port`, which is also told names
+    /// and not addresses. TLS to the proxy is that of [`tls`](Self::tls), with the proxy's own name. Unix sockets
+    /// need none.
     ///
     /// By default it is that of the environment, as for curl: `ws_proxy`, `http_proxy` and `all_proxy`
     /// for `ws:`, `wss_proxy`, `https_proxy` and `all_proxy` for `wss:`, in lower or upper case, but for
@@ -299,9 +308,9 @@ impl ClientBuilder {
     fn attempt(&self, url: &Url, request: ClientRequest) -> Result<Client, ClientError> {
         self.check_secure(url)?;
         let until = self.connect_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let socket = self.dial(url, until)?;
-        let (wait, another) = (socket.waiter()?, socket.try_clone()?);
-        let transport = self.secure(socket, url)?;
+        let (reached, another) = self.dial(url, until)?;
+        let wait = another.waiter()?;
+        let transport = self.secure(reached, url)?;
         let mut workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::client(request, &self.config, &mut workspace)?;
         let line = Line::new(endpoint, workspace, transport);
@@ -316,20 +325,79 @@ impl ClientBuilder {
 
     /// Puts TLS around the socket, connected to the host of this URL, where the URL asks for it. The
     /// handshake of TLS is the transport's, done by its reads and writes: the socket does not block.
-    fn secure(&self, socket: Socket, url: &Url) -> Result<Box<dyn ClientStream>, ClientError> {
+    fn secure(&self, reached: Reached, url: &Url) -> Result<Box<dyn ClientStream>, ClientError> {
         self.check_secure(url)?;
         #[cfg(feature = "tls")]
         if url.is_secure() {
-            let config = self.tls.clone().unwrap_or_else(tls::default_config);
             let name = self.tls_server_name.as_deref().filter(|_| url.host() == self.url.host());
             let name = name.unwrap_or_else(|| url.host());
-            return Ok(Box::new(TlsSocket::client(config, name, socket)?));
+            return Ok(match reached {
+                Reached::Socket(socket) => {
+                    Box::new(TlsSocket::client(self.tls_config(), name, socket)?)
+                }
+                Reached::Tunnel(stream) => {
+                    Box::new(TlsSocket::client(self.tls_config(), name, *stream)?)
+                }
+            });
         }
-        Ok(Box::new(socket))
+        Ok(match reached {
+            Reached::Socket(socket) => Box::new(socket),
+            #[cfg(feature = "tls")]
+            Reached::Tunnel(stream) => stream,
+        })
+    }
+
+    #[cfg(feature = "tls")]
+    fn tls_config(&self) -> Arc<rustls::ClientConfig> {
+        self.tls.clone().unwrap_or_else(tls::default_config)
+    }
+
+    /// Reaches the server of `url`, and says over which socket.
+    fn dial(&self, url: &Url, until: Option<Instant>) -> Result<(Reached, Socket), ClientError> {
+        let proxy = self.proxy_for(url)?;
+        let socket = match &proxy {
+            None => self.dial_directly(url, until)?,
+            Some(proxy) => self
+                .dial_tcp(&proxy.host(), proxy.port(), until)
+                .map_err(|error| proxy.failed(error))?,
+        };
+        let another = socket.try_clone()?;
+        let Some(proxy) = proxy else { return Ok((Reached::Socket(socket), another)) };
+        let (headers, max_body) = (&self.proxy_headers, self.config.rejection_body_limit());
+        #[cfg(feature = "tls")]
+        if proxy.is_secure() {
+            let tls = TlsSocket::client(self.tls_config(), proxy.server_name(), socket)?;
+            let mut stream = Box::new(TlsStream::new(tls));
+            proxy.tunnel(&mut *stream, another.waiter()?, url, headers, max_body, until)?;
+            return Ok((Reached::Tunnel(stream), another));
+        }
+        let mut socket = socket;
+        proxy.tunnel(&mut socket, another.waiter()?, url, headers, max_body, until)?;
+        Ok((Reached::Socket(socket), another))
+    }
+
+    /// The proxy that is to reach this URL, if any is.
+    fn proxy_for(&self, url: &Url) -> Result<Option<Proxy>, ClientError> {
+        let is_local = url.socket_path().is_some();
+        if is_local || self.connect_to.is_some_and(|_| url.is_same_origin(&self.url)) {
+            return Ok(None);
+        }
+        let environment = |name: &str| std::env::var(name).ok();
+        let proxy = match &self.proxy {
+            ProxyChoice::None => None,
+            ProxyChoice::This(proxy) => Some(proxy.clone()),
+            ProxyChoice::Environment => {
+                proxy::from_environment(url, environment).map_err(ClientError::Proxy)?
+            }
+        };
+        if proxy.as_ref().is_some_and(Proxy::is_secure) && !cfg!(feature = "tls") {
+            return Err(ClientError::TlsNotBuilt);
+        }
+        Ok(proxy)
     }
 
     /// A socket at whose other end is the server of `url`.
-    fn dial(&self, url: &Url, until: Option<Instant>) -> Result<Socket, ClientError> {
+    fn dial_directly(&self, url: &Url, until: Option<Instant>) -> Result<Socket, ClientError> {
         if let Some(path) = url.socket_path() {
             return dial::connect_unix(path, until).map_err(|error| match error.kind() {
                 io::ErrorKind::TimedOut => ClientError::TimedOut(Waiting::Connect(path.into())),
@@ -343,28 +411,12 @@ impl ClientBuilder {
         if let Some(address) = self.connect_to.filter(|_| url.is_same_origin(&self.url)) {
             return self.connect_tcp([address], &address.to_string(), until).map_err(of_url);
         }
-        let environment = |name: &str| std::env::var(name).ok();
-        let proxy = match &self.proxy {
-            ProxyChoice::None => None,
-            ProxyChoice::This(proxy) => Some(proxy.clone()),
-            ProxyChoice::Environment => {
-                proxy::from_environment(url, environment).map_err(ClientError::Proxy)?
-            }
+        let host = match (url.address(), url.zone()) {
+            (_, Some(zone)) => format!("{}%{zone}", url.host()),
+            (Some(address), None) => address.to_string(),
+            (None, None) => url.host().to_owned(),
         };
-        let Some(proxy) = proxy else {
-            let host = match (url.address(), url.zone()) {
-                (_, Some(zone)) => format!("{}%{zone}", url.host()),
-                (Some(address), None) => address.to_string(),
-                (None, None) => url.host().to_owned(),
-            };
-            return self.dial_tcp(&host, url.port(), until).map_err(of_url);
-        };
-        let mut socket = self
-            .dial_tcp(&proxy.host(), proxy.port(), until)
-            .map_err(|error| proxy.failed(error))?;
-        let max_body = self.config.rejection_body_limit();
-        proxy.tunnel(&mut socket, url, &self.proxy_headers, max_body, until)?;
-        Ok(socket)
+        self.dial_tcp(&host, url.port(), until).map_err(of_url)
     }
 
     fn dial_tcp(

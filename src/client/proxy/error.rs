@@ -9,7 +9,7 @@ use crate::handshake::{Response, ResponseError, UrlError};
 pub enum ProxyError {
     /// The proxy's URL cannot be read.
     Url(UrlError),
-    /// The proxy's URL has a scheme other than `http`, `socks5` and `socks5h`.
+    /// The proxy's URL has a scheme other than `http`, `https`, `socks5` and `socks5h`.
     Scheme(String),
     /// The proxy could not be reached, or the connection to it broke.
     Io(io::Error),
@@ -47,7 +47,7 @@ impl fmt::Display for ProxyError {
         match self {
             Self::Url(error) => write!(f, "the proxy's URL: {error}"),
             Self::Scheme(scheme) => {
-                write!(f, "the proxy's scheme {scheme:?} is not http, socks5 or socks5h")
+                write!(f, "the proxy's scheme {scheme:?} is not http, https, socks5 or socks5h")
             }
             Self::Io(error) => write!(f, "the proxy {error}"),
             Self::Rejected(response) => write!(f, "the proxy answered {}", response.status()),
