@@ -1715,7 +1715,8 @@ impl<H: Handler> EventLoop<H> {
             let unfinished = self.unfinished.contains(&id);
             let timer = connection.timer.map(|tick| tick.time());
             let deadline = driver.next_timeout().filter(|_| !connection.is_unsettled());
-            let fault = if driver.has_more() && !unfinished {
+            // What settles has a turn at once, and is then asked whether there is more.
+            let fault = if driver.has_more() && !unfinished && !connection.is_unsettled() {
                 "has more to read and gets no turn"
             } else if connection.is_unfinished != unfinished {
                 "has the wrong mark of being unfinished"
