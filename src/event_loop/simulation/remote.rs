@@ -206,6 +206,10 @@ impl Remote {
 
     /// Says this behind all that it has to say, and nothing more.
     fn say_last(&mut self, bytes: &[u8]) {
+        if self.is_raw {
+            // Behind half a frame the next half might make a whole one.
+            return;
+        }
         self.raw.extend(self.connection.output().flatten());
         self.raw.extend(bytes);
         self.is_raw = true;
