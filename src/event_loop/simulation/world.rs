@@ -77,7 +77,7 @@ enum Event {
 }
 
 /// How long the loops are given to come to rest.
-const REST: Duration = Duration::from_secs(20);
+const REST: Duration = Duration::from_secs(120);
 
 /// A turn of which a deadline can tell.
 const LONG_TURN: Duration = Duration::from_millis(100);
