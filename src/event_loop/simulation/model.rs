@@ -354,9 +354,19 @@ impl Model {
         connection.heard += 1;
         let is_next = next.is_some_and(|next| next.is(kind, bytes));
         if !is_next {
-            let head = bytes[..bytes.len().min(16)].escape_ascii().to_string();
+            let wanted = next.map(Numbered::text).unwrap_or_default();
+            let from =
+                bytes.iter().zip(wanted.as_bytes()).take_while(|(one, other)| one == other).count();
+            let some = bytes[from..]
+                .iter()
+                .take(16)
+                .copied()
+                .collect::<Vec<_>>()
+                .escape_ascii()
+                .to_string();
             self.fail(|| {
-                format!("the handler heard {} bytes of {number}, {head}, not {next:?}", bytes.len())
+                let length = bytes.len();
+                format!("the handler heard {length} bytes of {number}, not {next:?}: from {from} on {some}")
             });
         }
         if connection_is_past_close(&self.connections[number]) {
