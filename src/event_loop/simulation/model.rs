@@ -445,7 +445,9 @@ impl Model {
         let connection = &self.connections[number];
         let bytes = connection.uttered.iter().map(|numbered| numbered.length);
         let owed = connection.owed.keys().map(|&serial| self.sent[serial as usize].numbered.length);
-        let is_busy = bytes.chain(owed).sum::<usize>() > 2000;
+        // Half of a message is under way as well.
+        let begun = connection.begun.map(|numbered| numbered.length);
+        let is_busy = bytes.chain(owed).chain(begun).sum::<usize>() > 2000;
         let is_excused = connection.may_be_late || connection.is_broken || is_busy;
         self.check(is_excused, || format!("{number} ends by {which}, and was not late"));
     }

@@ -311,8 +311,10 @@ impl Remote {
 
     fn write(&mut self, portion: usize, model: &mut Model, network: &Network) -> bool {
         if self.is_mute || self.is_raw {
-            let waits = self.connection.buffered_amount();
-            self.connection.consume_output(waits);
+            // What leaves makes room for a Pong, which would stand within what is said last.
+            while self.connection.buffered_amount() > 0 {
+                self.connection.consume_output(self.connection.buffered_amount());
+            }
         }
         if self.is_mute {
             return false;
