@@ -638,16 +638,7 @@ impl<H: Handler> EventLoop<H> {
 
     fn serve(&mut self, socket: Socket, listener: ListenerIndex) {
         let endpoint = Endpoint::server(&self.core.config);
-        self.admit(
-            socket,
-            |socket| {
-                let mut driver = Driver::new(endpoint, socket);
-                driver.set_not_readable();
-                driver
-            },
-            Origin::Accepted,
-            Some(listener),
-        );
+        self.serve_as(Origin::Accepted, endpoint, socket, listener);
     }
 
     /// Lets a connection in beyond the limit, to ask plain requests: a few at a time, and not for long.
@@ -658,16 +649,22 @@ impl<H: Handler> EventLoop<H> {
         let timeout = self.core.config.handshake_time_limit();
         let timeout = timeout.map_or(SPARE_TIMEOUT, |own| own.min(SPARE_TIMEOUT));
         let endpoint = Endpoint::server(&self.core.config.clone().handshake_timeout(timeout));
-        self.admit(
-            socket,
-            |socket| {
-                let mut driver = Driver::new(endpoint, socket);
-                driver.set_not_readable();
-                driver
-            },
-            Origin::Spare,
-            Some(listener),
-        );
+        self.serve_as(Origin::Spare, endpoint, socket, listener);
+    }
+
+    fn serve_as(
+        &mut self,
+        origin: Origin,
+        endpoint: Endpoint,
+        socket: Socket,
+        listener: ListenerIndex,
+    ) {
+        let driver = |socket| {
+            let mut driver = Driver::new(endpoint, socket);
+            driver.set_not_readable();
+            driver
+        };
+        self.admit(socket, driver, origin, Some(listener));
     }
 
     /// Whether this connection is no spare one, or there is room by now for it not to be.

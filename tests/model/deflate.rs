@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::inflate::{DISTANCE_BITS, DISTANCES, LENGTH_BITS, LENGTHS, ORDER};
-use super::random::Random;
+use super::random::{Draw, Random};
 
 /// What the sender of one direction remembers.
 #[derive(Clone, Debug)]

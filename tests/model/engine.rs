@@ -15,7 +15,7 @@ use framewire::{
     Upgraded, Workspace,
 };
 
-use super::random::Random;
+use super::random::{Draw, Random};
 
 /// The workspace of several endpoints.
 pub(crate) type Shared = Rc<RefCell<Workspace>>;

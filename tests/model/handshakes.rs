@@ -1,7 +1,7 @@
 //! The opening handshakes that a peer may begin or answer.
 
 use super::http::{Parameters, accept_of};
-use super::random::Random;
+use super::random::{Draw, Random};
 
 /// The request of a peer to a server.
 #[derive(Clone, Debug)]

@@ -5,7 +5,7 @@ use framewire::{Compress, Role};
 use super::handshakes::{Answer, AnswerKind, Request};
 use super::http::agree_as_client;
 use super::oracle::{Choice, How};
-use super::random::Random;
+use super::random::{Draw, Random};
 use super::settings::{Knobs, Pieces};
 
 #[derive(Clone, Debug)]

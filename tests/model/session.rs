@@ -18,7 +18,7 @@ use super::frames::{Frame, Written};
 use super::handshakes::{AnswerKind, KEY, PATH, RequestKind};
 use super::http::{agree, base64};
 use super::oracle::{Answered, Choice, Due, End, How, Opening, Oracle, Stage, body_of};
-use super::random::{Random, payload};
+use super::random::{Draw, Random, payload};
 use super::reader::{Seen, deliver};
 use super::script::{Birth, Flaw, Jump, Say, Script, Setup, Step};
 use super::settings::{Knobs, SPOKEN};

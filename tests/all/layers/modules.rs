@@ -457,7 +457,7 @@ mod tests {
             "use super::other::Name;",
             "use super::{other::{Name as Another}};",
             "fn f() { use super::other::Name; }",
-            "fn f() -> super::other::Name { todo!() }",
+            "fn f() -> super::other::Name { g() }",
             "fn f() { g(&[super::other::Name::new::<u8>()]) }",
             "struct S { name: Option<crate::Name> }",
             "impl<T: Into<u8>> From<crate::other::Name> for Vec<T> { }",
