@@ -173,6 +173,7 @@ impl Remote {
             }
             Act::Garbage if is_open => {
                 model.connection(number).is_broken = true;
+                model.connection(number).is_at_fault = true;
                 model.reached.insert("garbage");
                 // A frame with a bit that means nothing.
                 self.say_last(&[0xf1, 0x80, 1, 2, 3, 4]);
