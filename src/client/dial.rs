@@ -18,7 +18,7 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// Connects to the first of these addresses that answers, trying them in turn, the two families
 /// alternating, each with a head start before the next (RFC 8305, simplified).
 ///
-/// An error names the address that failed last; [`io::ErrorKind::TimedOut`] is the deadline.
+/// An error names the address that failed last, but for the deadline, which is [`io::ErrorKind::TimedOut`].
 pub(super) fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
     until: Option<Instant>,
@@ -128,7 +128,8 @@ pub(super) fn connect_unix(path: &str, until: Option<Instant>) -> io::Result<Soc
         if left == Some(Duration::ZERO) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        socket.set_write_timeout(left)?;
+        // The system takes less than a microsecond for no timeout at all.
+        socket.set_write_timeout(left.map(|left| left.max(Duration::from_millis(1))))?;
         match socket.connect(&SockAddr::unix(path)?) {
             Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

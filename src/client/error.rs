@@ -1,7 +1,7 @@
 use std::fmt;
 use std::io;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::proxy::error::ProxyError;
 use super::redirect::error::RedirectError;
@@ -72,11 +72,11 @@ pub enum Waiting {
     /// The answer of this proxy, within
     /// [`ClientBuilder::connect_timeout`](crate::ClientBuilder::connect_timeout).
     Proxy(Box<str>),
-    /// The handshake of TLS with the server of this URL, within
+    /// The handshake of TLS with the server of this URL, told without its query, within
     /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     Tls(Box<str>),
-    /// The opening handshake with the server of this URL, within
-    /// [`Config::handshake_timeout`](crate::Config::handshake_timeout).
+    /// The opening handshake with the server of this URL, told without its query, or with "the server" where only a
+    /// stream is known, within [`Config::handshake_timeout`](crate::Config::handshake_timeout).
     Handshake(Box<str>),
     /// The next message, within [`Client::set_read_timeout`](crate::Client::set_read_timeout).
     Read,
@@ -105,14 +105,14 @@ impl ClientError {
     pub fn retry_after_at(&self, now: SystemTime) -> Option<Duration> {
         match self {
             Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {
-                let seconds = response.headers().get_str("Retry-After")?;
-                if let Some(date) = HttpDate::parse(seconds) {
+                let value = response.headers().get_str("Retry-After")?;
+                if let Some(date) = HttpDate::parse(value) {
                     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
                     return Some(date.duration_since_1970().saturating_sub(now));
                 }
                 // Not with a sign, which `parse` would take.
-                let digits = seconds.bytes().all(|byte| byte.is_ascii_digit());
-                let seconds = seconds.parse().ok().filter(|_| digits)?;
+                let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+                let seconds = value.parse().ok().filter(|_| digits)?;
                 Some(Duration::from_secs(seconds))
             }
             _ => None,
@@ -128,7 +128,9 @@ impl ClientError {
             Self::TimedOut(waiting) => *waiting != Waiting::Read,
             Self::Lost(_) | Self::Handshake(ResponseError::Truncated) => true,
             #[cfg(feature = "tls")]
-            Self::Tls(error) => matches!(error, TlsError::Ended),
+            Self::Tls(error) | Self::Proxy(ProxyError::Tls(_, error)) => {
+                matches!(error, TlsError::Ended)
+            }
             Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {
                 matches!(response.status(), 429 | 502..=504)
             }
@@ -157,6 +159,20 @@ impl ClientError {
         }
         Self::Lost(outcome)
     }
+}
+
+/// What an error of connecting is, where there was time until then: the system, a proxy's socket and a resolver of the
+/// caller's have timeouts of their own, which are no deadline of this client's.
+pub(super) fn late_or(
+    error: io::Error,
+    until: Option<Instant>,
+    waiting: impl FnOnce() -> Waiting,
+) -> ClientError {
+    let is_late = until.is_some_and(|until| until <= Instant::now());
+    if is_late && error.kind() == io::ErrorKind::TimedOut {
+        return ClientError::TimedOut(waiting());
+    }
+    ClientError::Io(error)
 }
 
 /// The error with what was done when it came. What the system said is its source.

@@ -7,12 +7,9 @@ use super::wait::{PollWait, Wait};
 
 /// A stream that has only so long for what is still to come.
 pub(super) trait Hurry {
-    /// All that matters has come: what follows has a [moment](GRACE) left.
+    /// All that matters has come: what follows has a moment left, the first time that this is said.
     fn hurry(&mut self);
 }
-
-/// How long the body of a rejection may take from when its head has come.
-const GRACE: Duration = Duration::from_secs(1);
 
 /// A stream that does not block, used as if it did until a time has come; for what is said before the
 /// WebSocket's own handshake.
@@ -20,13 +17,19 @@ pub(super) struct Patient<'s, S> {
     stream: &'s mut S,
     wait: PollWait,
     until: Option<Instant>,
-    is_hurried: bool,
+    /// How long the body of a rejection may take from when its head has come.
+    grace: Option<Duration>,
 }
 
 impl<'s, S> Patient<'s, S> {
     /// `wait` waits for the socket that the stream is, or runs over.
-    pub(super) fn new(stream: &'s mut S, wait: PollWait, until: Option<Instant>) -> Self {
-        Self { stream, wait, until, is_hurried: false }
+    pub(super) fn new(
+        stream: &'s mut S,
+        wait: PollWait,
+        until: Option<Instant>,
+        grace: Option<Duration>,
+    ) -> Self {
+        Self { stream, wait, until, grace }
     }
 
     fn repeat<T>(
@@ -49,10 +52,8 @@ impl<'s, S> Patient<'s, S> {
 
 impl<S> Hurry for Patient<'_, S> {
     fn hurry(&mut self) {
-        if !std::mem::replace(&mut self.is_hurried, true) {
-            let soon = Instant::now() + GRACE;
-            self.until = Some(self.until.map_or(soon, |until| until.min(soon)));
-        }
+        let soon = self.grace.and_then(|grace| Instant::now().checked_add(grace));
+        self.until = self.until.into_iter().chain(soon).min();
     }
 }
 

@@ -4,15 +4,18 @@ mod http;
 mod socks;
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
 use std::time::Instant;
 
 pub(super) use self::environment::from_environment;
 pub use self::error::ProxyError;
-use super::error::{ClientError, Waiting, in_context};
+use super::error::{ClientError, Waiting, in_context, late_or};
 use super::patient::Patient;
 use super::wait::PollWait;
 use crate::handshake::{Authority, Headers, Url, UrlError};
+use crate::protocol::Config;
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// A server that connects to another on behalf of the client.
 #[derive(Clone, PartialEq, Eq)]
@@ -89,35 +92,46 @@ impl Proxy {
         wait: PollWait,
         url: &Url,
         headers: &Headers,
-        max_body: usize,
+        config: &Config,
         until: Option<Instant>,
     ) -> Result<(), ClientError> {
         let userinfo = self.authority.userinfo();
-        let mut stream = Patient::new(stream, wait, until);
+        let mut stream = Patient::new(stream, wait, until, config.rejection_time_limit());
         let result = match self.kind {
             Kind::Http | Kind::Https => {
                 let request = http::request(url, userinfo, headers);
-                http::connect(&mut stream, &request, max_body)
+                http::connect(&mut stream, &request, config.rejection_body_limit())
             }
             Kind::Socks5 => socks::connect(&mut stream, url, userinfo),
         };
         result.map_err(|error| match error {
-            ProxyError::Io(error) if error.kind() == io::ErrorKind::TimedOut => {
-                ClientError::TimedOut(Waiting::Proxy(self.authority.to_string().into()))
+            ProxyError::Io(error) => {
+                let waiting = || Waiting::Proxy(self.authority.to_string().into());
+                self.failed(late_or(error, until, waiting))
             }
-            ProxyError::Io(error) => self.failed(ClientError::Io(error)),
             error => ClientError::Proxy(error),
         })
     }
 
     /// A failure to connect to the proxy, or to speak with it.
     pub(super) fn failed(&self, error: ClientError) -> ClientError {
-        match error {
+        #[cfg(feature = "tls")]
+        let error = match error {
             ClientError::Io(error) => {
-                ClientError::Proxy(ProxyError::Io(in_context(&self.authority, error)))
+                match error.get_ref().and_then(|error| error.downcast_ref()) {
+                    Some(error) => ClientError::Tls(TlsError::clone(error)),
+                    None => ClientError::Io(error),
+                }
             }
             error => error,
-        }
+        };
+        let error = match error {
+            ClientError::Io(error) => ProxyError::Io(in_context(&self.authority, error)),
+            #[cfg(feature = "tls")]
+            ClientError::Tls(error) => ProxyError::Tls(self.authority.to_string().into(), error),
+            error => return error,
+        };
+        ClientError::Proxy(error)
     }
 }
 
@@ -153,7 +167,7 @@ mod tests {
     // attack: HC12
     #[test]
     fn bad_proxy_urls() {
-        for scheme in ["https", "socks4", "ws", "file"] {
+        for scheme in ["ftp", "socks4", "ws", "file"] {
             let error = Proxy::parse(&format!("{scheme}://h")).unwrap_err();
             assert!(matches!(error, ProxyError::Scheme(named) if named == scheme));
         }

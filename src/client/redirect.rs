@@ -1,5 +1,7 @@
 pub(super) mod error;
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 pub use self::error::RedirectError;
 use super::error::ClientError;
 use super::set_cookie::SetCookie;
@@ -11,9 +13,8 @@ pub(super) const MOST: u8 = 10;
 /// Where a client is on its way through redirects.
 pub(super) struct Way {
     pub(super) url: Url,
-    pub(super) request: ClientRequest,
     /// Without the cookies that were set on the way.
-    bare: ClientRequest,
+    request: ClientRequest,
     /// What the origin of `url` has set on the way.
     cookies: Vec<SetCookie>,
     /// How many more may be followed, if any may.
@@ -24,7 +25,19 @@ impl Way {
     /// At the beginning, with this many redirects at the most; none is followed for zero.
     pub(super) fn new(url: Url, request: ClientRequest, redirects: u8) -> Self {
         let left = Some(redirects).filter(|&redirects| redirects > 0);
-        Self { url, bare: request.clone(), request, cookies: Vec::new(), left }
+        Self { url, request, cookies: Vec::new(), left }
+    }
+
+    /// What is asked for at `url`.
+    pub(super) fn request(&self) -> ClientRequest {
+        let mut request = self.request.clone();
+        for cookie in self.cookies.iter().filter(|cookie| cookie.is_for(&self.url)) {
+            // One that cannot be sent is not sent.
+            if let Ok(with) = request.clone().cookie(&cookie.name, &cookie.value) {
+                request = with;
+            }
+        }
+        request
     }
 
     /// Turns to where the server sent it.
@@ -48,34 +61,30 @@ impl Way {
         if self.url.is_secure() && !target.is_secure() {
             return Err(RedirectError::Insecure);
         }
-        let mut bare = self.bare.clone();
+        let mut request = self.request.clone();
         if self.url.is_same_origin(&target) {
             self.keep_cookies(response);
         } else {
             // For good: an origin that lies behind another is not the one that they were meant for.
-            bare = bare.without_credentials();
+            request = request.without_credentials();
             self.cookies.clear();
         }
-        self.bare = bare.redirected(&target);
-        self.request = self.bare.clone();
-        for cookie in self.cookies.iter().filter(|cookie| cookie.is_for(&target)) {
-            // One that cannot be sent is not sent.
-            if let Ok(request) = self.request.clone().cookie(&cookie.name, &cookie.value) {
-                self.request = request;
-            }
-        }
+        self.request = request.redirected(&target);
         self.url = target;
         Ok(())
     }
 
     fn keep_cookies(&mut self, response: &Response) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         for value in response.headers().get_all("Set-Cookie") {
-            let Some(cookie) = std::str::from_utf8(value).ok().and_then(SetCookie::parse) else {
+            let text = std::str::from_utf8(value).ok();
+            let cookie = text.and_then(|text| SetCookie::parse(text, now));
+            // One for another domain is none (RFC 6265 section 5.3, step 6).
+            let Some(cookie) = cookie.filter(|cookie| cookie.is_of(self.url.host())) else {
                 continue;
             };
-            let path = cookie.path.clone();
-            self.cookies.retain(|kept| (&kept.name, &kept.path) != (&cookie.name, &path));
-            if cookie.is_of(self.url.host()) && self.cookies.len() < COOKIES {
+            self.cookies.retain(|kept| (&kept.name, &kept.path) != (&cookie.name, &cookie.path));
+            if !cookie.is_over && self.cookies.len() < COOKIES {
                 self.cookies.push(cookie);
             }
         }
@@ -122,7 +131,7 @@ mod tests {
 
     fn head(way: &Way) -> String {
         let mut bytes = Vec::new();
-        way.request.encode(&KEY, None, &mut bytes);
+        way.request().encode(&KEY, None, &mut bytes);
         String::from_utf8(bytes).unwrap()
     }
 
@@ -179,8 +188,21 @@ mod tests {
         assert_eq!(cookies(&way).as_deref(), Some("s=2; a=3"));
         way.follow(setting("/x/y", &["s=; Max-Age=0", "t=9; Domain=.H"])).unwrap();
         assert_eq!(cookies(&way).as_deref(), Some("a=3; below=6; t=9"));
+        // One that another domain may have sets nothing, and takes nothing away.
+        way.follow(setting("/x/y", &["t=evil; Domain=i", "t=; Max-Age=0; Domain=i"])).unwrap();
+        assert_eq!(cookies(&way).as_deref(), Some("a=3; below=6; t=9"));
+        let past = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
+        let future = "Expires=Fri, 31 Dec 9999 23:59:59 GMT";
+        way.follow(setting(
+            "/x/y",
+            &[&format!("below=; Path=/x; {past}"), &format!("t=9; {future}")],
+        ))
+        .unwrap();
+        assert_eq!(cookies(&way).as_deref(), Some("a=3; t=9"));
+        way.follow(setting("/x/y", &[&format!("t=10; {past}; Max-Age=9")])).unwrap();
+        assert_eq!(cookies(&way).as_deref(), Some("a=3; t=10"));
         way.follow(setting("/xy", &["a=x; Max-Age=-1; Path=/"])).unwrap();
-        assert_eq!(cookies(&way).as_deref(), Some("a=1; t=9"));
+        assert_eq!(cookies(&way).as_deref(), Some("a=1; t=10"));
         way.follow(setting("ws://i/", &["u=1"])).unwrap();
         assert_eq!(cookies(&way), None);
         way.follow(setting("ws://h/", &["v=1"])).unwrap();

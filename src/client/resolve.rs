@@ -10,8 +10,8 @@ pub(super) type Resolver = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Se
 
 /// The addresses of this host, in the order of the system's preference.
 ///
-/// A name is asked of `resolver` where there is one, and of the system otherwise, and so is an address with a zone
-/// (`fe80::1%eth0`).
+/// A name is looked up by `resolver` where there is one, and by the system otherwise. An address with a zone
+/// (`fe80::1%eth0`) the system looks up in any case.
 ///
 /// The system's resolver takes as long as it likes and cannot be called off: where there is a time by
 /// which it must have answered, it is asked in a thread that is left to itself when it does not.

@@ -1,4 +1,6 @@
-use crate::handshake::Url;
+use std::time::Duration;
+
+use crate::handshake::{HttpDate, Url};
 
 /// A cookie that a server has set, as far as a way of redirects needs it (RFC 6265 section 5.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,17 +12,18 @@ pub(super) struct SetCookie {
     domain: Option<String>,
     is_secure: bool,
     /// It has lapsed: others of its name and path go with it.
-    is_over: bool,
+    pub(super) is_over: bool,
 }
 
 impl SetCookie {
-    /// Reads the value of `Set-Cookie`; `None` for one without a name.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    /// Reads the value of `Set-Cookie` that comes so long after the beginning of 1970; `None` for one without a name.
+    pub(super) fn parse(text: &str, now: Duration) -> Option<Self> {
         let mut parts = text.split(';').map(str::trim);
         let (name, value) = parts.next()?.split_once('=')?;
         let (name, value) = (name.trim_end().to_owned(), value.trim_start().to_owned());
         let mut cookie =
             Self { name, value, path: None, domain: None, is_secure: false, is_over: false };
+        let (mut is_aged, mut expires) = (None, None);
         for part in parts {
             let (attribute, value) = part.split_once('=').unwrap_or((part, ""));
             let value = value.trim_start();
@@ -36,22 +39,27 @@ impl SetCookie {
                     let is_number =
                         !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
                     let is_zero = digits.bytes().all(|byte| byte == b'0');
-                    cookie.is_over = is_number && (is_zero || digits.len() < value.len());
+                    if is_number {
+                        is_aged = Some(is_zero || digits.len() < value.len());
+                    }
                 }
-                // A date at which it lapses matters to who keeps it, which a way of redirects does not.
+                "expires" => expires = HttpDate::parse(value).or(expires),
                 _ => {}
             }
         }
+        // "If a cookie has both … the Max-Age attribute has precedence" (RFC 6265 section 4.1.2.2).
+        let is_expired = || expires.is_some_and(|date| date.duration_since_1970() <= now);
+        cookie.is_over = is_aged.unwrap_or_else(is_expired);
         Some(cookie).filter(|cookie| !cookie.name.is_empty())
     }
 
-    /// Whether it is to be kept, from a server of this name.
+    /// Whether a server of this name may set it.
     pub(super) fn is_of(&self, host: &str) -> bool {
         let is_domain = |domain: &str| {
             let below = host.strip_suffix(domain);
             below.is_some_and(|below| below.is_empty() || below.ends_with('.'))
         };
-        !self.is_over && self.domain.as_deref().is_none_or(is_domain)
+        self.domain.as_deref().is_none_or(is_domain)
     }
 
     /// Whether it is to be sent with a request for this URL, of the same origin.

@@ -109,6 +109,10 @@ impl TimeLimit {
     pub(super) const fn as_micros(self) -> u64 {
         self.0
     }
+
+    fn duration(self) -> Option<Duration> {
+        (self != Self::NONE).then(|| Duration::from_micros(self.0))
+    }
 }
 
 impl From<Option<Duration>> for TimeLimit {
@@ -350,8 +354,12 @@ impl Config {
 
     /// The limit that [`handshake_timeout`](Self::handshake_timeout) has set.
     pub fn handshake_time_limit(&self) -> Option<Duration> {
-        let limit = self.settings().timeouts.handshake;
-        (limit != TimeLimit::NONE).then(|| Duration::from_micros(limit.as_micros()))
+        self.settings().timeouts.handshake.duration()
+    }
+
+    /// The limit that [`rejection_timeout`](Self::rejection_timeout) has set.
+    pub fn rejection_time_limit(&self) -> Option<Duration> {
+        self.settings().timeouts.rejection.duration()
     }
 
     /// Client: how long the body of a rejection may take from when its head has come whole, default 1 s; then

@@ -1,4 +1,4 @@
-use std::io::{self, Read, Write};
+use std::io::{self, IoSlice, Read, Write};
 
 use super::TlsSocket;
 use crate::client::ClientStream;
@@ -28,11 +28,13 @@ fn answer((count, stopped): (usize, Stopped)) -> io::Result<usize> {
 
 impl<S: Transport + Write> Read for TlsStream<S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.read(buffer);
-        // A handshake answers what it reads.
-        match self.flush() {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock && read.0 == 0 => Err(error),
-            _ => answer(read),
+        match self.0.read(buffer) {
+            (0, Stopped::Blocked) => {
+                // A handshake answers what it has read.
+                self.flush()?;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            read => answer(read),
         }
     }
 }
@@ -40,11 +42,14 @@ impl<S: Transport + Write> Read for TlsStream<S> {
 /// Who is told that it would block has to offer the same bytes again, as TLS does.
 impl<S: Transport + Write> Write for TlsStream<S> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if bytes.is_empty() {
-            Ok(0)
-        } else {
-            answer(self.0.write_slices(&[io::IoSlice::new(bytes)]))
+        self.write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    fn write_vectored(&mut self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        if slices.iter().all(|slice| slice.is_empty()) {
+            return Ok(0);
         }
+        answer(self.0.write_slices(slices))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -142,7 +142,8 @@ fn a_client_goes_through_an_openssl_proxy() {
         );
         let stranger = builder().tls(Authority::new().client()).proxy(&proxy("a:b@")).unwrap();
         let error = stranger.connect().unwrap_err();
-        assert!(matches!(&error, ClientError::Proxy(ProxyError::Io(_))), "{error:?}");
+        assert!(matches!(&error, ClientError::Proxy(ProxyError::Tls(..))), "{error:?}");
+        assert!(!error.is_retryable(), "it is not trusted the next time either");
         assert!(error.to_string().contains(port.trim()), "{error}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::{Client, Waits};
 use crate::client::dial;
-use crate::client::error::{ClientError, Waiting, in_context};
+use crate::client::error::{ClientError, Waiting, in_context, late_or};
 use crate::client::line::Line;
 use crate::client::proxy::{self, Proxy};
 use crate::client::redirect::{self, Way};
@@ -134,7 +134,7 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Sends no `User-Agent`; by default it says `framewire/` and the version.
+    /// Leaves out framewire's own `User-Agent`, which says `framewire/` and the version.
     pub fn no_user_agent(mut self) -> Self {
         self.user_agent = None;
         self
@@ -173,10 +173,12 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks this for the addresses of a host and a port, instead of the system, in a thread of its own: for those
-    /// of names, the proxy's too, and not for addresses. They are tried in turn, the two families alternating.
+    /// Resolves names with this function instead of the system's resolver, the name of a proxy too. It is called
+    /// with a host and a port; addresses are not looked up. What it answers with is tried in turn, the two families
+    /// alternating.
     ///
-    /// It may take until the [`connect_timeout`](Self::connect_timeout), and is then left to itself.
+    /// With a [`connect_timeout`](Self::connect_timeout) it runs in a thread of its own, which is left to itself when
+    /// the time is up.
     pub fn resolver(
         mut self,
         resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
@@ -298,7 +300,7 @@ impl ClientBuilder {
         }
         let mut way = Way::new(self.url.clone(), request, self.redirects);
         loop {
-            match self.attempt(&way.url, way.request.clone()) {
+            match self.attempt(&way.url, way.request()) {
                 Ok(client) => return Ok(client),
                 Err(error) => way.follow(error)?,
             }
@@ -314,7 +316,7 @@ impl ClientBuilder {
         let mut workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::client(request, &self.config, &mut workspace)?;
         let line = Line::new(endpoint, workspace, transport);
-        Client::new(line, Waits::Poll(wait, another)).opened(&url.to_string())
+        Client::new(line, Waits::Poll(wait, another)).opened(&named(url))
     }
 
     /// Whether this build and these settings can reach this URL at all, asked before anything is sent.
@@ -356,23 +358,27 @@ impl ClientBuilder {
     fn dial(&self, url: &Url, until: Option<Instant>) -> Result<(Reached, Socket), ClientError> {
         let proxy = self.proxy_for(url)?;
         let socket = match &proxy {
-            None => self.dial_directly(url, until)?,
+            None => self.dial_directly(url, until).map_err(|error| match error {
+                ClientError::Io(error) => ClientError::Io(in_context(named(url), error)),
+                error => error,
+            })?,
             Some(proxy) => self
                 .dial_tcp(&proxy.host(), proxy.port(), until)
                 .map_err(|error| proxy.failed(error))?,
         };
         let another = socket.try_clone()?;
         let Some(proxy) = proxy else { return Ok((Reached::Socket(socket), another)) };
-        let (headers, max_body) = (&self.proxy_headers, self.config.rejection_body_limit());
+        let (headers, config) = (&self.proxy_headers, &self.config);
         #[cfg(feature = "tls")]
         if proxy.is_secure() {
-            let tls = TlsSocket::client(self.tls_config(), proxy.server_name(), socket)?;
+            let tls = TlsSocket::client(self.tls_config(), proxy.server_name(), socket)
+                .map_err(|error| proxy.failed(error.into()))?;
             let mut stream = Box::new(TlsStream::new(tls));
-            proxy.tunnel(&mut *stream, another.waiter()?, url, headers, max_body, until)?;
+            proxy.tunnel(&mut *stream, another.waiter()?, url, headers, config, until)?;
             return Ok((Reached::Tunnel(stream), another));
         }
         let mut socket = socket;
-        proxy.tunnel(&mut socket, another.waiter()?, url, headers, max_body, until)?;
+        proxy.tunnel(&mut socket, another.waiter()?, url, headers, config, until)?;
         Ok((Reached::Socket(socket), another))
     }
 
@@ -399,24 +405,20 @@ impl ClientBuilder {
     /// A socket at whose other end is the server of `url`.
     fn dial_directly(&self, url: &Url, until: Option<Instant>) -> Result<Socket, ClientError> {
         if let Some(path) = url.socket_path() {
-            return dial::connect_unix(path, until).map_err(|error| match error.kind() {
-                io::ErrorKind::TimedOut => ClientError::TimedOut(Waiting::Connect(path.into())),
-                _ => of_url(url, in_context(format!("connecting to {path}"), error)),
+            return dial::connect_unix(path, until).map_err(|error| {
+                let error = in_context(format!("connecting to {path}"), error);
+                late_or(error, until, || Waiting::Connect(path.into()))
             });
         }
-        let of_url = |error| match error {
-            ClientError::Io(error) => of_url(url, error),
-            error => error,
-        };
         if let Some(address) = self.connect_to.filter(|_| url.is_same_origin(&self.url)) {
-            return self.connect_tcp([address], &address.to_string(), until).map_err(of_url);
+            return self.connect_tcp([address], &address.to_string(), until);
         }
         let host = match (url.address(), url.zone()) {
             (_, Some(zone)) => format!("{}%{zone}", url.host()),
             (Some(address), None) => address.to_string(),
             (None, None) => url.host().to_owned(),
         };
-        self.dial_tcp(&host, url.port(), until).map_err(of_url)
+        self.dial_tcp(&host, url.port(), until)
     }
 
     fn dial_tcp(
@@ -426,10 +428,8 @@ impl ClientBuilder {
         until: Option<Instant>,
     ) -> Result<Socket, ClientError> {
         let addresses = resolve(host, port, self.resolver.as_ref(), until).map_err(|error| {
-            match error.kind() {
-                io::ErrorKind::TimedOut => ClientError::TimedOut(Waiting::Resolve(host.into())),
-                _ => ClientError::Io(in_context(format!("resolving {host}"), error)),
-            }
+            let error = in_context(format!("resolving {host}"), error);
+            late_or(error, until, || Waiting::Resolve(host.into()))
         })?;
         self.connect_tcp(addresses, host, until)
     }
@@ -446,14 +446,16 @@ impl ClientBuilder {
         };
         match stream {
             Ok(stream) => Ok(Socket::Tcp(stream.into())),
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                Err(ClientError::TimedOut(Waiting::Connect(host.into())))
-            }
-            Err(error) => Err(ClientError::Io(error)),
+            Err(error) => Err(late_or(error, until, || Waiting::Connect(host.into()))),
         }
     }
 }
 
-fn of_url(url: &Url, error: io::Error) -> ClientError {
-    ClientError::Io(in_context(url, error))
+/// A URL as errors name it, which go into logs: without its query, where secrets often are.
+fn named(url: &Url) -> String {
+    let text = url.to_string();
+    match text.split_once('?') {
+        Some((named, _)) => named.to_owned(),
+        None => text,
+    }
 }

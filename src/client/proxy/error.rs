@@ -2,6 +2,8 @@ use std::sync::Arc;
 use std::{fmt, io};
 
 use crate::handshake::{Response, ResponseError, UrlError};
+#[cfg(feature = "tls")]
+use crate::tls::TlsError;
 
 /// Why a proxy did not connect to the server.
 #[non_exhaustive]
@@ -13,6 +15,9 @@ pub enum ProxyError {
     Scheme(String),
     /// The proxy could not be reached, or the connection to it broke.
     Io(io::Error),
+    /// TLS to this proxy failed, as TLS to the server does in [`ClientError::Tls`](crate::ClientError::Tls).
+    #[cfg(feature = "tls")]
+    Tls(Box<str>, TlsError),
     /// The HTTP proxy refused: here is its answer, with up to
     /// [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
     Rejected(Arc<Response>),
@@ -50,6 +55,8 @@ impl fmt::Display for ProxyError {
                 write!(f, "the proxy's scheme {scheme:?} is not http, https, socks5 or socks5h")
             }
             Self::Io(error) => write!(f, "the proxy {error}"),
+            #[cfg(feature = "tls")]
+            Self::Tls(proxy, error) => write!(f, "TLS to the proxy {proxy}: {error}"),
             Self::Rejected(response) => write!(f, "the proxy answered {}", response.status()),
             Self::Response(error) => write!(f, "the proxy's answer: {error}"),
             Self::UnexpectedData => f.write_str("the proxy sent something behind its answer"),
@@ -71,6 +78,8 @@ impl std::error::Error for ProxyError {
         match self {
             Self::Url(error) => Some(error),
             Self::Io(error) => Some(error),
+            #[cfg(feature = "tls")]
+            Self::Tls(_, error) => Some(error),
             Self::Response(error) => Some(error),
             _ => None,
         }
