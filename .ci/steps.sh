@@ -309,7 +309,8 @@ interop() {
 
 proxies() {
     there tests/proxies/run
-    command -v python3 || debian python3-venv
+    command -v python3 || debian python3
+    python3 -m venv --help >/dev/null || debian python3-venv
     command -v nginx || debian nginx-light
     command -v haproxy || debian haproxy
     # The script passes where a proxy is missing, which is right at a desk.
