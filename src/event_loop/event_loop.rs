@@ -1794,6 +1794,8 @@ impl<H: Handler> EventLoop<H> {
         for id in self.core.slab.ids().collect::<Vec<_>>() {
             self.abort(id);
         }
+        // Nobody is left to settle.
+        self.core.unsettled.clear();
         // Whoever is told of the end may ask for the counters next.
         self.core.publish_counters();
         let Some(draining) = self.shutdown.as_deref_mut() else { return };
