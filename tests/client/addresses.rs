@@ -169,6 +169,10 @@ fn a_resolver_of_ones_own() {
     drop(client);
     let none = builder.clone().resolver(|_, _| Ok(Vec::new())).connect().unwrap_err();
     assert_eq!(none.to_string(), "ws://echo.invalid:81/: the name has no address");
+    let late = || std::io::Error::from(std::io::ErrorKind::TimedOut);
+    let error = builder.clone().resolver(move |_, _| Err(late())).connect().unwrap_err();
+    // A deadline of its own, not one of this client's.
+    assert!(matches!(&error, ClientError::Io(error) if error.kind() == late().kind()), "{error:?}");
     let error = builder.resolver(|_, _| Err(std::io::Error::other("no such name"))).connect();
     let error = error.unwrap_err().to_string();
     assert_eq!(error, "ws://echo.invalid:81/: resolving echo.invalid: no such name");
