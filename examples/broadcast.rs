@@ -17,7 +17,7 @@ fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9002".into());
     let config = Config::new().max_message_size(1 << 20).max_buffered_amount(MAX_UNREAD);
     let server = Server::bind(address)?.config(config).slow_consumer(SlowConsumer::Close);
-    serving::run("ws", server.handler(Broadcast)?)
+    serving::run("ws", server.into_event_loop(Broadcast)?)
 }
 
 struct Broadcast;

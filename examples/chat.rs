@@ -42,7 +42,7 @@ fn main() -> io::Result<()> {
         .max_message_size(MAX_FILE + MAX_HEAD)
         .first_message_timeout(Duration::from_secs(10));
     let server = Server::bind(address)?.config(config);
-    serving::run("http", server.handler(Chat::default())?)
+    serving::run("http", server.into_event_loop(Chat::default())?)
 }
 
 #[derive(Default)]

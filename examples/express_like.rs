@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     let server = Server::bind(address.as_deref().unwrap_or("127.0.0.1:3000"))?;
-    serving::run("http", server.handler(app(key)?)?)?;
+    serving::run("http", server.into_event_loop(app(key)?)?)?;
     Ok(())
 }
 

@@ -82,14 +82,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The gate of the channel is its own: a ping passes, whatever its host.
     let server = server.config(Config::new().max_message_size(MAX_MESSAGE));
     let scheme = if options.standalone { "ws" } else { "http" };
-    let url = format!("{scheme}://{}", server.local_address()?);
+    let url = format!("{scheme}://{}", server.local_addr()?);
 
     let style = Arc::new(Style::default());
     let channel = Channel::new(options.clone(), site(&options, &style)?);
     let hmr = channel.hmr();
     hmr.main_is_listening(main_listens);
     listen(&hmr, &style);
-    let mut event_loop = server.handler(channel)?;
+    let mut event_loop = server.into_event_loop(channel)?;
     hmr.attach(event_loop.handle());
     signals::shut_down_on_signals(event_loop.handle())?;
     say(&format!("listening on {url}"));

@@ -92,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = addresses.next().ok_or("the upstream has no address")?;
     let here = arguments.next().unwrap_or_else(|| "127.0.0.1:9003".into());
     let server = Server::bind(here)?;
-    println!("listening on ws://{}", server.local_address()?);
+    println!("listening on ws://{}", server.local_addr()?);
     std::io::stdout().flush()?;
     server.run(Relay { upstream, address })?;
     Ok(())

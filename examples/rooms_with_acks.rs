@@ -59,8 +59,8 @@ fn main() -> io::Result<()> {
     // Pages from elsewhere must not speak in the name of whoever looks at them (RFC 6455 section 10.2).
     let config = Config::new().path("/rooms").same_origin().max_message_size(MAX_MESSAGE);
     let server = Server::bind(address)?.config(config).max_topics(MAX_ROOMS);
-    let address = server.local_address()?;
-    let mut event_loop = server.handler(Rooms::new(Duration::from_millis(milliseconds)))?;
+    let address = server.local_addr()?;
+    let mut event_loop = server.into_event_loop(Rooms::new(Duration::from_millis(milliseconds)))?;
     signals::shut_down_on_signals(event_loop.handle())?;
     // Whoever reads this may send the signal at once.
     println!("listening on http://{address}");

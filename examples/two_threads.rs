@@ -59,7 +59,7 @@ pub(crate) struct Report {
 /// Sends `total` bytes each way.
 pub(crate) fn run(total: u64) -> Result<Report, Failure> {
     let server = Server::bind("127.0.0.1:0")?;
-    let url = format!("ws://{}/", server.local_address()?);
+    let url = format!("ws://{}/", server.local_addr()?);
     let (result, results) = mpsc::channel();
     thread::spawn(move || server.run(Mirror { total, result }));
 

@@ -18,7 +18,7 @@ fn main() -> io::Result<()> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9003".into());
     let handlers = ByProtocol::new().speak("echo", Echo).speak("chat", Chat).speak("count", Count);
     let server = Server::bind(address)?.config(Config::new().max_message_size(1 << 20));
-    serving::run("ws", server.handler(handlers)?)
+    serving::run("ws", server.into_event_loop(handlers)?)
 }
 
 /// What all connections have: whose they are, and what their handler keeps.

@@ -68,8 +68,8 @@
 //!
 //! # fn main() -> std::io::Result<()> {
 //! let server = Server::bind("127.0.0.1:0")?.config(Config::new().max_message_size(64 * 1024));
-//! println!("listening on ws://{}", server.local_address()?);
-//! # let address = server.local_address()?;
+//! println!("listening on ws://{}", server.local_addr()?);
+//! # let address = server.local_addr()?;
 //! # let client = move || -> std::io::Result<Vec<u8>> {
 //! #     use std::io::{Read, Write};
 //! #     let mut stream = std::net::TcpStream::connect(address)?;
@@ -87,7 +87,7 @@
 //! #     }
 //! #     Ok(bytes)
 //! # };
-//! let mut event_loop = server.handler(Room)?;
+//! let mut event_loop = server.into_event_loop(Room)?;
 //! # let handle = event_loop.handle();
 //! # let client = std::thread::spawn(move || {
 //! #     let bytes = client();

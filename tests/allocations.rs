@@ -342,9 +342,9 @@ mod event_loop {
     /// A loop, and sockets whose connections are open.
     fn house(clients: usize) -> (EventLoop<Echo>, Vec<TcpStream>) {
         let server = Server::bind("127.0.0.1:0").unwrap().config(Config::new().ping_interval(None));
-        let mut event_loop = server.handler(Echo).unwrap();
+        let mut event_loop = server.into_event_loop(Echo).unwrap();
         let connect = || {
-            let mut client = TcpStream::connect(event_loop.local_address().unwrap()).unwrap();
+            let mut client = TcpStream::connect(event_loop.local_addr().unwrap()).unwrap();
             client.set_nonblocking(true).unwrap();
             client.write_all(format!("{REQUEST}\r\n").as_bytes()).unwrap();
             client

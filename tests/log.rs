@@ -78,8 +78,8 @@ fn what_happens_is_told_and_nothing_secret() {
     log::set_max_level(LevelFilter::Trace);
     let config = untimed().max_buffered_amount(1 << 20);
     let server = untimed_server().config(config).max_connections(100);
-    let mut event_loop = server.handler(Guarded).unwrap();
-    let (handle, address) = (event_loop.handle(), event_loop.local_address().unwrap());
+    let mut event_loop = server.into_event_loop(Guarded).unwrap();
+    let (handle, address) = (event_loop.handle(), event_loop.local_addr().unwrap());
     let clients = std::thread::spawn(move || {
         ask(address, request("closed", ""));
         let lines = format!("Sec-WebSocket-Protocol: {SECRET}, {SECRET}\r\n");
@@ -99,7 +99,7 @@ fn what_happens_is_told_and_nothing_secret() {
     });
     event_loop.run().unwrap();
     clients.join().unwrap();
-    let mut dialling = Server::none().on_message(|_, _| {}).unwrap();
+    let mut dialling = Server::unbound().on_message(|_, _| {}).unwrap();
     let (_socket, closed) = deserted();
     let request = ClientRequest::new(&Url::parse(&format!("ws://a/{SECRET}?{SECRET}")).unwrap());
     dialling.connect(closed, request, &untimed(), ()).unwrap();

@@ -38,12 +38,12 @@ impl Handler for Echo {
 
 fn event_loop() -> EventLoop<Echo> {
     let server = Server::bind("127.0.0.1:0").expect("a free port");
-    server.handler(Echo).expect("an event loop")
+    server.into_event_loop(Echo).expect("an event loop")
 }
 
 /// Connects, and has the loop carry out the opening handshake.
 fn connect(event_loop: &mut EventLoop<Echo>) -> TcpStream {
-    let address = event_loop.local_address().expect("it listens");
+    let address = event_loop.local_addr().expect("it listens");
     let mut client = TcpStream::connect(address).expect("a connection");
     client.set_nonblocking(true).expect("a socket that does not block");
     client.write_all(&request("")).expect("a request");

@@ -37,7 +37,7 @@ const UNREAD: Duration = Duration::from_secs(1);
 /// ```
 /// # use framewire::{Server, Client};
 /// # let server = Server::bind("127.0.0.1:0")?;
-/// # let address = server.local_address()?;
+/// # let address = server.local_addr()?;
 /// # std::thread::spawn(move || {
 /// #     server.on_message(|peer, message| { peer.send(message); }).unwrap().run().unwrap()
 /// # });

@@ -35,7 +35,7 @@ struct Listening {
 pub(super) enum Accepted {
     Socket(Socket),
     /// The one that waited is gone; another may be there.
-    Gone,
+    Aborted,
     /// Nobody waits.
     Nobody,
     /// The system has no more sockets to give. Nothing is accepted for a while.
@@ -113,7 +113,7 @@ impl Acceptor {
                 self.is_ready = self.listeners.iter().any(|listening| listening.is_ready);
                 Accepted::Nobody
             }
-            Err(error) if is_of_one_connection(&error) => Accepted::Gone,
+            Err(error) if is_of_one_connection(&error) => Accepted::Aborted,
             // Out of descriptors or memory: that passes when others leave, and no event will tell, so the
             // clock has to.
             Err(error) => {

@@ -17,7 +17,7 @@ use super::socket::{Foreign, Socket};
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
-/// let mut event_loop = framewire::Server::none().on_message(|peer, message| { peer.send(message); })?;
+/// let mut event_loop = framewire::Server::unbound().on_message(|peer, message| { peer.send(message); })?;
 /// let (stream, _) = std::net::TcpListener::bind("127.0.0.1:9001")?.accept()?;
 /// event_loop.adopt(stream, "", "")?;
 /// # Ok(())
@@ -37,7 +37,7 @@ enum Stream {
 impl AdoptedStream {
     /// A stream of a kind of its own: encrypted or compressed by other means, or shared with other uses. mio, in
     /// version 1, must be able to wait for it: in the simplest case it holds a socket of mio's, and hands its calls
-    /// on to that. [`Peer::address`](crate::Peer::address) does not know it.
+    /// on to that. [`Peer::peer_addr`](crate::Peer::peer_addr) does not know it.
     ///
     /// ```no_run
     /// use framewire::{AdoptedStream, Chunks, Stopped, Transport};
@@ -84,7 +84,7 @@ impl AdoptedStream {
     /// }
     ///
     /// # fn main() -> io::Result<()> {
-    /// let mut event_loop = framewire::Server::none().on_message(|peer, message| { peer.send(message); })?;
+    /// let mut event_loop = framewire::Server::unbound().on_message(|peer, message| { peer.send(message); })?;
     /// let (stream, _) = std::net::TcpListener::bind("127.0.0.1:9001")?.accept()?;
     /// stream.set_nonblocking(true)?;
     /// let loud = Loud(mio::net::TcpStream::from_std(stream));

@@ -16,17 +16,17 @@ const MOST_BYTES: usize = 256 * 1024;
 /// after them; the connection whose turn it is does not wait, for the engine may queue replies.
 #[derive(Debug, Default)]
 pub(super) struct Broadcasts {
-    waiting: Waiting,
+    waiting: BroadcastList,
     bytes: usize,
     /// Those that are being sent, to one connection after the other: each has its turn then, in which more may come.
-    sending: Waiting,
+    sending: BroadcastList,
     /// The first place whose connection has not got them.
     next: usize,
 }
 
 /// Such messages.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct BroadcastList {
     list: Vec<Broadcast>,
     /// Connections that did not wait, and how many of the first ones are done for each; by their ids.
     ahead: Vec<(PeerId, usize)>,
@@ -52,17 +52,17 @@ impl Broadcasts {
         !self.waiting.list.is_empty() || !self.sending.list.is_empty()
     }
 
-    pub(super) fn waiting(&self) -> &Waiting {
+    pub(super) fn waiting(&self) -> &BroadcastList {
         &self.waiting
     }
 
-    pub(super) fn sending(&self) -> &Waiting {
+    pub(super) fn sending(&self) -> &BroadcastList {
         &self.sending
     }
 
     /// A connection has got all that waits.
     pub(super) fn note_ahead(&mut self, id: PeerId) {
-        let Waiting { list, ahead } = &mut self.waiting;
+        let BroadcastList { list, ahead } = &mut self.waiting;
         match ahead.binary_search_by_key(&id, |&(id, _)| id) {
             Ok(at) => ahead[at].1 = list.len(),
             Err(at) => ahead.insert(at, (id, list.len())),
@@ -99,19 +99,19 @@ impl Broadcasts {
     }
 
     /// Takes out what is still to be sent to all from a place on, with that, and what waits for all.
-    pub(super) fn take(&mut self) -> (Waiting, usize, Waiting) {
+    pub(super) fn take(&mut self) -> (BroadcastList, usize, BroadcastList) {
         self.bytes = 0;
         (mem::take(&mut self.sending), self.next, mem::take(&mut self.waiting))
     }
 
     /// Uses the list again.
-    pub(super) fn give_back(&mut self, mut waiting: Waiting) {
+    pub(super) fn give_back(&mut self, mut waiting: BroadcastList) {
         waiting.clear();
         self.waiting = waiting;
     }
 }
 
-impl Waiting {
+impl BroadcastList {
     /// Those that are for this connection, which is for this route.
     #[inline]
     pub(super) fn of(&self, id: PeerId, route: Option<RouteId>) -> impl Iterator<Item = &Prepared> {

@@ -83,8 +83,8 @@ impl Caller {
     ) -> Self {
         let known = listener.and_then(|(_, facts)| facts.address);
         Self {
-            remote: socket.peer_address().ok(),
-            local: known.or_else(|| socket.local_address().ok()),
+            remote: socket.peer_addr().ok(),
+            local: known.or_else(|| socket.local_addr().ok()),
             #[cfg(unix)]
             unix_path: socket.unix_path(),
             listener: listener.map(|(index, facts)| (index, facts.name.clone())),
@@ -120,7 +120,7 @@ impl Caller {
 
     /// The address of this end of the connection. `None` over a Unix-domain socket.
     #[must_use]
-    pub fn local_address(&self) -> Option<SocketAddr> {
+    pub fn local_addr(&self) -> Option<SocketAddr> {
         self.local
     }
 
@@ -132,7 +132,7 @@ impl Caller {
     }
 
     /// Which of the sockets of the server it has come to: its place in
-    /// [`Server::local_addresses`](crate::Server::local_addresses), those of Unix-domain sockets counted. `None` for
+    /// [`Server::local_addrs`](crate::Server::local_addrs), those of Unix-domain sockets counted. `None` for
     /// connections that were adopted or dialled.
     #[must_use]
     pub fn listener(&self) -> Option<usize> {

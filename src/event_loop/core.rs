@@ -62,7 +62,7 @@ pub(super) struct Core<S> {
 
 impl<S> Core<S> {
     pub(super) fn new(registry: Registry, handle: Handle, settings: &Settings) -> Self {
-        let (group, home) = handle.place();
+        let (group, home) = handle.group_and_home();
         group.set_max_queued(settings.max_queued);
         if let Some(limit) = settings.max_connections_per_ip {
             group.set_quota(limit);
@@ -129,9 +129,9 @@ impl<S> Core<S> {
     }
 
     /// The address of who is at the other end of a connection.
-    pub(super) fn address(&self, id: PeerId) -> io::Result<SocketAddr> {
+    pub(super) fn peer_addr(&self, id: PeerId) -> io::Result<SocketAddr> {
         let connection = self.slab.get(id).ok_or(io::ErrorKind::NotConnected)?;
-        let remote = connection.driver.transport().peer_address();
+        let remote = connection.driver.transport().peer_addr();
         let told = self.callers.told(id);
         match told.address(remote.as_ref().ok().copied()) {
             Some(address) => Ok(address),
@@ -162,7 +162,7 @@ impl<S> Core<S> {
         change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T,
     ) -> Option<T> {
         // What was sent to all before comes before it.
-        self.spread();
+        self.flush_broadcasts();
         let connection = self.slab.get_mut(id)?;
         connection.unsettle(id, &mut self.unsettled);
         Some(change(connection, &mut self.shared))
@@ -200,7 +200,7 @@ impl<S> Core<S> {
     }
 
     /// Makes a connection one of the others that has come in as a spare one.
-    pub(super) fn let_in(&mut self, id: PeerId) {
+    pub(super) fn admit_spare(&mut self, id: PeerId) {
         if let Some(connection) = self.slab.get_mut(id)
             && connection.origin == Origin::Spare
         {
@@ -211,7 +211,7 @@ impl<S> Core<S> {
 
     /// Tells the other loops how many that are.
     pub(super) fn publish_connections(&self) {
-        let (group, home) = self.handle.place();
+        let (group, home) = self.handle.group_and_home();
         group.set_connections(home, self.served());
     }
 
@@ -359,7 +359,7 @@ impl<S> Core<S> {
             connection.deliver(id, Key::default(), &prepared, &mut self.shared);
         }
         if self.broadcasts.add(Broadcast::new(scope, prepared, [except, self.current])) {
-            self.spread();
+            self.flush_broadcasts();
         }
     }
 
@@ -377,9 +377,9 @@ impl<S> Core<S> {
 
     /// Queues what waits for all: call this before something else is queued for one of them.
     #[inline]
-    pub(super) fn spread(&mut self) {
+    pub(super) fn flush_broadcasts(&mut self) {
         if self.broadcasts.are_left() {
-            self.spread_all();
+            self.flush_all_broadcasts();
         }
     }
 
@@ -397,7 +397,7 @@ impl<S> Core<S> {
     }
 
     #[cold]
-    fn spread_all(&mut self) {
+    fn flush_all_broadcasts(&mut self) {
         let (sending, next, waiting) = self.broadcasts.take();
         for (id, connection) in self.slab.iter_mut() {
             if connection.is_open() {
@@ -452,7 +452,7 @@ impl<S> Core<S> {
     /// The same for a handle, which has had it counted already.
     pub(super) fn subscribe_as_ordered(&mut self, id: PeerId, topic: &str) {
         let _ = self.subscribe(id, topic);
-        let (group, home) = self.handle.place();
+        let (group, home) = self.handle.group_and_home();
         if group.are_many() {
             group.discount_subscriber(topic, home);
         }
@@ -460,7 +460,7 @@ impl<S> Core<S> {
 
     /// How many connections have subscribed to a topic, in all loops.
     pub(super) fn subscribers(&self, topic: &str) -> usize {
-        let (group, _) = self.handle.place();
+        let (group, _) = self.handle.group_and_home();
         if group.are_many() {
             return group.subscribers(topic);
         }
@@ -476,7 +476,7 @@ impl<S> Core<S> {
         except: Option<PeerId>,
         message: impl Into<Prepared>,
     ) -> usize {
-        let (group, home) = self.handle.place();
+        let (group, home) = self.handle.group_and_home();
         let others = if group.are_many() { group.others(topic, home) } else { None };
         let subscribers = self.topics.subscribers(topic);
         if others.is_none() && subscribers.iter().all(|&id| Some(id) == except) {
@@ -506,7 +506,7 @@ impl<S> Core<S> {
         except: Option<PeerId>,
         prepared: &Prepared,
     ) -> usize {
-        self.spread();
+        self.flush_broadcasts();
         let key = Key { topic: Some(topic), name: key };
         let mut count = 0;
         for &id in self.topics.subscribers(topic) {

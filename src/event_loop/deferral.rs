@@ -164,10 +164,10 @@ pub(super) struct Undecided<S> {
     /// Of plain requests.
     answered: Receiver<(PeerId, Response)>,
     /// Those who wait, each with what tells their `Pending` that they do not any more.
-    waiting: HashMap<PeerId, Waiting>,
+    waiting: HashMap<PeerId, Deferred>,
 }
 
-struct Waiting {
+struct Deferred {
     over: Arc<AtomicBool>,
     /// For the answer to a plain request.
     is_plain: bool,
@@ -183,7 +183,7 @@ impl<S> Undecided<S> {
 
     fn wait(&mut self, id: PeerId, is_plain: bool) -> Arc<AtomicBool> {
         let over = Arc::new(AtomicBool::new(false));
-        self.waiting.insert(id, Waiting { over: Arc::clone(&over), is_plain });
+        self.waiting.insert(id, Deferred { over: Arc::clone(&over), is_plain });
         over
     }
 
@@ -219,7 +219,7 @@ impl<S> Undecided<S> {
 
     /// Nobody waits any more.
     pub(super) fn clear(&mut self) {
-        for (_, Waiting { over, .. }) in self.waiting.drain() {
+        for (_, Deferred { over, .. }) in self.waiting.drain() {
             over.store(true, Ordering::Relaxed);
         }
     }
@@ -231,7 +231,7 @@ impl<S> Undecided<S> {
             return false;
         }
         let waiting = self.waiting.remove(&id);
-        waiting.is_some_and(|Waiting { over, .. }| {
+        waiting.is_some_and(|Deferred { over, .. }| {
             over.store(true, Ordering::Relaxed);
             true
         })

@@ -28,7 +28,7 @@ use super::connection::{Connection, Origin, Release};
 use super::core::Core;
 use super::counters::Counters;
 use super::deferral::Answer;
-use super::group::{Commands, Seat, Turn, seats};
+use super::group::{Commands, Member, Turn, members};
 use super::handle::Handle;
 use super::handler::{Choice, Decision, Handler, HttpAnswer, HttpChoice};
 use super::incoming_request::IncomingRequest;
@@ -87,7 +87,7 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 
 /// Accepts, reads, calls the handler and writes, on one thread.
 ///
-/// Made by [`Server::handler`](crate::Server::handler) or [`Server::on_message`](crate::Server::on_message).
+/// Made by [`Server::into_event_loop`](crate::Server::into_event_loop) or [`Server::on_message`](crate::Server::on_message).
 /// Either [`run`](Self::run) it, or call [`run_once`](Self::run_once) from a loop of your own.
 ///
 /// Dropping a loop ends its connections without a Close; the handler is told of each by
@@ -141,18 +141,18 @@ impl<H: Handler> EventLoop<H> {
         settings: &Settings,
         handler: H,
     ) -> io::Result<Self> {
-        let seat = seats(1, WAKE)?.swap_remove(0);
-        Self::seated(listeners, settings, || handler, seat)
+        let member = members(1, WAKE)?.swap_remove(0);
+        Self::of_member(listeners, settings, || handler, member)
     }
 
-    /// Makes the loop of this seat, and then its handler.
-    pub(super) fn seated(
+    /// Makes the loop of this member, and then its handler.
+    pub(super) fn of_member(
         listeners: Vec<Listener>,
         settings: &Settings,
         handler: impl FnOnce() -> H,
-        seat: Seat,
+        member: Member,
     ) -> io::Result<Self> {
-        let Seat { selector, commands, group, home } = seat;
+        let Member { selector, commands, group, home } = member;
         settings.config.validate().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let registry = selector.registry()?;
         let acceptor = Acceptor::new(listeners, &registry)?;
@@ -317,9 +317,9 @@ impl<H: Handler> EventLoop<H> {
     /// # Errors
     ///
     /// The system's; [`io::ErrorKind::NotConnected`] if nothing listens any more.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self.acceptor.first() {
-            Some(listener) => listener.local_address(),
+            Some(listener) => listener.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -357,7 +357,7 @@ impl<H: Handler> EventLoop<H> {
     /// use framewire::{Config, Server};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut event_loop = Server::none().on_message(|_, message| println!("{message:?}"))?;
+    /// let mut event_loop = Server::unbound().on_message(|_, message| println!("{message:?}"))?;
     /// let request = ClientRequest::new(&Url::parse("ws://127.0.0.1:9001/")?);
     /// for _ in 0..1000 {
     ///     let address = "127.0.0.1:9001".parse()?;
@@ -509,7 +509,7 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// # fn main() -> std::io::Result<()> {
     /// let mut event_loop =
-    ///     framewire::Server::none().on_message(|peer, message| { peer.send(message); })?;
+    ///     framewire::Server::unbound().on_message(|peer, message| { peer.send(message); })?;
     /// let (mut stream, _) = std::net::TcpListener::bind("127.0.0.1:9001")?.accept()?;
     /// let mut head = [0; 100];
     /// let count = stream.read(&mut head)?;
@@ -589,8 +589,8 @@ impl<H: Handler> EventLoop<H> {
             let listener = ListenerIndex::new(index);
             for _ in 0..ACCEPTS_A_TURN {
                 match self.acceptor.accept(index, self.core.now) {
-                    Accepted::Socket(socket) => self.place(socket, listener),
-                    Accepted::Gone => {}
+                    Accepted::Socket(socket) => self.assign(socket, listener),
+                    Accepted::Aborted => {}
                     Accepted::Nobody => break,
                     Accepted::Failed(error) => {
                         self.core.shared.counting.add(Count::AcceptErrors);
@@ -604,7 +604,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// The loop that has the fewest connections; `None` if all together have as many as they may.
     fn lightest_loop(&self) -> Option<usize> {
-        let (group, home) = self.core.handle.place();
+        let (group, home) = self.core.handle.group_and_home();
         let served = self.core.served();
         let (number, total) = if group.are_many() {
             group.set_connections(home, served);
@@ -616,18 +616,18 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Gives a connection that was accepted to the loop that has the fewest.
-    fn place(&mut self, mut socket: Socket, listener: ListenerIndex) {
+    fn assign(&mut self, mut socket: Socket, listener: ListenerIndex) {
         let Some(number) = self.lightest_loop() else {
             return self.serve_as_spare(socket, listener);
         };
-        let (group, home) = self.core.handle.place();
+        let (group, home) = self.core.handle.group_and_home();
         // A client that comes when all is about to end is answered here, by the loop that listens.
         if number != home && self.shutdown.is_none() {
             group.departs(number);
             match self.core.outbox.order(number, Command::Serve(socket, listener)) {
                 // It has come to its end: so will this one, and says so.
                 Some(Command::Serve(back, _)) => {
-                    self.core.handle.place().0.arrives(number);
+                    self.core.handle.group_and_home().0.arrives(number);
                     socket = back;
                 }
                 _ => return,
@@ -674,7 +674,7 @@ impl<H: Handler> EventLoop<H> {
         }
         let has_room = self.lightest_loop().is_some();
         if has_room {
-            self.core.let_in(id);
+            self.core.admit_spare(id);
         }
         has_room
     }
@@ -682,7 +682,7 @@ impl<H: Handler> EventLoop<H> {
     /// Serves a connection that another loop has accepted.
     fn serve_for_another(&mut self, socket: Socket, listener: ListenerIndex) {
         self.serve(socket, listener);
-        let (group, home) = self.core.handle.place();
+        let (group, home) = self.core.handle.group_and_home();
         group.set_connections(home, self.core.served());
         group.arrives(home);
     }
@@ -701,14 +701,14 @@ impl<H: Handler> EventLoop<H> {
             self.reject_at_once(socket, listener, &error, Response::new(400));
             return None;
         }
-        let (group, _) = self.core.handle.place();
+        let (group, _) = self.core.handle.group_and_home();
         if !matches!(entry, Entry::Direct) || !group.has_quota() {
             let id = self.register(driver(socket), origin, listener)?;
             self.enter(id, &entry);
             return Some(id);
         }
         let group = Arc::clone(group);
-        let home = socket.peer_address().ok().map(|address| Neighbourhood::of(address.ip()));
+        let home = socket.peer_addr().ok().map(|address| Neighbourhood::of(address.ip()));
         // Held until it is counted, so that no other loop lets one in on the same place.
         let quota = group.quota();
         if let (Some(counted), Some(home)) = (&quota, home)
@@ -735,7 +735,7 @@ impl<H: Handler> EventLoop<H> {
         if protocol.is_none() && proxies.is_none() {
             return Entry::Direct;
         }
-        let address = socket.peer_address().ok();
+        let address = socket.peer_addr().ok();
         if let Some(protocol) = protocol {
             // A peer that has gone has no address any more, and is nobody.
             let is_known = address.is_some() || socket.is_unix();
@@ -772,7 +772,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// Counts a connection as one from this address, unless there are as many from there as there may be.
     fn count_from(&mut self, id: PeerId, address: Option<SocketAddr>) -> bool {
-        let (group, _) = self.core.handle.place();
+        let (group, _) = self.core.handle.group_and_home();
         let (Some(mut quota), Some(address)) = (group.quota(), address) else { return true };
         if quota.counts(id) {
             return true;
@@ -1151,7 +1151,7 @@ impl<H: Handler> EventLoop<H> {
             callers.told_mut(id).header = Some(Arc::new(header));
         }
         let socket = connection.driver.transport();
-        let remote = socket.peer_address().ok();
+        let remote = socket.peer_addr().ok();
         let address = callers.told(id).address_by_header(remote);
         // The client of a proxy that has come over such a socket is not one that is believed.
         let is_unix = socket.is_unix() && header.is_none_or(|header| header.is_local());
@@ -1216,7 +1216,7 @@ impl<H: Handler> EventLoop<H> {
             && self.core.slab.get(id).is_some_and(|c| c.endpoint().state() == State::Connecting)
         {
             // What was sent to all before a connection is open is not for it.
-            self.core.spread();
+            self.core.flush_broadcasts();
         }
         self.begin_open(id);
     }
@@ -1456,7 +1456,7 @@ impl<H: Handler> EventLoop<H> {
                 Command::Decided => self.take_decisions(),
                 Command::Serve(socket, listener) => self.serve_for_another(socket, listener),
                 Command::Adopt(adoption) => {
-                    let (group, home) = self.core.handle.place();
+                    let (group, home) = self.core.handle.group_and_home();
                     group.arrives(home);
                     // The caller is told of what can be told on the stream itself.
                     let _ = self.add_adopted(*adoption);
@@ -1588,7 +1588,7 @@ impl<H: Handler> EventLoop<H> {
 
     fn take_due_timers(&mut self) {
         for (at, id) in self.core.timers.take_due(self.core.now) {
-            self.core.spread();
+            self.core.flush_broadcasts();
             let Some(connection) = self.core.slab.get_mut(id) else { continue };
             if connection.timer != Some(at) {
                 continue;
@@ -1695,7 +1695,7 @@ impl<H: Handler> EventLoop<H> {
         } else {
             self.never_opened(id, outcome);
         }
-        if let Some(mut quota) = self.core.handle.place().0.quota() {
+        if let Some(mut quota) = self.core.handle.group_and_home().0.quota() {
             quota.leave(id);
         }
         self.core.forget(id);
@@ -1801,7 +1801,7 @@ impl<H: Handler> EventLoop<H> {
         let Some(draining) = self.shutdown.as_deref_mut() else { return };
         let (report, waiting) = draining.finish(self.core.now);
         event!(Info, "shutdown", "is over: {report}");
-        let (group, home) = self.core.handle.place();
+        let (group, home) = self.core.handle.group_and_home();
         group.set_report(home, report);
         for waiting in waiting {
             // Whoever does not wait any more need not be told.
@@ -1874,7 +1874,7 @@ mod tests {
 
     fn answer_to(said: &'static [u8]) -> Vec<u8> {
         let server = Server::bind("127.0.0.1:0").unwrap();
-        let address = server.local_address().unwrap();
+        let address = server.local_addr().unwrap();
         let mut event_loop = server
             .on_message(|peer, message| {
                 peer.send(message);
@@ -1929,10 +1929,10 @@ mod tests {
     #[test]
     fn what_lies_there_is_read_before_it_is_too_late() {
         let server = Server::bind("127.0.0.1:0").unwrap();
-        let address = server.local_address().unwrap();
+        let address = server.local_addr().unwrap();
         // Over when the handler is done with the first request.
         let config = Config::new().handshake_timeout(Duration::from_micros(1));
-        let mut event_loop = server.config(config).handler(Slow(true)).unwrap();
+        let mut event_loop = server.config(config).into_event_loop(Slow(true)).unwrap();
         let request = "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
         let mut clients = Vec::new();

@@ -10,7 +10,7 @@ use crate::protocol::Message;
 use crate::wire::CloseCode;
 
 use super::event_loop::{EventLoop, WAKE};
-use super::group::{Seat, seats};
+use super::group::{Member, members};
 use super::handle::Handle;
 use super::handler::{Handler, OnMessage};
 use super::listener::Listener;
@@ -59,7 +59,7 @@ const GRACE: Duration = Duration::from_secs(5);
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let loops = Server::bind("127.0.0.1:0")?.threads(2)?;
-/// println!("listening on ws://{}", loops.local_address()?);
+/// println!("listening on ws://{}", loops.local_addr()?);
 /// # loops.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
 /// loops.run(Room)
 /// # }
@@ -68,7 +68,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub struct EventLoops {
     listeners: Vec<Listener>,
     settings: Settings,
-    seats: Vec<Seat>,
+    members: Vec<Member>,
 }
 
 impl EventLoops {
@@ -83,22 +83,22 @@ impl EventLoops {
         }
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         settings.config.validate().map_err(invalid)?;
-        Ok(Self { listeners, settings, seats: seats(threads, WAKE)? })
+        Ok(Self { listeners, settings, members: members(threads, WAKE)? })
     }
 
     /// A way to all loops from any thread.
     pub fn handle(&self) -> Handle {
-        Handle::new(Arc::clone(&self.seats[0].group), self.seats[0].home)
+        Handle::new(Arc::clone(&self.members[0].group), self.members[0].home)
     }
 
     /// The address of the first listening socket.
     ///
     /// # Errors
     ///
-    /// As [`Server::local_address`](crate::Server::local_address).
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
+    /// As [`Server::local_addr`](crate::Server::local_addr).
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self.listeners.first() {
-            Some(listener) => listener.local_address(),
+            Some(listener) => listener.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -116,22 +116,24 @@ impl EventLoops {
         thread::scope(|scope| {
             let mut threads = Vec::new();
             let mut result = Ok(());
-            for (number, seat) in self.seats.into_iter().enumerate() {
+            for (number, member) in self.members.into_iter().enumerate() {
                 // The first loop listens.
                 let listeners = mem::take(&mut listeners);
-                let mut alarm = Alarm(Some(Handle::new(Arc::clone(&seat.group), seat.home)));
+                let mut guard =
+                    ShutdownOnDrop(Some(Handle::new(Arc::clone(&member.group), member.home)));
                 let thread = move || {
-                    let result = EventLoop::seated(listeners, settings, || handler(number), seat)
-                        .and_then(|mut event_loop| event_loop.run());
+                    let result =
+                        EventLoop::of_member(listeners, settings, || handler(number), member)
+                            .and_then(|mut event_loop| event_loop.run());
                     if result.is_ok() {
-                        alarm.disarm();
+                        guard.disarm();
                     }
                     result
                 };
                 let name = format!("framewire-{number}");
                 match thread::Builder::new().name(name).spawn_scoped(scope, thread) {
                     Ok(thread) => threads.push(thread),
-                    // The alarm went with the closure: those that run already are told.
+                    // The guard went with the closure: those that run already are told.
                     Err(error) => {
                         result = Err(error);
                         break;
@@ -165,15 +167,15 @@ impl EventLoops {
 }
 
 /// Ends the other loops when it is dropped with a handle: on an error, and on a panic.
-struct Alarm(Option<Handle>);
+struct ShutdownOnDrop(Option<Handle>);
 
-impl Alarm {
+impl ShutdownOnDrop {
     fn disarm(&mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Alarm {
+impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
         if let Some(handle) = &self.0 {
             // The code is one that may be sent.

@@ -23,7 +23,7 @@ pub(super) const MAX_QUEUED: usize = 16 * 1024 * 1024;
 #[derive(Debug)]
 pub(super) struct Group {
     links: Vec<Link>,
-    census: Census,
+    subscriber_counts: SubscriberCounts,
     /// How many connections come from each address, where that is limited.
     quota: OnceLock<Mutex<Quota>>,
     /// How many bytes of messages may wait for one loop.
@@ -70,7 +70,7 @@ pub(super) struct Commands {
 
 /// What a loop needs before it is made: it has a number, and others know how to reach it.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(super) struct Member {
     pub(super) selector: Selector,
     pub(super) commands: Commands,
     pub(super) group: Arc<Group>,
@@ -100,16 +100,16 @@ pub(super) enum WhenFull {
     Fail,
 }
 
-/// Seats for so many loops that work together.
-pub(super) fn seats(count: usize, wake: Token) -> io::Result<Vec<Seat>> {
-    seats_at((0..count).map(|_| Selector::new()), wake)
+/// Members for so many loops that work together.
+pub(super) fn members(count: usize, wake: Token) -> io::Result<Vec<Member>> {
+    members_at((0..count).map(|_| Selector::new()), wake)
 }
 
-/// Seats for the loops of these selectors.
-pub(super) fn seats_at(
+/// Members for the loops of these selectors.
+pub(super) fn members_at(
     selectors: impl Iterator<Item = io::Result<Selector>>,
     wake: Token,
-) -> io::Result<Vec<Seat>> {
+) -> io::Result<Vec<Member>> {
     let (mut links, mut ends) = (Vec::new(), Vec::new());
     for (number, selector) in selectors.enumerate() {
         let selector = selector?;
@@ -135,15 +135,15 @@ pub(super) fn seats_at(
     }
     let group = Arc::new(Group {
         links,
-        census: Census::default(),
+        subscriber_counts: SubscriberCounts::default(),
         quota: OnceLock::new(),
         max_queued: AtomicUsize::new(MAX_QUEUED),
     });
-    let seats = ends.into_iter().enumerate().map(|(home, (selector, commands))| {
+    let members = ends.into_iter().enumerate().map(|(home, (selector, commands))| {
         let group = Arc::clone(&group);
-        Seat { selector, commands, group, home }
+        Member { selector, commands, group, home }
     });
-    Ok(seats.collect())
+    Ok(members.collect())
 }
 
 impl Commands {
@@ -350,23 +350,23 @@ impl Group {
     /// Counts one more subscriber of a topic in a loop.
     pub(super) fn count_subscriber(&self, topic: &str, number: usize) {
         if number < self.links.len() {
-            self.census.add(topic, number, self.links.len());
+            self.subscriber_counts.add(topic, number, self.links.len());
         }
     }
 
     /// Counts one less.
     pub(super) fn discount_subscriber(&self, topic: &str, number: usize) {
-        self.census.remove(topic, number);
+        self.subscriber_counts.remove(topic, number);
     }
 
     /// How many subscribers a topic has in all loops.
     pub(super) fn subscribers(&self, topic: &str) -> usize {
-        self.census.subscribers(topic)
+        self.subscriber_counts.subscribers(topic)
     }
 
     /// The name of a topic, with the other loops that have subscribers of it and how many.
     pub(super) fn others(&self, topic: &str, home: usize) -> Option<(Arc<str>, Counts)> {
-        let (name, counts) = self.census.of(topic)?;
+        let (name, counts) = self.subscriber_counts.of(topic)?;
         let other = |(number, count): (usize, &AtomicUsize)| {
             number != home && count.load(Ordering::SeqCst) > 0
         };
@@ -424,11 +424,11 @@ impl Link {
 
 /// How many subscribers each topic has in each loop, those included whose subscription is on its way.
 #[derive(Debug, Default)]
-struct Census(RwLock<HashMap<Arc<str>, Counts>>);
+struct SubscriberCounts(RwLock<HashMap<Arc<str>, Counts>>);
 
 pub(super) type Counts = Arc<[AtomicUsize]>;
 
-impl Census {
+impl SubscriberCounts {
     /// Counts one more.
     fn add(&self, topic: &str, number: usize, loops: usize) {
         // Nothing that panics is done under the lock.
@@ -592,48 +592,51 @@ mod tests {
 
     #[test]
     fn the_census_forgets_topics_without_subscribers() {
-        let census = Census::default();
+        let subscriber_counts = SubscriberCounts::default();
         for _ in 0..2 {
-            census.add("x", 2, 3);
-            census.add("x", 0, 3);
-            census.add("y", 1, 3);
-            census.add("x", 2, 3);
-            let (name, counts) = census.of("x").unwrap();
+            subscriber_counts.add("x", 2, 3);
+            subscriber_counts.add("x", 0, 3);
+            subscriber_counts.add("y", 1, 3);
+            subscriber_counts.add("x", 2, 3);
+            let (name, counts) = subscriber_counts.of("x").unwrap();
             let counts: Vec<_> = counts.iter().map(|count| count.load(Ordering::SeqCst)).collect();
             assert_eq!((&*name, counts), ("x", vec![1, 0, 2]));
-            assert_eq!((census.subscribers("x"), census.subscribers("y")), (3, 1));
-            census.remove("x", 2);
-            census.remove("x", 0);
-            census.remove("x", 2);
-            census.remove("y", 1);
-            assert!(census.of("x").is_none() && census.subscribers("y") == 0);
-            assert!(census.0.read().unwrap().is_empty());
+            assert_eq!(
+                (subscriber_counts.subscribers("x"), subscriber_counts.subscribers("y")),
+                (3, 1)
+            );
+            subscriber_counts.remove("x", 2);
+            subscriber_counts.remove("x", 0);
+            subscriber_counts.remove("x", 2);
+            subscriber_counts.remove("y", 1);
+            assert!(subscriber_counts.of("x").is_none() && subscriber_counts.subscribers("y") == 0);
+            assert!(subscriber_counts.0.read().unwrap().is_empty());
         }
     }
 
     #[test]
     fn counting_in_many_threads_ends_at_nothing() {
-        let census = Census::default();
+        let subscriber_counts = SubscriberCounts::default();
         std::thread::scope(|scope| {
             for number in 0..4 {
-                let census = &census;
+                let subscriber_counts = &subscriber_counts;
                 scope.spawn(move || {
                     for n in 0..2000 {
                         let topic = ["a", "b", "c"][n % 3];
-                        census.add(topic, number, 4);
-                        assert!(census.subscribers(topic) > 0);
-                        census.remove(topic, number);
+                        subscriber_counts.add(topic, number, 4);
+                        assert!(subscriber_counts.subscribers(topic) > 0);
+                        subscriber_counts.remove(topic, number);
                     }
                 });
             }
         });
-        assert!(census.0.read().unwrap().is_empty());
+        assert!(subscriber_counts.0.read().unwrap().is_empty());
     }
 
     #[test]
     fn the_lightest_loop_is_found_with_what_is_on_its_way() {
-        let seats = seats(3, Token(0)).unwrap();
-        let group = &seats[0].group;
+        let members = members(3, Token(0)).unwrap();
+        let group = &members[0].group;
         let mut given = [0; 3];
         for _ in 0..30 {
             let (number, _) = group.lightest();

@@ -54,7 +54,7 @@ impl Handle {
 
     /// The loops that work together, and which of them it is of.
     #[inline]
-    pub(super) fn place(&self) -> (&Arc<Group>, usize) {
+    pub(super) fn group_and_home(&self) -> (&Arc<Group>, usize) {
         (&self.group, self.home)
     }
 
@@ -221,7 +221,7 @@ impl Handle {
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
     /// let mut event_loop =
-    ///     framewire::Server::none().on_message(|peer, message| { peer.send(message); })?;
+    ///     framewire::Server::unbound().on_message(|peer, message| { peer.send(message); })?;
     /// let handle = event_loop.handle();
     /// std::thread::spawn(move || -> std::io::Result<()> {
     ///     for stream in std::net::TcpListener::bind("127.0.0.1:9001")?.incoming() {
@@ -361,7 +361,7 @@ impl Handle {
         except: Option<PeerId>,
         when_full: WhenFull,
     ) -> Result<(), QueueFull> {
-        let (group, home) = self.place();
+        let (group, home) = self.group_and_home();
         let command =
             |name: Arc<str>| Command::Publish(name, key.map(Box::from), prepared.clone(), except);
         if !group.are_many() {

@@ -91,7 +91,7 @@ impl Listener {
 
     /// What its connections have to know of it.
     pub(super) fn facts(&self) -> ListenerFacts {
-        let address = self.local_address().ok();
+        let address = self.local_addr().ok();
         ListenerFacts {
             name: self.name.clone(),
             address: address.filter(|address| !address.ip().is_unspecified()),
@@ -155,7 +155,7 @@ impl Listener {
             match Self::bind_one(address, only_v6, options) {
                 Ok(listener) => {
                     if address.port() == 0 {
-                        chosen = listener.local_address().ok().map(|address| address.port());
+                        chosen = listener.local_addr().ok().map(|address| address.port());
                     }
                     listeners.push(listener);
                 }
@@ -294,7 +294,7 @@ impl Listener {
         Ok(Socket::Plain(plain))
     }
 
-    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
         match &self.kind {
             Kind::Tcp { listener, .. } => listener.local_addr(),
             #[cfg(unix)]
@@ -445,7 +445,7 @@ mod tests {
     fn sockets_have_the_options_that_they_need() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listener = Listener::from_tcp(listener).unwrap();
-        let address = listener.local_address().unwrap();
+        let address = listener.local_addr().unwrap();
         let mut clients = Vec::new();
         for _ in 0..2 {
             clients.push(std::net::TcpStream::connect(address).unwrap());
@@ -471,7 +471,7 @@ mod tests {
         let small = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
         let small = small.unwrap();
         small.set_recv_buffer_size(16 * 1024).unwrap();
-        small.connect(&listener.local_address().unwrap().into()).unwrap();
+        small.connect(&listener.local_addr().unwrap().into()).unwrap();
         let mut socket = listener.accept().unwrap();
         let mut taken = 0;
         let Socket::Plain(plain) = &mut socket else { panic!("another kind of socket") };

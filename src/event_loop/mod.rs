@@ -1,7 +1,7 @@
 //! Sockets, clock and threads: the mio loop that drives connections.
 //!
 //! ```text
-//!   Server ──handler()──► EventLoop ◄──commands── Handle (any thread)
+//!   Server ──into_event_loop──► EventLoop ◄──commands── Handle (any thread)
 //!                             │ a turn: tell the time, read, dispatch, write
 //!                             ▼
 //!        Core: Slab ── Connection: Endpoint + Socket + Session

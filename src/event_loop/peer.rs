@@ -43,7 +43,7 @@ impl<'l, S> Peer<'l, S> {
 
     /// An open connection, as handlers see it.
     pub(super) fn of(core: &'l mut Core<S>, id: PeerId) -> Option<Self> {
-        core.spread();
+        core.flush_broadcasts();
         core.is_peer(id).then_some(Self { core, id })
     }
 }
@@ -231,8 +231,8 @@ impl<S> Peer<'_, S> {
     ///
     /// The system's, if the peer is gone; [`io::ErrorKind::Unsupported`] for a Unix-domain socket, and where a
     /// proxy keeps the address to itself.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.core.address(self.id)
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.core.peer_addr(self.id)
     }
 
     /// The address of this end.
@@ -240,8 +240,8 @@ impl<S> Peer<'_, S> {
     /// # Errors
     ///
     /// The system's; [`io::ErrorKind::Unsupported`] for a Unix-domain socket.
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.connection().driver.transport().local_address()
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.connection().driver.transport().local_addr()
     }
 
     /// What TLS knows of the peer: its certificate, the name it asked for, the version and the cipher

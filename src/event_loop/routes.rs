@@ -54,7 +54,7 @@ use super::route::{Route, RouteId};
 ///     .route("/chat", Config::new(), Chat)?
 ///     .route("/chat/:room", Config::new().max_message_size(4096).subprotocols(["chat"]), Chat)?
 ///     .get("/data", |_| Response::json("{}"))?;
-/// let mut event_loop = Server::bind("127.0.0.1:0")?.handler(routes)?;
+/// let mut event_loop = Server::bind("127.0.0.1:0")?.into_event_loop(routes)?;
 /// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO)?;
 /// event_loop.run()?;
 /// # Ok(())
@@ -207,7 +207,7 @@ impl<S> Routes<S> {
     ///     Response::new(204)
     /// })?;
     /// let server = Server::bind("127.0.0.1:0")?.config(Config::new().http_methods(["POST"]));
-    /// let event_loop = server.handler(routes)?;
+    /// let event_loop = server.into_event_loop(routes)?;
     /// # Ok(())
     /// # }
     /// ```

@@ -25,7 +25,7 @@ use super::settings::{OnPanic, Settings};
 /// let server = Server::bind("127.0.0.1:0")?
 ///     .config(Config::new().max_message_size(1 << 20))
 ///     .max_connections(10_000);
-/// println!("listening on ws://{}", server.local_address()?);
+/// println!("listening on ws://{}", server.local_addr()?);
 /// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
 /// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
 /// event_loop.run()
@@ -39,7 +39,7 @@ pub struct Server {
 
 impl Server {
     /// Listens on a TCP address; port 0 lets the system choose one, which
-    /// [`local_address`](Self::local_address) tells.
+    /// [`local_addr`](Self::local_addr) tells.
     ///
     /// A name such as `localhost` that stands for several addresses, mostly one of IPv6 and one of IPv4, is
     /// listened to on all of them, on the same port: clients try either. Those that this machine does not have are
@@ -119,7 +119,7 @@ impl Server {
     }
 
     /// Listens nowhere, for a loop that only [dials](EventLoop::connect).
-    pub fn none() -> Self {
+    pub fn unbound() -> Self {
         Self::with(Vec::new())
     }
 
@@ -304,14 +304,14 @@ impl Server {
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// let server = framewire::Server::bind("localhost:0")?;
-    /// for address in server.local_addresses()? {
+    /// for address in server.local_addrs()? {
     ///     println!("listening on ws://{address}");
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub fn local_addresses(&self) -> io::Result<Vec<SocketAddr>> {
-        let addresses = self.listeners.iter().map(Listener::local_address);
+    pub fn local_addrs(&self) -> io::Result<Vec<SocketAddr>> {
+        let addresses = self.listeners.iter().map(Listener::local_addr);
         let known = |result: &io::Result<_>| {
             !result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::Unsupported)
         };
@@ -330,9 +330,9 @@ impl Server {
     ///
     /// The system's; [`io::ErrorKind::Unsupported`] for a Unix-domain socket, which has a
     /// [path](Self::unix_path).
-    pub fn local_address(&self) -> io::Result<SocketAddr> {
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
         match self.listeners.first() {
-            Some(listener) => listener.local_address(),
+            Some(listener) => listener.local_addr(),
             None => Err(io::ErrorKind::NotConnected.into()),
         }
     }
@@ -342,7 +342,7 @@ impl Server {
     /// # Errors
     ///
     /// [`io::ErrorKind::InvalidInput`] for a [`Config`] that cannot work; the system's.
-    pub fn handler<H: Handler>(self, handler: H) -> io::Result<EventLoop<H>> {
+    pub fn into_event_loop<H: Handler>(self, handler: H) -> io::Result<EventLoop<H>> {
         let (listeners, settings) = self.into_parts();
         EventLoop::new(listeners, &settings, handler)
     }
@@ -351,12 +351,12 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As [`handler`](Self::handler).
+    /// As [`into_event_loop`](Self::into_event_loop).
     pub fn on_message(
         self,
         function: impl FnMut(&mut Peer<'_>, Message<'_>),
     ) -> io::Result<EventLoop<impl Handler<Session = ()>>> {
-        self.handler(OnMessage(function))
+        self.into_event_loop(OnMessage(function))
     }
 
     /// So many loops, a thread each, that serve these sockets together; at most 255. For work that one
@@ -380,9 +380,9 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// As [`handler`](Self::handler) and [`EventLoop::run`].
+    /// As [`into_event_loop`](Self::into_event_loop) and [`EventLoop::run`].
     pub fn run<H: Handler>(self, handler: H) -> io::Result<()> {
-        self.handler(handler)?.run()
+        self.into_event_loop(handler)?.run()
     }
 }
 

@@ -167,13 +167,13 @@ impl Socket {
         matches!(self, Self::Tls(tls) if tls.has_heard())
     }
 
-    pub(super) fn peer_address(&self) -> io::Result<SocketAddr> {
-        let address = self.plain().map_or_else(|| Err(no_address()), Plain::peer_address);
+    pub(super) fn peer_addr(&self) -> io::Result<SocketAddr> {
+        let address = self.plain().map_or_else(|| Err(no_address()), Plain::peer_addr);
         address.map(canonical)
     }
 
-    pub(super) fn local_address(&self) -> io::Result<SocketAddr> {
-        let address = self.plain().map_or_else(|| Err(no_address()), Plain::local_address);
+    pub(super) fn local_addr(&self) -> io::Result<SocketAddr> {
+        let address = self.plain().map_or_else(|| Err(no_address()), Plain::local_addr);
         address.map(canonical)
     }
 
@@ -351,7 +351,7 @@ impl Stream for Plain {
 }
 
 impl Plain {
-    fn peer_address(&self) -> io::Result<SocketAddr> {
+    fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.peer_addr(),
             #[cfg(unix)]
@@ -361,7 +361,7 @@ impl Plain {
         }
     }
 
-    fn local_address(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
         match self {
             Self::Tcp(stream) => stream.local_addr(),
             #[cfg(unix)]

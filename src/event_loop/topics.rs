@@ -78,7 +78,7 @@ impl Default for TopicLimits {
 pub(super) struct Topics {
     limits: TopicLimits,
     /// Where other loops must know of what is in this one.
-    census: Option<(Arc<Group>, usize)>,
+    subscriber_counts: Option<(Arc<Group>, usize)>,
     numbers: HashMap<Arc<str>, u32>,
     /// By number; a number whose topic is forgotten is given to another.
     topics: Vec<Topic>,
@@ -103,8 +103,8 @@ struct Topic {
 impl Topics {
     /// The topics of the loop with this number.
     pub(super) fn new(limits: TopicLimits, group: &Arc<Group>, home: usize) -> Self {
-        let census = group.are_many().then(|| (Arc::clone(group), home));
-        Self { limits, census, ..Self::default() }
+        let subscriber_counts = group.are_many().then(|| (Arc::clone(group), home));
+        Self { limits, subscriber_counts, ..Self::default() }
     }
 
     pub(super) fn subscribe(&mut self, id: PeerId, name: &str) -> Subscribed {
@@ -126,7 +126,7 @@ impl Topics {
         let place = topic.subscribers.len() as u32;
         topic.subscribers.push(id);
         self.places.entry(id).or_default().insert(number, place);
-        if let Some((group, home)) = &self.census {
+        if let Some((group, home)) = &self.subscriber_counts {
             group.count_subscriber(name, *home);
         }
         self.has_turned(number);
@@ -226,7 +226,7 @@ impl Topics {
     /// Gives the place of a subscriber that has left to the last one.
     fn vacate(&mut self, number: u32, place: u32) {
         let Topic { subscribers, name, .. } = &mut self.topics[number as usize];
-        if let Some((group, home)) = &self.census {
+        if let Some((group, home)) = &self.subscriber_counts {
             group.discount_subscriber(name, *home);
         }
         subscribers.swap_remove(place as usize);
@@ -235,7 +235,7 @@ impl Topics {
         {
             places.insert(number, place);
         }
-        // A room that was full once need not keep its seats for ever.
+        // A room that was full once need not keep its members for ever.
         if subscribers.len() < subscribers.capacity() / 4 {
             subscribers.shrink_to(subscribers.len() * 2);
         }

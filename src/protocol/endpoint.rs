@@ -22,7 +22,7 @@ use super::prepared::Prepared;
 use super::receiver::{Context, Received, Receiver};
 use super::sender::{Compress, Sender, Sink};
 use super::state::{Initiator, Role, State};
-use super::timers::{Moment, TimeoutKind, Timers, Waiting};
+use super::timers::{AwaitedEvent, Moment, TimeoutKind, Timers};
 use super::upgraded::Upgraded;
 use super::workspace::Workspace;
 
@@ -1335,17 +1335,17 @@ impl Endpoint {
         self.timers.round_trip_time()
     }
 
-    fn waiting(&self) -> Waiting {
+    fn awaited_event(&self) -> AwaitedEvent {
         match &self.phase {
-            Phase::Connecting(opening) if opening.awaits_decision() => Waiting::Decision,
+            Phase::Connecting(opening) if opening.awaits_decision() => AwaitedEvent::Decision,
             Phase::Connecting(opening) => {
-                opening.rejected().map_or(Waiting::Handshake, Waiting::Rejection)
+                opening.rejected().map_or(AwaitedEvent::Handshake, AwaitedEvent::Rejection)
             }
-            Phase::Open if self.timers.is_paused() || self.is_congested() => Waiting::Nothing,
-            Phase::Open => Waiting::Messages,
-            Phase::Closing(_) if self.sender.is_waiting() => Waiting::Codec,
-            Phase::Closing(_) => Waiting::End,
-            Phase::Closed(_) => Waiting::Closed,
+            Phase::Open if self.timers.is_paused() || self.is_congested() => AwaitedEvent::Nothing,
+            Phase::Open => AwaitedEvent::Messages,
+            Phase::Closing(_) if self.sender.is_waiting() => AwaitedEvent::Codec,
+            Phase::Closing(_) => AwaitedEvent::End,
+            Phase::Closed(_) => AwaitedEvent::Closed,
         }
     }
 
@@ -1365,7 +1365,7 @@ impl Endpoint {
     }
 
     fn refresh_timers(&mut self) {
-        let (waiting, since) = (self.waiting(), self.output_since());
+        let (waiting, since) = (self.awaited_event(), self.output_since());
         self.timers.refresh(&self.config.settings().timeouts, waiting, since);
         self.note_waiting();
     }
@@ -1396,7 +1396,7 @@ impl Endpoint {
         self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
         // More than one thing may be due; what is due again at once must not go on for ever.
         for _ in 0..10 {
-            let (waiting, since) = (self.waiting(), self.output_since());
+            let (waiting, since) = (self.awaited_event(), self.output_since());
             let due = self.timers.due(
                 workspace.now(),
                 &self.config.settings().timeouts,

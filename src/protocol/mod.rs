@@ -41,12 +41,12 @@ mod partial_request;
 mod payload_buffer;
 mod prepared;
 mod receiver;
+mod send_queue;
 mod sender;
 mod state;
 mod subprotocols;
 mod timers;
 mod upgraded;
-mod waiting;
 mod workspace;
 
 pub use accept::Accept;

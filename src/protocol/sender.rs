@@ -11,8 +11,8 @@ use super::error::SendError;
 use super::message::{Fragment, Message, MessageKind};
 use super::output::{Output, UNCOPIED};
 use super::prepared::Prepared;
+use super::send_queue::{Entry, Part, SendQueue};
 use super::state::Role;
-use super::waiting::{Entry, Part, Waiting};
 use super::workspace::Workspace;
 
 /// Turns messages and control frames into bytes of an open connection (RFC 6455 section 6.1).
@@ -31,7 +31,7 @@ struct Rare {
     /// The answer to the latest Ping, while the output is congested.
     held_pong: Option<Box<[u8]>>,
     /// There while a message waits for the codec.
-    waiting: Option<Waiting>,
+    waiting: Option<SendQueue>,
 }
 
 #[derive(Debug)]
@@ -237,7 +237,7 @@ impl Sender {
     fn change<T>(&mut self, change: impl FnOnce(&mut Rare) -> T) -> T {
         let rare = self.rare.get_or_insert_default();
         let result = change(rare);
-        self.waiting_bytes = rare.waiting.as_ref().map_or(0, Waiting::bytes);
+        self.waiting_bytes = rare.waiting.as_ref().map_or(0, SendQueue::bytes);
         if rare.unfinished.is_none() && rare.held_pong.is_none() && rare.waiting.is_none() {
             self.rare = None;
         }

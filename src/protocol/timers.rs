@@ -177,7 +177,7 @@ pub(super) enum Progress {
 
 /// What a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
+pub(super) enum AwaitedEvent {
     Handshake,
     /// For the body of a rejection, of which the head has come at this moment.
     Rejection(Moment),
@@ -446,11 +446,11 @@ impl Timers {
     pub(super) fn refresh(
         &mut self,
         timeouts: &Timeouts,
-        waiting: Waiting,
+        waiting: AwaitedEvent,
         output_since: Option<Moment>,
     ) {
         // Before the first call that tells the time only the end is sure: it has no deadline.
-        if self.started || waiting == Waiting::Closed {
+        if self.started || waiting == AwaitedEvent::Closed {
             let before = self.bound;
             self.bound = self.earliest(timeouts, waiting, output_since).0;
             if self.bound != before {
@@ -465,7 +465,7 @@ impl Timers {
         &mut self,
         now: Moment,
         timeouts: &Timeouts,
-        waiting: Waiting,
+        waiting: AwaitedEvent,
         output_since: Option<Moment>,
     ) -> Option<TimeoutKind> {
         let (earliest, kind) = self.earliest(timeouts, waiting, output_since);
@@ -493,7 +493,7 @@ impl Timers {
     fn earliest(
         &self,
         timeouts: &Timeouts,
-        waiting: Waiting,
+        waiting: AwaitedEvent,
         output_since: Option<Moment>,
     ) -> (Moment, TimeoutKind) {
         let mut earliest = (Moment::NEVER, TimeoutKind::Lifetime);
@@ -508,14 +508,18 @@ impl Timers {
         };
         let entered = Some(self.entered);
         match waiting {
-            Waiting::Handshake => consider(entered, timeouts.handshake, 0, TimeoutKind::Handshake),
-            Waiting::Rejection(since) => {
+            AwaitedEvent::Handshake => {
+                consider(entered, timeouts.handshake, 0, TimeoutKind::Handshake);
+            }
+            AwaitedEvent::Rejection(since) => {
                 consider(Some(since), timeouts.rejection, 0, TimeoutKind::Rejection);
                 consider(entered, timeouts.handshake, 0, TimeoutKind::Handshake);
             }
             // Once the request is whole it is not the client that takes long.
-            Waiting::Decision => consider(entered, timeouts.decision, 0, TimeoutKind::Decision),
-            Waiting::Messages => {
+            AwaitedEvent::Decision => {
+                consider(entered, timeouts.decision, 0, TimeoutKind::Decision);
+            }
+            AwaitedEvent::Messages => {
                 let rare = self.rare.as_deref();
                 if let Some(messages) = rare.and_then(|rare| rare.messages.as_ref()) {
                     if !self.any_message {
@@ -534,15 +538,15 @@ impl Timers {
                 }
                 consider(entered, timeouts.lifetime, self.jitter, TimeoutKind::Lifetime);
             }
-            Waiting::Nothing => {
+            AwaitedEvent::Nothing => {
                 consider(entered, timeouts.lifetime, self.jitter, TimeoutKind::Lifetime);
             }
             // Before all has left, only a lack of progress ends the connection.
-            Waiting::End if output_since.is_none() => {
+            AwaitedEvent::End if output_since.is_none() => {
                 consider(entered, timeouts.close, 0, TimeoutKind::Close);
             }
-            Waiting::End | Waiting::Codec => {}
-            Waiting::Closed => return earliest,
+            AwaitedEvent::End | AwaitedEvent::Codec => {}
+            AwaitedEvent::Closed => return earliest,
         }
         consider(output_since, timeouts.write, 0, TimeoutKind::Write);
         earliest

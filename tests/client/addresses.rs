@@ -150,7 +150,7 @@ fn a_local_address_is_where_it_connects_from() {
         upgrade(&mut stream);
         address.ip()
     });
-    let client = untimed_client(&server.url("/")).local_address((local, 0)).connect().unwrap();
+    let client = untimed_client(&server.url("/")).local_addr((local, 0)).connect().unwrap();
     assert_eq!(server.join(), std::net::IpAddr::from(local));
     drop(client);
 }

@@ -117,7 +117,7 @@ pub(crate) fn read_frame(stream: &mut impl Read) -> (u8, Vec<u8>) {
 /// framewire's own echo server, for the rest of the process.
 pub(crate) fn echo_server() -> SocketAddr {
     let server = untimed_server();
-    let address = server.local_address().unwrap();
+    let address = server.local_addr().unwrap();
     thread::spawn(move || echo(server));
     address
 }

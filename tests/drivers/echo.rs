@@ -23,8 +23,8 @@ impl Handler for Echo {
 
 #[test]
 fn a_message_comes_back_through_drivers_outside_of_the_crate() {
-    let mut event_loop = Server::bind("127.0.0.1:0").unwrap().handler(Echo).unwrap();
-    let (handle, address) = (event_loop.handle(), event_loop.local_address().unwrap());
+    let mut event_loop = Server::bind("127.0.0.1:0").unwrap().into_event_loop(Echo).unwrap();
+    let (handle, address) = (event_loop.handle(), event_loop.local_addr().unwrap());
     let server = thread::spawn(move || event_loop.run());
     let mut client = Client::connect(&format!("ws://{address}/")).unwrap();
     for length in [0, 5, 1000, 100_000] {

@@ -62,8 +62,8 @@ impl Handler for Echo {
 /// The server: all defaults, but that many connections come from few addresses.
 fn server() -> ExitCode {
     let server = Server::bind("127.0.0.1:0").unwrap();
-    println!("{}", server.local_address().unwrap());
-    let mut event_loop = server.handler(Echo { lost: 0 }).unwrap();
+    println!("{}", server.local_addr().unwrap());
+    let mut event_loop = server.into_event_loop(Echo { lost: 0 }).unwrap();
     let handle = event_loop.handle();
     std::thread::spawn(move || answer(&handle));
     event_loop.run().unwrap();
@@ -196,7 +196,7 @@ fn idle(connections: usize, seconds: u64) -> ExitCode {
     let request = ClientRequest::new(&Url::parse(&format!("ws://{}/", server.address)).unwrap());
     // A client that speaks only when it is spoken to.
     let config = Config::new().ping_interval(None);
-    let mut event_loop = Server::none().handler(Client::default()).unwrap();
+    let mut event_loop = Server::unbound().into_event_loop(Client::default()).unwrap();
     for number in 0..connections {
         event_loop.connect(server.address, request.clone(), &config, ()).unwrap();
         if number % 200 == 0 {

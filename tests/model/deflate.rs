@@ -24,12 +24,12 @@ impl Deflate {
         let (mut bits, mut finals) = (Bits::default(), 0);
         let known = [&self.history, text].concat();
         let mut at = self.history.len();
-        while at < known.len() || random.chance(10) {
+        while at < known.len() || random.percent(10) {
             let end = match random.below(3) {
                 0 => known.len(),
                 _ => known.len().min(at + random.length(5000)),
             };
-            let last = finals < 4 && random.chance(5);
+            let last = finals < 4 && random.percent(5);
             finals += usize::from(last);
             bits.put(last.into(), 1);
             let block = &known[at..end];
@@ -94,7 +94,7 @@ fn tokens(known: &[u8], at: usize, end: usize, window: usize, random: &mut Rando
         let before = trigram.and_then(|trigram| places.insert(trigram, at));
         // Now and then the farthest one, or almost.
         let other = match trigram {
-            Some(trigram) if random.chance(10) => {
+            Some(trigram) if random.percent(10) => {
                 let from = at.saturating_sub(window);
                 let places = from..at.min(from + 600);
                 places.into_iter().find(|&place| known[place..].starts_with(trigram))
@@ -102,7 +102,7 @@ fn tokens(known: &[u8], at: usize, end: usize, window: usize, random: &mut Rando
             _ => None,
         };
         let candidate =
-            other.or(before).filter(|before| at - before <= window && random.chance(keen));
+            other.or(before).filter(|before| at - before <= window && random.percent(keen));
         let Some(before) = candidate else {
             tokens.push(Token::Literal(known[at]));
             at += 1;
@@ -110,7 +110,7 @@ fn tokens(known: &[u8], at: usize, end: usize, window: usize, random: &mut Rando
         };
         let most = (end - at).min(258);
         let same = (0..most).take_while(|&step| known[before + step] == known[at + step]).count();
-        let length = if random.chance(80) { same } else { random.between(3, same) };
+        let length = if random.percent(80) { same } else { random.between(3, same) };
         tokens.push(Token::Match { length, distance: at - before });
         at += length;
     }
@@ -189,7 +189,7 @@ impl Bits {
         distances.dedup();
         let distances = match distances[..] {
             [] => vec![0],
-            [one] if random.chance(50) => (0..=one).map(|at| usize::from(at == one)).collect(),
+            [one] if random.percent(50) => (0..=one).map(|at| usize::from(at == one)).collect(),
             _ => any_lengths(distances, 30, 15, random),
         };
         self.put(literals.len() - 257, 5);
@@ -225,7 +225,7 @@ fn symbol(bases: &[usize], value: usize) -> usize {
 fn any_lengths(mut used: Vec<usize>, all: usize, most: usize, random: &mut Random) -> Vec<usize> {
     used.sort_unstable();
     used.dedup();
-    while used.len() < 2 || (used.len() < all && random.chance(20)) {
+    while used.len() < 2 || (used.len() < all && random.percent(20)) {
         let another = random.below(all);
         if let Err(place) = used.binary_search(&another) {
             used.insert(place, another);
@@ -254,17 +254,17 @@ fn runs(lengths: &[usize], random: &mut Random) -> Vec<(usize, usize, usize)> {
         let same = lengths[at..].iter().take_while(|&&length| length == lengths[at]).count();
         let repeats = at > 0 && lengths[at - 1] == lengths[at];
         let count = match lengths[at] {
-            0 if same >= 11 && random.chance(80) => {
+            0 if same >= 11 && random.percent(80) => {
                 let count = random.between(11, same.min(138));
                 runs.push((18, count - 11, 7));
                 count
             }
-            0 if same >= 3 && random.chance(80) => {
+            0 if same >= 3 && random.percent(80) => {
                 let count = random.between(3, same.min(10));
                 runs.push((17, count - 3, 3));
                 count
             }
-            _ if same >= 3 && repeats && random.chance(80) => {
+            _ if same >= 3 && repeats && random.percent(80) => {
                 let count = random.between(3, same.min(6));
                 runs.push((16, count - 3, 2));
                 count
@@ -300,12 +300,12 @@ fn all_that_it_makes_is_read() {
 
     let mut random = Random::new(1);
     for round in 0..300 {
-        let (bits, takeover) = (random.between(8, 15) as u8, random.chance(70));
+        let (bits, takeover) = (random.between(8, 15) as u8, random.percent(70));
         let mut deflate = Deflate::new(bits, takeover);
         let mut inflate = Inflate::new(bits, takeover);
         for _ in 0..4 {
             let length = random.length(9000);
-            let text = payload(random.chance(50), length, random.next());
+            let text = payload(random.percent(50), length, random.next());
             let wire = deflate.message(&text, &mut random);
             let inflated = inflate.message(&wire, text.len());
             assert!(inflated.text == text, "round {round}: another text");

@@ -110,9 +110,9 @@ impl Answer {
             ])),
             _ => AnswerKind::Accept,
         };
-        let deflate = random.chance(75).then(|| any_parameters(false, random));
-        let asked: &[_] = if random.chance(30) { &["a", "c"] } else { &[] };
-        let subprotocol = random.chance(if asked.is_empty() { 1 } else { 90 }).then_some("c");
+        let deflate = random.percent(75).then(|| any_parameters(false, random));
+        let asked: &[_] = if random.percent(30) { &["a", "c"] } else { &[] };
+        let subprotocol = random.percent(if asked.is_empty() { 1 } else { 90 }).then_some("c");
         Self { kind, deflate, subprotocol, asked }
     }
 
@@ -204,14 +204,14 @@ fn any_parameters(offer: bool, random: &mut Random) -> Parameters {
         _ => random.between(8, 15) as u8,
     };
     Parameters {
-        server_forgets: random.chance(30),
-        client_forgets: random.chance(30),
-        server_bits: random.chance(30).then(|| bits(random)),
+        server_forgets: random.percent(30),
+        client_forgets: random.percent(30),
+        server_bits: random.percent(30).then(|| bits(random)),
         client_bits: match random.below(10) {
             0..5 => offer.then_some(0),
             5..8 => Some(bits(random)),
             _ => None,
         },
-        unknown: random.chance(3),
+        unknown: random.percent(3),
     }
 }

@@ -51,7 +51,7 @@ pub(crate) fn payload(text: bool, length: usize, seed: u64) -> Vec<u8> {
         }
         2 => bytes.resize(length, b'a' + random.byte() % 26),
         _ => {
-            let words = if random.chance(50) { &words[..plain] } else { &words[..] };
+            let words = if random.percent(50) { &words[..plain] } else { &words[..] };
             while bytes.len() < length {
                 bytes.extend_from_slice(random.pick(words).as_bytes());
             }

@@ -179,20 +179,20 @@ impl Script {
         let setup = Setup::any(seed, &mut random);
         let count = random.pick(&[20, 50, 100, 200]);
         let kind = Kind {
-            faulty: random.chance(50),
-            long: random.chance(10),
-            entropy_fails: random.chance(25),
-            slow: random.chance(40),
-            text: random.chance(50),
-            quiet: random.chance(20),
-            hasty: random.chance(35),
-            ends: random.chance(30),
+            faulty: random.percent(50),
+            long: random.percent(10),
+            entropy_fails: random.percent(25),
+            slow: random.percent(40),
+            text: random.percent(50),
+            quiet: random.percent(20),
+            hasty: random.percent(35),
+            ends: random.percent(30),
             seeds: random.next(),
         };
         let mut steps = Vec::with_capacity(count);
         while steps.len() < count {
             let step = Step::any(&kind, &mut random);
-            if kind.entropy_fails && random.chance(15) {
+            if kind.entropy_fails && random.percent(15) {
                 steps.push(Step::FailEntropy(random.below(2)));
             }
             steps.push(step);
@@ -225,8 +225,8 @@ impl Setup {
         let role = random.pick(&[Role::Client, Role::Server]);
         let knobs = Knobs::any(random);
         let birth = match role {
-            _ if random.chance(15) => Birth::Adopted,
-            Role::Server if random.chance(15) => Birth::Upgraded(Request::any(random)),
+            _ if random.percent(15) => Birth::Adopted,
+            Role::Server if random.percent(15) => Birth::Upgraded(Request::any(random)),
             Role::Server => Birth::Asked(Request::any(random)),
             Role::Client => Birth::Asks(answer(&knobs, random)),
         };
@@ -235,12 +235,12 @@ impl Setup {
             role,
             birth,
             knobs,
-            shared: random.chance(40),
-            keeps_no_compressor: random.chance(30),
+            shared: random.percent(40),
+            keeps_no_compressor: random.percent(30),
             eager: random.pick(&[0, 80, 100]),
             echoes: random.pick(&[0, 0, 30, 80]),
-            meager: random.chance(30),
-            thrifty: random.chance(25),
+            meager: random.percent(30),
+            thrifty: random.percent(25),
         }
     }
 }
@@ -257,7 +257,7 @@ fn answer(knobs: &Knobs, random: &mut Random) -> Answer {
         };
         if (deflates && answer.fits_subprotocols())
             || answer.kind != AnswerKind::Accept
-            || random.chance(5)
+            || random.percent(5)
         {
             return answer;
         }
@@ -302,7 +302,7 @@ impl Step {
             (if kind.ends { 1 } else { 0 }, What::End),
         ]);
         let most = if kind.long { 90_000 } else { 6000 };
-        let (text, seed) = (random.chance(50), kind.seeds.wrapping_add(random.below(8) as u64));
+        let (text, seed) = (random.percent(50), kind.seeds.wrapping_add(random.below(8) as u64));
         match what {
             What::Time => Self::Time(Jump::any(kind, random)),
             What::SetTime => Self::SetTime(Jump::any(kind, random)),
@@ -313,7 +313,7 @@ impl Step {
                     1 => random.below(1000),
                     _ => usize::MAX,
                 },
-                direct: random.chance(40),
+                direct: random.percent(40),
                 seed: random.next(),
             },
             What::Send => {
@@ -328,8 +328,8 @@ impl Step {
             }
             What::Fragment => {
                 // Few change their kind in the middle.
-                let text = kind.text != random.chance(3);
-                let (last, broken) = (random.chance(35), random.chance(5));
+                let text = kind.text != random.percent(3);
+                let (last, broken) = (random.percent(35), random.percent(5));
                 let compress = random.pick(&[
                     None,
                     Some(Compress::Threshold),
@@ -342,22 +342,22 @@ impl Step {
                 0 => Self::Ping(random.between(0, 128)),
                 _ => Self::Pong(random.between(0, 128)),
             },
-            What::Close if random.chance(20) => Self::CloseWithoutCode,
+            What::Close if random.percent(20) => Self::CloseWithoutCode,
             What::Close => Self::Close { code: any_code(random), reason: any_reason(random) },
             What::Answer => Self::answer(random),
             What::Write => Self::Write(match random.below(3) {
                 0 => random.below(20),
                 1 if kind.slow => random.below(500),
-                _ if kind.slow && random.chance(70) => 1,
+                _ if kind.slow && random.percent(70) => 1,
                 _ => usize::MAX,
             }),
-            What::Pause if random.chance(40) => Self::Pause,
+            What::Pause if random.percent(40) => Self::Pause,
             What::Pause => Self::Resume,
-            What::Config if random.chance(30) => Self::Seed(random.next()),
-            What::Config if random.chance(30) => Self::SetFragments(Knobs::any(random).pieces),
+            What::Config if random.percent(30) => Self::Seed(random.next()),
+            What::Config if random.percent(30) => Self::SetFragments(Knobs::any(random).pieces),
             What::Config => Self::SetConfig { seed: random.next() },
             What::Neighbour => Self::Neighbour(random.length(3000)),
-            What::End if random.chance(60) => Self::Eof,
+            What::End if random.percent(60) => Self::Eof,
             What::End => Self::Terminate,
         }
     }
@@ -365,12 +365,12 @@ impl Step {
     fn answer(random: &mut Random) -> Self {
         let (status, length) = (random.pick(&[200, 403, 404, 500, 503]), random.length(500));
         match random.below(8) {
-            0 => Self::Respond { status, length, reject: random.chance(50) },
+            0 => Self::Respond { status, length, reject: random.percent(50) },
             1 => Self::AnswerInstead { status, length },
             _ => Self::Accept(Box::new(Choice {
                 subprotocol: random.pick(&[None, None, None, Some("a"), Some("q"), Some("")]),
-                no_deflate: random.chance(10),
-                knobs: random.chance(15).then(|| Knobs::any(random)),
+                no_deflate: random.percent(10),
+                knobs: random.percent(15).then(|| Knobs::any(random)),
             })),
         }
     }
@@ -378,7 +378,7 @@ impl Step {
 
 impl Jump {
     fn any(kind: &Kind, random: &mut Random) -> Self {
-        if !kind.hasty && random.chance(85) {
+        if !kind.hasty && random.percent(85) {
             return Self::By(random.below(300_000) as u64);
         }
         match random.below(10) {
@@ -393,13 +393,13 @@ impl Jump {
 
 impl Say {
     fn any(kind: &Kind, most: usize, random: &mut Random) -> Self {
-        let faulty = kind.faulty && random.chance(12);
+        let faulty = kind.faulty && random.percent(12);
         match random.below(20) {
             0 | 1 => Self::Ping(random.length(125)),
             2 => Self::Pong(random.length(125)),
             3 | 4 => Self::RightPong,
-            5 if random.chance(60) => Self::Ping(random.length(125)),
-            5 if random.chance(70) => {
+            5 if random.percent(60) => Self::Ping(random.length(125)),
+            5 if random.percent(70) => {
                 let code = if faulty { any_code(random) } else { random.pick(&[1000, 1001, 3000]) };
                 Self::Close { code, reason: any_reason(random).min(123) }
             }
@@ -418,14 +418,14 @@ impl Say {
                 }
             }
             _ => Self::Message {
-                text: random.chance(50),
-                length: match kind.long && random.chance(30) {
+                text: random.percent(50),
+                length: match kind.long && random.percent(30) {
                     true => random.between(most / 2, most),
                     false => random.length(most),
                 },
                 seed: kind.seeds.wrapping_add(random.below(8) as u64),
                 shape: random.next(),
-                compress: random.chance(60),
+                compress: random.percent(60),
                 frames: random.pick(&[1, 1, 1, 2, 3, 6]),
                 flaw: faulty.then(|| {
                     random.weighted(&[

@@ -419,7 +419,7 @@ impl Session {
 
     /// Leaves the codec without a budget now and then, until `no_thrift`.
     fn thrift(&mut self) {
-        self.oracle.out_of_budget = self.setup.thrifty && self.thrift.chance(50);
+        self.oracle.out_of_budget = self.setup.thrifty && self.thrift.percent(50);
         if self.oracle.out_of_budget {
             self.engine.set_codec_budget(Some(0));
         }
@@ -635,7 +635,7 @@ impl Session {
             if let Some(event) = event {
                 self.react(&event, &mut random);
             }
-            if !more && (!limited || random.chance(50)) {
+            if !more && (!limited || random.percent(50)) {
                 break;
             }
         }
@@ -659,10 +659,10 @@ impl Session {
             assert_eq!(Some(missing), before, "missing");
             let length = buffer.len();
             let most = missing.min(available);
-            let count = if random.chance(60) { most } else { random.below(most + 1) };
+            let count = if random.percent(60) { most } else { random.below(most + 1) };
             let (now, later) = std::mem::take(input).split_at_mut(count);
             *input = later;
-            if random.chance(50) {
+            if random.percent(50) {
                 buffer.append(now);
             } else {
                 let mut rest = &*now;
@@ -898,13 +898,15 @@ impl Session {
     /// What the application does at an event.
     fn react(&mut self, event: &Event<'_>, random: &mut Random) {
         match event {
-            Event::Request(_) if random.chance(self.setup.eager) => self.accept(&Choice::default()),
-            Event::Http(_) if random.chance(50) => self.respond(404, 10, false),
-            Event::Message(message) if random.chance(self.setup.echoes) => {
+            Event::Request(_) if random.percent(self.setup.eager) => {
+                self.accept(&Choice::default());
+            }
+            Event::Http(_) if random.percent(50) => self.respond(404, 10, false),
+            Event::Message(message) if random.percent(self.setup.echoes) => {
                 let how = random.pick(&[How::Borrowed, How::Owned, How::Prepared]);
                 self.send(message.is_text(), message.as_bytes(), how);
             }
-            Event::Ping(payload) if !self.oracle.knobs.auto_pong && random.chance(50) => {
+            Event::Ping(payload) if !self.oracle.knobs.auto_pong && random.percent(50) => {
                 self.send_control(0x8a, payload);
             }
             Event::Failed(ProtocolError::MessageTooBig(_)) => {
@@ -1021,7 +1023,7 @@ impl Peer {
             let rest = body.split_off(count);
             let fin = if last && flaw != Some(Flaw::Endless) { 0x80 } else { 0 };
             let mut frame = self.frame(first | fin, &body);
-            let hit = last || self.random.chance(30);
+            let hit = last || self.random.percent(30);
             match flaw.filter(|_| hit) {
                 Some(Flaw::Mask) => {
                     frame.key = if self.masks { None } else { Some([1, 2, 3, 4]) };
@@ -1031,7 +1033,7 @@ impl Peer {
                 _ => {}
             }
             frame.write(&mut self.wire);
-            if !last && self.random.chance(25) {
+            if !last && self.random.percent(25) {
                 let ping = self.random.length(125);
                 self.push(0x89, &vec![b'B'; ping]);
             }

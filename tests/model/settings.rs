@@ -74,11 +74,11 @@ impl DeflateKnobs {
 
     fn any(random: &mut Random) -> Self {
         let bits =
-            |random: &mut Random| if random.chance(30) { 15 } else { random.between(8, 15) as u8 };
+            |random: &mut Random| if random.percent(30) { 15 } else { random.between(8, 15) as u8 };
         Self {
             level: random.below(10) as u8,
-            server_forgets: random.chance(30),
-            client_forgets: random.chance(30),
+            server_forgets: random.percent(30),
+            client_forgets: random.percent(30),
             server_bits: bits(random),
             client_bits: bits(random),
             threshold: random.pick(&[0, 0, 10, 100, 1024]),
@@ -88,7 +88,7 @@ impl DeflateKnobs {
 
 impl Knobs {
     pub(crate) fn any(random: &mut Random) -> Self {
-        let roomy = random.chance(60);
+        let roomy = random.percent(60);
         let high_water = random.pick(&[0, 1, 50, 300, 2000, 20_000]);
         let high_water = if roomy { 1 << 20 } else { high_water };
         Self {
@@ -96,7 +96,7 @@ impl Knobs {
                 0 => random.pick(&[0, 10, 200, 3000, 20_000, 100_000]),
                 _ => 16 << 20,
             },
-            max_fragments: if random.chance(10) { random.between(1, 8) as u32 } else { 131_072 },
+            max_fragments: if random.percent(10) { random.between(1, 8) as u32 } else { 131_072 },
             max_rejection_body: random.pick(&[0, 10, 65_536]),
             high_water,
             low_water: random.pick(&[0, high_water / 2, high_water]),
@@ -104,7 +104,7 @@ impl Knobs {
                 0 => random.pick(&[0, 100, 2000]),
                 _ => 16 << 20,
             },
-            auto_pong: random.chance(85),
+            auto_pong: random.percent(85),
             pieces: match random.below(10) {
                 0 | 1 => Pieces::Always,
                 2 => Pieces::From(random.pick(&[0, 1, 100, 2000])),
@@ -196,7 +196,7 @@ impl Limits {
         // Of odd lengths, so that no two deadlines meet.
         let mut often = |percent, seconds: usize| {
             let micros = random.between(1_000_000, 2_000_000) * seconds;
-            random.chance(percent).then_some(micros as u64)
+            random.percent(percent).then_some(micros as u64)
         };
         Self {
             handshake: often(90, 10),

@@ -104,8 +104,8 @@ fn main() {
     if let Some(protocol) = protocol {
         server = server.proxy_protocol(protocol);
     }
-    let told = server.local_address().map_or(address, |address| address.to_string());
-    let mut event_loop = server.config(config).handler(Proxied).expect("a loop");
+    let told = server.local_addr().map_or(address, |address| address.to_string());
+    let mut event_loop = server.config(config).into_event_loop(Proxied).expect("a loop");
     say(&format!("listening on {told}"));
     event_loop.run().expect("events");
 }

@@ -14,7 +14,7 @@ use crate::untimed::{PATIENCE, untimed};
 
 /// A loop that listens nowhere, and somebody else's listener.
 fn house(config: Config, spy: Spy) -> (House, TcpListener, SocketAddr) {
-    let house = House::of(Server::none().config(config), spy);
+    let house = House::of(Server::unbound().config(config), spy);
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     (house, listener, address)
@@ -44,7 +44,7 @@ fn say_the_path() -> (Spy, Log) {
     Spy::new(|peer, call| match call {
         Call::Open(_) => {
             let path = peer.request().unwrap().path().to_owned();
-            assert!(peer.address().is_ok());
+            assert!(peer.peer_addr().is_ok());
             peer.send(path);
         }
         call => crate::house::echo(peer, call),
@@ -130,8 +130,8 @@ fn a_request_that_was_parsed_elsewhere_is_upgraded() {
 #[test]
 fn a_loop_adopts_by_itself() {
     let (spy, mut log) = Spy::echo();
-    let server = Server::none().config(untimed()).max_connections(1);
-    let mut event_loop = server.handler(spy).unwrap();
+    let server = Server::unbound().config(untimed()).max_connections(1);
+    let mut event_loop = server.into_event_loop(spy).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let (mut client, stream) = pair(&listener, address);
@@ -292,7 +292,7 @@ fn an_adopted_client_that_is_gone_is_forgotten() {
 fn unix_domain_sockets_are_adopted() {
     use std::os::unix::net::UnixStream;
     let (spy, log) = Spy::echo();
-    let house = House::of(Server::none().config(untimed()), spy);
+    let house = House::of(Server::unbound().config(untimed()), spy);
     let (near, far) = UnixStream::pair().unwrap();
     near.set_read_timeout(Some(PATIENCE)).unwrap();
     house.handle.adopt(far, REQUEST, frame(TEXT, "hello")).unwrap();

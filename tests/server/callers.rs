@@ -29,7 +29,7 @@ impl Handler for Porter {
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_>) {
-        assert_eq!(peer.address().ok(), peer.caller().address());
+        assert_eq!(peer.peer_addr().ok(), peer.caller().address());
         self.callers.send(peer.caller()).unwrap();
     }
 
@@ -123,7 +123,7 @@ fn untouched(server: Server) -> Server {
 #[test]
 fn a_caller_is_known_before_and_after_the_handshake() {
     let admin = Server::bind("127.0.0.1:0").unwrap().name("admin");
-    let addresses = admin.local_addresses().unwrap();
+    let addresses = admin.local_addrs().unwrap();
     let gate = Gate::of(untimed_server().and(admin));
     for (index, (to, name)) in
         [(gate.house.address, None), (addresses[0], Some("admin"))].into_iter().enumerate()
@@ -133,7 +133,7 @@ fn a_caller_is_known_before_and_after_the_handshake() {
         let caller = gate.caller();
         let own = client.stream.local_addr().unwrap();
         assert_eq!((caller.address(), caller.remote_address()), (Some(own), Some(own)));
-        assert_eq!((caller.ip(), caller.local_address()), (Some(own.ip()), Some(to)));
+        assert_eq!((caller.ip(), caller.local_addr()), (Some(own.ip()), Some(to)));
         assert_eq!((caller.listener(), caller.listener_name()), (Some(index), name));
         assert!(caller.forwarded().is_none() && caller.proxy_header().is_none());
     }
@@ -150,7 +150,7 @@ fn an_address_is_canonical_on_a_socket_of_both_families() {
     let caller = gate.caller();
     assert_eq!(caller.address(), Some(client.stream.local_addr().unwrap()));
     assert_eq!(caller.ip(), Some(IpAddr::from([127, 0, 0, 1])));
-    assert_eq!(caller.local_address(), Some(client.stream.peer_addr().unwrap()));
+    assert_eq!(caller.local_addr(), Some(client.stream.peer_addr().unwrap()));
 }
 
 #[cfg(unix)]
@@ -182,7 +182,7 @@ fn a_caller_over_a_unix_socket_has_its_path() {
             (expected, None),
             "{header}{lines}"
         );
-        assert_eq!(caller.local_address(), None);
+        assert_eq!(caller.local_addr(), None);
     }
     drop(gate);
     std::fs::remove_dir_all(&directory).unwrap();
@@ -197,7 +197,7 @@ fn a_header_of_the_proxy_protocol_tells_the_caller() {
         let caller = gate.caller();
         assert_eq!(caller.address(), address("203.0.113.7:56324"));
         assert_eq!(caller.remote_address(), Some(client.stream.local_addr().unwrap()));
-        assert_eq!(caller.local_address(), Some(gate.house.address));
+        assert_eq!(caller.local_addr(), Some(gate.house.address));
         let header = caller.proxy_header().unwrap();
         assert_eq!(header.destination(), address("192.0.2.1:443"));
     }
@@ -526,7 +526,7 @@ fn a_connection_that_another_has_upgraded_has_its_caller() {
     use framewire::handshake::{HeadLimits, RequestParts};
     let (sender, callers) = channel();
     let (attempts, _attempts) = channel();
-    let server = Server::none().config(untimed().trusted_proxies(proxies()));
+    let server = Server::unbound().config(untimed().trusted_proxies(proxies()));
     let house = House::of(server, Porter { callers: sender, attempts });
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     for (field, expected) in [("203.0.113.7", address("203.0.113.7:0")), ("garbage", None)] {
@@ -581,7 +581,7 @@ fn the_listener_is_known_in_every_loop() {
     let protocol = ProxyProtocol::required(["127.0.0.1"]).unwrap();
     let server = untimed_server()
         .and(Server::bind("127.0.0.1:0").unwrap().name("inner").proxy_protocol(protocol));
-    let to = server.local_addresses().unwrap()[1];
+    let to = server.local_addrs().unwrap()[1];
     let loops = server.threads(2).unwrap();
     let handle = loops.handle();
     let (sender, callers) = channel();

@@ -49,8 +49,8 @@ fn a_handshake_that_takes_too_long_is_dropped() {
 fn a_silent_peer_is_pinged_and_then_lost() {
     let (spy, mut log) = Spy::echo();
     let config = untimed().ping_interval(SHORT).pong_timeout(SHORT);
-    let mut event_loop = untimed_server().config(config).handler(spy).unwrap();
-    let mut client = Client::connect(event_loop.local_address().unwrap());
+    let mut event_loop = untimed_server().config(config).into_event_loop(spy).unwrap();
+    let mut client = Client::connect(event_loop.local_addr().unwrap());
     client.send_raw(REQUEST);
     // However late this thread is, the loop finds each answer there before it gives the peer up.
     turn_for(&mut event_loop, &mut client);
@@ -236,8 +236,9 @@ fn a_slow_reader_is_not_taken_for_a_silent_one() {
 fn a_loop_turned_by_hand_keeps_its_deadlines() {
     let (spy, log) = Spy::new(echo);
     let server = untimed_server();
-    let mut event_loop = server.config(untimed().handshake_timeout(SHORT)).handler(spy).unwrap();
-    let client = Client::connect(event_loop.local_address().unwrap());
+    let mut event_loop =
+        server.config(untimed().handshake_timeout(SHORT)).into_event_loop(spy).unwrap();
+    let client = Client::connect(event_loop.local_addr().unwrap());
     eventually("accepted", || {
         event_loop.run_once(Some(Duration::from_millis(1))).unwrap();
         event_loop.counters().connections_ever == 1

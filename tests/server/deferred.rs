@@ -185,8 +185,8 @@ fn a_client_that_leaves_is_not_waited_for() {
     let (pending, doors) = channel();
     let (closed, ends) = channel();
     let server = untimed_server();
-    let mut event_loop = server.handler(Waiting { pending, closed }).unwrap();
-    let address = event_loop.local_address().unwrap();
+    let mut event_loop = server.into_event_loop(Waiting { pending, closed }).unwrap();
+    let address = event_loop.local_addr().unwrap();
     for early in [false, true] {
         let mut client = Client::connect(address);
         client.send_raw(REQUEST);

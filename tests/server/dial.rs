@@ -24,7 +24,7 @@ struct Echo {
 impl Echo {
     fn start(config: Config) -> Self {
         let server = untimed_server().config(config);
-        let address = server.local_address().unwrap();
+        let address = server.local_addr().unwrap();
         let (sender, receiver) = std::sync::mpsc::channel();
         let thread = thread::spawn(move || {
             let mut event_loop = server
@@ -119,7 +119,7 @@ fn one_loop_dials_thousands() {
     const MESSAGES: u32 = 100;
     let echo = Echo::start(untimed().ping_interval(None));
     let talk = Talk { messages: MESSAGES, ..Talk::default() };
-    let mut event_loop = Server::none().config(untimed()).handler(talk).unwrap();
+    let mut event_loop = Server::unbound().config(untimed()).into_event_loop(talk).unwrap();
     // In portions that the listener's backlog holds.
     let config = untimed().ping_interval(None).handshake_timeout(Duration::from_secs(60));
     for portion in 0..CLIENTS / 500 {
@@ -142,8 +142,10 @@ fn one_loop_dials_thousands() {
 #[test]
 fn compression_is_offered_and_used() {
     let echo = Echo::start(untimed().deflate(framewire::deflate::DeflateConfig::new()));
-    let mut event_loop =
-        Server::none().config(untimed()).handler(Talk { messages: 3, ..Talk::default() }).unwrap();
+    let mut event_loop = Server::unbound()
+        .config(untimed())
+        .into_event_loop(Talk { messages: 3, ..Talk::default() })
+        .unwrap();
     for name in 0..5 {
         let session = Talker { name, said: 0 };
         event_loop.connect(echo.address, echo.request(), &untimed(), session).unwrap();
@@ -156,7 +158,8 @@ fn compression_is_offered_and_used() {
 #[test]
 fn an_address_that_refuses_ends_in_on_close() {
     let (_socket, address) = deserted();
-    let mut event_loop = Server::none().config(untimed()).handler(Talk::default()).unwrap();
+    let mut event_loop =
+        Server::unbound().config(untimed()).into_event_loop(Talk::default()).unwrap();
     let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
     let session = Talker { name: 0, said: 0 };
     event_loop.connect(address, request, &untimed(), session).unwrap();
@@ -172,7 +175,8 @@ fn an_address_that_refuses_ends_in_on_close() {
 #[test]
 fn a_server_that_refuses_ends_in_on_close_with_its_answer() {
     let echo = Echo::start(untimed().path("/only"));
-    let mut event_loop = Server::none().config(untimed()).handler(Talk::default()).unwrap();
+    let mut event_loop =
+        Server::unbound().config(untimed()).into_event_loop(Talk::default()).unwrap();
     let session = Talker { name: 0, said: 0 };
     event_loop.connect(echo.address, echo.request(), &untimed(), session).unwrap();
     run_until_empty(&mut event_loop);
@@ -219,10 +223,10 @@ fn a_loop_serves_and_dials_at_once() {
     let echo = Echo::start(untimed());
     let relay = Relay { upstream: echo.address, request: echo.request() };
     let server = untimed_server();
-    let address = server.local_address().unwrap();
+    let address = server.local_addr().unwrap();
     let (sender, receiver) = std::sync::mpsc::channel();
     let thread = thread::spawn(move || {
-        let mut event_loop = server.handler(relay).unwrap();
+        let mut event_loop = server.into_event_loop(relay).unwrap();
         sender.send(event_loop.handle()).unwrap();
         event_loop.run().unwrap();
     });

@@ -97,8 +97,8 @@ fn closes_can_be_spread() {
 #[test]
 fn a_loop_turned_by_hand_tells_its_report() {
     let (spy, _log) = Spy::echo();
-    let mut event_loop = untimed_server().handler(spy).unwrap();
-    let address = event_loop.local_address().unwrap();
+    let mut event_loop = untimed_server().into_event_loop(spy).unwrap();
+    let address = event_loop.local_addr().unwrap();
     assert_eq!(event_loop.shutdown_report(), None);
     let client = Client::connect(address);
     eventually("accepted", || {
@@ -118,7 +118,7 @@ fn a_loop_turned_by_hand_tells_its_report() {
     assert_eq!(again.wait(), Some(report));
     // A loop that is dropped in the middle has nothing to report.
     let (spy, _log) = Spy::echo();
-    let event_loop = untimed_server().handler(spy).unwrap();
+    let event_loop = untimed_server().into_event_loop(spy).unwrap();
     let shutdown = event_loop.handle().shutdown(1001, "", PATIENCE).unwrap();
     drop((event_loop, client));
     assert_eq!(shutdown.wait(), None);

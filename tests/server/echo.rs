@@ -17,7 +17,7 @@ fn payloads() -> Vec<Message<'static>> {
 #[test]
 fn a_function_serves_a_client_written_by_hand() {
     let server = untimed_server();
-    let address = server.local_address().unwrap();
+    let address = server.local_addr().unwrap();
     let (sender, handle) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
         let mut event_loop = server

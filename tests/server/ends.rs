@@ -42,7 +42,7 @@ impl Handler for Stubborn {
 fn dialling(address: std::net::SocketAddr) -> (EventLoop<Stubborn>, ClientRequest) {
     let request = ClientRequest::new(&Url::parse(&format!("ws://{address}/")).unwrap());
     let handler = Stubborn { address, request: request.clone(), refused: 0, closes: 0 };
-    (Server::none().config(untimed()).handler(handler).unwrap(), request)
+    (Server::unbound().config(untimed()).into_event_loop(handler).unwrap(), request)
 }
 
 #[test]
@@ -249,13 +249,13 @@ fn a_handler_that_panics_ends_its_connection_and_no_other() {
 #[test]
 fn the_listen_backlog_can_be_chosen() {
     let server = untimed_server().backlog(3).unwrap();
-    assert_eq!(waiting_room(server.local_address().unwrap()), Some(3));
+    assert_eq!(waiting_room(server.local_addr().unwrap()), Some(3));
     // By default it is what the system allows, which is more than the 128 of the standard library.
     let most = std::fs::read_to_string("/proc/sys/net/core/somaxconn")
         .ok()
         .and_then(|most| most.trim().parse().ok());
     let server = untimed_server();
-    assert_eq!(waiting_room(server.local_address().unwrap()), most);
+    assert_eq!(waiting_room(server.local_addr().unwrap()), most);
 }
 
 /// How many connections may wait for a listener, by the system's own tables: there its name for a listening socket

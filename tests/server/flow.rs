@@ -187,8 +187,8 @@ fn on_drain_is_called_once_a_turn() {
     });
     let config = untimed().output_high_water(1).output_low_water(0);
     let server = untimed_server().config(config);
-    let mut event_loop = server.handler(spy).unwrap();
-    let address = event_loop.local_address().unwrap();
+    let mut event_loop = server.into_event_loop(spy).unwrap();
+    let address = event_loop.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let mut client = Client::open(address);
         client.send_frame(TEXT, "go");
@@ -313,8 +313,8 @@ fn nothing_is_lost_by_pausing() {
 #[test]
 fn what_came_during_a_pause_is_read_after_it() {
     let (spy, mut log) = Spy::echo();
-    let mut event_loop = untimed_server().handler(spy).unwrap();
-    let address = event_loop.local_address().unwrap();
+    let mut event_loop = untimed_server().into_event_loop(spy).unwrap();
+    let address = event_loop.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let mut client = Client::open(address);
         client.send_frame(TEXT, "before");

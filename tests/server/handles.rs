@@ -296,8 +296,8 @@ fn a_shutdown_drops_those_who_do_not_answer() {
 #[test]
 fn a_loop_turned_by_hand_can_be_used_between_two_turns() {
     let (spy, mut log) = Spy::echo();
-    let mut event_loop = untimed_server().handler(spy).unwrap();
-    let address = event_loop.local_address().unwrap();
+    let mut event_loop = untimed_server().into_event_loop(spy).unwrap();
+    let address = event_loop.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let mut client = Client::open(address);
         assert_eq!(client.read_text(), "by id");
@@ -329,7 +329,7 @@ fn a_loop_turned_by_hand_can_be_used_between_two_turns() {
         event_loop.is_finished()
     });
     thread.join().unwrap();
-    assert!(event_loop.local_address().is_err());
+    assert!(event_loop.local_addr().is_err());
     assert!(event_loop.peer(id).is_none());
     calls.push(log.next());
     assert_eq!(calls[1], Call::Message(id, "there".into()));
@@ -391,8 +391,8 @@ fn who_opens_behind_a_broadcast_of_the_same_turn_does_not_get_it() {
         Call::Message(..) => peer.broadcast("to those who are here"),
         _ => {}
     });
-    let mut event_loop = untimed_server().handler(spy).unwrap();
-    let address = event_loop.local_address().unwrap();
+    let mut event_loop = untimed_server().into_event_loop(spy).unwrap();
+    let address = event_loop.local_addr().unwrap();
     let (mut early, mut late) = (Client::connect(address), Client::connect(address));
     early.send_raw(REQUEST);
     let step = Some(Duration::from_millis(1));

@@ -233,12 +233,11 @@ impl House {
         make: impl FnOnce() -> H + Send + 'static,
     ) -> Self {
         // A Unix-domain socket has no such address, and no test asks for it then.
-        let address =
-            server.local_address().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
+        let address = server.local_addr().unwrap_or_else(|_| SocketAddr::from(([0, 0, 0, 0], 0)));
         let ((sender, handles), (is_alive, alive)) = (channel(), channel());
         let thread = std::thread::spawn(move || {
             let _alive: Sender<()> = is_alive;
-            let mut event_loop = server.handler(make()).unwrap();
+            let mut event_loop = server.into_event_loop(make()).unwrap();
             sender.send(event_loop.handle()).unwrap();
             event_loop.run().unwrap();
             assert_eq!(event_loop.connections(), 0);

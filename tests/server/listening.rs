@@ -25,11 +25,11 @@ fn echoes(address: SocketAddr) {
 #[test]
 fn a_name_of_both_families_is_listened_to_on_one_port() {
     let server = Server::bind(&loopback_of_both()[..]).unwrap();
-    let addresses = server.local_addresses().unwrap();
+    let addresses = server.local_addrs().unwrap();
     let expected = if has_v6() { 2 } else { 1 };
     assert_eq!(addresses.len(), expected, "{addresses:?}");
     assert!(addresses.iter().all(|address| address.port() == addresses[0].port()));
-    assert_eq!(server.local_address().unwrap(), addresses[0]);
+    assert_eq!(server.local_addr().unwrap(), addresses[0]);
     let (spy, _log) = Spy::echo();
     let _house = House::of(server, spy);
     for address in addresses {
@@ -40,7 +40,7 @@ fn a_name_of_both_families_is_listened_to_on_one_port() {
 #[test]
 fn localhost_is_listened_to_by_its_name() {
     let server = Server::bind("localhost:0").unwrap();
-    let addresses = server.local_addresses().unwrap();
+    let addresses = server.local_addrs().unwrap();
     assert!(!addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback()));
     let (spy, _log) = Spy::echo();
     let _house = House::of(server, spy);
@@ -55,7 +55,7 @@ fn an_address_that_this_machine_does_not_have_is_left_out() {
     // For documentation (RFC 5737): no machine has it.
     let foreign = SocketAddr::from(([192, 0, 2, 1], 0));
     let server = Server::bind(&[foreign, loopback_of_both()[1]][..]).unwrap();
-    assert_eq!(server.local_addresses().unwrap().len(), 1);
+    assert_eq!(server.local_addrs().unwrap().len(), 1);
     echoes_at(server);
     let error = Server::bind(foreign).unwrap_err();
     assert!(error.to_string().starts_with("192.0.2.1:0: "), "{error}");
@@ -87,7 +87,7 @@ fn both_wildcards_can_be_bound() {
     if has_v6() {
         let all = [SocketAddr::from(([0; 8], 0)), SocketAddr::from(([0, 0, 0, 0], 0))];
         let server = Server::bind(&all[..]).unwrap();
-        assert_eq!(server.local_addresses().unwrap().len(), 2);
+        assert_eq!(server.local_addrs().unwrap().len(), 2);
     }
 }
 
@@ -96,7 +96,7 @@ fn a_socket_of_ipv6_can_leave_ipv4_alone() {
     if has_v6() {
         let options = ListenOptions::new().only_v6(true);
         let server = Server::bind_with("[::]:0", &options).unwrap();
-        let port = server.local_address().unwrap().port();
+        let port = server.local_addr().unwrap().port();
         assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
         assert!(TcpStream::connect(("::1", port)).is_ok());
     }
@@ -109,7 +109,7 @@ fn two_servers_share_a_port_if_both_want_to() {
         Err(error) if error.kind() == ErrorKind::Unsupported => return,
         one => one.unwrap(),
     };
-    let address = one.local_address().unwrap();
+    let address = one.local_addr().unwrap();
     Server::bind_with(address, &options).unwrap();
     assert_eq!(Server::bind(address).unwrap_err().kind(), ErrorKind::AddrInUse);
 }

@@ -205,8 +205,8 @@ fn what_follows_a_refused_request_is_never_processed() {
 #[test]
 fn a_connection_that_ends_before_or_inside_its_request_is_forgotten() {
     let (spy, log) = Spy::new(|_, _| {});
-    let mut event_loop = untimed_server().handler(spy).unwrap();
-    let address = event_loop.local_address().unwrap();
+    let mut event_loop = untimed_server().into_event_loop(spy).unwrap();
+    let address = event_loop.local_addr().unwrap();
     for length in [0, 1, 20, REQUEST.len() - 1] {
         let mut client = Client::connect(address);
         client.send_raw(&REQUEST[..length]);
@@ -289,7 +289,7 @@ fn several_listeners_are_served_by_one_loop() {
     let made = TcpListener::bind("127.0.0.1:0").unwrap();
     let second = made.local_addr().unwrap();
     let third = untimed_server();
-    let third_address = third.local_address().unwrap();
+    let third_address = third.local_addr().unwrap();
     let server = untimed_server().and(Server::from_listener(made).unwrap()).and(third);
     let house = House::of(server, spy);
     let mut clients: Vec<_> =
@@ -310,13 +310,13 @@ fn unix_domain_sockets_are_served() {
     std::fs::create_dir_all(&directory).unwrap();
     let (one, two) = (directory.join("one"), directory.join("two"));
     let (spy, log) = Spy::new(|peer, call| {
-        assert_eq!(peer.address().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+        assert_eq!(peer.peer_addr().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
         crate::house::echo(peer, call);
     });
     let listener = UnixListener::bind(&two).unwrap();
     let server =
         Server::bind_unix(&one).unwrap().and(Server::from_unix_listener(listener).unwrap());
-    assert_eq!(server.local_address().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
+    assert_eq!(server.local_addr().unwrap_err().kind(), std::io::ErrorKind::Unsupported);
     let house = House::of(server, spy);
     for path in [&one, &two] {
         let mut client = Client::over(UnixStream::connect(path).unwrap());

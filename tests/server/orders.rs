@@ -133,7 +133,7 @@ fn handles_and_peers_are_mixed_in_one_order_in_all_loops() {
     }
 
     let server = untimed_server();
-    let address = server.local_address().unwrap();
+    let address = server.local_addr().unwrap();
     let loops = server.threads(3).unwrap();
     let handle = loops.handle();
     let (opened, opens) = channel();
@@ -163,7 +163,7 @@ fn handles_and_peers_are_mixed_in_one_order_in_all_loops() {
 #[test]
 fn a_handle_pauses_a_connection_of_any_loop() {
     let server = untimed_server();
-    let address = server.local_address().unwrap();
+    let address = server.local_addr().unwrap();
     let loops = server.threads(2).unwrap();
     let handle = loops.handle();
     let (opened, opens) = channel();

@@ -149,7 +149,7 @@ fn more_connections_from_one_address_than_allowed_are_answered_429() {
 fn unix_domain_sockets_have_no_address_to_count() {
     use std::os::unix::net::UnixStream;
     let (spy, log) = Spy::echo();
-    let house = House::of(Server::none().config(untimed()).max_connections_per_ip(0), spy);
+    let house = House::of(Server::unbound().config(untimed()).max_connections_per_ip(0), spy);
     for _ in 0..3 {
         let (near, far) = UnixStream::pair().unwrap();
         near.set_read_timeout(Some(PATIENCE)).unwrap();

@@ -383,7 +383,7 @@ fn a_connection_that_a_route_dials_is_of_that_route() {
 fn what_is_dialled_without_a_route_is_closed() {
     let far = routes(|| Routes::new().route("/", untimed(), Place("far")).unwrap());
     let near = Routes::new().route("/", untimed(), Place("near")).unwrap();
-    let mut event_loop = Server::none().config(untimed()).handler(near).unwrap();
+    let mut event_loop = Server::unbound().config(untimed()).into_event_loop(near).unwrap();
     let request = ClientRequest::new(&Url::parse(&format!("ws://{}/", far.address)).unwrap());
     event_loop.connect(far.address, request, &untimed(), String::new()).unwrap();
     eventually("gone", || {

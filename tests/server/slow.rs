@@ -149,9 +149,9 @@ fn a_stuck_reader_among_a_thousand_costs_the_others_nothing_and_wakes_to_the_lat
     const UPDATES: usize = 1000;
     let mut test = Stuck::new(Stuck::bind(), no_orders);
     let received = Arc::new(AtomicUsize::new(0));
-    let mut readers = Server::none()
+    let mut readers = Server::unbound()
         .config(untimed())
-        .handler(Reader { received: Arc::clone(&received) })
+        .into_event_loop(Reader { received: Arc::clone(&received) })
         .unwrap();
     let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
     for _ in 0..READERS {

@@ -116,7 +116,7 @@ impl Mill {
     fn of(server: Server, threads: usize, deferred: Option<Sender<Pending<()>>>) -> Self {
         let loops = server.threads(threads).unwrap();
         let (sender, told) = channel();
-        let (address, handle) = (loops.local_address().unwrap(), loops.handle());
+        let (address, handle) = (loops.local_addr().unwrap(), loops.handle());
         let (is_alive, alive) = channel();
         let thread = std::thread::spawn(move || {
             let _alive: Sender<()> = is_alive;
@@ -521,7 +521,7 @@ fn decisions_and_adopted_connections_find_their_loop() {
 fn a_function_serves_in_all_threads() {
     let server = untimed_server().config(untimed());
     let loops = server.threads(2).unwrap();
-    let (address, handle) = (loops.local_address().unwrap(), loops.handle());
+    let (address, handle) = (loops.local_addr().unwrap(), loops.handle());
     let count = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&count);
     let thread = std::thread::spawn(move || {
@@ -542,11 +542,11 @@ fn a_function_serves_in_all_threads() {
 #[test]
 fn what_cannot_work_is_said_at_once() {
     for threads in [0, 256] {
-        let error = Server::none().threads(threads).unwrap_err();
+        let error = Server::unbound().threads(threads).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert_eq!(error.to_string(), format!("{threads} threads: 1 to 255 can work together"));
     }
-    let server = Server::none().config(Config::new().max_fragments(0));
+    let server = Server::unbound().config(Config::new().max_fragments(0));
     assert_eq!(server.threads(2).unwrap_err().kind(), io::ErrorKind::InvalidInput);
     // A handler that cannot even be made ends the others, too.
     let loops = untimed_server().threads(3).unwrap();

@@ -396,8 +396,8 @@ fn names_and_their_number_are_bounded() {
 fn a_loop_publishes_too() {
     let (sender, told) = channel();
     let server = untimed_server();
-    let mut event_loop = server.handler(Bridge(sender)).unwrap();
-    let address = event_loop.local_address().unwrap();
+    let mut event_loop = server.into_event_loop(Bridge(sender)).unwrap();
+    let address = event_loop.local_addr().unwrap();
     let thread = std::thread::spawn(move || {
         let mut client = Client::open(address);
         assert_eq!(client.read_text(), "from the loop");

@@ -89,7 +89,7 @@ impl Handler for Echo {
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
-        assert_eq!(peer.address().unwrap_err().kind(), io::ErrorKind::Unsupported);
+        assert_eq!(peer.peer_addr().unwrap_err().kind(), io::ErrorKind::Unsupported);
         peer.send(message);
     }
 
@@ -101,7 +101,8 @@ impl Handler for Echo {
 #[test]
 fn a_transport_of_somebody_elses_is_served() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut event_loop = Server::none().config(untimed()).handler(Echo::default()).unwrap();
+    let mut event_loop =
+        Server::unbound().config(untimed()).into_event_loop(Echo::default()).unwrap();
     let remote = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (stream, _) = listener.accept().unwrap();
     stream.set_nonblocking(true).unwrap();

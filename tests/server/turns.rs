@@ -19,8 +19,8 @@ impl<H: Handler> Turns<H> {
     }
 
     pub(crate) fn of(server: Server, handler: H) -> Self {
-        let address = server.local_address().unwrap();
-        Self { event_loop: server.handler(handler).unwrap(), address }
+        let address = server.local_addr().unwrap();
+        Self { event_loop: server.into_event_loop(handler).unwrap(), address }
     }
 
     /// One turn, which waits for nothing for long.

@@ -187,7 +187,7 @@ impl Serving {
         let (give, given) = channel();
         let thread = thread::spawn(move || {
             let server = Server::from_listener(listener).unwrap().config(config);
-            let mut event_loop = server.handler(Service { sends, told }).unwrap();
+            let mut event_loop = server.into_event_loop(Service { sends, told }).unwrap();
             give.send(event_loop.handle()).unwrap();
             event_loop.run().unwrap();
         });

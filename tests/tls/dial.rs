@@ -59,7 +59,8 @@ fn a_loop_dials_over_tls() {
     let authority = Authority::new();
     let (server, _seen) = Echo::over(authority.server(), untimed());
     let (address, request) = parts(&server.url());
-    let mut event_loop = Server::none().config(untimed()).handler(Dialler::default()).unwrap();
+    let mut event_loop =
+        Server::unbound().config(untimed()).into_event_loop(Dialler::default()).unwrap();
     for seed in 0..20 {
         let (tls, config) = (authority.client(), untimed());
         let request = request.clone();
@@ -76,7 +77,8 @@ fn a_loop_trusts_no_wrong_name_and_no_unknown_root() {
     let authority = Authority::new();
     let (server, _seen) = Echo::over(authority.server(), untimed());
     let (address, request) = parts(&server.url());
-    let mut event_loop = Server::none().config(untimed()).handler(Dialler::default()).unwrap();
+    let mut event_loop =
+        Server::unbound().config(untimed()).into_event_loop(Dialler::default()).unwrap();
     let config = untimed();
     let stranger = Authority::new().client();
     let (known, other) = (authority.client(), request.clone());
@@ -102,7 +104,8 @@ fn an_address_that_refuses_is_told_as_such_over_tls_too() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let (_, request) = parts("wss://127.0.0.1:1/");
-    let mut event_loop = Server::none().config(untimed()).handler(Dialler::default()).unwrap();
+    let mut event_loop =
+        Server::unbound().config(untimed()).into_event_loop(Dialler::default()).unwrap();
     let tls = Authority::new().client();
     event_loop.connect_tls(address, "127.0.0.1", tls, request, &untimed(), 0).unwrap();
     run_until_empty(&mut event_loop);
@@ -116,7 +119,8 @@ fn a_bad_record_of_the_server_ends_a_connection_that_was_dialled() {
     let authority = Authority::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let (address, request) = parts(&format!("wss://{}/", listener.local_addr().unwrap()));
-    let mut event_loop = Server::none().config(untimed()).handler(Dialler::default()).unwrap();
+    let mut event_loop =
+        Server::unbound().config(untimed()).into_event_loop(Dialler::default()).unwrap();
     let config = untimed();
     event_loop.connect_tls(address, "127.0.0.1", authority.client(), request, &config, 0).unwrap();
     thread::scope(|scope| {

@@ -110,7 +110,7 @@ fn compressed_messages() {
 fn tls_and_plain_in_one_loop() {
     let authority = Authority::new();
     let plain = untimed_server();
-    let plain_address = plain.local_address().unwrap();
+    let plain_address = plain.local_addr().unwrap();
     let server = untimed_server().tls(authority.server()).and(plain);
     let (server, _seen) = Echo::start(server);
     let builder = untimed_client(&server.url()).tls(authority.client());
@@ -264,13 +264,13 @@ fn what_is_decrypted_already_is_not_forgotten_over_a_pause() {
     let authority = Authority::new();
     let (sender, received) = mpsc::channel();
     let server = untimed_server().tls(authority.server());
-    let address = server.local_address().unwrap();
+    let address = server.local_addr().unwrap();
     let url = format!("wss://{address}/");
     let tls = authority.client();
     // The loop is driven by hand, so that a pause ends only when the socket has told all it has.
     let (stop, stopped) = mpsc::channel();
     let driving = thread::spawn(move || {
-        let mut event_loop = server.handler(Sip(sender)).unwrap();
+        let mut event_loop = server.into_event_loop(Sip(sender)).unwrap();
         while stopped.try_recv().is_err() {
             event_loop.run_once(Some(Duration::from_millis(1))).unwrap();
             for id in event_loop.peers().collect::<Vec<_>>() {

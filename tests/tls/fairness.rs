@@ -15,9 +15,9 @@ use crate::untimed::untimed_server;
 fn tiny_records_leave_everybody_else_a_turn() {
     let authority = Authority::new();
     let server = untimed_server().tls(authority.server());
-    let address = server.local_address().unwrap();
+    let address = server.local_addr().unwrap();
     let (sender, _seen) = std::sync::mpsc::channel();
-    let mut event_loop = server.handler(Echo(sender)).unwrap();
+    let mut event_loop = server.into_event_loop(Echo(sender)).unwrap();
     let (over, flooding) = (AtomicBool::new(false), Arc::new(AtomicBool::new(false)));
     thread::scope(|scope| {
         scope.spawn(|| {

@@ -74,11 +74,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start<H: Handler + Send + 'static>(server: Server, handler: H) -> Self {
-        let address = server.local_address().unwrap();
+        let address = server.local_addr().unwrap();
         let (sender, receiver) = mpsc::channel();
         // The sessions of a loop may be of any kind, so it is made where it runs.
         let thread = thread::spawn(move || {
-            let mut event_loop = server.handler(handler).unwrap();
+            let mut event_loop = server.into_event_loop(handler).unwrap();
             sender.send(event_loop.handle()).unwrap();
             event_loop.run().unwrap();
         });

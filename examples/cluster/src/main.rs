@@ -88,8 +88,8 @@ fn run() -> Result<(), Box<dyn Error>> {
     let config = Config::new().same_origin().max_message_size(MAX_MESSAGE);
     let address = address.as_deref().unwrap_or("127.0.0.1:8080");
     let server = Server::bind(address)?.config(config).max_topics(MAX_TOPICS);
-    let address = server.local_address()?;
-    let mut event_loop = server.handler(Node { bridge: Arc::clone(&bridge), given })?;
+    let address = server.local_addr()?;
+    let mut event_loop = server.into_event_loop(Node { bridge: Arc::clone(&bridge), given })?;
     let (inbox, deliveries) = inbox::inbox(event_loop.handle());
     let subscriber = Subscriber::new(client.clone(), Arc::clone(&bridge), inbox);
     // It holds nothing that must be put away: it may be waiting for Redis when the program ends.

@@ -37,7 +37,7 @@ struct WebSockets {
 fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9004".to_owned());
     let config = Config::new().max_message_size(1 << 20).subprotocols(["talk"]);
-    let server = Server::none().config(config.clone());
+    let server = Server::unbound().config(config.clone());
     let mut event_loop = server.on_message(|peer, message| peer.broadcast(message))?;
     let state = Arc::new(WebSockets { handle: event_loop.handle(), config });
     std::thread::spawn(move || {

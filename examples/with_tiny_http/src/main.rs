@@ -32,7 +32,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9005".to_owned());
     let pages = serve_pages()?;
-    let server = Server::none().config(Config::new().path("/talk"));
+    let server = Server::unbound().config(Config::new().path("/talk"));
     let mut event_loop = server.on_message(|peer, message| peer.broadcast(message))?;
     let handle = event_loop.handle();
     let listener = TcpListener::bind(address)?;

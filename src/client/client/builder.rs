@@ -42,7 +42,7 @@ pub struct ClientBuilder {
     redirects: u8,
     user_agent: Option<&'static str>,
     connect_to: Option<SocketAddr>,
-    local_address: Option<SocketAddr>,
+    local_addr: Option<SocketAddr>,
     resolver: Option<Arc<Resolver>>,
     proxy: ProxyChoice,
     proxy_headers: Headers,
@@ -91,7 +91,7 @@ impl ClientBuilder {
             redirects: 0,
             user_agent: Some(concat!("framewire/", env!("CARGO_PKG_VERSION"))),
             connect_to: None,
-            local_address: None,
+            local_addr: None,
             resolver: None,
             proxy: ProxyChoice::Environment,
             proxy_headers: Headers::new(),
@@ -168,8 +168,8 @@ impl ClientBuilder {
 
     /// Connects from this address of the machine, with port 0 from any port. Only addresses of its family are
     /// connected to, one after the other.
-    pub fn local_address(mut self, address: impl Into<SocketAddr>) -> Self {
-        self.local_address = Some(address.into());
+    pub fn local_addr(mut self, address: impl Into<SocketAddr>) -> Self {
+        self.local_addr = Some(address.into());
         self
     }
 
@@ -440,7 +440,7 @@ impl ClientBuilder {
         host: &str,
         until: Option<Instant>,
     ) -> Result<Socket, ClientError> {
-        let stream = match self.local_address {
+        let stream = match self.local_addr {
             Some(local) => dial::connect_from(local, addresses, until),
             None => dial::connect(addresses, until),
         };

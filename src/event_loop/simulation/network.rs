@@ -208,7 +208,7 @@ impl Network {
     pub(in super::super) fn now(&self) -> Duration {
         let mut state = self.lock();
         let slow = state.manners.slow;
-        let nanoseconds = if state.random.chance(slow) { 3_000_000 } else { 1_500 };
+        let nanoseconds = if state.random.percent(slow) { 3_000_000 } else { 1_500 };
         let taken = state.random.below(nanoseconds) as u64;
         state.now += Duration::from_nanos(taken);
         state.now
@@ -247,7 +247,7 @@ impl Network {
                 break;
             }
             let link = (first + index) % links.len();
-            let spurious = manners.spurious > 0 && random.chance(manners.spurious);
+            let spurious = manners.spurious > 0 && random.percent(manners.spurious);
             if let Some(event) = links[link].event(*current, manners.strict, spurious) {
                 *progress += u64::from(!spurious);
                 events.push(event);
@@ -258,7 +258,7 @@ impl Network {
     /// Begins to connect.
     pub(in super::super) fn connect(&self, address: SocketAddr) -> io::Result<Pipe> {
         let mut state = self.lock();
-        if state.random.chance(3) {
+        if state.random.percent(3) {
             return Err(ErrorKind::AddrNotAvailable.into());
         }
         let link = state.add_link(address, Stage::Connecting);
@@ -522,11 +522,11 @@ impl State {
             link.rearm();
             return Err(ErrorKind::WouldBlock.into());
         }
-        if self.random.chance(1) {
+        if self.random.percent(1) {
             return Err(ErrorKind::Interrupted.into());
         }
         let mut count = there.min(buffer.len());
-        if strict && self.random.chance(30) {
+        if strict && self.random.percent(30) {
             count = self.random.between(1, count);
         }
         let (front, back) = link.up.bytes.as_slices();
@@ -553,7 +553,7 @@ impl State {
             Stage::Connecting => return Err(ErrorKind::WouldBlock.into()),
             _ => {}
         }
-        if self.random.chance(1) {
+        if self.random.percent(1) {
             return Err(ErrorKind::Interrupted.into());
         }
         assert!(!link.down.is_ended, "a write after the end");
@@ -564,7 +564,7 @@ impl State {
         }
         let room = link.down.capacity.saturating_sub(link.down.bytes.len());
         let mut count = total.min(room);
-        if strict && count > 0 && self.random.chance(30) {
+        if strict && count > 0 && self.random.percent(30) {
             count = self.random.between(1, count);
         }
         link.down.was_full |= room < total;
@@ -598,7 +598,7 @@ impl Link {
     /// What the remote has not read may be lost with it.
     fn reset_after_drop(&mut self, random: &mut Random) {
         self.stage = Stage::DroppedAndReset;
-        if random.chance(50) {
+        if random.percent(50) {
             let left = random.below(self.down.bytes.len() + 1);
             self.down.bytes.truncate(left);
         }
@@ -721,8 +721,8 @@ impl Entrance {
         let mut state = self.0.lock();
         let State { arrived, links, entrance, random, manners, progress, touched, .. } =
             &mut *state;
-        if random.chance(manners.accept_errors) {
-            if random.chance(30) {
+        if random.percent(manners.accept_errors) {
+            if random.percent(30) {
                 // EMFILE.
                 return Err(io::Error::from_raw_os_error(24));
             }

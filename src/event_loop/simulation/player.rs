@@ -113,7 +113,7 @@ impl Stagehand {
             length += TELLING;
         }
         let numbered = self.model.number(Source::Loop(source), length, None);
-        let sent = if self.random.chance(50) {
+        let sent = if self.random.percent(50) {
             peer.send(numbered.message())
         } else {
             peer.send_prepared(&Prepared::from(numbered.message()))
@@ -273,7 +273,7 @@ impl Player {
             }
             Deed::Broadcast => {
                 let numbered = stage.model.number(source, length, None);
-                let others = stage.random.chance(50);
+                let others = stage.random.percent(50);
                 stage.model.owe_all(numbered, others.then_some(number));
                 if others {
                     peer.broadcast_others(numbered.message());
@@ -298,7 +298,7 @@ impl Player {
             }
             Deed::Publish => {
                 let numbered = stage.model.number(source, length, None);
-                let all = stage.random.chance(50);
+                let all = stage.random.percent(50);
                 let most = stage.model.owe_subscribers(topic, numbered, (!all).then_some(number));
                 let count = if all {
                     peer.publish_all(topic, numbered.message())
@@ -524,11 +524,11 @@ impl Handler for Player {
             stage.model.closed(number, outcome.was_clean());
             let sent = peer.send("too late");
             stage.model.check(sent.is_dropped(), || format!("{number} is sent to after its end"));
-            if !stage.is_calm && stage.random.chance(20) {
+            if !stage.is_calm && stage.random.percent(20) {
                 self.dial(&mut stage, peer);
             }
         }
-        if self.stage().random.chance(20) && !self.stage().is_calm {
+        if self.stage().random.percent(20) && !self.stage().is_calm {
             let mut stage = self.stage();
             let length = TELLING + stage.length();
             let numbered = stage.model.number(Source::Loop(self.number), length, None);

@@ -33,7 +33,7 @@ pub(super) enum Condition {
     Well,
     /// It reads and writes nothing any more, and nobody is told.
     Silent,
-    Gone,
+    Ended,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,12 +229,12 @@ impl Remote {
             Break::Leave => {
                 model.reached.insert("a remote leaves");
                 network.desert(self.link);
-                self.condition = Condition::Gone;
+                self.condition = Condition::Ended;
             }
             Break::Reset => {
                 model.reached.insert("a remote resets");
                 network.reset(self.link);
-                self.condition = Condition::Gone;
+                self.condition = Condition::Ended;
             }
         }
     }
@@ -299,12 +299,12 @@ impl Remote {
                 self.connection.receive_eof();
                 model.connection(number).is_broken = true;
                 network.desert(number);
-                self.condition = Condition::Gone;
+                self.condition = Condition::Ended;
                 false
             }
             Pulled::Reset => {
                 model.connection(number).is_broken = true;
-                self.condition = Condition::Gone;
+                self.condition = Condition::Ended;
                 false
             }
         }

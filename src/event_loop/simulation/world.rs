@@ -12,7 +12,7 @@ use crate::protocol::{Config, Fragments};
 use super::super::adopt::AdoptedStream;
 use super::super::backlog::SlowConsumer;
 use super::super::event_loop::{EventLoop, READ_ROOM, SMALL_BUDGET, WAKE};
-use super::super::group::seats_at;
+use super::super::group::members_at;
 use super::super::listener::Listener;
 use super::super::selector::Selector;
 use super::super::settings::{OnPanic, Settings};
@@ -128,7 +128,7 @@ fn config(random: &mut Random, reached: &mut Reached) -> Config {
         }
         _ => config,
     };
-    if random.chance(60) {
+    if random.percent(60) {
         let high = random.pick(&[1, 200, 5_000, 64 * 1024]);
         let low = random.pick(&[0, high / 2, high]);
         let most = random.pick(&[300, 5_000, 100_000, 1_000_000]);
@@ -142,7 +142,7 @@ fn config(random: &mut Random, reached: &mut Reached) -> Config {
         Fragments::From(1_000),
     ]));
     #[cfg(feature = "deflate")]
-    if random.chance(30) {
+    if random.percent(30) {
         reached.insert("deflate");
         return config.deflate(DeflateConfig::default());
     }
@@ -157,7 +157,7 @@ impl World {
         let capacity =
             random.weighted(&[(1, 1), (2, 40), (4, 700), (4, 5_000), (6, 70_000), (1, 300_000)]);
         let manners = Manners {
-            strict: random.chance(40),
+            strict: random.percent(40),
             spurious: random.pick(&[0, 0, 5]),
             slow: random.pick(&[0, 0, 1, 20]),
             accept_errors: random.pick(&[0, 0, 10]),
@@ -178,9 +178,9 @@ impl World {
         settings.backlogs.keys = random.pick(&[1024, 1]);
         settings.max_connections = random.pick(&[usize::MAX, usize::MAX, usize::MAX, 3]);
         settings.max_connections_per_ip = random.pick(&[None, None, None, Some(2)]);
-        settings.keep_requests = random.chance(50);
+        settings.keep_requests = random.percent(50);
         settings.max_queued = random.pick(&[settings.max_queued, 500]);
-        let panics = random.chance(15);
+        let panics = random.percent(15);
         if panics {
             settings.on_panic = OnPanic::CloseConnection;
         }
@@ -207,15 +207,15 @@ impl World {
             heard_in_turn: Vec::new(),
         }));
         let selectors = (0..count).map(|_| Ok(Selector::Simulated(network.clone())));
-        let seats = seats_at(selectors, WAKE).expect("seats in memory");
+        let members = members_at(selectors, WAKE).expect("members in memory");
         let mut loops = Vec::new();
-        for (number, seat) in seats.into_iter().enumerate() {
+        for (number, member) in members.into_iter().enumerate() {
             // The first loop listens.
             let entrance = (number == 0).then(|| Listener::simulated(network.entrance()));
             network.begin_turn(number);
             let player = Player { number, stage: Rc::clone(&stage) };
             let event_loop =
-                EventLoop::seated(entrance.into_iter().collect(), &settings, || player, seat);
+                EventLoop::of_member(entrance.into_iter().collect(), &settings, || player, member);
             let event_loop = event_loop.expect("a loop in memory");
             stage.borrow_mut().handle = Some(event_loop.handle());
             loops.push(Member { event_loop, sleeps_until: None, idle_turns: 0 });
@@ -239,7 +239,7 @@ impl World {
         let peers = self.random.between(1, 8);
         let pace = self.plan.pace;
         for _ in 0..peers {
-            let event = if self.random.chance(10) { Event::Adopt } else { Event::Arrive };
+            let event = if self.random.percent(10) { Event::Adopt } else { Event::Arrive };
             self.later(2 * pace, event);
         }
         for _ in 0..self.random.below(12) {
@@ -292,7 +292,7 @@ impl World {
         if self.has_failed() {
             return;
         }
-        if self.random.chance(75) {
+        if self.random.percent(75) {
             let deadline = milliseconds(self.random.pick(&[0, 100, 3_000]));
             let spread = milliseconds(self.random.pick(&[0, 0, 500]));
             let handle = self.stage.borrow().handle.clone().expect("there is a loop");

@@ -93,7 +93,7 @@ struct Load {
 
 impl Load {
     fn connect(urls: &[String]) -> Result<Self, Box<dyn Error>> {
-        let mut event_loop = Server::none().handler(Counts::default())?;
+        let mut event_loop = Server::unbound().into_event_loop(Counts::default())?;
         let mut clients = Vec::new();
         let nodes = urls.len();
         for client in 0..CLIENTS {

@@ -51,6 +51,6 @@ fn main() -> Result<(), Failure> {
     if let Some(tls) = settings.tls_server()? {
         server = server.tls(tls);
     }
-    println!("{}", server.local_address()?.port());
+    println!("{}", server.local_addr()?.port());
     Ok(server.run(Echo)?)
 }

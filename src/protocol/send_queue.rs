@@ -7,7 +7,7 @@ use super::prepared::Prepared;
 
 /// Messages that wait for the codec, or for others that do, in order; and the Close after them.
 #[derive(Debug, Default)]
-pub(super) struct Waiting {
+pub(super) struct SendQueue {
     entries: VecDeque<Entry>,
     /// How many bytes the entries and the Close have, with about as much framing as they will get.
     bytes: usize,
@@ -53,7 +53,7 @@ impl Entry {
     }
 }
 
-impl Waiting {
+impl SendQueue {
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
