@@ -222,8 +222,8 @@ pub mod wire;
 
 #[cfg(feature = "mio")]
 pub use client::{
-    Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientWriter, Ending, MessageStream,
-    ProxyError, Reconnecting, RedirectError, Waiting,
+    Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientTimeout, ClientWriter, Ending,
+    MessageStream, ProxyError, Reconnecting, RedirectError,
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{

@@ -67,7 +67,7 @@ impl<S: Read + Write> Transport for BlockingStream<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::{Client, ClientError, Waiting};
+    use crate::client::{Client, ClientError, ClientTimeout};
     use crate::protocol::Config;
 
     /// A stream whose timeout passes whenever it is read.
@@ -94,7 +94,10 @@ mod tests {
         for kind in [io::ErrorKind::WouldBlock, io::ErrorKind::TimedOut] {
             let mut client = Client::adopt(Silent(kind), b"", &Config::new()).unwrap();
             let error = client.recv().unwrap_err();
-            assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{kind}: {error:?}");
+            assert!(
+                matches!(error, ClientError::TimedOut(ClientTimeout::Read)),
+                "{kind}: {error:?}"
+            );
             // It can still be used.
             client.send("hello").unwrap();
         }

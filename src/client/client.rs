@@ -12,8 +12,8 @@ pub use self::builder::ClientBuilder;
 pub use self::message_stream::MessageStream;
 
 use super::blocking_stream::BlockingStream;
-use super::error::{ClientError, Waiting};
-use super::line::Line;
+use super::connection::ClientConnection;
+use super::error::{ClientError, ClientTimeout};
 use super::sending::sending;
 use super::socket::Socket;
 use super::split::{self, ClientReader, ClientWriter};
@@ -50,7 +50,7 @@ const UNREAD: Duration = Duration::from_secs(1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Client {
-    line: Line,
+    connection: ClientConnection,
     wait: Waits,
     read_timeout: Option<Duration>,
     response: Option<Arc<Response>>,
@@ -113,8 +113,9 @@ impl Client {
         config.validate().map_err(ClientError::Config)?;
         let mut workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::client(request, config, &mut workspace)?;
-        let line = Line::new(endpoint, workspace, Box::new(BlockingStream(stream)));
-        Self::new(line, Waits::Itself(BlocksItself)).opened("the server")
+        let connection =
+            ClientConnection::new(endpoint, workspace, Box::new(BlockingStream(stream)));
+        Self::new(connection, Waits::Itself(BlocksItself)).opened("the server")
     }
 
     /// Goes on with a stream on which somebody else did the opening handshake; `leftover` is what they
@@ -132,33 +133,33 @@ impl Client {
         let workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::adopted(Role::Client, config);
         let stream = Box::new(BlockingStream(stream));
-        let line = Line::with_leftover(endpoint, workspace, stream, leftover);
-        let mut client = Self::new(line, Waits::Itself(BlocksItself));
-        client.line.settle();
+        let connection = ClientConnection::with_leftover(endpoint, workspace, stream, leftover);
+        let mut client = Self::new(connection, Waits::Itself(BlocksItself));
+        client.connection.settle();
         Ok(client)
     }
 
-    fn new(line: Line, wait: Waits) -> Self {
-        Self { line, wait, read_timeout: None, response: None }
+    fn new(connection: ClientConnection, wait: Waits) -> Self {
+        Self { connection, wait, read_timeout: None, response: None }
     }
 
     /// The client once the server has accepted, which is called so in errors.
     fn opened(mut self, server: &str) -> Result<Self, ClientError> {
-        self.line.settle();
+        self.connection.settle();
         // The transport does the handshake of TLS in its reads and writes.
         let mut is_securing = true;
         let late = |is_securing| {
-            let waiting = if is_securing { Waiting::Tls } else { Waiting::Handshake };
+            let waiting = if is_securing { ClientTimeout::Tls } else { ClientTimeout::Handshake };
             ClientError::TimedOut(waiting(server.into()))
         };
         while self.state() == State::Connecting {
-            is_securing = self.line.is_securing();
+            is_securing = self.connection.is_securing();
             match self.keep_on() {
                 Err(ClientError::TimedOut(_)) => return Err(late(is_securing)),
                 result => result?,
             }
         }
-        match self.line.next_event() {
+        match self.connection.next_event() {
             Some(Event::Open(response)) => {
                 self.response = Some(response);
                 Ok(self)
@@ -169,8 +170,8 @@ impl Client {
             Some(Event::HandshakeFailed(HandshakeError::Response(error))) => Err(error.into()),
             _ => {
                 // Nothing is owed to a server that refused, nor is the rest of its body of use.
-                let outcome = self.line.terminate();
-                Err(self.line.error().unwrap_or(ClientError::Lost(outcome)))
+                let outcome = self.connection.terminate();
+                Err(self.connection.error().unwrap_or(ClientError::Lost(outcome)))
             }
         }
     }
@@ -180,21 +181,21 @@ impl Client {
 impl Client {
     /// Where the connection stands.
     pub fn state(&self) -> State {
-        match self.line.outcome() {
+        match self.connection.outcome() {
             Some(_) => State::Closed,
-            None => self.line.endpoint().state(),
+            None => self.connection.endpoint().state(),
         }
     }
 
     /// The subprotocol that the server chose.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.line.endpoint().subprotocol()
+        self.connection.endpoint().subprotocol()
     }
 
     /// The parameters of permessage-deflate that the server accepted.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
-        self.line.endpoint().deflate()
+        self.connection.endpoint().deflate()
     }
 
     /// The server's answer to the opening handshake; `None` for an [adopted](Self::adopt) stream.
@@ -204,19 +205,19 @@ impl Client {
 
     /// How many bytes were sent and wait here, framing included.
     pub fn buffered_amount(&self) -> usize {
-        self.line.endpoint().buffered_amount()
+        self.connection.endpoint().buffered_amount()
     }
 
     /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
     /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
     /// See [`Config::ping_interval`].
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.line.round_trip_time()
+        self.connection.round_trip_time()
     }
 
     /// How the connection ended, once it has.
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.line.outcome()
+        self.connection.outcome()
     }
 }
 
@@ -231,24 +232,26 @@ impl Client {
         // A stream that blocks by itself might do so for ever.
         let may_read = matches!(self.wait, Waits::Poll(..));
         if may_read {
-            self.line.catch_up(UNREAD);
+            self.connection.catch_up(UNREAD);
         }
-        let end = self.line.enqueue(what)?;
-        while self.line.is_leaving(end) {
-            if self.line.read_ahead() || !self.line.is_leaving(end) {
+        let end = self.connection.enqueue(what)?;
+        while self.connection.is_leaving(end) {
+            if self.connection.read_ahead() || !self.connection.is_leaving(end) {
                 continue;
             }
             match self.sleep(None) {
                 // A stream's own timeout is none as long as a deadline is to come.
-                Err(ClientError::TimedOut(_)) if self.line.next_deadline().is_some() => {}
-                Err(ClientError::TimedOut(_)) => return Err(ClientError::TimedOut(Waiting::Write)),
+                Err(ClientError::TimedOut(_)) if self.connection.next_deadline().is_some() => {}
+                Err(ClientError::TimedOut(_)) => {
+                    return Err(ClientError::TimedOut(ClientTimeout::Write));
+                }
                 result => result?,
             }
         }
         if may_read {
-            self.line.read_last();
+            self.connection.read_last();
         }
-        self.line.result_of_sending(end)
+        self.connection.result_of_sending(end)
     }
 }
 
@@ -280,11 +283,11 @@ impl Client {
     pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
         let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            if let Some(event) = self.line.next_event() {
+            if let Some(event) = self.connection.next_event() {
                 return Ok(Some(event));
             }
-            if self.line.outcome().is_some() {
-                return self.line.error().map_or(Ok(None), Err);
+            if self.connection.outcome().is_some() {
+                return self.connection.error().map_or(Ok(None), Err);
             }
             self.step(until)?;
         }
@@ -312,29 +315,29 @@ impl Client {
     /// none as long as that has not come.
     fn keep_on(&mut self) -> Result<(), ClientError> {
         match self.step(None) {
-            Err(ClientError::TimedOut(_)) if self.line.next_deadline().is_some() => Ok(()),
+            Err(ClientError::TimedOut(_)) if self.connection.next_deadline().is_some() => Ok(()),
             result => result,
         }
     }
 
     /// Takes the next event in, reading if need be, or sleeps if there is nothing to read.
     fn step(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
-        if self.line.read() {
+        if self.connection.read() {
             return Ok(());
         }
         self.sleep(until)?;
         if until.is_some_and(|until| until <= Instant::now()) {
-            return Err(ClientError::TimedOut(Waiting::Read));
+            return Err(ClientError::TimedOut(ClientTimeout::Read));
         }
         Ok(())
     }
 
     /// Sleeps until something can be read or written, or a deadline comes.
     fn sleep(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
-        let next = [until, self.line.next_deadline()].into_iter().flatten().min();
-        match self.wait.wait(next, self.line.interest()) {
+        let next = [until, self.connection.next_deadline()].into_iter().flatten().min();
+        match self.wait.wait(next, self.connection.interest()) {
             Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                Err(ClientError::TimedOut(Waiting::Read))
+                Err(ClientError::TimedOut(ClientTimeout::Read))
             }
             result => Ok(result?),
         }
@@ -359,7 +362,7 @@ impl Client {
     ) -> Result<Outcome, ClientError> {
         let code = code.into();
         let closing =
-            self.line.enqueue(|endpoint, workspace| endpoint.close(code, reason, workspace));
+            self.connection.enqueue(|endpoint, workspace| endpoint.close(code, reason, workspace));
         match closing {
             Err(error) if self.state() == State::Open => Err(error),
             _ => Ok(self.finish()),
@@ -368,18 +371,18 @@ impl Client {
 
     /// Drops the connection without a Close; the peer sees 1006.
     pub fn terminate(&mut self) -> Outcome {
-        self.line.terminate()
+        self.connection.terminate()
     }
 
     /// Waits for the end.
     fn finish(&mut self) -> Outcome {
         loop {
-            self.line.clear_events();
-            if let Some(outcome) = self.line.outcome() {
+            self.connection.clear_events();
+            if let Some(outcome) = self.connection.outcome() {
                 return outcome.clone();
             }
             if self.keep_on().is_err() {
-                return self.line.terminate();
+                return self.connection.terminate();
             }
         }
     }
@@ -392,9 +395,9 @@ impl Client {
     /// [`ClientError::NotSplittable`] for a client over a stream that was [given](Self::handshake) to
     /// it; the client is dropped.
     pub fn split(self) -> Result<(ClientReader, ClientWriter), ClientError> {
-        let Self { line, wait, read_timeout, .. } = self;
+        let Self { connection, wait, read_timeout, .. } = self;
         let Waits::Poll(reader, socket) = wait else { return Err(ClientError::NotSplittable) };
-        Ok(split::halves(line, reader, socket.waiter()?, read_timeout))
+        Ok(split::halves(connection, reader, socket.waiter()?, read_timeout))
     }
 
     /// Uses the connection as a stream of bytes: what is written goes out as binary messages, what is

@@ -26,7 +26,7 @@ pub enum ClientError {
     /// failure to connect names the URL, and the name or the address; what the system said is its source.
     Io(io::Error),
     /// It took too long; what, is said. After a `read` the connection can still be used.
-    TimedOut(Waiting),
+    TimedOut(ClientTimeout),
     /// The server's answer to the opening handshake breaks the protocol.
     Handshake(ResponseError),
     /// The server answered the opening handshake with another status than 101: here is the answer, with
@@ -62,7 +62,7 @@ pub enum ClientError {
 /// What took too long.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Waiting {
+pub enum ClientTimeout {
     /// Resolving the name of this host, within
     /// [`ClientBuilder::connect_timeout`](crate::ClientBuilder::connect_timeout).
     Resolve(Box<str>),
@@ -125,7 +125,7 @@ impl ClientError {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Io(error) | Self::Proxy(ProxyError::Io(error)) => is_passing(error.kind()),
-            Self::TimedOut(waiting) => *waiting != Waiting::Read,
+            Self::TimedOut(waiting) => *waiting != ClientTimeout::Read,
             Self::Lost(_) | Self::Handshake(ResponseError::Truncated) => true,
             #[cfg(feature = "tls")]
             Self::Tls(error) | Self::Proxy(ProxyError::Tls(_, error)) => {
@@ -163,10 +163,10 @@ impl ClientError {
 
 /// What an error of connecting is, where there was time until then: the system, a proxy's socket and a resolver of the
 /// caller's have timeouts of their own, which are no deadline of this client's.
-pub(super) fn late_or(
+pub(super) fn timed_out_or(
     error: io::Error,
     until: Option<Instant>,
-    waiting: impl FnOnce() -> Waiting,
+    waiting: impl FnOnce() -> ClientTimeout,
 ) -> ClientError {
     let is_late = until.is_some_and(|until| until <= Instant::now());
     if is_late && error.kind() == io::ErrorKind::TimedOut {
@@ -256,7 +256,7 @@ impl fmt::Display for ClientError {
 }
 
 /// Says which deadline has passed.
-impl fmt::Display for Waiting {
+impl fmt::Display for ClientTimeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Resolve(host) => {
@@ -319,7 +319,7 @@ from!(TlsError => Tls);
 impl From<ResponseError> for ClientError {
     fn from(error: ResponseError) -> Self {
         match error {
-            ResponseError::Timeout => Self::TimedOut(Waiting::Handshake("the server".into())),
+            ResponseError::Timeout => Self::TimedOut(ClientTimeout::Handshake("the server".into())),
             error => Self::Handshake(error),
         }
     }

@@ -4,10 +4,10 @@ mod backoff;
 mod blocking_stream;
 #[allow(clippy::module_inception, reason = "the client is what the module is about")]
 mod client;
+mod connection;
+mod deadline_stream;
 mod dial;
 mod error;
-mod line;
-mod patient;
 mod proxy;
 mod reconnect;
 mod redirect;
@@ -21,7 +21,7 @@ mod wait;
 
 pub use backoff::Backoff;
 pub use client::{Client, ClientBuilder, MessageStream};
-pub use error::{ClientError, Waiting};
+pub use error::{ClientError, ClientTimeout};
 pub use proxy::ProxyError;
 pub use reconnect::{Ending, Reconnecting};
 pub use redirect::RedirectError;

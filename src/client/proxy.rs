@@ -9,8 +9,8 @@ use std::time::Instant;
 
 pub(super) use self::environment::from_environment;
 pub use self::error::ProxyError;
-use super::error::{ClientError, Waiting, in_context, late_or};
-use super::patient::Patient;
+use super::deadline_stream::DeadlineStream;
+use super::error::{ClientError, ClientTimeout, in_context, timed_out_or};
 use super::wait::PollWait;
 use crate::handshake::{Authority, Headers, Url, UrlError};
 use crate::protocol::Config;
@@ -96,7 +96,7 @@ impl Proxy {
         until: Option<Instant>,
     ) -> Result<(), ClientError> {
         let userinfo = self.authority.userinfo();
-        let mut stream = Patient::new(stream, wait, until, config.rejection_time_limit());
+        let mut stream = DeadlineStream::new(stream, wait, until, config.rejection_time_limit());
         let result = match self.kind {
             Kind::Http | Kind::Https => {
                 let request = http::request(url, userinfo, headers);
@@ -106,8 +106,8 @@ impl Proxy {
         };
         result.map_err(|error| match error {
             ProxyError::Io(error) => {
-                let waiting = || Waiting::Proxy(self.authority.to_string().into());
-                self.failed(late_or(error, until, waiting))
+                let waiting = || ClientTimeout::Proxy(self.authority.to_string().into());
+                self.failed(timed_out_or(error, until, waiting))
             }
             error => ClientError::Proxy(error),
         })

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::backoff::Backoff;
-use super::error::{ClientError, Waiting};
+use super::error::{ClientError, ClientTimeout};
 use super::{Client, ClientBuilder};
 use crate::protocol::{Message, Outcome, SendError, SystemEntropy};
 use crate::wire::CloseCode;
@@ -178,7 +178,7 @@ impl Reconnecting {
                     self.backoff.reset();
                     return Ok(Some(message));
                 }
-                Err(error @ ClientError::TimedOut(Waiting::Read)) => return Err(error),
+                Err(error @ ClientError::TimedOut(ClientTimeout::Read)) => return Err(error),
                 Ok(None) => None,
                 Err(error) => Some(error),
             };

@@ -11,7 +11,7 @@ use crate::handshake::{ClientRequest, Response, Url};
 pub(super) const MOST: u8 = 10;
 
 /// Where a client is on its way through redirects.
-pub(super) struct Way {
+pub(super) struct RedirectChain {
     pub(super) url: Url,
     /// Without the cookies that were set on the way.
     request: ClientRequest,
@@ -21,7 +21,7 @@ pub(super) struct Way {
     left: Option<u8>,
 }
 
-impl Way {
+impl RedirectChain {
     /// At the beginning, with this many redirects at the most; none is followed for zero.
     pub(super) fn new(url: Url, request: ClientRequest, redirects: u8) -> Self {
         let left = Some(redirects).filter(|&redirects| redirects > 0);
@@ -111,7 +111,7 @@ mod tests {
 
     const KEY: [u8; 24] = *b"dGhlIHNhbXBsZSBub25jZQ==";
 
-    fn way(url: &str, redirects: u8) -> Way {
+    fn chain(url: &str, redirects: u8) -> RedirectChain {
         let url = Url::parse(url).unwrap();
         let mut request = ClientRequest::new(&url);
         for (name, value) in [("cookie", "a=1"), ("X-Kept", "yes")] {
@@ -121,7 +121,7 @@ mod tests {
             request = request.header("AUTHORIZATION", "Bearer t").unwrap();
         }
         request = request.header("Proxy-Authorization", "Basic eA==").unwrap();
-        Way::new(url, request, redirects)
+        RedirectChain::new(url, request, redirects)
     }
 
     fn redirect(status: u16, location: &str) -> ClientError {
@@ -129,9 +129,9 @@ mod tests {
         ClientError::Rejected(Arc::new(response))
     }
 
-    fn head(way: &Way) -> String {
+    fn head(chain: &RedirectChain) -> String {
         let mut bytes = Vec::new();
-        way.request().encode(&KEY, None, &mut bytes);
+        chain.request().encode(&KEY, None, &mut bytes);
         String::from_utf8(bytes).unwrap()
     }
 
@@ -139,21 +139,21 @@ mod tests {
     #[test]
     fn credentials_stay_with_their_origin_for_good() {
         for url in ["ws://h/a/b", "ws://u:p@h/a/b"] {
-            let mut way = way(url, 10);
-            way.follow(redirect(302, "../c?d#e")).unwrap();
-            assert!(head(&way).starts_with("GET /c?d HTTP/1.1\r\nHost: h\r\n"));
-            way.follow(redirect(307, "ws://h:80/d")).unwrap();
-            let kept = head(&way).to_ascii_lowercase();
+            let mut chain = chain(url, 10);
+            chain.follow(redirect(302, "../c?d#e")).unwrap();
+            assert!(head(&chain).starts_with("GET /c?d HTTP/1.1\r\nHost: h\r\n"));
+            chain.follow(redirect(307, "ws://h:80/d")).unwrap();
+            let kept = head(&chain).to_ascii_lowercase();
             let credentials = ["authorization: b", "cookie: a=1", "proxy-authorization: basic"];
             assert!(credentials.iter().all(|secret| kept.contains(secret)), "{kept}");
-            way.follow(redirect(308, "ws://h:81/d")).unwrap();
-            way.follow(redirect(301, "ws://h/a/b")).unwrap();
-            let bare = head(&way).to_ascii_lowercase();
+            chain.follow(redirect(308, "ws://h:81/d")).unwrap();
+            chain.follow(redirect(301, "ws://h/a/b")).unwrap();
+            let bare = head(&chain).to_ascii_lowercase();
             assert!(!bare.contains("authorization") && !bare.contains("cookie"), "{bare}");
             assert!(bare.contains("x-kept: yes"), "{bare}");
-            way.follow(redirect(303, "wss://v:q@i")).unwrap();
-            assert!(head(&way).contains("Host: i\r\n"));
-            assert!(head(&way).contains("Authorization: Basic djpx\r\n"));
+            chain.follow(redirect(303, "wss://v:q@i")).unwrap();
+            assert!(head(&chain).contains("Host: i\r\n"));
+            assert!(head(&chain).contains("Authorization: Basic djpx\r\n"));
         }
     }
 
@@ -167,13 +167,13 @@ mod tests {
             }
             ClientError::Rejected(Arc::new(response))
         };
-        let cookies = |way: &Way| {
-            let head = head(way);
+        let cookies = |chain: &RedirectChain| {
+            let head = head(chain);
             assert!(head.to_ascii_lowercase().matches("\r\ncookie:").count() <= 1, "{head}");
             let line = head.lines().find_map(|line| line.strip_prefix("Cookie: "));
             line.map(str::to_owned)
         };
-        let mut way = way("ws://h/a", 10);
+        let mut chain = chain("ws://h/a", 10);
         let set = [
             "s=2; HttpOnly; SameSite=Lax",
             "a=3; path=/",
@@ -183,38 +183,39 @@ mod tests {
             "=7",
             "8",
         ];
-        way.follow(setting("/b", &set)).unwrap();
+        chain.follow(setting("/b", &set)).unwrap();
         // In one header, where a new one takes the place of the application's.
-        assert_eq!(cookies(&way).as_deref(), Some("s=2; a=3"));
-        way.follow(setting("/x/y", &["s=; Max-Age=0", "t=9; Domain=.H"])).unwrap();
-        assert_eq!(cookies(&way).as_deref(), Some("a=3; below=6; t=9"));
+        assert_eq!(cookies(&chain).as_deref(), Some("s=2; a=3"));
+        chain.follow(setting("/x/y", &["s=; Max-Age=0", "t=9; Domain=.H"])).unwrap();
+        assert_eq!(cookies(&chain).as_deref(), Some("a=3; below=6; t=9"));
         // One that another domain may have sets nothing, and takes nothing away.
-        way.follow(setting("/x/y", &["t=evil; Domain=i", "t=; Max-Age=0; Domain=i"])).unwrap();
-        assert_eq!(cookies(&way).as_deref(), Some("a=3; below=6; t=9"));
+        chain.follow(setting("/x/y", &["t=evil; Domain=i", "t=; Max-Age=0; Domain=i"])).unwrap();
+        assert_eq!(cookies(&chain).as_deref(), Some("a=3; below=6; t=9"));
         let past = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";
         let future = "Expires=Fri, 31 Dec 9999 23:59:59 GMT";
-        way.follow(setting(
-            "/x/y",
-            &[&format!("below=; Path=/x; {past}"), &format!("t=9; {future}")],
-        ))
-        .unwrap();
-        assert_eq!(cookies(&way).as_deref(), Some("a=3; t=9"));
-        way.follow(setting("/x/y", &[&format!("t=10; {past}; Max-Age=9")])).unwrap();
-        assert_eq!(cookies(&way).as_deref(), Some("a=3; t=10"));
-        way.follow(setting("/xy", &["a=x; Max-Age=-1; Path=/"])).unwrap();
-        assert_eq!(cookies(&way).as_deref(), Some("a=1; t=10"));
-        way.follow(setting("ws://i/", &["u=1"])).unwrap();
-        assert_eq!(cookies(&way), None);
-        way.follow(setting("ws://h/", &["v=1"])).unwrap();
-        assert_eq!(cookies(&way), None);
-        way.follow(setting("/", &["w=1"])).unwrap();
-        assert_eq!(cookies(&way).as_deref(), Some("w=1"));
+        chain
+            .follow(setting(
+                "/x/y",
+                &[&format!("below=; Path=/x; {past}"), &format!("t=9; {future}")],
+            ))
+            .unwrap();
+        assert_eq!(cookies(&chain).as_deref(), Some("a=3; t=9"));
+        chain.follow(setting("/x/y", &[&format!("t=10; {past}; Max-Age=9")])).unwrap();
+        assert_eq!(cookies(&chain).as_deref(), Some("a=3; t=10"));
+        chain.follow(setting("/xy", &["a=x; Max-Age=-1; Path=/"])).unwrap();
+        assert_eq!(cookies(&chain).as_deref(), Some("a=1; t=10"));
+        chain.follow(setting("ws://i/", &["u=1"])).unwrap();
+        assert_eq!(cookies(&chain), None);
+        chain.follow(setting("ws://h/", &["v=1"])).unwrap();
+        assert_eq!(cookies(&chain), None);
+        chain.follow(setting("/", &["w=1"])).unwrap();
+        assert_eq!(cookies(&chain).as_deref(), Some("w=1"));
     }
 
     // attack: HC06
     #[test]
     fn what_is_not_followed() {
-        let follow = |url, redirects, error| way(url, redirects).follow(error).unwrap_err();
+        let follow = |url, redirects, error| chain(url, redirects).follow(error).unwrap_err();
         let error = follow("ws://h", 0, redirect(302, "/a"));
         assert_eq!(error.status(), Some(302));
         for status in [300, 304, 305, 306, 401] {
@@ -239,11 +240,11 @@ mod tests {
     // attack: HC06
     #[test]
     fn a_loop_ends() {
-        let mut way = way("ws://h/a", MOST);
+        let mut chain = chain("ws://h/a", MOST);
         for _ in 0..MOST {
-            way.follow(redirect(302, "/a")).unwrap();
+            chain.follow(redirect(302, "/a")).unwrap();
         }
-        let error = way.follow(redirect(302, "/a")).unwrap_err();
+        let error = chain.follow(redirect(302, "/a")).unwrap_err();
         assert!(matches!(error, ClientError::TooManyRedirects), "{error:?}");
     }
 }

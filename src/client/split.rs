@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use mio::Waker;
 
-use super::error::{ClientError, Waiting};
-use super::line::Line;
+use super::connection::ClientConnection;
+use super::error::{ClientError, ClientTimeout};
 use super::sending::sending;
 use super::wait::{PollWait, Wait};
 use crate::protocol::{
@@ -20,38 +20,38 @@ const UNREAD: Duration = Duration::from_millis(50);
 /// What the two halves share. The lock is held for a step that never waits, so neither half can keep
 /// the other from its work.
 struct Shared {
-    line: Mutex<SharedLine>,
+    state: Mutex<SharedState>,
     /// Wakes the reader, whose deadlines may have changed.
     reader: Arc<Waker>,
 }
 
-struct SharedLine {
-    line: Line,
-    reader: Reader,
+struct SharedState {
+    connection: ClientConnection,
+    reader: ReaderState,
 }
 
 /// Where the reader is. While it does not wait for the next event, the writer reads.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Reader {
+enum ReaderState {
     Waiting,
     /// It was woken, or does something else.
-    Away,
+    Busy,
     /// It was dropped.
-    Gone,
+    Dropped,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, SharedLine> {
+    fn lock(&self) -> MutexGuard<'_, SharedState> {
         // A panic inside a step is a bug of this crate; the other half had better see the end than
         // another panic.
-        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes the reader if something has come for it.
-    fn tell_reader(&self, shared: &mut SharedLine) -> io::Result<()> {
-        let has_news = shared.line.has_events() || shared.line.outcome().is_some();
-        if has_news && shared.reader == Reader::Waiting {
-            shared.reader = Reader::Away;
+    fn tell_reader(&self, shared: &mut SharedState) -> io::Result<()> {
+        let has_news = shared.connection.has_events() || shared.connection.outcome().is_some();
+        if has_news && shared.reader == ReaderState::Waiting {
+            shared.reader = ReaderState::Busy;
             self.reader.wake()?;
         }
         Ok(())
@@ -85,13 +85,13 @@ impl fmt::Debug for ClientWriter {
 
 /// The two halves of a client, each with a way of its own to wait for the socket.
 pub(super) fn halves(
-    line: Line,
+    connection: ClientConnection,
     reader: PollWait,
     writer: PollWait,
     read_timeout: Option<Duration>,
 ) -> (ClientReader, ClientWriter) {
-    let line = SharedLine { line, reader: Reader::Away };
-    let shared = Arc::new(Shared { line: Mutex::new(line), reader: reader.waker() });
+    let state = SharedState { connection, reader: ReaderState::Busy };
+    let shared = Arc::new(Shared { state: Mutex::new(state), reader: reader.waker() });
     let other = Arc::clone(&shared);
     (
         ClientReader { shared, wait: reader, read_timeout },
@@ -125,22 +125,22 @@ impl ClientReader {
         loop {
             let (next, interest) = {
                 let mut shared = self.shared.lock();
-                shared.reader = Reader::Away;
-                let line = &mut shared.line;
-                if let Some(event) = line.next_event() {
+                shared.reader = ReaderState::Busy;
+                let connection = &mut shared.connection;
+                if let Some(event) = connection.next_event() {
                     return Ok(Some(event));
                 }
-                if line.outcome().is_some() {
-                    return line.error().map_or(Ok(None), Err);
+                if connection.outcome().is_some() {
+                    return connection.error().map_or(Ok(None), Err);
                 }
-                if line.read() {
+                if connection.read() {
                     continue;
                 }
                 if until.is_some_and(|until| until <= Instant::now()) {
-                    return Err(ClientError::TimedOut(Waiting::Read));
+                    return Err(ClientError::TimedOut(ClientTimeout::Read));
                 }
-                let wanted = (line.next_deadline(), line.interest());
-                shared.reader = Reader::Waiting;
+                let wanted = (connection.next_deadline(), connection.interest());
+                shared.reader = ReaderState::Waiting;
                 wanted
             };
             self.wait.wait([until, next].into_iter().flatten().min(), interest)?;
@@ -156,12 +156,12 @@ impl ClientReader {
     /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
     /// See [`Config::ping_interval`](crate::Config::ping_interval).
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.shared.lock().line.round_trip_time()
+        self.shared.lock().connection.round_trip_time()
     }
 
     /// How the connection ended, once it has.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.shared.lock().line.outcome().cloned()
+        self.shared.lock().connection.outcome().cloned()
     }
 }
 
@@ -169,8 +169,8 @@ impl Drop for ClientReader {
     /// The writer reads from now on, and throws the messages away.
     fn drop(&mut self) {
         let mut shared = self.shared.lock();
-        shared.reader = Reader::Gone;
-        shared.line.discard_events();
+        shared.reader = ReaderState::Dropped;
+        shared.connection.discard_events();
     }
 }
 
@@ -195,7 +195,7 @@ impl ClientWriter {
 
     /// How the connection ended, once it has.
     pub fn outcome(&self) -> Option<Outcome> {
-        self.shared.lock().line.outcome().cloned()
+        self.shared.lock().connection.outcome().cloned()
     }
 
     fn write(
@@ -205,29 +205,29 @@ impl ClientWriter {
         let end = {
             let mut shared = self.shared.lock();
             match shared.reader {
-                Reader::Waiting => {}
-                Reader::Away => shared.line.catch_up(UNREAD),
-                Reader::Gone => shared.line.catch_up(Duration::ZERO),
+                ReaderState::Waiting => {}
+                ReaderState::Busy => shared.connection.catch_up(UNREAD),
+                ReaderState::Dropped => shared.connection.catch_up(Duration::ZERO),
             }
-            shared.line.enqueue(what)?
+            shared.connection.enqueue(what)?
         };
         loop {
             let (next, interest) = {
                 let mut shared = self.shared.lock();
                 // The reader may be busy elsewhere: neither deadlines nor the peer's Close wait for it.
-                let goes_on = shared.line.is_leaving(end) && shared.line.read_ahead();
+                let goes_on = shared.connection.is_leaving(end) && shared.connection.read_ahead();
                 if !goes_on {
-                    shared.line.read_last();
+                    shared.connection.read_last();
                 }
                 self.shared.tell_reader(&mut shared)?;
                 if goes_on {
                     continue;
                 }
-                let line = &shared.line;
-                if !line.is_leaving(end) {
-                    return line.result_of_sending(end);
+                let connection = &shared.connection;
+                if !connection.is_leaving(end) {
+                    return connection.result_of_sending(end);
                 }
-                (line.next_deadline(), line.interest())
+                (connection.next_deadline(), connection.interest())
             };
             self.wait.wait(next, interest)?;
         }

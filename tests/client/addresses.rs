@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::TcpListener;
 
 use framewire::handshake::{ClientRequestError, UrlError};
-use framewire::{Client, ClientError, Server, Waiting};
+use framewire::{Client, ClientError, ClientTimeout, Server};
 
 use super::support::*;
 
@@ -221,7 +221,7 @@ fn a_deadline_of_connecting_is_named() {
     let builder = |url: &str| untimed_client(url).connect_timeout(std::time::Duration::ZERO);
     let error = builder(&format!("ws://{address}/")).connect().unwrap_err();
     assert!(
-        matches!(&error, ClientError::TimedOut(Waiting::Connect(host)) if **host == *"127.0.0.1")
+        matches!(&error, ClientError::TimedOut(ClientTimeout::Connect(host)) if **host == *"127.0.0.1")
     );
     let text = "connecting to 127.0.0.1 took longer than the connect timeout";
     assert_eq!(error.to_string(), text);
@@ -234,7 +234,7 @@ fn a_deadline_of_connecting_is_named() {
         .connect();
     let error = error.unwrap_err();
     assert!(
-        matches!(&error, ClientError::TimedOut(Waiting::Resolve(host)) if **host == *"echo.invalid")
+        matches!(&error, ClientError::TimedOut(ClientTimeout::Resolve(host)) if **host == *"echo.invalid")
     );
     assert!(error.to_string().starts_with("resolving echo.invalid took longer"), "{error}");
     assert!(error.is_retryable());
@@ -341,7 +341,7 @@ mod unix {
         let url = format!("ws+unix:{}:/", path.display());
         for timeout in [Duration::ZERO, Duration::from_millis(20)] {
             let error = untimed_client(&url).connect_timeout(timeout).connect().unwrap_err();
-            assert!(matches!(error, ClientError::TimedOut(Waiting::Connect(_))), "{error:?}");
+            assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Connect(_))), "{error:?}");
             assert!(error.to_string().contains(&*path.display().to_string()), "{error}");
         }
         let clients = [Some(LONG), None].map(|timeout| {

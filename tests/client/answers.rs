@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 use framewire::handshake::{HeadError, ResponseError};
-use framewire::{Client, ClientBuilder, ClientError, Waiting};
+use framewire::{Client, ClientBuilder, ClientError, ClientTimeout};
 
 use super::support::*;
 
@@ -351,7 +351,7 @@ fn a_server_that_never_answers_is_left_without_a_word() {
     let mut heard = longer_and_longer().map(|timeout| {
         let server = Scripted::new(|listener| read_rest(&mut accept(listener)));
         let error = refused(within(timeout, &server));
-        assert!(matches!(error, ClientError::TimedOut(Waiting::Handshake(_))), "{error:?}");
+        assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Handshake(_))), "{error:?}");
         server.join()
     });
     let heard = heard.find(|heard| !heard.is_empty()).expect("a request in time");
@@ -375,7 +375,7 @@ fn a_head_that_trickles_in_does_not_put_off_the_deadline() {
         drip(&mut accept(listener), "HTTP/1.1 101 x\r\nA: ", b'b');
     });
     let error = refused(within(Duration::from_millis(200), &server));
-    assert!(matches!(error, ClientError::TimedOut(Waiting::Handshake(_))), "{error:?}");
+    assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Handshake(_))), "{error:?}");
     server.join();
 }
 
@@ -413,7 +413,7 @@ fn a_body_that_never_ends_does_not_hide_the_status() {
         error
     });
     let is_late =
-        |error: &ClientError| matches!(error, ClientError::TimedOut(Waiting::Handshake(_)));
+        |error: &ClientError| matches!(error, ClientError::TimedOut(ClientTimeout::Handshake(_)));
     let error = errors.find(|error| !is_late(error)).expect("an answer in time");
     let ClientError::Rejected(response) = &error else { panic!("{error:?}") };
     assert_eq!(response.status(), 403);

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use framewire::{Client, ClientError, Message, Outcome, TimeoutKind, Waiting};
+use framewire::{Client, ClientError, ClientTimeout, Message, Outcome, TimeoutKind};
 
 use super::support::*;
 
@@ -16,7 +16,7 @@ fn a_read_timeout_leaves_the_client_usable() {
     client.set_read_timeout(Some(Duration::from_millis(20)));
     for _ in 0..3 {
         let error = client.recv().unwrap_err();
-        assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{error:?}");
+        assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Read)), "{error:?}");
         assert!(!error.is_retryable());
     }
     client.set_read_timeout(Some(LONG));
@@ -26,7 +26,7 @@ fn a_read_timeout_leaves_the_client_usable() {
     let (mut reader, mut writer) = client.split().unwrap();
     reader.set_read_timeout(Some(Duration::from_millis(20)));
     let error = reader.recv().unwrap_err();
-    assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{error:?}");
+    assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Read)), "{error:?}");
     reader.set_read_timeout(None);
     writer.send("and here").unwrap();
     assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some("and here"));

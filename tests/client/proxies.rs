@@ -5,7 +5,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 use std::thread;
 
-use framewire::{Client, ClientBuilder, ClientError, ProxyError, Waiting};
+use framewire::{Client, ClientBuilder, ClientError, ClientTimeout, ProxyError};
 
 use super::support::*;
 
@@ -218,7 +218,7 @@ fn proxies_that_do_not_answer_meet_the_deadline_of_connecting() {
             let proxy = Scripted::new(|listener| read_rest(&mut accept(listener)));
             let builder = untimed_client("ws://echo.invalid/").connect_timeout(timeout);
             let error = refused(builder.proxy(&format!("{scheme}://{}", proxy.address)).unwrap());
-            assert!(matches!(error, ClientError::TimedOut(Waiting::Proxy(_))), "{error:?}");
+            assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Proxy(_))), "{error:?}");
             proxy.join()
         });
         assert!(heard.any(|heard| !heard.is_empty()), "the proxy is asked in time");

@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::{Duration, SystemTime};
 
 use framewire::handshake::HttpDate;
-use framewire::{Backoff, ClientError, Ending, Reconnecting, SendError, Waiting};
+use framewire::{Backoff, ClientError, ClientTimeout, Ending, Reconnecting, SendError};
 
 use super::support::*;
 
@@ -275,7 +275,7 @@ fn a_read_timeout_leaves_the_connection_alone() {
     client.set_read_timeout(Some(Duration::from_millis(20)));
     for _ in 0..2 {
         let error = client.recv().unwrap_err();
-        assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{error:?}");
+        assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Read)), "{error:?}");
     }
     say.send(()).unwrap();
     client.set_read_timeout(None);

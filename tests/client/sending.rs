@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::mpsc;
 
-use framewire::{Client, ClientError, CloseCode, Config, Outcome, TimeoutKind, Waiting};
+use framewire::{Client, ClientError, ClientTimeout, CloseCode, Config, Outcome, TimeoutKind};
 
 use super::support::*;
 
@@ -162,6 +162,6 @@ fn a_stream_that_takes_nothing_in_its_own_time_is_told_of() {
     let config = untimed().write_timeout(None);
     let mut client = Client::adopt(Full, b"", &config).unwrap();
     let error = client.send("words").unwrap_err();
-    assert!(matches!(error, ClientError::TimedOut(Waiting::Write)), "{error:?}");
+    assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Write)), "{error:?}");
     assert_eq!(client.outcome(), None);
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Url};
-use framewire::{Client, ClientError, Config, Event, Message, State, Waiting};
+use framewire::{Client, ClientError, ClientTimeout, Config, Event, Message, State};
 
 use super::support::*;
 
@@ -117,11 +117,11 @@ fn streams_that_block_and_their_own_timeouts() {
     stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
     let mut client = Client::handshake(stream, request(), &untimed()).unwrap();
     let error = client.recv().unwrap_err();
-    assert!(matches!(error, ClientError::TimedOut(Waiting::Read)), "{error:?}");
+    assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Read)), "{error:?}");
     client.send("still here").unwrap();
     let message = loop {
         match client.recv() {
-            Err(ClientError::TimedOut(Waiting::Read)) => {}
+            Err(ClientError::TimedOut(ClientTimeout::Read)) => {}
             result => break result.unwrap().unwrap(),
         }
     };

@@ -9,7 +9,7 @@ use framewire::rustls::{
     AlertDescription, ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection,
     StreamOwned,
 };
-use framewire::{ClientError, Outcome, TlsError, Waiting};
+use framewire::{ClientError, ClientTimeout, Outcome, TlsError};
 
 use crate::support::{Authority, Echo, LONG, Running, next_outcome};
 use crate::untimed::{untimed, untimed_client, untimed_server};
@@ -329,7 +329,7 @@ fn the_deadline_of_the_handshake_covers_that_of_tls() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("wss://{}/", listener.local_addr().unwrap());
     let error = untimed_client(&url).config(config).connect().unwrap_err();
-    assert!(matches!(error, ClientError::TimedOut(Waiting::Tls(_))), "{error:?}");
+    assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Tls(_))), "{error:?}");
 }
 
 #[test]

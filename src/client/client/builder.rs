@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Client, Waits};
+use crate::client::connection::ClientConnection;
 use crate::client::dial;
-use crate::client::error::{ClientError, Waiting, in_context, late_or};
-use crate::client::line::Line;
+use crate::client::error::{ClientError, ClientTimeout, in_context, timed_out_or};
 use crate::client::proxy::{self, Proxy};
-use crate::client::redirect::{self, Way};
+use crate::client::redirect::{self, RedirectChain};
 use crate::client::resolve::{Resolver, resolve};
 use crate::client::socket::Socket;
 use crate::client::transport::ClientStream;
@@ -298,11 +298,11 @@ impl ClientBuilder {
         if let Some(user_agent) = self.user_agent {
             request = request.header(USER_AGENT, user_agent)?;
         }
-        let mut way = Way::new(self.url.clone(), request, self.redirects);
+        let mut redirects = RedirectChain::new(self.url.clone(), request, self.redirects);
         loop {
-            match self.attempt(&way.url, way.request()) {
+            match self.attempt(&redirects.url, redirects.request()) {
                 Ok(client) => return Ok(client),
-                Err(error) => way.follow(error)?,
+                Err(error) => redirects.follow(error)?,
             }
         }
     }
@@ -315,8 +315,8 @@ impl ClientBuilder {
         let transport = self.secure(reached, url)?;
         let mut workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::client(request, &self.config, &mut workspace)?;
-        let line = Line::new(endpoint, workspace, transport);
-        Client::new(line, Waits::Poll(wait, another)).opened(&named(url))
+        let connection = ClientConnection::new(endpoint, workspace, transport);
+        Client::new(connection, Waits::Poll(wait, another)).opened(&named(url))
     }
 
     /// Whether this build and these settings can reach this URL at all, asked before anything is sent.
@@ -407,7 +407,7 @@ impl ClientBuilder {
         if let Some(path) = url.socket_path() {
             return dial::connect_unix(path, until).map_err(|error| {
                 let error = in_context(format!("connecting to {path}"), error);
-                late_or(error, until, || Waiting::Connect(path.into()))
+                timed_out_or(error, until, || ClientTimeout::Connect(path.into()))
             });
         }
         if let Some(address) = self.connect_to.filter(|_| url.is_same_origin(&self.url)) {
@@ -429,7 +429,7 @@ impl ClientBuilder {
     ) -> Result<Socket, ClientError> {
         let addresses = resolve(host, port, self.resolver.as_ref(), until).map_err(|error| {
             let error = in_context(format!("resolving {host}"), error);
-            late_or(error, until, || Waiting::Resolve(host.into()))
+            timed_out_or(error, until, || ClientTimeout::Resolve(host.into()))
         })?;
         self.connect_tcp(addresses, host, until)
     }
@@ -446,7 +446,7 @@ impl ClientBuilder {
         };
         match stream {
             Ok(stream) => Ok(Socket::Tcp(stream.into())),
-            Err(error) => Err(late_or(error, until, || Waiting::Connect(host.into()))),
+            Err(error) => Err(timed_out_or(error, until, || ClientTimeout::Connect(host.into()))),
         }
     }
 }

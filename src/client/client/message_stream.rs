@@ -2,7 +2,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use super::Client;
-use crate::client::error::{ClientError, Waiting};
+use crate::client::error::{ClientError, ClientTimeout};
 use crate::protocol::{Message, Outcome};
 
 /// A WebSocket as a stream of bytes, for crates that speak over streams; made by
@@ -78,7 +78,7 @@ impl Write for MessageStream {
 fn into_io(error: ClientError) -> io::Error {
     let kind = match &error {
         ClientError::Io(error) => error.kind(),
-        ClientError::TimedOut(Waiting::Read) => io::ErrorKind::WouldBlock,
+        ClientError::TimedOut(ClientTimeout::Read) => io::ErrorKind::WouldBlock,
         ClientError::TimedOut(_) => io::ErrorKind::TimedOut,
         ClientError::Lost(outcome) => {
             let cause = outcome.cause().and_then(|cause| cause.downcast_ref::<io::Error>());

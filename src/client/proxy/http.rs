@@ -4,14 +4,14 @@ use std::io::{self, Read, Write};
 use std::sync::Arc;
 
 use super::error::ProxyError;
-use crate::client::patient::Hurry;
+use crate::client::deadline_stream::ShortenDeadline;
 use crate::handshake::{
     HeadLimits, Headers, ResponseError, ResponseReader, Url, basic_credentials,
 };
 
 /// Sends the [request] for a tunnel, and reads the answer.
 pub(super) fn connect(
-    stream: &mut (impl Read + Write + Hurry),
+    stream: &mut (impl Read + Write + ShortenDeadline),
     request: &[u8],
     max_body: usize,
 ) -> Result<(), ProxyError> {
@@ -32,7 +32,7 @@ pub(super) fn connect(
                     break (response, used == count);
                 }
                 if reader.unfinished().is_some() {
-                    stream.hurry();
+                    stream.shorten_deadline();
                 }
             }
             // A refusal of which only the body is not whole is a refusal all the same.
@@ -106,7 +106,7 @@ mod tests {
     // attack: HC05
     #[test]
     fn a_refusal_of_which_only_the_body_is_missing_is_not_waited_for() {
-        for (answer, is_hurried) in [
+        for (answer, is_shortened) in [
             (&b"HTTP/1.1 407 x\r\n\r\n"[..], true),
             (b"HTTP/1.1 407 x\r\nContent-Length: 9\r\n\r\nabc", true),
             (b"HTTP/1.1 407 x\r\nContent-Length: 0\r\n\r\n", false),
@@ -115,7 +115,7 @@ mod tests {
         ] {
             let mut script = Script::new(answer);
             let _ = connect(&mut script, b"", 8);
-            assert_eq!(script.is_hurried, is_hurried, "{}", answer.escape_ascii());
+            assert_eq!(script.is_shortened, is_shortened, "{}", answer.escape_ascii());
         }
     }
 

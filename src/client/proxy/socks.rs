@@ -121,18 +121,18 @@ fn read_exact(stream: &mut impl Read, bytes: &mut [u8]) -> Result<(), ProxyError
 pub(super) mod testing {
     use std::io::{self, Cursor, Read, Write};
 
-    use crate::client::patient::Hurry;
+    use crate::client::deadline_stream::ShortenDeadline;
 
     /// A peer that says these bytes, one a read.
     pub(in super::super) struct Script {
         pub(in super::super) answer: Cursor<Vec<u8>>,
         pub(in super::super) written: Vec<u8>,
-        pub(in super::super) is_hurried: bool,
+        pub(in super::super) is_shortened: bool,
     }
 
     impl Script {
         pub(in super::super) fn new(answer: &[u8]) -> Self {
-            Self { answer: Cursor::new(answer.to_vec()), written: Vec::new(), is_hurried: false }
+            Self { answer: Cursor::new(answer.to_vec()), written: Vec::new(), is_shortened: false }
         }
     }
 
@@ -142,9 +142,9 @@ pub(super) mod testing {
         }
     }
 
-    impl Hurry for Script {
-        fn hurry(&mut self) {
-            self.is_hurried = true;
+    impl ShortenDeadline for Script {
+        fn shorten_deadline(&mut self) {
+            self.is_shortened = true;
         }
     }
 

@@ -19,7 +19,7 @@ const EVENT_SIZE: usize = size_of::<Event<'static>>();
 const CAUGHT_UP: usize = 1024;
 
 /// A connection with its clock, and what was received of it for later: one step at a time, never waiting.
-pub(super) struct Line {
+pub(super) struct ClientConnection {
     driver: Driver<ClientTransport>,
     workspace: Workspace,
     /// What was read and waits for the caller to want the next event. One is taken at a time: what stands behind
@@ -36,10 +36,10 @@ pub(super) struct Line {
     last_read: Duration,
     outcome: Option<Outcome>,
     /// The connection ended while the transport still held bytes that were to go out.
-    was_cut: bool,
+    output_was_lost: bool,
 }
 
-impl Line {
+impl ClientConnection {
     pub(super) fn new(
         endpoint: Endpoint,
         workspace: Workspace,
@@ -48,7 +48,7 @@ impl Line {
         Self::with_leftover(endpoint, workspace, transport, &[])
     }
 
-    /// A line with bytes that somebody else has read from the transport.
+    /// A connection with bytes that somebody else has read from the transport.
     pub(super) fn with_leftover(
         endpoint: Endpoint,
         mut workspace: Workspace,
@@ -69,7 +69,7 @@ impl Line {
             start: Instant::now(),
             last_read: Duration::ZERO,
             outcome: None,
-            was_cut: false,
+            output_was_lost: false,
         }
     }
 
@@ -104,7 +104,7 @@ impl Line {
 
     fn has_left(&self, end: u64) -> bool {
         let is_flushed = self.driver.transport().is_flushed();
-        self.endpoint().left() >= end && is_flushed && !self.was_cut
+        self.endpoint().left() >= end && is_flushed && !self.output_was_lost
     }
 
     /// What came of sending what was queued up to this position, once it is no longer
@@ -323,7 +323,7 @@ impl Line {
     fn end(&mut self, outcome: Outcome) {
         if self.outcome.is_none() {
             self.outcome = Some(outcome);
-            self.was_cut = !self.driver.transport().is_flushed();
+            self.output_was_lost = !self.driver.transport().is_flushed();
             self.driver.transport_mut().close();
         }
     }

@@ -6,14 +6,14 @@ use mio::Interest;
 use super::wait::{PollWait, Wait};
 
 /// A stream that has only so long for what is still to come.
-pub(super) trait Hurry {
+pub(super) trait ShortenDeadline {
     /// All that matters has come: what follows has a moment left, the first time that this is said.
-    fn hurry(&mut self);
+    fn shorten_deadline(&mut self);
 }
 
 /// A stream that does not block, used as if it did until a time has come; for what is said before the
 /// WebSocket's own handshake.
-pub(super) struct Patient<'s, S> {
+pub(super) struct DeadlineStream<'s, S> {
     stream: &'s mut S,
     wait: PollWait,
     until: Option<Instant>,
@@ -21,7 +21,7 @@ pub(super) struct Patient<'s, S> {
     grace: Option<Duration>,
 }
 
-impl<'s, S> Patient<'s, S> {
+impl<'s, S> DeadlineStream<'s, S> {
     /// `wait` waits for the socket that the stream is, or runs over.
     pub(super) fn new(
         stream: &'s mut S,
@@ -50,20 +50,20 @@ impl<'s, S> Patient<'s, S> {
     }
 }
 
-impl<S> Hurry for Patient<'_, S> {
-    fn hurry(&mut self) {
+impl<S> ShortenDeadline for DeadlineStream<'_, S> {
+    fn shorten_deadline(&mut self) {
         let soon = self.grace.and_then(|grace| Instant::now().checked_add(grace));
         self.until = self.until.into_iter().chain(soon).min();
     }
 }
 
-impl<S: Read> Read for Patient<'_, S> {
+impl<S: Read> Read for DeadlineStream<'_, S> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.repeat(Interest::READABLE, |stream| stream.read(buffer))
     }
 }
 
-impl<S: Write> Write for Patient<'_, S> {
+impl<S: Write> Write for DeadlineStream<'_, S> {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.repeat(Interest::WRITABLE, |stream| stream.write(buffer))
     }
