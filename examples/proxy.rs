@@ -36,7 +36,7 @@ impl Handler for Relay {
                 peer.pause();
                 let request = ClientRequest::new(&self.upstream);
                 match peer.connect(self.address, request, &Config::new(), Some(here)) {
-                    Ok(there) => *peer.session() = Some(there),
+                    Ok(there) => *peer.session_mut() = Some(there),
                     Err(_) => drop(peer.close(CloseCode::BAD_GATEWAY, "upstream is unreachable")),
                 }
             }

@@ -78,14 +78,14 @@ fn main() -> io::Result<()> {
 
 /// Tells those who asked and have waited long enough what has come by now.
 fn give_up_overdue(event_loop: &mut EventLoop<Rooms>) {
-    while let Some((number, question)) = event_loop.handler().take_overdue() {
+    while let Some((number, question)) = event_loop.handler_mut().take_overdue() {
         for &(id, _) in &question.missing {
             if let Some(mut peer) = event_loop.peer(id) {
-                peer.session().asked.remove(&number);
+                peer.session_mut().asked.remove(&number);
             }
         }
         if let Some(mut asker) = event_loop.peer(question.asker) {
-            asker.session().asking -= 1;
+            asker.session_mut().asking -= 1;
             asker.send(question.answer("not all have answered in time"));
         }
     }
@@ -197,7 +197,7 @@ impl Handler for Rooms {
         }
         let id = peer.session().id.clone();
         self.ids.remove(&id);
-        for number in std::mem::take(&mut peer.session().asked) {
+        for number in std::mem::take(&mut peer.session_mut().asked) {
             // It stays missing: there is nobody to wait for any more.
             self.settle(peer, number);
         }
@@ -349,11 +349,11 @@ impl Rooms {
             if let Some(mut other) = peer.to(id)
                 && !other.send_prepared(&event).is_dropped()
             {
-                other.session().asked.insert(number);
+                other.session_mut().asked.insert(number);
             }
             missing.push((id, name));
         }
-        peer.session().asking += 1;
+        peer.session_mut().asking += 1;
         let due = Instant::now() + self.ack_timeout;
         let asker = peer.id();
         self.questions.insert(number, Question { asker, ack, due, answers: Map::new(), missing });
@@ -363,7 +363,7 @@ impl Rooms {
 
     /// An answer that comes too late, or twice, is nobody's.
     fn take_answer(&mut self, peer: &mut Peer<'_, Session>, number: u64, data: &Value) {
-        if !peer.session().asked.remove(&number) {
+        if !peer.session_mut().asked.remove(&number) {
             return;
         }
         if let Some(question) = self.questions.get_mut(&number) {
@@ -380,7 +380,7 @@ impl Rooms {
     fn settle(&mut self, peer: &mut Peer<'_, Session>, number: u64) {
         let Some(question) = self.questions.get(&number) else { return };
         let mut is_awaited = |id: PeerId| match peer.to(id) {
-            Some(mut other) => other.session().asked.contains(&number),
+            Some(other) => other.session().asked.contains(&number),
             None => false,
         };
         if question.missing.iter().map(|&(id, _)| id).any(&mut is_awaited) {
@@ -389,7 +389,7 @@ impl Rooms {
         if let Some(question) = self.questions.remove(&number)
             && let Some(mut asker) = peer.to(question.asker)
         {
-            asker.session().asking -= 1;
+            asker.session_mut().asking -= 1;
             asker.send(question.answer("not all are there any more"));
         }
     }

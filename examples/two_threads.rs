@@ -124,7 +124,7 @@ struct Session {
 impl Mirror {
     fn send_on(peer: &mut Peer<'_, Session>) {
         loop {
-            let session = peer.session();
+            let session = peer.session_mut();
             let is_due = session.sending.messages.is_multiple_of(MESSAGES_A_PING);
             let Some(message) = session.sending.next_message() else { return };
             if is_due {
@@ -136,7 +136,7 @@ impl Mirror {
                 Sent::Accepted => {}
                 Sent::Backpressure => return,
                 sent => {
-                    peer.session().fault = Some(format!("the server's send: {sent:?}").into());
+                    peer.session_mut().fault = Some(format!("the server's send: {sent:?}").into());
                     return peer.terminate();
                 }
             }
@@ -166,8 +166,8 @@ impl Handler for Mirror {
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_, Session>, message: Message<'_>) {
-        if let Err(error) = peer.session().receiving.check(message.as_bytes()) {
-            peer.session().fault = Some(error);
+        if let Err(error) = peer.session_mut().receiving.check(message.as_bytes()) {
+            peer.session_mut().fault = Some(error);
             peer.terminate();
         }
     }
@@ -175,12 +175,12 @@ impl Handler for Mirror {
     fn on_pong(&mut self, peer: &mut Peer<'_, Session>, payload: Cow<'_, [u8]>) {
         // The latest Ping may be answered for all before it (RFC 6455 section 5.5.3).
         if let Ok(number) = <[u8; 8]>::try_from(&*payload) {
-            peer.session().answered = u64::from_be_bytes(number);
+            peer.session_mut().answered = u64::from_be_bytes(number);
         }
     }
 
     fn on_close(&mut self, peer: &mut Peer<'_, Session>, outcome: &Outcome) {
-        let Session { receiving, pings, answered, fault, .. } = peer.session();
+        let Session { receiving, pings, answered, fault, .. } = peer.session_mut();
         let result = match fault.take() {
             Some(fault) => Err(fault),
             None if !outcome.was_clean() => Err(format!("the server: {outcome}").into()),

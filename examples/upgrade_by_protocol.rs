@@ -120,7 +120,7 @@ struct Count;
 
 impl Protocol<Counts> for Count {
     fn on_message(&mut self, peer: &mut Member<'_>, message: Message<'_>) {
-        let counts = &mut peer.session().own;
+        let counts = &mut peer.session_mut().own;
         counts.messages += 1;
         counts.bytes += message.len();
         let answer = json!({ "messages": counts.messages, "bytes": counts.bytes });

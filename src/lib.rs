@@ -229,9 +229,9 @@ pub use client::{
 pub use event_loop::{
     AdoptedStream, Attempt, Caller, CloseCounts, Counters, Decision, EventLoop, EventLoops, Handle,
     Handler, HandshakeCounts, HttpAnswer, IncomingRequest, ListenOptions, OnPanic, OpeningError,
-    PathPattern, PatternError, Peer, PeerId, Pending, PendingAnswer, ProxyProtocol, QueueFull,
-    RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer, Subscribed,
-    TopicError, TrafficCounts, serve,
+    PathPattern, PatternError, Peer, PeerId, Peers, Pending, PendingAnswer, ProxyProtocol,
+    QueueFull, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer,
+    Subscribed, TopicError, TrafficCounts, serve,
 };
 pub use handshake::{Request, Response, TrustedProxies};
 pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};

@@ -184,7 +184,7 @@ impl<T: 'static> Handler for Channel<T> {
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_, Member<T>>) {
-        match peer.session() {
+        match peer.session_mut() {
             Member::Client => self.welcome(peer),
             // The code and the reason may be sent.
             Member::Ping => drop(peer.close(CloseCode::NORMAL, "")),
@@ -193,7 +193,7 @@ impl<T: 'static> Handler for Channel<T> {
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_, Member<T>>, message: Message<'_>) {
-        match peer.session() {
+        match peer.session_mut() {
             Member::Client => self.hear(peer, &message),
             Member::Ping => {}
             Member::Guest(_) => self.otherwise.on_message(peer, message),
@@ -201,7 +201,7 @@ impl<T: 'static> Handler for Channel<T> {
     }
 
     fn on_close(&mut self, peer: &mut Peer<'_, Member<T>>, outcome: &Outcome) {
-        match peer.session() {
+        match peer.session_mut() {
             Member::Client => {
                 if self.hmr.remove(peer.id()) {
                     let mut client = Client::new(peer);

@@ -15,6 +15,7 @@ use super::caller::{Caller, Told};
 use super::callers::Callers;
 use super::commands::Command;
 use super::connection::{Connection, Origin, Release, Shared};
+use super::counters::Counters;
 use super::deferral::Undecided;
 use super::group::Outbox;
 use super::handle::Handle;
@@ -323,6 +324,16 @@ impl<S> Core<S> {
         counting.copy(workspace.metrics());
         counting.set(Count::Buffered, buffered.total().map_or(0, |total| total as u64 + 1));
         counting.publish(self.handle.published());
+    }
+
+    /// What the loop has done so far, also in this turn.
+    pub(super) fn counters(&self) -> Counters {
+        let Shared { workspace, counting, buffered } = &self.shared;
+        let mut counting = counting.clone();
+        counting.copy(workspace.metrics());
+        counting.set(Count::Buffered, buffered.total().map_or(0, |total| total as u64 + 1));
+        counting.publish(self.handle.published());
+        self.handle.published().snapshot()
     }
 
     /// The connections to drop so that what waits for the others is within the limit.

@@ -48,7 +48,7 @@ use crate::wire::CloseCode;
 ///
 /// # fn main() -> std::io::Result<()> {
 /// let mut event_loop = Server::bind("127.0.0.1:0")?.into_event_loop(Observed(None))?;
-/// event_loop.handler().0 = Some(event_loop.handle());
+/// event_loop.handler_mut().0 = Some(event_loop.handle());
 /// # let (handle, address) = (event_loop.handle(), event_loop.local_addr()?);
 /// # let client = std::thread::spawn(move || -> std::io::Result<String> {
 /// #     use std::io::{Read, Write};

@@ -36,7 +36,7 @@ use super::listener::{Listener, ListenerIndex};
 use super::logging::{event, log_end};
 use super::metrics::Count;
 use super::opening_error::OpeningError;
-use super::peer::Peer;
+use super::peer::{Peer, Peers};
 use super::quota::Neighbourhood;
 use super::readiness::Readiness;
 use super::route::Scope;
@@ -325,7 +325,12 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// The handler.
-    pub fn handler(&mut self) -> &mut H {
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
+    /// The handler, to change it between two turns.
+    pub fn handler_mut(&mut self) -> &mut H {
         &mut self.handler
     }
 
@@ -334,9 +339,10 @@ impl<H: Handler> EventLoop<H> {
         self.core.slab.len()
     }
 
-    /// The open connections.
-    pub fn peers(&self) -> impl Iterator<Item = PeerId> {
-        self.core.open_peers(Scope::All)
+    /// The open connections, to act on them between two turns; what is sent goes out in the next.
+    pub fn peers(&mut self) -> Peers<'_, H::Session> {
+        self.look_at_the_clock();
+        Peers::new(&mut self.core, Scope::All)
     }
 
     /// An open connection, to act on it between two turns; what is sent goes out in the next.
@@ -435,9 +441,8 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// What this loop has done so far; [`Handle::counters`] adds up all that work together.
-    pub fn counters(&mut self) -> Counters {
-        self.core.publish_counters();
-        self.core.handle.published().snapshot()
+    pub fn counters(&self) -> Counters {
+        self.core.counters()
     }
 
     /// Whether a shutdown was carried out: nothing listens and nobody is connected any more.
@@ -1944,6 +1949,6 @@ mod tests {
         for _ in 0..10 * clients.len() {
             event_loop.run_once(Some(Duration::ZERO)).unwrap();
         }
-        assert_eq!(event_loop.peers().count(), clients.len());
+        assert_eq!(event_loop.peers().len(), clients.len());
     }
 }

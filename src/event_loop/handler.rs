@@ -35,7 +35,7 @@ use super::route::Route;
 ///     }
 ///
 ///     fn on_message(&mut self, peer: &mut Peer<'_, u32>, _message: Message<'_>) {
-///         *peer.session() += 1;
+///         *peer.session_mut() += 1;
 ///         let count = *peer.session();
 ///         peer.send(count.to_string());
 ///     }

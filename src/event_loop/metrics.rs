@@ -8,7 +8,7 @@ use crate::wire::CloseCode;
 use super::counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
 
 /// Of the loop itself: adding is all that a turn does.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Counting {
     numbers: [u64; Count::NUMBER],
     closes: Closes,

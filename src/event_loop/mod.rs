@@ -74,7 +74,7 @@ pub use incoming_request::IncomingRequest;
 pub use listen_options::ListenOptions;
 pub use opening_error::OpeningError;
 pub use path_pattern::{PathPattern, PatternError};
-pub use peer::Peer;
+pub use peer::{Peer, Peers};
 pub use proxy_protocol::ProxyProtocol;
 pub use route::RouteId;
 pub use routes::{RouteError, Routes};

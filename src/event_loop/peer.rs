@@ -1,3 +1,5 @@
+mod peers;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +22,8 @@ use super::route::{RouteId, Scope};
 use super::sent::Sent;
 use super::slab::PeerId;
 use super::topics::Subscribed;
+
+pub use peers::Peers;
 
 /// One connection, during a call to the [`Handler`](crate::Handler); and, through it, the others.
 ///
@@ -60,11 +64,17 @@ impl<S> Peer<'_, S> {
     /// # Panics
     ///
     /// Never: a connection without a session has no peer.
-    pub fn session(&mut self) -> &mut S {
-        self.connection_mut()
-            .session
-            .as_mut()
-            .expect("a peer is made for a connection with a session")
+    pub fn session(&self) -> &S {
+        self.connection().session.as_ref().expect(HAS_SESSION)
+    }
+
+    /// The same, to change it.
+    ///
+    /// # Panics
+    ///
+    /// Never, as [`session`](Self::session).
+    pub fn session_mut(&mut self) -> &mut S {
+        self.connection_mut().session.as_mut().expect(HAS_SESSION)
     }
 
     /// Queues a message.
@@ -314,15 +324,16 @@ impl<S> Peer<'_, S> {
         self.core.broadcast(Scope::Route(self.route()), message.into(), Some(self.id));
     }
 
-    /// Another open connection, by its id; `None` if it is not open any more.
+    /// Another open connection of this loop, by its id; `None` if it is not open any more.
     pub fn to(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
         Peer::of(self.core, id)
     }
 
-    /// The open connections, this one included; ws's `clients`. Of the same route, where there are
+    /// The open connections of this loop, this one included; ws's `clients`. Of the same route, where there are
     /// routes.
-    pub fn peers(&self) -> impl Iterator<Item = PeerId> {
-        self.core.open_peers(Scope::Route(self.route()))
+    pub fn peers(&mut self) -> Peers<'_, S> {
+        let scope = Scope::Route(self.route());
+        Peers::new(self.core, scope)
     }
 
     /// How many connections there are, those that are still opening or closing included.
@@ -381,6 +392,7 @@ impl<S> Peer<'_, S> {
 }
 
 const PRESENT: &str = "the connection stays during a call";
+const HAS_SESSION: &str = "a peer is made for a connection with a session";
 
 /// Slow consumers: what becomes of messages to a peer that does not take them as fast as they are sent.
 impl<S> Peer<'_, S> {

@@ -35,6 +35,14 @@ impl Scope {
             Self::Route(own) => own == route,
         }
     }
+
+    /// The route, if it is one.
+    pub(super) fn route(self) -> Option<RouteId> {
+        match self {
+            Self::All => None,
+            Self::Route(own) => own,
+        }
+    }
 }
 
 /// The route of a request.

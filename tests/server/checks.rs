@@ -238,7 +238,7 @@ fn a4_2_the_subprotocol_is_the_servers_choice_of_those_offered() {
 fn a4_3_header_fields_then_the_101_then_the_connection() {
     let (spy, mut log) = Spy::new(|peer, call| {
         if let Call::Open(id) = call {
-            assert!(peer.peers().any(|other| other == *id));
+            assert!(peer.peers().ids().contains(id));
             peer.send("behind the 101");
         }
     });

@@ -314,7 +314,7 @@ fn a_handler_may_do_anything_in_any_call() {
                 10 => peer.handle().broadcast("by handle"),
                 11 if roll(8) == 0 => peer.handle().terminate(peer.id()),
                 _ if depth < 2 => {
-                    let others: Vec<_> = peer.peers().collect();
+                    let others: Vec<_> = peer.peers().ids();
                     if let Some(other) = others.get(roll(others.len().max(1) as u64) as usize)
                         && let Some(mut other) = peer.to(*other)
                     {

@@ -101,7 +101,7 @@ fn broadcasts_reach_peers_of_every_kind_of_compression() {
                 b'b' => peer.broadcast(text),
                 // To each by itself, outside of its turn.
                 b'e' => {
-                    for id in peer.peers().collect::<Vec<_>>() {
+                    for id in peer.peers().ids() {
                         peer.to(id).unwrap().send(text);
                     }
                 }

@@ -92,7 +92,7 @@ impl Handler for Talk {
     fn on_message(&mut self, peer: &mut Peer<'_, Talker>, message: Message<'_>) {
         assert_eq!(message.as_text(), Some(&*Self::line(peer.session())));
         self.answered += 1;
-        peer.session().said += 1;
+        peer.session_mut().said += 1;
         if peer.session().said == self.messages {
             peer.close(1000, "").unwrap();
         } else {
@@ -203,7 +203,7 @@ impl Handler for Relay {
             peer.pause();
             let (here, request) = (peer.id(), self.request.clone());
             let there = peer.connect(self.upstream, request, &untimed(), Some(here)).unwrap();
-            *peer.session() = Some(there);
+            *peer.session_mut() = Some(there);
         } else {
             let other = peer.session().unwrap();
             peer.to(other).unwrap().resume();

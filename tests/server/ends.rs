@@ -243,7 +243,7 @@ fn a_handler_that_panics_ends_its_connection_and_no_other() {
     turns.until(|event_loop| event_loop.handler().messages.len() == 2);
     turns.turn();
     assert_eq!(good.read_text(), "still there");
-    assert_eq!(turns.event_loop.peers().count(), 1);
+    assert_eq!(turns.event_loop.peers().len(), 1);
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn timers_go_off_while_a_flood_goes_on() {
     let (flooder, _) = turns.open();
     let (mut other, _) = turns.open();
     let flood = Flood::begin(&flooder, frame(TEXT, "x".repeat(100)).repeat(1_000));
-    turns.until(|event_loop| event_loop.peers().count() == 0);
+    turns.until(|event_loop| event_loop.peers().is_empty());
     assert_eq!(other.read_close().0, 1001);
     drop(flood);
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use framewire::{PeerId, Sent};
+use framewire::Sent;
 
 use crate::client::{BINARY, Client, PING, TEXT, frame};
 use crate::house::{Call, House, Spy, echo, eventually};
@@ -328,7 +328,7 @@ fn what_came_during_a_pause_is_read_after_it() {
     let mut client = thread.join().unwrap();
     let id = log.next_open();
     assert_eq!(log.next(), Call::Message(id, "before".into()));
-    assert_eq!(event_loop.peers().collect::<Vec<PeerId>>(), [id]);
+    assert_eq!(event_loop.peers().ids(), [id]);
     for round in 0..10 {
         event_loop.peer(id).unwrap().pause();
         client.send_raw(frame(TEXT, "during").repeat(3));
@@ -361,7 +361,7 @@ fn a_paused_peer_is_not_taken_for_a_silent_one() {
     let (spy, mut log) = Spy::new(|peer, call| match call {
         Call::Message(_, message) if message.as_bytes() == b"pause" => peer.pause(),
         Call::Message(_, message) if message.as_bytes() == b"resume" => {
-            let first = peer.peers().next();
+            let first = peer.peers().ids().first().copied();
             peer.to(first.unwrap()).unwrap().resume();
         }
         _ => {}

@@ -88,7 +88,7 @@ impl Spy {
             Call::Open(_) => assert_eq!(*peer.session(), 0),
             _ => assert!(*peer.session() > 0, "{call:?} before the connection was open"),
         }
-        *peer.session() += 1;
+        *peer.session_mut() += 1;
         (self.act)(peer, &call);
         // A test that is over does not listen any more.
         let _ = self.log.send(call);

@@ -25,6 +25,7 @@ mod listening;
 mod liveness;
 mod opening;
 mod orders;
+mod peers;
 mod policies;
 mod readiness;
 mod routes;

@@ -47,7 +47,8 @@ fn what_one_call_sends_arrives_in_the_order_of_its_calls() {
     for total in [usize::MAX, 1 << 20] {
         let server = untimed_server().max_buffered_total(total);
         let act = |peer: &mut Peer<'_>, target: &str| {
-            let target = peer.peers().find(|id| id.to_string() == target).unwrap();
+            let target =
+                peer.peers().ids().into_iter().find(|id| id.to_string() == target).unwrap();
             peer.to(target).unwrap().subscribe("topic");
             peer.to(target).unwrap().broadcast("1");
             peer.to(target).unwrap().send("2");

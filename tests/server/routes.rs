@@ -46,7 +46,7 @@ impl Handler for Place {
             Some("others") => peer.broadcast_others(format!("to the others of {}", self.0)),
             Some("everywhere") => peer.broadcast_everywhere("to everybody"),
             Some("count") => {
-                let (here, all) = (peer.peers().count(), peer.connections());
+                let (here, all) = (peer.peers().len(), peer.connections());
                 peer.send(format!("{here} of {all}"));
             }
             _ => {

@@ -41,13 +41,13 @@ impl<H: Handler> Turns<H> {
 
     /// A client whose connection is open, and its name.
     pub(crate) fn open(&mut self) -> (Client, PeerId) {
-        let before: Vec<_> = self.event_loop.peers().collect();
+        let before: Vec<_> = self.event_loop.peers().ids();
         let mut client = Client::connect(self.address);
         client.send_raw(REQUEST);
         // The others may have gone by then.
         let mut new = None;
         self.until(|event_loop| {
-            new = event_loop.peers().find(|id| !before.contains(id));
+            new = event_loop.peers().ids().into_iter().find(|id| !before.contains(id));
             new.is_some()
         });
         client.read_head();

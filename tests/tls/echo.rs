@@ -191,7 +191,7 @@ impl Flood {
     fn pour(&mut self, peer: &mut Peer<'_, u32>) {
         while *peer.session() < self.messages {
             let seed = *peer.session();
-            *peer.session() += 1;
+            *peer.session_mut() += 1;
             match peer.send(&pattern(Self::SIZE, seed)[..]) {
                 Sent::Accepted => {}
                 Sent::Backpressure => {
@@ -273,7 +273,7 @@ fn what_is_decrypted_already_is_not_forgotten_over_a_pause() {
         let mut event_loop = server.into_event_loop(Sip(sender)).unwrap();
         while stopped.try_recv().is_err() {
             event_loop.run_once(Some(Duration::from_millis(1))).unwrap();
-            for id in event_loop.peers().collect::<Vec<_>>() {
+            for id in event_loop.peers().ids() {
                 event_loop.peer(id).unwrap().resume();
             }
         }

@@ -263,7 +263,7 @@ impl Player {
         match deed {
             Deed::Say => stage.say(self.number, peer),
             Deed::SayToOther => {
-                let others: Vec<_> = peer.peers().collect();
+                let others: Vec<_> = peer.peers().ids();
                 if !others.is_empty() {
                     let id = stage.random.pick(&others);
                     if let Some(mut other) = peer.to(id) {

@@ -156,7 +156,7 @@ impl Load {
     }
 
     fn close(&mut self) -> Result<bool, Box<dyn Error>> {
-        self.event_loop.handler().closing = true;
+        self.event_loop.handler_mut().closing = true;
         for &id in &self.clients {
             if let Some(mut peer) = self.event_loop.peer(id) {
                 peer.close(1000, "")?;
@@ -292,14 +292,14 @@ impl Handler for Counts {
 
     fn on_open(&mut self, peer: &mut Peer<'_, Session>) {
         self.opened += 1;
-        peer.session().opened = true;
+        peer.session_mut().opened = true;
         let topic = peer.session().topic.clone();
         peer.send(json!({ "subscribe": topic }).to_string());
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_, Session>, message: Message<'_>) {
         let value = message.as_text().and_then(|text| serde_json::from_str(text).ok());
-        self.count(peer.session(), &value.unwrap_or_default());
+        self.count(peer.session_mut(), &value.unwrap_or_default());
     }
 
     fn on_close(&mut self, peer: &mut Peer<'_, Session>, outcome: &Outcome) {
@@ -309,6 +309,6 @@ impl Handler for Counts {
             eprintln!("a connection ended: {outcome:?}");
         }
         self.linked -= u64::from(peer.session().linked);
-        peer.session().linked = false;
+        peer.session_mut().linked = false;
     }
 }

@@ -17,10 +17,10 @@ impl Handler for Echo {
 
     fn on_message(&mut self, peer: &mut Peer<'_, bool>, message: Message<'_>) {
         match message.as_text() {
-            Some("!pieces") => *peer.session() = true,
+            Some("!pieces") => *peer.session_mut() = true,
             Some("!ping") => assert!(!peer.ping(SERVER_PING).is_dropped()),
             Some("!close") => peer.close(SERVER_CLOSE.0, SERVER_CLOSE.1).expect("open"),
-            _ if std::mem::take(peer.session()) => {
+            _ if std::mem::take(peer.session_mut()) => {
                 let kind = message.kind();
                 let [first, middle, last] = pieces(message.as_bytes());
                 peer.send_fragment(Fragment::more(kind, first));
