@@ -2,6 +2,7 @@
 //! (RFC 7239).
 
 use core::net::{IpAddr, SocketAddr};
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::headers::{Headers, is_token, trim};
@@ -90,27 +91,30 @@ impl Forwarded {
             _ => Self::of_forwarded(headers, proxies)?,
         };
         match (common, standard) {
-            (Some(common), Some(standard)) => {
-                let address = |one: &Self| one.address().map(|address| address.ip());
-                let is_contradiction = !common.chain.is_empty()
-                    && !standard.chain.is_empty()
-                    && address(&common) != address(&standard);
-                if is_contradiction {
-                    return Err(RequestError::ForwardedTwice);
-                }
-                let chain = if common.chain.is_empty() { standard.chain } else { common.chain };
-                let host = common.host.or(standard.host);
-                let scheme = common.scheme.or(standard.scheme);
-                Ok(Some(Self { chain, host, scheme }))
-            }
-            (common, standard) => Ok(common.or(standard)),
+            (Some(common), Some(standard)) => Self::of_both(common, standard).map(Some),
+            (one, other) => Ok(one.or(other).map(|form| form.said)),
         }
+    }
+
+    /// What both forms say. A proxy that writes one of them hands on the other as the client sent it, and which
+    /// one that is cannot be told: what one says alone may be the client's word.
+    fn of_both(common: Form, standard: Form) -> Result<Self, RequestError> {
+        let chain = match (common.names_client, standard.names_client) {
+            (true, true) => common_chain(common.said.chain, &standard.said.chain)
+                .ok_or(RequestError::ForwardedTwice)?,
+            // A form without addresses contradicts none.
+            (true, false) => common.said.chain,
+            (false, _) => standard.said.chain,
+        };
+        let host = common.said.host.filter(|own| Some(own) == standard.said.host.as_ref());
+        let scheme = common.said.scheme.filter(|own| Some(own) == standard.said.scheme.as_ref());
+        Ok(Self { chain, host, scheme })
     }
 
     fn of_x_forwarded(
         headers: &Headers,
         proxies: &TrustedProxies,
-    ) -> Result<Option<Self>, RequestError> {
+    ) -> Result<Option<Form>, RequestError> {
         let nodes = elements(headers, X_FORWARDED_FOR);
         let hosts = elements(headers, X_FORWARDED_HOST);
         let schemes = elements(headers, X_FORWARDED_PROTO);
@@ -130,17 +134,16 @@ impl Forwarded {
                 .map(|text| text.map(str::to_owned))
                 .map_err(|_| RequestError::InvalidHeader(name))
         };
-        Ok(Some(Self {
-            host: host(at(&hosts, X_FORWARDED_HOST)?, X_FORWARDED_HOST)?,
-            scheme: scheme(at(&schemes, X_FORWARDED_PROTO)?, X_FORWARDED_PROTO)?,
-            chain,
-        }))
+        let host = host(at(&hosts, X_FORWARDED_HOST)?, X_FORWARDED_HOST)?;
+        let scheme = scheme(at(&schemes, X_FORWARDED_PROTO)?, X_FORWARDED_PROTO)?;
+        let names_client = !chain.is_empty();
+        Ok(Some(Form { said: Self { chain, host, scheme }, names_client }))
     }
 
     fn of_forwarded(
         headers: &Headers,
         proxies: &TrustedProxies,
-    ) -> Result<Option<Self>, RequestError> {
+    ) -> Result<Option<Form>, RequestError> {
         let malformed = || RequestError::InvalidHeader(FORWARDED);
         let mut elements = Vec::new();
         for line in headers.get_all(FORWARDED) {
@@ -158,7 +161,8 @@ impl Forwarded {
         let place = elements.len() - chain.len();
         let told = elements.swap_remove(place);
         let (host, scheme) = (host(told.host, FORWARDED)?, scheme(told.scheme, FORWARDED)?);
-        Ok(Some(Self { chain, host, scheme }))
+        let names_client = told.node.is_some();
+        Ok(Some(Form { said: Self { chain, host, scheme }, names_client }))
     }
 }
 
@@ -171,6 +175,34 @@ impl fmt::Display for ForwardedNode {
             Self::Obfuscated(name) => f.write_str(name),
         }
     }
+}
+
+/// What one of the two forms says: that of `X-Forwarded-*`, or `Forwarded`.
+struct Form {
+    said: Forwarded,
+    /// Whether it has an address of the client, or says that this is unknown.
+    names_client: bool,
+}
+
+/// The nodes of which both chains know: the client at least, or `None`; a port if they agree on it.
+fn common_chain(
+    mut chain: Vec<ForwardedNode>,
+    other: &[ForwardedNode],
+) -> Option<Vec<ForwardedNode>> {
+    let agrees = |(own, other): (&mut ForwardedNode, &ForwardedNode)| match (own, other) {
+        (ForwardedNode::Address(own, port), ForwardedNode::Address(address, other)) => {
+            *port = port.filter(|_| port == other);
+            own == address
+        }
+        (own, other) => own == other,
+    };
+    let length = chain.len().max(other.len());
+    let agreed = chain.iter_mut().zip(other).map(agrees).take_while(|agrees| *agrees).count();
+    if agreed < length {
+        // Between a client and the last proxy no proxy is left out: all of them, or none.
+        chain.truncate(1);
+    }
+    (agreed > 0).then_some(chain)
 }
 
 /// The elements of all fields of this name, as one list; those of nothing are left out.
@@ -290,7 +322,7 @@ fn parse_elements(line: &str, elements: &mut Vec<Element>) -> Option<()> {
 }
 
 fn parse_pairs<'t>(mut rest: &'t str, element: &mut Element) -> Option<&'t str> {
-    let mut others: Vec<String> = Vec::new();
+    let mut others = BTreeSet::new();
     loop {
         rest = skip_space(rest);
         if let Some(behind) = rest.strip_prefix(';') {
@@ -311,9 +343,10 @@ fn parse_pairs<'t>(mut rest: &'t str, element: &mut Element) -> Option<&'t str> 
             "host" => &mut element.host,
             "proto" => &mut element.scheme,
             // "Each parameter MUST NOT occur more than once per field-value" (section 4), of an element.
-            _ if others.contains(&name) => return None,
             _ => {
-                others.push(name);
+                if !others.insert(name) {
+                    return None;
+                }
                 &mut None
             }
         };
@@ -492,11 +525,82 @@ mod tests {
         assert_eq!(address(ForwardedFields::Forwarded), "10.0.0.1");
         let lines = [(FOR, "203.0.113.7"), ("Forwarded", "for=\"203.0.113.7:80\";host=a")];
         let both = of(&lines, ForwardedFields::Any).unwrap().unwrap();
-        assert_eq!((both.host(), both.chain().len()), (Some("a"), 1));
+        assert_eq!((both.host(), both.chain().len()), (None, 1));
         // A field that is not asked for may be anything.
         let lines = [(FOR, "203.0.113.7"), ("Forwarded", "\"")];
         assert!(of(&lines, ForwardedFields::XForwarded).is_ok());
         let lines = [(FOR, "\""), ("Forwarded", "for=203.0.113.7")];
         assert!(of(&lines, ForwardedFields::Forwarded).is_ok());
+    }
+
+    /// Where a proxy writes one form, the client may have written all of the other.
+    #[test]
+    fn what_one_form_says_is_not_believed_where_there_is_another() {
+        const STANDARD: &str = "Forwarded";
+        const XHOST: &str = "X-Forwarded-Host";
+        const XPROTO: &str = "X-Forwarded-Proto";
+        let said = |lines: &[(&str, &str)]| {
+            let one = of(lines, ForwardedFields::Any).unwrap().unwrap();
+            let client = one.client().map_or_else(String::new, ToString::to_string);
+            let [host, scheme] = [one.host(), one.scheme()].map(Option::unwrap_or_default);
+            format!("{client} {host} {scheme}")
+        };
+        let proxy = (STANDARD, "for=203.0.113.7;host=real;proto=https");
+        assert_eq!(said(&[proxy]), "203.0.113.7 real https");
+        for (lines, expected) in [
+            // The client adds X-Forwarded-* to what the proxy says.
+            (&[proxy, (XHOST, "evil"), (XPROTO, "http")][..], "203.0.113.7  "),
+            (&[proxy, (XHOST, "evil"), (XPROTO, "https")], "203.0.113.7  https"),
+            (&[proxy, (XHOST, "evil")], "203.0.113.7  "),
+            (&[proxy, (FOR, "203.0.113.7")], "203.0.113.7  "),
+            // The client adds Forwarded.
+            (
+                &[(FOR, "203.0.113.7"), (STANDARD, "for=203.0.113.7;host=evil;proto=https")],
+                "203.0.113.7  ",
+            ),
+            (&[(FOR, "203.0.113.7"), (STANDARD, "host=evil;proto=https")], "203.0.113.7  "),
+            (
+                &[(FOR, "203.0.113.7"), (XHOST, "real"), (STANDARD, "for=203.0.113.7")],
+                "203.0.113.7  ",
+            ),
+            (&[(XPROTO, "https"), (STANDARD, "host=evil")], "unknown  "),
+            // Both are written by the proxy.
+            (
+                &[proxy, (FOR, "203.0.113.7"), (XHOST, "real"), (XPROTO, "https")],
+                "203.0.113.7 real https",
+            ),
+            (&[proxy, (XHOST, "real"), (XPROTO, "https")], "203.0.113.7 real https"),
+            // Ports and proxies between are told by one form as well.
+            (&[(FOR, "203.0.113.7:1"), (STANDARD, "for=203.0.113.7")], "203.0.113.7  "),
+            (&[(FOR, "203.0.113.7:1"), (STANDARD, "for=\"203.0.113.7:2\"")], "203.0.113.7  "),
+            (&[(FOR, "203.0.113.7:1"), (STANDARD, "for=\"203.0.113.7:1\"")], "203.0.113.7:1  "),
+        ] {
+            assert_eq!(said(lines), expected, "{lines:?}");
+        }
+        let chain = |lines: &[(&str, &str)]| {
+            of(lines, ForwardedFields::Any).unwrap().unwrap().chain().len()
+        };
+        let common = (FOR, "203.0.113.7, 10.0.0.1");
+        assert_eq!(chain(&[common, (STANDARD, "for=203.0.113.7, for=10.0.0.1")]), 2);
+        assert_eq!(chain(&[common, (STANDARD, "for=203.0.113.7, for=10.0.0.2")]), 1);
+        assert_eq!(chain(&[common, (STANDARD, "for=203.0.113.7")]), 1);
+        for standard in ["for=unknown", "for=_b", "for=203.0.113.8"] {
+            for common in ["_a", "203.0.113.7"] {
+                let lines = [(FOR, common), (STANDARD, standard)];
+                let result = of(&lines, ForwardedFields::Any);
+                assert_eq!(result, Err(RequestError::ForwardedTwice), "{lines:?}");
+            }
+        }
+    }
+
+    /// A client may send as many parameters as the limit of the head lets through. If each were compared with
+    /// all before it, this test would run for minutes.
+    #[test]
+    fn parameters_are_not_compared_with_each_other() {
+        let list: String = (0..1 << 17).map(|number| format!("p{number:06}=1;")).collect();
+        let parsed = of(&[("Forwarded", &format!("{list}for=203.0.113.7"))], ForwardedFields::Any);
+        assert_eq!(parsed.unwrap().unwrap().client().unwrap().to_string(), "203.0.113.7");
+        let repeated = of(&[("Forwarded", &format!("{list}P000000=2"))], ForwardedFields::Any);
+        assert_eq!(repeated, Err(RequestError::InvalidHeader("Forwarded")));
     }
 }

@@ -34,9 +34,11 @@ pub struct TrustedProxies {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardedFields {
-    /// Those that the request has. Where it has both, they must say the same of the client's address, or it is
-    /// rejected with 400: most proxies write one of the two and hand on the other as the client sent it, and which
-    /// one that is cannot be told.
+    /// Those that the request has. Most proxies write one form and hand on the other as the client sent it, and which
+    /// one that is cannot be told. So where a request has fields of both forms, of host, scheme, port and the
+    /// proxies between that alone is believed which both say, and where they name different clients, it is
+    /// rejected with 400. An address that only one form tells is believed. Better name the form that your proxies
+    /// write: a client cannot disturb it then.
     #[default]
     Any,
     /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` alone.
