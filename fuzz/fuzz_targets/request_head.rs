@@ -38,7 +38,6 @@ fuzz_target!(|input: Input<'_>| {
         Ok(Some((request, used))) => {
             assert!(used <= usize::from(input.head_bytes));
             assert!(request.headers().len() <= usize::from(input.headers));
-            assert_eq!(is_head, request.method() == "HEAD");
             check_request(&request, &input.stream[..used]);
             check_body(&request, &input.stream[used..], &input);
         }
@@ -54,7 +53,8 @@ fn read(limits: HeadLimits, pieces: &[&[u8]]) -> (Read, bool) {
         match reader.read(piece) {
             Ok(None) => before += piece.len(),
             Ok(Some((request, used))) => {
-                return (Ok(Some((request, before + used))), reader.is_head());
+                let is_head = request.method() == "HEAD";
+                return (Ok(Some((request, before + used))), is_head);
             }
             Err(error) => {
                 assert_eq!(reader.read(b"GET / HTTP/1.1\r\n"), Err(error.clone()));

@@ -84,16 +84,27 @@ impl BodyReader {
     ///
     /// [`RequestError::BodyTooLarge`] if the head announces more.
     pub fn new(request: Request, limit: usize) -> Result<Self, RequestError> {
+        Self::check(&request, limit)?;
         let place = match request.body_length() {
             BodyLength::None => Place::Done,
-            BodyLength::Bytes(bytes) if bytes > limit as u64 => {
-                return Err(RequestError::BodyTooLarge);
-            }
             BodyLength::Bytes(bytes) => Place::Bytes(bytes),
             BodyLength::Chunked => Place::Size(0, 0),
         };
         let request = Some(request);
         Ok(Self { request, body: Vec::new(), place, limit, room: MAX_EXTRA, failed: None })
+    }
+
+    /// Whether a body of at most `limit` bytes may follow this head.
+    pub(crate) fn check(request: &Request, limit: usize) -> Result<(), RequestError> {
+        match request.body_length() {
+            BodyLength::Bytes(bytes) if bytes > limit as u64 => Err(RequestError::BodyTooLarge),
+            _ => Ok(()),
+        }
+    }
+
+    /// The request without its body, until that is whole.
+    pub(crate) fn request(&self) -> Option<&Request> {
+        self.request.as_ref()
     }
 
     /// Whether the client waits for `100 Continue` before it sends the body (RFC 9110 section 10.1.1); in

@@ -186,28 +186,22 @@ pub(crate) struct HeadReader {
     /// What came before this read; empty if the head lies in one read.
     buffer: Vec<u8>,
     scan: Scan,
-    /// What was read of the head begins like the request for one.
-    begins_with_head: bool,
 }
 
 impl HeadReader {
     pub(crate) fn new(limits: HeadLimits) -> Self {
-        Self { limits, buffer: Vec::new(), scan: Scan::default(), begins_with_head: false }
+        Self { limits, buffer: Vec::new(), scan: Scan::default() }
     }
 
-    /// Whether any byte was read.
+    /// Whether any byte was read of a head that has not ended, or has a fault.
     pub(crate) fn has_begun(&self) -> bool {
         self.scan.at > 0
     }
 
-    /// Whether a head that was read, or was found at fault, is one of a `HEAD` request, as far as it came.
-    pub(crate) fn begins_with_head(&self) -> bool {
-        self.begins_with_head
-    }
-
-    /// What was read of a head that has not ended, or has a fault.
+    /// What was read of a head that has not ended, from its start line on; of one that has a fault, up to the byte
+    /// that shows it.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.buffer
+        self.buffer.get(self.scan.start..).unwrap_or_default()
     }
 
     /// Takes `input` until the head ends; then `finish` makes a value of the head, the count of
@@ -233,9 +227,9 @@ impl HeadReader {
             }
             return Ok(None);
         }
-        let judged = bytes.get(self.scan.start..self.scan.at).unwrap_or_default();
-        self.begins_with_head = judged.starts_with(b"HEAD ");
         let end = self.scan.at;
+        // What comes after the head, or after the fault in it, is not of the head.
+        let judged = if advanced.is_ok() { end } else { end.saturating_add(1).min(bytes.len()) };
         let finished = advanced.and_then(|_| {
             let mut bytes = Cow::Borrowed(&bytes[self.scan.start..end]);
             if self.scan.is_folded {
@@ -247,9 +241,9 @@ impl HeadReader {
             Ok(value) => value,
             Err(error) => {
                 if before == 0 {
-                    let known = input.len().min(self.limits.head_bytes.saturating_add(1));
-                    self.buffer.extend_from_slice(&input[..known]);
+                    self.buffer.extend_from_slice(&input[..judged]);
                 }
+                self.buffer.truncate(judged);
                 return Err(error);
             }
         };

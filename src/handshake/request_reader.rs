@@ -54,7 +54,8 @@ impl RequestReader {
         self.proxies = Some(proxies.clone());
     }
 
-    /// What was read of a head that is not whole, or in which a fault was found.
+    /// What was read of a head that is not whole, from its request line on. Of one in which a fault was found, it
+    /// ends with the head or the byte that shows the fault.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         self.head.bytes()
@@ -86,17 +87,17 @@ impl RequestReader {
         result.inspect_err(|error| self.failed = Some(error.clone()))
     }
 
-    /// Whether any byte has come.
+    /// Whether any byte has come of a head that is not whole, or in which a fault was found.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         self.failed.is_some() || self.head.has_begun()
     }
 
-    /// Whether a request that was read, or in which a fault was found, is a `HEAD`: its answer has no content,
-    /// and neither has one about the fault.
+    /// Whether a head that is not whole, or in which a fault was found, is that of a `HEAD`: the answer about the
+    /// fault has no content. Of a request that was read, see [`Request::method`].
     #[must_use]
     pub fn is_head(&self) -> bool {
-        self.head.begins_with_head()
+        self.head.bytes().starts_with(b"HEAD ")
     }
 }
 
@@ -329,6 +330,31 @@ mod tests {
         }
     }
 
+    /// It may go into a log, and a body or frames do not belong there.
+    #[test]
+    fn what_is_kept_of_a_head_at_fault_ends_with_it() {
+        for (head, rest) in [
+            ("GET / HTTP/1.1\r\nHost: a b\r\n\r\n", "password=secret"),
+            ("POST / HTTP/1.1\r\nContent-Length: x\r\nHost: h\r\n\r\n", "password=secret"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA\0", "b: c\r\n\r\n"),
+            ("GET / HTTP/2.0\r\n", "Host: h\r\n\r\n"),
+            ("G\0", "ET / HTTP/1.1\r\n"),
+            ("\x16", "\x03\x01\x02\0"),
+        ] {
+            let stream = [head, rest].concat();
+            for size in [stream.len(), 1, 7] {
+                let mut reader = RequestReader::new(HeadLimits::default());
+                let mut read = stream.as_bytes().chunks(size).map(|portion| reader.read(portion));
+                assert!(read.any(|result| result.is_err()), "{head:?}");
+                assert_eq!(
+                    reader.head().escape_ascii().to_string(),
+                    head.as_bytes().escape_ascii().to_string(),
+                    "{size}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn the_method_of_a_request_at_fault() {
         for (stream, is_head) in [
@@ -343,10 +369,14 @@ mod tests {
         ] {
             for size in [stream.len(), 1] {
                 let mut reader = RequestReader::new(HeadLimits::default());
+                let mut method = None;
                 for portion in stream.as_bytes().chunks(size) {
-                    let _ = reader.read(portion);
+                    if let Ok(Some((request, _))) = reader.read(portion) {
+                        method = Some(request.method().to_owned());
+                    }
                 }
-                assert_eq!(reader.is_head(), is_head, "{stream:?}");
+                let answered = method.map_or_else(|| reader.is_head(), |method| method == "HEAD");
+                assert_eq!(answered, is_head, "{stream:?}");
             }
         }
     }

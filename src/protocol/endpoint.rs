@@ -684,10 +684,12 @@ impl Endpoint {
 
     /// The one place where the phase changes.
     fn enter(&mut self, mut phase: Phase, now: Moment) {
-        if let Phase::Connecting(opening) = &self.phase
-            && let Phase::Closing(_) | Phase::Closed(_) = &phase
-        {
-            phase.keep_partial(opening.partial_request());
+        if let Phase::Closing(_) | Phase::Closed(_) = &phase {
+            let kept = match &mut self.phase {
+                Phase::Connecting(opening) => opening.partial_request(),
+                before => before.partial().and_then(Option::take),
+            };
+            phase.keep_partial(kept);
         }
         debug_assert!(
             !matches!(

@@ -32,8 +32,6 @@ pub(super) enum Opening {
     Upgraded(Box<Upgraded>, Announced),
     /// Server: the application may answer a plain request.
     Answering(Arc<Request>, Promised),
-    /// Server: the settings do not let this request pass.
-    Refused(Arc<Request>),
     /// Client: the answer has not come whole.
     Waiting(Box<Waiting>),
 }
@@ -152,7 +150,7 @@ impl Opening {
     pub(super) fn is_head(&self) -> bool {
         match self {
             Self::Reading(reader) => reader.is_head(),
-            Self::Answering(request, _) | Self::Refused(request) => request.method() == "HEAD",
+            Self::Answering(request, _) => request.method() == "HEAD",
             _ => false,
         }
     }
@@ -191,7 +189,7 @@ impl Opening {
             Self::Reading(reader) if !reader.head().is_empty() => {
                 PartialRequest::of_head(reader.head())
             }
-            Self::Refused(request) => PartialRequest::from(request),
+            Self::ReadingBody(reader) => PartialRequest::from(&Arc::new(reader.request()?.clone())),
             _ => PartialRequest::from(self.request()?),
         };
         Some(Box::new(partial))
@@ -217,10 +215,9 @@ impl Opening {
                 *announced = Announced::Yes;
                 (0, Step::Request(Arc::clone(&upgraded.request)))
             }
-            Self::Deciding(_)
-            | Self::Upgraded(..)
-            | Self::Refused(_)
-            | Self::Answering(_, Promised::Yes) => (0, Step::Nothing),
+            Self::Deciding(_) | Self::Upgraded(..) | Self::Answering(_, Promised::Yes) => {
+                (0, Step::Nothing)
+            }
             Self::Answering(_, Promised::No) => (0, Step::Unanswered),
             Self::Waiting(waiting) => match waiting.reader.read(input) {
                 Ok(None) => (input.len(), Step::Nothing),
@@ -260,10 +257,12 @@ impl Opening {
     fn head_read(&mut self, request: Request, settings: &Settings) -> Result<Step, RequestError> {
         let checked = settings.check_host(&request).and_then(|()| match request.is_upgrade() {
             true => settings.check(&request),
-            false => settings.check_method(&request),
+            false => settings
+                .check_method(&request)
+                .and_then(|()| BodyReader::check(&request, settings.max_request_body)),
         });
         if let Err(error) = checked {
-            *self = Self::Refused(Arc::new(request));
+            *self = Self::Answering(Arc::new(request), Promised::No);
             return Err(error);
         }
         if request.is_upgrade() {

@@ -1,6 +1,8 @@
 //! The opening handshake of a server: RFC 6455 sections 4.2 to 4.4, 9.1, 10.2 and the HTTP rules
 //! beneath.
 
+use std::time::Duration;
+
 use framewire::handshake::{HeadError, HeaderListError, RequestError, Response};
 use framewire::wire::HeaderError;
 use framewire::{
@@ -479,6 +481,50 @@ fn an_upgrade_has_no_body() {
         refuses("-", &lines, body("Transfer-Encoding"));
         let lines = format!("Content-Length: 0\r\n{lines}");
         refuses("-", &lines, body("Transfer-Encoding"));
+    }
+}
+
+/// What is kept of a request that opens no connection, after its failure and still after the end.
+#[test]
+fn what_was_read_of_a_request_is_kept_until_it_is_taken() {
+    let config = || Config::new().http_methods(["POST"]).max_request_body(10);
+    let kept = |stream: &[u8], end: &dyn Fn(&mut Connection)| {
+        let mut connection = Connection::server(&config());
+        connection.handle_timeout(Duration::ZERO);
+        let mut bytes = stream.to_vec();
+        let mut input = &mut bytes[..];
+        while connection.receive(&mut input).is_some() {}
+        end(&mut connection);
+        let read = connection.take_partial_request().expect("what was read");
+        assert!(connection.take_partial_request().is_none());
+        let target = read.request().map(|request| request.target().to_owned());
+        target.unwrap_or_else(|| String::from_utf8(read.head().to_vec()).unwrap())
+    };
+    let chunked = "POST /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let with = |lines: &str| format!("POST /a HTTP/1.1\r\nHost: h\r\n{lines}\r\n").into_bytes();
+    let malformed = b"GET /a HTTP/1.1\r\nHost: a b\r\n\r\n".to_vec();
+    let nothing = |_: &mut Connection| ();
+    let end = |c: &mut Connection| drop(c.receive_eof());
+    let timeout = |c: &mut Connection| {
+        for second in 1..60 {
+            while c.handle_timeout(Duration::from_secs(second)).is_some() {}
+        }
+        let late = HandshakeError::Request(RequestError::Timeout);
+        assert_eq!(c.outcome(), Some(&Outcome::HandshakeFailed(late)));
+    };
+    for (stream, expected) in [
+        (malformed.clone(), std::str::from_utf8(&malformed).unwrap()),
+        (b"PUT /a HTTP/1.1\r\nHost: h\r\n\r\n".to_vec(), "/a"),
+        ([chunked.as_bytes(), b"x\r\n"].concat(), "/a"),
+        ([chunked.as_bytes(), b"b\r\n"].concat(), "/a"),
+        (with("Content-Length: 11\r\n"), "/a"),
+    ] {
+        assert_eq!(kept(&stream, &nothing), expected, "{}", stream.escape_ascii());
+        assert_eq!(kept(&stream, &end), expected, "{}", stream.escape_ascii());
+    }
+    for stream in [with("Content-Length: 5\r\n"), [chunked.as_bytes(), b"5\r\nab"].concat()] {
+        assert_eq!(kept(&stream, &end), "/a");
+        assert_eq!(kept(&stream, &timeout), "/a");
     }
 }
 
