@@ -6,7 +6,9 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use super::header_list::{Extension, HeaderListError, append_extensions, check_distinct};
-use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token, trim};
+use super::headers::{
+    Headers, InvalidHeader, check_field, cookie_pairs, encode_field, is_token, trim,
+};
 use super::key::{accept_key, is_valid_key};
 use super::names::*;
 use super::response::{Response, is_of_handshake};
@@ -103,13 +105,12 @@ impl ClientRequest {
     /// [`ClientRequestError::Header`] for a name that is not a token, or a value with a semicolon, a control
     /// character, or white space around it.
     pub fn cookie(mut self, name: &str, value: &str) -> Result<Self, ClientRequestError> {
-        if !is_token(name.as_bytes()) || value.contains(';') {
+        let is_trimmed = trim(value.as_bytes()).len() == value.len();
+        if !is_token(name.as_bytes()) || value.contains(';') || !is_trimmed {
             return Err(InvalidHeader::Cookie(name.to_owned()).into());
         }
         let mut cookies = Vec::new();
-        for pair in self.headers.get_all(COOKIE).flat_map(|value| value.split(|&byte| byte == b';'))
-        {
-            let pair = trim(pair);
+        for pair in cookie_pairs(&self.headers) {
             let before = pair.split(|&byte| byte == b'=').next().unwrap_or_default();
             if !pair.is_empty() && trim(before) != name.as_bytes() {
                 cookies.extend_from_slice(pair);
@@ -355,7 +356,6 @@ impl From<InvalidHeader> for ClientRequestError {
 }
 
 const CREDENTIALS: [&str; 3] = [AUTHORIZATION, COOKIE, "Proxy-Authorization"];
-const COOKIE: &str = "Cookie";
 
 /// The value of `Authorization` or `Proxy-Authorization` for a user name and a password (RFC 7617
 /// section 2).
@@ -610,5 +610,16 @@ mod tests {
         let error = HeaderListError::UnexpectedEnd;
         let invalid = Err(ResponseError::InvalidList { name: EXTENSIONS, error });
         assert_eq!(with(&["permessage-deflate;"], true), invalid);
+    }
+
+    #[test]
+    fn a_cookie_has_no_white_space_around_its_value() {
+        let request = || ClientRequest::new(&Url::parse("ws://h/").unwrap());
+        for value in [" x", "x ", "\tx", "x\t", " ", "a;b", "a\n"] {
+            assert!(request().cookie("a", value).is_err(), "{value:?}");
+        }
+        for value in ["", "x", "x y", "\" x \""] {
+            assert!(request().cookie("a", value).is_ok(), "{value:?}");
+        }
     }
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::names::COOKIE;
+
 /// The header fields of a request or a response, in their order.
 ///
 /// Names are tokens and compare without regard to ASCII case; values are bytes, since RFC 9110
@@ -258,6 +260,11 @@ pub(crate) fn trim(mut value: &[u8]) -> &[u8] {
         value = rest;
     }
     value
+}
+
+/// The pairs in all `Cookie` fields, as one list and without white space around them (RFC 6265 section 4.2.1).
+pub(crate) fn cookie_pairs(headers: &Headers) -> impl Iterator<Item = &[u8]> {
+    headers.get_all(COOKIE).flat_map(|line| line.split(|&byte| byte == b';')).map(trim)
 }
 
 pub(crate) fn encode_field(out: &mut Vec<u8>, name: &str, value: &[u8]) {

@@ -5,6 +5,7 @@ pub(super) const AUTHORIZATION: &str = "Authorization";
 pub(super) const CONNECTION: &str = "Connection";
 pub(super) const CONTENT_LENGTH: &str = "Content-Length";
 pub(super) const CONTENT_TYPE: &str = "Content-Type";
+pub(super) const COOKIE: &str = "Cookie";
 pub(super) const DATE: &str = "Date";
 pub(super) const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 pub(super) const FORWARDED: &str = "Forwarded";

@@ -10,7 +10,7 @@ use super::header_list::{
     Extension, HeaderListError, append_extensions, append_subprotocols, check_distinct,
     parse_extensions,
 };
-use super::headers::{Headers, has_token, trim};
+use super::headers::{Headers, cookie_pairs, has_token, trim};
 use super::host::{is_ipv4, is_name_of, is_of_scheme, is_origin_of, is_under, relative};
 use super::key::is_valid_key;
 use super::names::*;
@@ -278,9 +278,8 @@ impl Request {
 
     /// All cookies, in their order, with name and value. What is not UTF-8 or has no name is left out.
     pub fn cookies(&self) -> impl Iterator<Item = (&str, &str)> {
-        let pairs = self.headers().get_all("Cookie").flat_map(|line| line.split(|&b| b == b';'));
-        pairs.filter_map(|pair| {
-            let (name, value) = std::str::from_utf8(trim(pair)).ok()?.split_once('=')?;
+        cookie_pairs(self.headers()).filter_map(|pair| {
+            let (name, value) = std::str::from_utf8(pair).ok()?.split_once('=')?;
             let unquoted = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
             (!name.is_empty()).then_some((name, unquoted.unwrap_or(value)))
         })
