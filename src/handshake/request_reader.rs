@@ -1,5 +1,7 @@
 //! Reading the head of a request from a stream (RFC 6455 section 4.2.1).
 
+use std::sync::Arc;
+
 use super::head::{HeadError, HeadKind, HeadLimits, HeadReader};
 use super::headers::is_token;
 use super::request::{Request, split_absolute};
@@ -35,7 +37,7 @@ pub struct RequestReader {
     head: HeadReader,
     failed: Option<RequestError>,
     /// Those that speak for their clients.
-    proxies: Option<TrustedProxies>,
+    proxies: Option<Arc<TrustedProxies>>,
 }
 
 impl RequestReader {
@@ -50,8 +52,8 @@ impl RequestReader {
 
     /// Believes what the header fields of these proxies say of the client: the transport comes from one of them.
     /// See [`Request::forwarded`].
-    pub fn believe(&mut self, proxies: &TrustedProxies) {
-        self.proxies = Some(proxies.clone());
+    pub fn believe(&mut self, proxies: Arc<TrustedProxies>) {
+        self.proxies = Some(proxies);
     }
 
     /// What was read of a head that is not whole, from its request line on. Of one in which a fault was found, it
@@ -76,7 +78,7 @@ impl RequestReader {
         if let Some(error) = &self.failed {
             return Err(error.clone());
         }
-        let proxies = self.proxies.as_ref();
+        let proxies = self.proxies.as_deref();
         let result = self.head.read::<RequestKind, _>(input, |head| {
             let mut request = Request::from_head(&head)?;
             if let Some(proxies) = proxies {

@@ -51,7 +51,7 @@ pub(super) struct Settings {
     pub(super) same_origin: bool,
     pub(super) hosts: Option<Vec<Box<str>>>,
     pub(super) local_hosts: bool,
-    pub(super) trusted_proxies: Option<Box<TrustedProxies>>,
+    pub(super) trusted_proxies: Option<Arc<TrustedProxies>>,
     pub(super) subprotocols: Subprotocols,
     #[cfg(feature = "deflate")]
     pub(super) deflate: DeflateSetting,
@@ -579,7 +579,7 @@ impl Config {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
-        self.with(|settings| settings.trusted_proxies = Some(Box::new(proxies)))
+        self.with(|settings| settings.trusted_proxies = Some(Arc::new(proxies)))
     }
 
     /// The proxies of [`trusted_proxies`](Self::trusted_proxies).

@@ -175,7 +175,7 @@ impl Opening {
     pub(super) fn trust_proxy(&mut self, settings: &Settings) {
         let Some(proxies) = &settings.trusted_proxies else { return };
         match self {
-            Self::Reading(reader) => reader.believe(proxies),
+            Self::Reading(reader) => reader.believe(Arc::clone(proxies)),
             Self::Upgraded(upgraded, Announced::No) => {
                 Arc::make_mut(&mut upgraded.request).believe_at_last(proxies);
             }
