@@ -5,7 +5,7 @@ use std::fmt;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-use super::header_list::{Extension, HeaderListError, append_extensions, check_distinct};
+use super::header_list::{Extension, HeaderListError, check_distinct, extensions_of};
 use super::headers::{
     Headers, InvalidHeader, check_field, cookie_pairs, encode_field, is_token, trim,
 };
@@ -389,14 +389,8 @@ impl fmt::Debug for Secret {
 /// "If the response includes an extension that was not offered, the client MUST fail": every line
 /// and every element counts. Two of one kind would clash in RSV1.
 fn verify_extensions(headers: &Headers, offered: bool) -> Result<Vec<Extension>, ResponseError> {
-    let invalid = |error| ResponseError::InvalidList { name: EXTENSIONS, error };
-    let mut extensions = Vec::new();
-    for value in headers.get_all(EXTENSIONS) {
-        append_extensions(value, &mut extensions).map_err(invalid)?;
-    }
-    if extensions.is_empty() && headers.contains(EXTENSIONS) {
-        return Err(invalid(HeaderListError::UnexpectedEnd));
-    }
+    let extensions = extensions_of(headers)
+        .map_err(|error| ResponseError::InvalidList { name: EXTENSIONS, error })?;
     for (index, Extension { name, .. }) in extensions.iter().enumerate() {
         if !offered || name != "permessage-deflate" {
             return Err(ResponseError::ExtensionNotOffered(name.clone()));

@@ -1,8 +1,10 @@
 //! The two list headers of the handshake: `Sec-WebSocket-Protocol` and `Sec-WebSocket-Extensions`.
 
-use super::headers::is_token_byte;
 use std::collections::BTreeSet;
 use std::fmt;
+
+use super::headers::{Headers, is_token_byte};
+use super::names::*;
 
 /// One element of `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,35 +68,30 @@ impl std::error::Error for HeaderListError {}
 /// # Ok::<(), framewire::handshake::HeaderListError>(())
 /// ```
 pub fn parse_extensions(value: &[u8]) -> Result<Vec<Extension>, HeaderListError> {
-    let mut list = Vec::new();
-    append_extensions(value, &mut list)?;
-    if list.is_empty() { Err(HeaderListError::UnexpectedEnd) } else { Ok(list) }
+    read_list([value], read_extension)
 }
 
-/// Reads one line of a list that may go on in further lines, and so may have nothing in this one.
-pub(crate) fn append_extensions(
-    value: &[u8],
-    list: &mut Vec<Extension>,
-) -> Result<(), HeaderListError> {
-    let mut cursor = Cursor { value, at: 0 };
-    while cursor.skip_to_element() {
+/// The extensions in all `Sec-WebSocket-Extensions` fields; empty without any.
+pub(super) fn extensions_of(headers: &Headers) -> Result<Vec<Extension>, HeaderListError> {
+    read_list(headers.get_all(EXTENSIONS), read_extension)
+}
+
+fn read_extension(cursor: &mut Cursor<'_>) -> Result<Extension, HeaderListError> {
+    let name = cursor.token()?.to_owned();
+    let mut parameters = Vec::new();
+    while cursor.separator(b",;")? == Some(b';') {
         let name = cursor.token()?.to_owned();
-        let mut parameters = Vec::new();
-        while cursor.separator(b",;")? == Some(b';') {
-            let name = cursor.token()?.to_owned();
+        cursor.skip_whitespace();
+        let value = if cursor.peek() == Some(b'=') {
+            cursor.at += 1;
             cursor.skip_whitespace();
-            let value = if cursor.peek() == Some(b'=') {
-                cursor.at += 1;
-                cursor.skip_whitespace();
-                Some(cursor.parameter_value()?)
-            } else {
-                None
-            };
-            parameters.push((name, value));
-        }
-        list.push(Extension { name, parameters });
+            Some(cursor.parameter_value()?)
+        } else {
+            None
+        };
+        parameters.push((name, value));
     }
-    Ok(())
+    Ok(Extension { name, parameters })
 }
 
 /// Reads the value of one `Sec-WebSocket-Protocol` line of a request (RFC 6455 section 4.3). Null elements
@@ -113,30 +110,44 @@ pub(crate) fn append_extensions(
 /// # Ok::<(), HeaderListError>(())
 /// ```
 pub fn parse_subprotocols(value: &[u8]) -> Result<Vec<&str>, HeaderListError> {
-    let mut names = Vec::new();
-    append_subprotocols(value, &mut names)?;
-    if names.is_empty() {
-        return Err(HeaderListError::UnexpectedEnd);
-    }
+    subprotocols_in([value])
+}
+
+/// The subprotocols in all `Sec-WebSocket-Protocol` fields of a request; empty without any.
+pub(super) fn subprotocols_of(headers: &Headers) -> Result<Vec<&str>, HeaderListError> {
+    subprotocols_in(headers.get_all(PROTOCOL))
+}
+
+fn subprotocols_in<'v>(
+    lines: impl IntoIterator<Item = &'v [u8]>,
+) -> Result<Vec<&'v str>, HeaderListError> {
+    let names = read_list(lines, |cursor| {
+        let name = cursor.token()?;
+        cursor.separator(b",")?;
+        Ok(name)
+    })?;
     check_distinct(&names)?;
     Ok(names)
 }
 
-/// Reads one line of a list that may go on in further lines, and so may have nothing in this one; repeats
-/// are the caller's to check.
-pub(crate) fn append_subprotocols<'v>(
-    value: &'v [u8],
-    names: &mut Vec<&'v str>,
-) -> Result<(), HeaderListError> {
-    let mut cursor = Cursor { value, at: 0 };
-    while cursor.skip_to_element() {
-        names.push(cursor.token()?);
-        cursor.separator(b",")?;
+/// Reads lines that are one list: one of them may have nothing in it, but not all ("1#" of RFC 6455 sections 4.3
+/// and 9.1).
+fn read_list<'v, T>(
+    lines: impl IntoIterator<Item = &'v [u8]>,
+    read_element: impl Fn(&mut Cursor<'v>) -> Result<T, HeaderListError>,
+) -> Result<Vec<T>, HeaderListError> {
+    let (mut list, mut has_line) = (Vec::new(), false);
+    for value in lines {
+        has_line = true;
+        let mut cursor = Cursor { value, at: 0 };
+        while cursor.skip_to_element() {
+            list.push(read_element(&mut cursor)?);
+        }
     }
-    Ok(())
+    if has_line && list.is_empty() { Err(HeaderListError::UnexpectedEnd) } else { Ok(list) }
 }
 
-pub(crate) fn check_distinct(names: &[&str]) -> Result<(), HeaderListError> {
+pub(super) fn check_distinct(names: &[&str]) -> Result<(), HeaderListError> {
     // A set, because a head has room for thousands of names: pairs would be quadratic.
     let mut seen = BTreeSet::new();
     match names.iter().find(|name| names.len() > 1 && !seen.insert(**name)) {

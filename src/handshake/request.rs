@@ -6,10 +6,7 @@ use std::sync::Arc;
 use super::body_length::{BodyLength, body_length};
 use super::forwarded::Forwarded;
 use super::head::{Head, HeadError};
-use super::header_list::{
-    Extension, HeaderListError, append_extensions, append_subprotocols, check_distinct,
-    parse_extensions,
-};
+use super::header_list::{Extension, extensions_of, subprotocols_of};
 use super::headers::{Headers, cookie_pairs, has_token, trim};
 use super::host::{is_ipv4, is_name_of, is_of_scheme, is_origin_of, is_under, relative};
 use super::key::is_valid_key;
@@ -252,11 +249,10 @@ impl Request {
 
     /// The extensions that the client offers, the one it likes best first (RFC 6455 section 9.1).
     ///
-    /// Checked for an upgrade; lines of a plain request that break the grammar are left out.
+    /// Checked for an upgrade; none for a plain request in which they break the grammar.
     #[must_use]
     pub fn extensions(&self) -> Vec<Extension> {
-        let lines = self.headers.get_all(EXTENSIONS);
-        lines.flat_map(|value| parse_extensions(value).unwrap_or_default()).collect()
+        extensions_of(&self.headers).unwrap_or_default()
     }
 
     /// The value of the first cookie of this name, as it stands there but for quotation marks around it;
@@ -394,21 +390,9 @@ fn check_upgrade(headers: &Headers) -> Result<u8, RequestError> {
     if !is_valid_key(single(headers, KEY)?) {
         return Err(RequestError::InvalidHeader(KEY));
     }
-    // The lines of a list are one list; one of nothing is none (`1#` of RFC 6455 sections 4.3 and 9.1).
-    let check = |name, result: Result<bool, HeaderListError>| {
-        match result {
-            Ok(empty) if empty && headers.contains(name) => Err(HeaderListError::UnexpectedEnd),
-            Ok(_) => Ok(()),
-            Err(error) => Err(error),
-        }
-        .map_err(|error| RequestError::InvalidList { name, error })
-    };
-    let mut names = Vec::new();
-    let read = headers.get_all(PROTOCOL).try_for_each(|line| append_subprotocols(line, &mut names));
-    check(PROTOCOL, read.and_then(|()| check_distinct(&names)).map(|()| names.is_empty()))?;
-    let mut list = Vec::new();
-    let read = headers.get_all(EXTENSIONS).try_for_each(|line| append_extensions(line, &mut list));
-    check(EXTENSIONS, read.map(|()| list.is_empty()))?;
+    let invalid_list = |name| move |error| RequestError::InvalidList { name, error };
+    subprotocols_of(headers).map_err(invalid_list(PROTOCOL))?;
+    extensions_of(headers).map_err(invalid_list(EXTENSIONS))?;
     Ok(version)
 }
 
