@@ -22,9 +22,7 @@ impl HttpDate {
     pub fn since_1970(duration: Duration) -> Self {
         Self(duration.as_secs().min(LAST))
     }
-}
 
-impl HttpDate {
     /// Reads a date in the form that everybody must write (`IMF-fixdate`, RFC 9110 section 5.6.7); `None` for
     /// anything else. The day of the week is not held against the others.
     ///
@@ -37,8 +35,6 @@ impl HttpDate {
     /// ```
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        const MONTHS: [&str; 12] =
-            ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
         let number = |from: usize, to: usize| {
             let digits = text.get(from..to)?;
             let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
@@ -51,7 +47,6 @@ impl HttpDate {
         if !is_date || hour > 23 || minute > 59 || second > 60 {
             return None;
         }
-        // Years begin in March, so that a leap day is the last of its own.
         let from = year - u64::from(month >= 10);
         let of_year = (153 * month + 2) / 5 + day - 1;
         let days = 365 * from + from / 4 - from / 100 + from / 400 + of_year - 719_468;
@@ -72,11 +67,13 @@ impl HttpDate {
 /// The last second of the year 9999.
 const LAST: u64 = 253_402_300_799;
 
+/// Years begin in March here, so that a leap day is the last of its own.
+const MONTHS: [&str; 12] =
+    ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
+
 impl fmt::Display for HttpDate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
-        const MONTHS: [&str; 12] =
-            ["Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec", "Jan", "Feb"];
         let (days, second) = (self.0 / 86_400, self.0 % 86_400);
         // In eras of 400 years, each of which begins on the first of March, so that a leap day is the last of
         // its year; 719,468 days lie between that of the year 0 and 1970.

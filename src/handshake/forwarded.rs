@@ -9,7 +9,7 @@ use super::headers::{Headers, is_token, trim};
 use super::names::{FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::request_error::RequestError;
 use super::trusted_proxies::{ForwardedFields, TrustedProxies};
-use super::url::is_authority;
+use super::url::{is_authority, parse_port};
 
 /// What trusted proxies say of the client of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +92,7 @@ impl Forwarded {
         };
         match (common, standard) {
             (Some(common), Some(standard)) => Self::of_both(common, standard).map(Some),
-            (one, other) => Ok(one.or(other).map(|form| form.said)),
+            (one, other) => Ok(one.or(other).map(|form| form.forwarded)),
         }
     }
 
@@ -100,14 +100,16 @@ impl Forwarded {
     /// one that is cannot be told: what one says alone may be the client's word.
     fn of_both(common: Form, standard: Form) -> Result<Self, RequestError> {
         let chain = match (common.names_client, standard.names_client) {
-            (true, true) => common_chain(common.said.chain, &standard.said.chain)
+            (true, true) => common_chain(common.forwarded.chain, &standard.forwarded.chain)
                 .ok_or(RequestError::ForwardedTwice)?,
             // A form without addresses contradicts none.
-            (true, false) => common.said.chain,
-            (false, _) => standard.said.chain,
+            (true, false) => common.forwarded.chain,
+            (false, _) => standard.forwarded.chain,
         };
-        let host = common.said.host.filter(|own| Some(own) == standard.said.host.as_ref());
-        let scheme = common.said.scheme.filter(|own| Some(own) == standard.said.scheme.as_ref());
+        let host =
+            common.forwarded.host.filter(|own| Some(own) == standard.forwarded.host.as_ref());
+        let scheme =
+            common.forwarded.scheme.filter(|own| Some(own) == standard.forwarded.scheme.as_ref());
         Ok(Self { chain, host, scheme })
     }
 
@@ -137,7 +139,7 @@ impl Forwarded {
         let host = host(at(&hosts, X_FORWARDED_HOST)?, X_FORWARDED_HOST)?;
         let scheme = scheme(at(&schemes, X_FORWARDED_PROTO)?, X_FORWARDED_PROTO)?;
         let names_client = !chain.is_empty();
-        Ok(Some(Form { said: Self { chain, host, scheme }, names_client }))
+        Ok(Some(Form { forwarded: Self { chain, host, scheme }, names_client }))
     }
 
     fn of_forwarded(
@@ -162,7 +164,7 @@ impl Forwarded {
         let told = elements.swap_remove(place);
         let (host, scheme) = (host(told.host, FORWARDED)?, scheme(told.scheme, FORWARDED)?);
         let names_client = told.node.is_some();
-        Ok(Some(Form { said: Self { chain, host, scheme }, names_client }))
+        Ok(Some(Form { forwarded: Self { chain, host, scheme }, names_client }))
     }
 }
 
@@ -179,7 +181,7 @@ impl fmt::Display for ForwardedNode {
 
 /// What one of the two forms says: that of `X-Forwarded-*`, or `Forwarded`.
 struct Form {
-    said: Forwarded,
+    forwarded: Forwarded,
     /// Whether it has an address of the client, or says that this is unknown.
     names_client: bool,
 }
@@ -264,8 +266,7 @@ fn parse_node_port(text: Option<&str>) -> Option<Option<u16>> {
     match text {
         None => Some(None),
         Some(text) if is_obfuscated(text) => Some(None),
-        Some(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok().map(Some),
-        Some(_) => None,
+        Some(text) => parse_port(text).map(Some),
     }
 }
 

@@ -5,6 +5,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::fmt;
 use std::mem;
 
+use super::url::parse_port;
+
 /// The first bytes of version 2, which begin no request of any other protocol.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
 
@@ -21,11 +23,11 @@ const FIXED: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProxyHeader {
     version: u8,
-    said: Said,
+    content: Content,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Said {
+enum Content {
     /// The proxy asks for itself.
     Local,
     /// It says nothing of addresses.
@@ -45,8 +47,8 @@ impl ProxyHeader {
     /// The address of the client; `None` if none was told.
     #[must_use]
     pub fn source(&self) -> Option<SocketAddr> {
-        match self.said {
-            Said::Addresses(source, _) => Some(source),
+        match self.content {
+            Content::Addresses(source, _) => Some(source),
             _ => None,
         }
     }
@@ -54,8 +56,8 @@ impl ProxyHeader {
     /// The address that the client has connected to; `None` if none was told.
     #[must_use]
     pub fn destination(&self) -> Option<SocketAddr> {
-        match self.said {
-            Said::Addresses(_, destination) => Some(destination),
+        match self.content {
+            Content::Addresses(_, destination) => Some(destination),
             _ => None,
         }
     }
@@ -64,7 +66,7 @@ impl ProxyHeader {
     /// addresses: then those of the connection itself are to be used.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        matches!(self.said, Said::Local | Said::Unknown)
+        matches!(self.content, Content::Local | Content::Unknown)
     }
 }
 
@@ -123,13 +125,13 @@ impl ProxyHeaderReader {
             }
             self.bytes.push(input[used]);
             used += 1;
-            match judge(&self.bytes) {
-                Ok(Judged::More) => {}
-                Ok(Judged::Header(header, 0)) => {
+            match parse(&self.bytes) {
+                Ok(Parsed::More) => {}
+                Ok(Parsed::Header(header, 0)) => {
                     self.bytes = Vec::new();
                     return Ok(Some((header, used)));
                 }
-                Ok(Judged::Header(header, left)) => {
+                Ok(Parsed::Header(header, left)) => {
                     self.bytes = Vec::new();
                     self.skipping = Some((left, header));
                 }
@@ -154,48 +156,48 @@ impl ProxyHeaderReader {
     }
 }
 
-enum Judged {
+enum Parsed {
     More,
     /// And so many bytes behind it that belong to it.
     Header(ProxyHeader, usize),
 }
 
 /// Looks at what came, of which all but the last byte was looked at before.
-fn judge(bytes: &[u8]) -> Result<Judged, ProxyHeaderError> {
+fn parse(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
     if SIGNATURE.starts_with(bytes) || WORD.starts_with(bytes) {
-        return Ok(Judged::More);
+        return Ok(Parsed::More);
     }
     if bytes.starts_with(SIGNATURE) {
-        return judge_binary(bytes);
+        return parse_binary(bytes);
     }
     if bytes.starts_with(WORD) {
-        return judge_line(bytes);
+        return parse_line(bytes);
     }
     Err(ProxyHeaderError::Missing)
 }
 
-fn judge_line(bytes: &[u8]) -> Result<Judged, ProxyHeaderError> {
+fn parse_line(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
     let malformed = ProxyHeaderError::Malformed("its line");
-    let Some((&last, line)) = bytes.split_last() else { return Ok(Judged::More) };
+    let Some((&last, line)) = bytes.split_last() else { return Ok(Parsed::More) };
     match (last, line.last()) {
         (b'\n', Some(b'\r')) => {
             let line = std::str::from_utf8(&line[..line.len() - 1]).map_err(|_| malformed)?;
-            Ok(Judged::Header(ProxyHeader { version: 1, said: parse_line(line)? }, 0))
+            Ok(Parsed::Header(ProxyHeader { version: 1, content: parse_words(line)? }, 0))
         }
         // A carriage return stands before the line feed and nowhere else.
         (b'\n', _) | (_, Some(b'\r')) => Err(malformed),
-        (b' '..=b'~' | b'\r', _) if bytes.len() < MAX_LINE => Ok(Judged::More),
+        (b' '..=b'~' | b'\r', _) if bytes.len() < MAX_LINE => Ok(Parsed::More),
         (b' '..=b'~' | b'\r', _) => Err(ProxyHeaderError::TooLong),
         _ => Err(malformed),
     }
 }
 
-fn parse_line(line: &str) -> Result<Said, ProxyHeaderError> {
+fn parse_words(line: &str) -> Result<Content, ProxyHeaderError> {
     let mut words = line.split(' ').skip(1);
     let family = words.next().unwrap_or_default();
     if family == "UNKNOWN" {
         // "the receiver must ignore anything presented before the CRLF" (section 2.1).
-        return Ok(Said::Unknown);
+        return Ok(Content::Unknown);
     }
     let words: Vec<&str> = words.collect();
     let [source, destination, source_port, destination_port] = words[..] else {
@@ -211,21 +213,21 @@ fn parse_line(line: &str) -> Result<Said, ProxyHeaderError> {
     if !matches!(family, "TCP4" | "TCP6") {
         return Err(ProxyHeaderError::Malformed("its protocol"));
     }
-    let of = |text, port| Some(SocketAddr::new(address(text)?.to_canonical(), parse_port(port)?));
+    let of = |text, port| {
+        Some(SocketAddr::new(address(text)?.to_canonical(), parse_port_without_zeros(port)?))
+    };
     match (of(source, source_port), of(destination, destination_port)) {
-        (Some(source), Some(destination)) => Ok(Said::Addresses(source, destination)),
+        (Some(source), Some(destination)) => Ok(Content::Addresses(source, destination)),
         _ => Err(ProxyHeaderError::Malformed("an address")),
     }
 }
 
 /// "The header '0' is not permitted except for the value 0 itself" (section 2.1, of leading zeros).
-fn parse_port(text: &str) -> Option<u16> {
-    let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
-    let has_zero = text.len() > 1 && text.starts_with('0');
-    if is_number && !has_zero { text.parse().ok() } else { None }
+fn parse_port_without_zeros(text: &str) -> Option<u16> {
+    parse_port(text).filter(|_| text.len() == 1 || !text.starts_with('0'))
 }
 
-fn judge_binary(bytes: &[u8]) -> Result<Judged, ProxyHeaderError> {
+fn parse_binary(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
     let command = bytes[SIGNATURE.len()];
     if command >> 4 != 2 {
         return Err(ProxyHeaderError::Version(command >> 4));
@@ -234,7 +236,7 @@ fn judge_binary(bytes: &[u8]) -> Result<Judged, ProxyHeaderError> {
         return Err(ProxyHeaderError::Malformed("its command"));
     }
     let is_local = command & 0xf == 0;
-    let Some(&family) = bytes.get(13) else { return Ok(Judged::More) };
+    let Some(&family) = bytes.get(13) else { return Ok(Parsed::More) };
     let addresses = match family {
         // "the receiver should ignore address information" of its own connections (section 2.2).
         _ if is_local => 0,
@@ -245,17 +247,17 @@ fn judge_binary(bytes: &[u8]) -> Result<Judged, ProxyHeaderError> {
         // Datagrams, and what is not assigned: nothing of it comes over a stream.
         _ => return Err(ProxyHeaderError::Malformed("its family or its protocol")),
     };
-    let Some(length) = bytes.get(14..FIXED) else { return Ok(Judged::More) };
+    let Some(length) = bytes.get(14..FIXED) else { return Ok(Parsed::More) };
     let length = usize::from(u16::from_be_bytes([length[0], length[1]]));
     let Some(rest) = length.checked_sub(addresses) else {
         return Err(ProxyHeaderError::Malformed("its length"));
     };
     let block = &bytes[FIXED..];
     if block.len() < addresses {
-        return Ok(Judged::More);
+        return Ok(Parsed::More);
     }
-    let said = match family {
-        _ if is_local => Said::Local,
+    let content = match family {
+        _ if is_local => Content::Local,
         0x11 => {
             let address = |at: usize| Ipv4Addr::from(array::<4>(block, at));
             addresses_of(address(0).into(), address(4).into(), &block[8..])
@@ -264,15 +266,15 @@ fn judge_binary(bytes: &[u8]) -> Result<Judged, ProxyHeaderError> {
             let address = |at: usize| Ipv6Addr::from(array::<16>(block, at));
             addresses_of(address(0).into(), address(16).into(), &block[32..])
         }
-        0x31 => Said::Unix,
-        _ => Said::Unknown,
+        0x31 => Content::Unix,
+        _ => Content::Unknown,
     };
-    Ok(Judged::Header(ProxyHeader { version: 2, said }, rest))
+    Ok(Parsed::Header(ProxyHeader { version: 2, content }, rest))
 }
 
-fn addresses_of(source: IpAddr, destination: IpAddr, ports: &[u8]) -> Said {
+fn addresses_of(source: IpAddr, destination: IpAddr, ports: &[u8]) -> Content {
     let port = |at| u16::from_be_bytes(array(ports, at));
-    Said::Addresses(
+    Content::Addresses(
         SocketAddr::new(source.to_canonical(), port(0)),
         SocketAddr::new(destination.to_canonical(), port(2)),
     )

@@ -385,17 +385,7 @@ pub(super) fn decode_form(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text);
     }
-    let mut rest = text.as_bytes();
-    let mut bytes = Vec::with_capacity(rest.len());
-    while let [first, after @ ..] = rest {
-        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
-        let encoded = if *first == b'%' { digit(0).zip(digit(1)) } else { None };
-        (rest, _) = match (encoded, first) {
-            (Some((high, low)), _) => (&after[2..], bytes.push((high * 16 + low) as u8)),
-            (None, b'+') => (after, bytes.push(b' ')),
-            (None, byte) => (after, bytes.push(*byte)),
-        };
-    }
+    let bytes = percent_decoded(&text.replace('+', " "));
     let text = String::from_utf8(bytes);
     Cow::Owned(text.unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned()))
 }
@@ -577,7 +567,7 @@ fn check_host(host: &str, start: usize) -> Result<(), UrlError> {
     }
 }
 
-fn parse_port(port: &str) -> Option<u16> {
+pub(super) fn parse_port(port: &str) -> Option<u16> {
     // `u16::from_str` lets a plus sign through.
     if port.bytes().all(|byte| byte.is_ascii_digit()) { port.parse().ok() } else { None }
 }
@@ -604,7 +594,7 @@ fn encode_target(resource: &str, start: usize) -> Result<String, UrlError> {
 }
 
 /// Appends `text`, percent-encoded but for the bytes that are `allowed`.
-fn encode(out: &mut String, text: &str, allowed: impl Fn(u8) -> bool) {
+pub(super) fn encode(out: &mut String, text: &str, allowed: impl Fn(u8) -> bool) {
     for byte in text.bytes() {
         if allowed(byte) {
             out.push(char::from(byte));
@@ -629,22 +619,27 @@ fn decode_userinfo(text: &str, start: usize) -> Result<(String, String), UrlErro
 
 /// `None` if it is not UTF-8 then.
 fn decode_percent(text: &str) -> Option<String> {
-    let mut decoded = Vec::with_capacity(text.len());
+    String::from_utf8(percent_decoded(text)).ok()
+}
+
+/// The bytes that are meant. A `%` without two hexadecimal digits after it stands for itself.
+fn percent_decoded(text: &str) -> Vec<u8> {
     let mut rest = text.as_bytes();
-    loop {
-        rest = match rest {
-            [] => return String::from_utf8(decoded).ok(),
-            [b'%', high, low, rest @ ..] => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16).unwrap_or(0) as u8;
-                decoded.push(digit(high) << 4 | digit(low));
-                rest
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let Some((&first, after)) = rest.split_first() {
+        let digit = |at: usize| char::from(*after.get(at)?).to_digit(16);
+        match digit(0).zip(digit(1)).filter(|_| first == b'%') {
+            Some((high, low)) => {
+                decoded.push((high * 16 + low) as u8);
+                rest = &after[2..];
             }
-            [byte, rest @ ..] => {
-                decoded.push(*byte);
-                rest
+            None => {
+                decoded.push(first);
+                rest = after;
             }
-        };
+        }
     }
+    decoded
 }
 
 /// The place of the first `%` that two hexadecimal digits do not follow.
