@@ -265,14 +265,9 @@ impl<S> Routes<S> {
 
     /// The answer where nobody serves a path, or nobody this method of it.
     fn no_page(&self, path: &str) -> Response {
-        match self.methods(path).join(", ") {
+        match self.methods(path) {
             methods if methods.is_empty() => Response::not_found(),
-            methods => {
-                let response = Response::new(405).header("Allow", methods);
-                let body = format!("{}\n", RequestError::MethodNotAllowed);
-                // What is no method at all has been refused before.
-                response.map_or_else(|_| Response::new(405), |response| response.body(body))
-            }
+            methods => Response::method_not_allowed(methods),
         }
     }
 

@@ -8,6 +8,7 @@ use super::headers::{Headers, InvalidHeader, check_field, encode_field, is_token
 use super::key::accept_key;
 use super::names::*;
 use super::request_error::RequestError;
+use super::url::encode;
 
 /// An HTTP response that is not followed by a WebSocket; or, as a client reads it, any response.
 ///
@@ -86,15 +87,9 @@ impl Response {
     /// ```
     #[must_use]
     pub fn redirect(location: &str) -> Self {
-        let mut encoded = Vec::with_capacity(location.len());
-        for byte in location.bytes() {
-            if matches!(byte, b'!'..=b'~') && !b"\"<>\\^`{|}".contains(&byte) {
-                encoded.push(byte);
-            } else {
-                let digit = |four: u8| b"0123456789ABCDEF"[usize::from(four)];
-                encoded.extend_from_slice(&[b'%', digit(byte >> 4), digit(byte & 15)]);
-            }
-        }
+        let mut encoded = String::with_capacity(location.len());
+        let allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&byte);
+        encode(&mut encoded, location, allowed);
         let mut response = Self::new(302);
         let appended = response.headers.append("Location", encoded);
         debug_assert_eq!(appended, Ok(()), "printable, all of it");
@@ -117,6 +112,30 @@ impl Response {
     #[must_use]
     pub fn not_found() -> Self {
         Self::new(404).body("not found\n")
+    }
+
+    /// 405: for a method that is not among these, which `Allow` lists, each once (RFC 9110 section 15.5.6). What is
+    /// no method is left out.
+    ///
+    /// ```
+    /// use framewire::Response;
+    ///
+    /// let response = Response::method_not_allowed(["GET", "HEAD"]);
+    /// assert_eq!(response.headers().get_str("Allow"), Some("GET, HEAD"));
+    /// ```
+    #[must_use]
+    pub fn method_not_allowed<M: AsRef<str>>(methods: impl IntoIterator<Item = M>) -> Self {
+        let mut allow: Vec<String> = Vec::new();
+        for method in methods {
+            let method = method.as_ref();
+            if is_token(method.as_bytes()) && allow.iter().all(|other| other != method) {
+                allow.push(method.to_owned());
+            }
+        }
+        let mut response = Self::new(405).body(format!("{}\n", RequestError::MethodNotAllowed));
+        let appended = response.headers.append("Allow", allow.join(", "));
+        debug_assert_eq!(appended, Ok(()), "tokens, all of them");
+        response
     }
 
     /// 426, for a request that is not for a WebSocket or not of a version spoken here (RFC 6455
@@ -290,8 +309,7 @@ impl From<&RequestError> for Response {
     fn from(error: &RequestError) -> Self {
         let status = error.status();
         let response = match status {
-            // RFC 9110 section 15.5.6: a 405 MUST list the methods.
-            405 => Self::new(status).fixed_header("Allow", "GET, HEAD"),
+            405 => Self::method_not_allowed(["GET", "HEAD"]),
             426 => Self::upgrade_required(),
             _ => Self::new(status),
         };
@@ -553,6 +571,8 @@ mod tests {
         assert!(text.contains("\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13, 8\r\n"));
         assert!(text.contains("\r\nConnection: upgrade\r\n"));
         assert!(text.ends_with("\r\n\r\nWebSocket version 7 is not supported, 13 and 8 are\n"));
+        let other = Response::method_not_allowed(["GET", "POST", "GET", "a b", "POST"]);
+        assert_eq!(other.headers().get_str("Allow"), Some("GET, POST"));
         let text = encoded(&Response::from(&RequestError::MethodNotAllowed));
         assert!(text.contains("\r\nAllow: GET, HEAD\r\n"));
         let text = encoded(&Response::from(&RequestError::MissingHeader(KEY)));

@@ -640,23 +640,18 @@ impl Settings {
     /// Of a plain request.
     pub(super) fn check_method(&self, request: &Request) -> Result<(), RequestError> {
         let method = request.method();
-        let serves = |own: &str| own == method && method != "CONNECT";
-        let is_served = ["GET", "HEAD"].into_iter().any(serves)
-            || self.http_methods.iter().any(|own| serves(own));
+        let is_served = matches!(method, "GET" | "HEAD")
+            || (method != "CONNECT" && self.http_methods.iter().any(|own| **own == *method));
         if is_served { Ok(()) } else { Err(RequestError::MethodNotAllowed) }
     }
 
     /// The answer to a request at fault.
     pub(super) fn response_to(&self, error: &RequestError) -> Response {
-        let response = Response::from(error);
-        if *error != RequestError::MethodNotAllowed || self.http_methods.is_empty() {
-            return response;
+        if *error != RequestError::MethodNotAllowed {
+            return Response::from(error);
         }
-        let methods = ["GET", "HEAD"].into_iter().chain(self.http_methods.iter().map(|own| &**own));
-        let allow = methods.collect::<Vec<_>>().join(", ");
-        // Methods are tokens, or the list is left as it is.
-        let own = Response::new(405).header("Allow", allow);
-        own.map_or(response, |own| own.body(format!("{error}\n")))
+        let methods = self.http_methods.iter().map(|own| &**own).filter(|own| *own != "CONNECT");
+        Response::method_not_allowed(["GET", "HEAD"].into_iter().chain(methods))
     }
 
     /// Path and origin.

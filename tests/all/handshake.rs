@@ -254,6 +254,9 @@ fn request_lines() {
     }
     let tunnel = b"CONNECT example.com:443 HTTP/1.1\r\nHost: example.com\r\n\r\n";
     refused(&Config::new(), tunnel, MethodNotAllowed);
+    // Of the methods that are served anyway, each is listed once.
+    let config = Config::new().http_methods(["GET", "HEAD", "GET"]);
+    refused(&config, request("").replace("GET", "POST").as_bytes(), MethodNotAllowed);
     for (right, wrong) in
         [("GET", "HEAD"), ("HTTP/1.1", "HTTP/1.0"), ("Upgrade: websocket", "Upgrade: h2c")]
     {
