@@ -9,9 +9,9 @@ use super::request_error::RequestError;
 pub(super) enum BodyLength {
     /// There is none.
     None,
-    /// Behind so many bytes, at least one.
+    /// After so many bytes, at least one.
     Bytes(u64),
-    /// Behind its last chunk (section 7.1).
+    /// After its last chunk (section 7.1).
     Chunked,
 }
 

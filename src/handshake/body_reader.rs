@@ -8,10 +8,10 @@ use super::request_error::RequestError;
 
 /// Reads the body that follows the head of a request over any number of reads.
 ///
-/// The bytes behind a head are its body, and nothing else: where a request says that it has one, they are
+/// The bytes after a head are its body, and nothing else: where a request says that it has one, they are
 /// either read by this or dropped with the connection. Memory is taken only for bytes that come. What breaks
-/// the grammar of `chunked`, or passes the limit, is refused at the byte that shows it, and the same bytes give
-/// the same result however they are cut into reads. Extensions of chunks and fields behind the last one are
+/// the grammar of `chunked`, or passes the limit, is rejected at the byte that shows it, and the same bytes give
+/// the same result however they are cut into reads. Extensions of chunks and fields after the last one are
 /// ignored; there may be 4,096 bytes of them.
 ///
 /// Once the reader has returned an error, it returns that error again.
@@ -48,23 +48,23 @@ enum Place {
     Bytes(u64),
     /// In the size of a chunk, of which so many digits have come.
     Size(u64, u8),
-    /// Behind the size of this chunk.
+    /// After the size of this chunk.
     Extension(u64),
-    /// Behind the CR there.
+    /// After the CR there.
     SizeEnd(u64),
     /// Inside of a chunk that has so many bytes to come.
     Chunk(u64),
-    /// Behind a chunk.
+    /// After a chunk.
     ChunkEnd,
-    /// Behind the CR there.
+    /// After the CR there.
     ChunkLineFeed,
     /// At the beginning of a trailer field or of the last, empty line.
     TrailerStart,
-    /// In the name of a field, in its value, behind its CR.
+    /// In the name of a field, in its value, after its CR.
     TrailerName,
     TrailerValue,
     TrailerEnd,
-    /// Behind the CR of the last line.
+    /// After the CR of the last line.
     LastLineFeed,
     Done,
 }
@@ -112,7 +112,7 @@ impl BodyReader {
     #[must_use]
     pub fn is_awaited(&self) -> bool {
         self.request.as_ref().is_some_and(|request| {
-            request.body_length() != BodyLength::None
+            request.has_body()
                 && request.http_version() == (1, 1)
                 && request.headers().has_token("Expect", "100-continue")
         })
@@ -131,10 +131,9 @@ impl BodyReader {
             return Err(error.clone());
         }
         let mut at = 0;
-        while let Some(rest) = input.get(at..).filter(|rest| !rest.is_empty())
-            && !matches!(self.place, Place::Done)
-        {
-            match self.advance(rest) {
+        while at < input.len() {
+            match self.advance(&input[at..]) {
+                Ok(0) => break,
                 Ok(used) => at += used,
                 Err(error) => {
                     self.body = Vec::new();
@@ -150,22 +149,12 @@ impl BodyReader {
         Ok(self.request.take().map(|request| (request.with_body(body), at)))
     }
 
-    /// Takes at least one byte of `input`, which has one: how many.
+    /// Takes at least one byte of `input`, which has one, but none once the body is whole: how many.
     fn advance(&mut self, input: &[u8]) -> Result<usize, RequestError> {
         let byte = input[0];
         self.place = match self.place {
-            Place::Bytes(left) => {
-                let used = self.take(input, left);
-                let left = left - used as u64;
-                self.place = if left == 0 { Place::Done } else { Place::Bytes(left) };
-                return Ok(used);
-            }
-            Place::Chunk(left) => {
-                let used = self.take(input, left);
-                let left = left - used as u64;
-                self.place = if left == 0 { Place::ChunkEnd } else { Place::Chunk(left) };
-                return Ok(used);
-            }
+            Place::Bytes(left) => return Ok(self.take(input, left, Place::Bytes, Place::Done)),
+            Place::Chunk(left) => return Ok(self.take(input, left, Place::Chunk, Place::ChunkEnd)),
             Place::Size(size, digits) => match (char::from(byte).to_digit(16), digits) {
                 (Some(_), MAX_DIGITS) => return Err(MALFORMED),
                 (Some(digit), _) => {
@@ -207,10 +196,18 @@ impl BodyReader {
         Ok(1)
     }
 
-    /// Takes what there is of `left` bytes of content: how many.
-    fn take(&mut self, input: &[u8], left: u64) -> usize {
+    /// Takes what there is of `left` bytes of content, to stand `inside` them or `after` them then: how many.
+    fn take(
+        &mut self,
+        input: &[u8],
+        left: u64,
+        inside: impl Fn(u64) -> Place,
+        after: Place,
+    ) -> usize {
         let count = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
         self.body.extend_from_slice(&input[..count]);
+        let left = left - count as u64;
+        self.place = if left == 0 { after } else { inside(left) };
         count
     }
 

@@ -229,7 +229,7 @@ impl HeadReader {
         }
         let end = self.scan.at;
         // What comes after the head, or after the fault in it, is not of the head.
-        let judged = if advanced.is_ok() { end } else { end.saturating_add(1).min(bytes.len()) };
+        let kept = if advanced.is_ok() { end } else { end.saturating_add(1).min(bytes.len()) };
         let finished = advanced.and_then(|_| {
             let mut bytes = Cow::Borrowed(&bytes[self.scan.start..end]);
             if self.scan.is_folded {
@@ -241,9 +241,9 @@ impl HeadReader {
             Ok(value) => value,
             Err(error) => {
                 if before == 0 {
-                    self.buffer.extend_from_slice(&input[..judged]);
+                    self.buffer.extend_from_slice(&input[..kept]);
                 }
-                self.buffer.truncate(judged);
+                self.buffer.truncate(kept);
                 return Err(error);
             }
         };

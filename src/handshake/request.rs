@@ -132,9 +132,8 @@ impl Request {
         Ok(())
     }
 
-    /// The same for a request that somebody else has accepted already: of fields that cannot be read nothing is
-    /// believed, and the client is unknown.
-    pub(crate) fn believe_at_last(&mut self, proxies: &TrustedProxies) {
+    /// Believes what these proxies say; where it cannot be read, the client is unknown.
+    pub(crate) fn believe_or_unknown(&mut self, proxies: &TrustedProxies) {
         if self.believe(proxies).is_err() {
             self.forwarded = Some(Arc::new(Forwarded::unknown()));
         }

@@ -35,8 +35,8 @@ pub enum RequestError {
     /// The first line, or the first bytes, are those of the PROXY protocol, which is not expected here: in an event
     /// loop `Server::proxy_protocol` says where it is. 400.
     ProxyHeader,
-    /// `Forwarded` and `X-Forwarded-For` name two clients, of which one at the most was named by a proxy: see
-    /// [`ForwardedFields`](super::ForwardedFields). 400.
+    /// `Forwarded` and `X-Forwarded-For` name different clients; at most one of them was written by a proxy.
+    /// See [`ForwardedFields`](super::ForwardedFields). 400.
     ForwardedTwice,
     /// The HTTP version is neither 1.1 nor 1.0 (RFC 9110 section 15.6.6). 505.
     HttpVersionNotSupported,
@@ -123,7 +123,7 @@ impl fmt::Display for RequestError {
             Self::MethodNotAllowed => f.write_str("the method is not one that is served"),
             Self::HttpVersionNotSupported => f.write_str("the HTTP version is neither 1.1 nor 1.0"),
             Self::InvalidTarget => f.write_str("invalid request target"),
-            Self::Body(name) => write!(f, "a body that must not be there, or not so: {name}"),
+            Self::Body(name) => write!(f, "the body is not allowed or malformed: {name}"),
             Self::LengthRequired => f.write_str("missing Content-Length header"),
             Self::BodyTooLarge => f.write_str("the body is too large"),
             Self::TransferCoding => f.write_str("only chunked is a transfer coding here"),

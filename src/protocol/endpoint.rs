@@ -138,6 +138,18 @@ struct Ended {
 }
 
 impl Closing {
+    /// A close that one side begins, of which nothing else is known yet.
+    fn by(initiator: Initiator) -> Self {
+        Self {
+            initiator,
+            sent: None,
+            received: None,
+            verdict: None,
+            answered: Answered::default(),
+            partial: None,
+        }
+    }
+
     /// Whether what the peer sends no longer matters: "an endpoint MUST NOT continue to attempt to
     /// process data" (RFC 6455 section 7.1.7), and none may follow its Close.
     fn ignores_input(&self) -> bool {
@@ -639,17 +651,9 @@ impl Endpoint {
             return;
         }
         let sent = self.queue_close(&close, workspace).is_ok().then(|| close.clone());
-        self.enter(
-            Phase::Closing(Box::new(Closing {
-                initiator: Initiator::Remote,
-                sent,
-                received: Some(close),
-                verdict: None,
-                answered: Answered::default(),
-                partial: None,
-            })),
-            workspace.now(),
-        );
+        let received = Some(close);
+        let closing = Closing { sent, received, ..Closing::by(Initiator::Remote) };
+        self.enter(Phase::Closing(Box::new(closing)), workspace.now());
     }
 
     #[cold]
@@ -676,9 +680,8 @@ impl Endpoint {
     fn finish_answered(&mut self, verdict: Outcome, answered: Answered, now: Moment) {
         self.receiver = Receiver::default();
         self.sender.forget_waiting();
-        let (initiator, verdict) = (Initiator::Local, Some(verdict));
-        let closing =
-            Closing { initiator, sent: None, received: None, verdict, answered, partial: None };
+        let verdict = Some(verdict);
+        let closing = Closing { verdict, answered, ..Closing::by(Initiator::Local) };
         self.enter(Phase::Closing(Box::new(closing)), now);
     }
 
@@ -716,36 +719,23 @@ impl Endpoint {
         input: &mut &'i mut [u8],
         workspace: &mut Workspace,
     ) -> Option<Event<'i>> {
-        loop {
-            let Phase::Connecting(opening) = &mut self.phase else { return None };
-            let (used, step) = opening.receive(input, self.config.settings());
-            *input = &mut mem::take(input)[used..];
-            if used > 0 {
-                self.timers.received(workspace.now(), &self.config.settings().timeouts);
-            }
-            match step {
-                Step::Body { awaited } => {
-                    if awaited {
-                        let timeouts = &self.config.settings().timeouts;
-                        output(&mut self.output, &mut self.timers, timeouts, workspace)
-                            .push_with(|bytes| bytes.extend_from_slice(CONTINUE));
-                    }
-                }
-                step => return self.take_step(step, workspace),
-            }
+        let Phase::Connecting(opening) = &mut self.phase else { return None };
+        let (used, step) = opening.receive(input, self.config.settings());
+        *input = &mut mem::take(input)[used..];
+        if used > 0 {
+            self.timers.received(workspace.now(), &self.config.settings().timeouts);
         }
-    }
-
-    fn take_step(&mut self, step: Step, workspace: &mut Workspace) -> Option<Event<'static>> {
         match step {
-            Step::Body { .. } => None,
+            Step::Body { awaited } => {
+                if awaited {
+                    let timeouts = &self.config.settings().timeouts;
+                    output(&mut self.output, &mut self.timers, timeouts, workspace)
+                        .push_with(|bytes| bytes.extend_from_slice(CONTINUE));
+                }
+                self.receive_opening(input, workspace)
+            }
             Step::Nothing => {
-                let now = workspace.now();
-                let begins = match &mut self.phase {
-                    Phase::Connecting(opening) => opening.note_rejection(now),
-                    _ => false,
-                };
-                if begins {
+                if opening.note_rejection(workspace.now()) {
                     self.refresh_timers();
                 }
                 None
@@ -1087,15 +1077,7 @@ impl Endpoint {
         workspace: &mut Workspace,
     ) -> Result<(), SendError> {
         self.queue_close(&close, workspace)?;
-        let (initiator, sent) = (Initiator::Local, Some(close));
-        let closing = Closing {
-            initiator,
-            sent,
-            received: None,
-            verdict: None,
-            answered: Answered::default(),
-            partial: None,
-        };
+        let closing = Closing { sent: Some(close), ..Closing::by(Initiator::Local) };
         self.enter(Phase::Closing(Box::new(closing)), workspace.now());
         Ok(())
     }

@@ -177,7 +177,7 @@ impl Opening {
         match self {
             Self::Reading(reader) => reader.believe(Arc::clone(proxies)),
             Self::Upgraded(upgraded, Announced::No) => {
-                Arc::make_mut(&mut upgraded.request).believe_at_last(proxies);
+                Arc::make_mut(&mut upgraded.request).believe_or_unknown(proxies);
             }
             _ => {}
         }
