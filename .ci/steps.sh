@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The steps of .ci/run that are more than one command. Each runs in a shell of its own under `set -e`.
 
-features=(mio deflate simdutf8 getrandom log tls)
+features=(mio deflate simdutf8 getrandom json log tls)
 oldest=$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)
 
 components() {

@@ -4,15 +4,14 @@
 //! A server in a third thread sends while it receives. Every byte is checked at both ends, and the server
 //! pings in between and wants its answers.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::sync::mpsc;
 use std::thread;
 use std::time::Instant;
 
 use framewire::{
-    Client, ClientReader, ClientWriter, Decision, Handler, IncomingRequest, Message, Outcome, Peer,
-    Sent, Server,
+    Bytes, Client, ClientReader, ClientWriter, Decision, Handler, IncomingRequest, Message,
+    Outcome, Peer, Sent, Server,
 };
 
 const GIBIBYTE: u64 = 1 << 30;
@@ -172,7 +171,7 @@ impl Handler for Mirror {
         }
     }
 
-    fn on_pong(&mut self, peer: &mut Peer<'_, Session>, payload: Cow<'_, [u8]>) {
+    fn on_pong(&mut self, peer: &mut Peer<'_, Session>, payload: Bytes<'_>) {
         // The latest Ping may be answered for all before it (RFC 6455 section 5.5.3).
         if let Ok(number) = <[u8; 8]>::try_from(&*payload) {
             peer.session_mut().answered = u64::from_be_bytes(number);

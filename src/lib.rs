@@ -191,6 +191,9 @@
 //! | `deflate` | yes | permessage-deflate: [`deflate`], [`Config`]'s `deflate` |
 //! | `simdutf8` | yes | faster validation of text; without it, the standard library's |
 //! | `getrandom` | by `mio` | [`SystemEntropy`]; without it, bring an [`Entropy`] for clients |
+//! | `tls` | no | `wss:` on both sides, by rustls: `TlsServer`, `TlsClient`. Turns `mio` on |
+//! | `native-roots` | no | the roots that the platform trusts: `TlsClient::platform`. Turns `tls` on |
+//! | `json` | no | `Message::from_json` and `Message::json`, by serde_json |
 //! | `log` | no | what the loop does, told to the `log` crate: ids and reasons, never contents. Targets are `framewire::accept`, `handshake`, `connection`, `limits` and `shutdown`; warnings are the system's faults. Turns `mio` on |
 //!
 //! With none of them the engine is left: no I/O, no system call, three dependencies.
@@ -235,13 +238,15 @@ pub use event_loop::{
 };
 pub use handshake::{Request, Response, TrustedProxies};
 pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};
+#[cfg(feature = "json")]
+pub use protocol::JsonError;
 #[cfg(feature = "getrandom")]
 pub use protocol::SystemEntropy;
 pub use protocol::{
-    Accept, Cause, Chunks, Compress, CompressionMetrics, Config, Connection, Endpoint, Entropy,
-    EntropyError, Event, Fragment, Fragments, HandshakeError, Initiator, InvalidConfig, Message,
-    MessageKind, Metrics, Outcome, PartialRequest, PayloadBuffer, Prepared, ProtocolError, Role,
-    SendError, State, TimeoutKind, Upgraded, Workspace,
+    Accept, Bytes, Cause, Chunks, Compress, CompressionMetrics, Config, Connection, Endpoint,
+    Entropy, EntropyError, Event, Fragment, Fragments, HandshakeError, Initiator, InvalidConfig,
+    Message, MessageKind, Metrics, Outcome, PartialRequest, PayloadBuffer, Prepared, ProtocolError,
+    Role, SendError, State, Text, TimeoutKind, UnexpectedKind, Upgraded, Workspace,
 };
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -291,8 +291,8 @@ fn receive_without_slack(connection: &mut Connection, bytes: &mut [u8], size: us
     }
     let Some(Event::Message(message)) = delivered else { panic!("{delivered:?}") };
     let (length, capacity) = match message {
-        Message::Text(text) => (text.len(), text.into_owned().capacity()),
-        Message::Binary(bytes) => (bytes.len(), bytes.into_owned().capacity()),
+        Message::Text(text) => (text.len(), text.into_string().capacity()),
+        Message::Binary(bytes) => (bytes.len(), bytes.into_vec().capacity()),
     };
     assert_eq!(capacity, length, "in portions of {size}, direct: {direct}");
 }

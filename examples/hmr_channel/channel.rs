@@ -1,12 +1,11 @@
 //! Vite's channel for hot updates (`createWebSocketServer`) as a handler that stands in front of another
 //! one: it takes the upgrades that are its own and leaves all others to that.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use framewire::{
-    Accept, Attempt, CloseCode, Config, Decision, Fragment, Handler, HttpAnswer, IncomingRequest,
-    Message, OpeningError, Outcome, Peer, Request, Response,
+    Accept, Attempt, Bytes, CloseCode, Config, Decision, Fragment, Handler, HttpAnswer,
+    IncomingRequest, Message, OpeningError, Outcome, Peer, Request, Response,
 };
 use serde_json::{Value, json};
 
@@ -231,13 +230,13 @@ impl<T: 'static> Handler for Channel<T> {
         }
     }
 
-    fn on_ping(&mut self, peer: &mut Peer<'_, Member<T>>, payload: Cow<'_, [u8]>) {
+    fn on_ping(&mut self, peer: &mut Peer<'_, Member<T>>, payload: Bytes<'_>) {
         if let Member::Guest(_) = peer.session() {
             self.otherwise.on_ping(peer, payload);
         }
     }
 
-    fn on_pong(&mut self, peer: &mut Peer<'_, Member<T>>, payload: Cow<'_, [u8]>) {
+    fn on_pong(&mut self, peer: &mut Peer<'_, Member<T>>, payload: Bytes<'_>) {
         if let Member::Guest(_) = peer.session() {
             self.otherwise.on_pong(peer, payload);
         }

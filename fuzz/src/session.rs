@@ -448,13 +448,13 @@ impl<A: Iterator<Item = u8>> Run<A> {
                 assert!(payload.len() <= 125);
                 if before == State::Open && !self.setup.has(Setup::MANUAL_PONG) {
                     if congested {
-                        self.held_pong = Some(payload.into_owned());
+                        self.held_pong = Some(payload.into_vec());
                     } else {
-                        self.expect(Said::Pong(payload.into_owned()));
+                        self.expect(Said::Pong(payload.into_vec()));
                     }
                 } else if self.setup.has(Setup::MANUAL_PONG) && self.action().is_multiple_of(2) {
                     let result = self.connection.pong(&payload);
-                    self.sent(result, Said::Pong(payload.into_owned()));
+                    self.sent(result, Said::Pong(payload.into_vec()));
                 }
             }
             Event::Pong(payload) => assert!(payload.len() <= 125),

@@ -1,9 +1,8 @@
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::handshake::Response;
-use crate::protocol::{Accept, Fragment, Message, Outcome};
+use crate::protocol::{Accept, Bytes, Fragment, Message, Outcome};
 
 use super::attempt::Attempt;
 use super::deferral::{Pending, PendingAnswer};
@@ -127,10 +126,10 @@ pub trait Handler {
 
     /// A Ping came; it is answered already, unless [`Config::auto_pong`](crate::Config::auto_pong) says
     /// otherwise.
-    fn on_ping(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Cow<'_, [u8]>) {}
+    fn on_ping(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Bytes<'_>) {}
 
     /// A Pong came.
-    fn on_pong(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Cow<'_, [u8]>) {}
+    fn on_pong(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Bytes<'_>) {}
 
     /// A [topic](Peer::subscribe) of this loop has its first subscriber, or none any more: `subscribers`
     /// is 0 then. Who brings messages from elsewhere asks for those of this topic now, or no longer.

@@ -1,9 +1,8 @@
-use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
 use crate::handshake::{Request, RequestError, Response, percent_decode};
-use crate::protocol::{Config, Fragment, InvalidConfig, Message, Outcome};
+use crate::protocol::{Bytes, Config, Fragment, InvalidConfig, Message, Outcome};
 use crate::wire::CloseCode;
 
 use super::attempt::Attempt;
@@ -394,13 +393,13 @@ impl<S> Handler for Routes<S> {
         }
     }
 
-    fn on_ping(&mut self, peer: &mut Peer<'_, S>, payload: Cow<'_, [u8]>) {
+    fn on_ping(&mut self, peer: &mut Peer<'_, S>, payload: Bytes<'_>) {
         if let Some(handler) = self.handler(peer.route()) {
             handler.on_ping(peer, payload);
         }
     }
 
-    fn on_pong(&mut self, peer: &mut Peer<'_, S>, payload: Cow<'_, [u8]>) {
+    fn on_pong(&mut self, peer: &mut Peer<'_, S>, payload: Bytes<'_>) {
         if let Some(handler) = self.handler(peer.route()) {
             handler.on_pong(peer, payload);
         }

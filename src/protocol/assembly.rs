@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::mem;
 
 use crate::wire::{FrameHeader, Opcode, Utf8Validator, into_text};
@@ -6,6 +5,7 @@ use crate::wire::{FrameHeader, Opcode, Utf8Validator, into_text};
 use super::compression::{Compression, Inflation};
 use super::error::ProtocolError;
 use super::message::{Fragment, Message, MessageKind};
+use super::payload::Bytes;
 use super::payload_buffer::{PayloadBuffer, missing_room};
 use super::workspace::Workspace;
 
@@ -298,14 +298,14 @@ pub(super) fn inflate_whole(
     bytes.shrink_to_fit();
     let message = match kind {
         MessageKind::Text => {
-            Message::Text(Cow::Owned(into_text(bytes).map_err(|_| ProtocolError::InvalidUtf8)?))
+            Message::from(into_text(bytes).map_err(|_| ProtocolError::InvalidUtf8)?)
         }
-        MessageKind::Binary => Message::Binary(Cow::Owned(bytes)),
+        MessageKind::Binary => Message::from(bytes),
     };
     if !in_pieces {
         return Ok(Some(Inflated::Message(message)));
     }
-    let (kind, payload) = message.into_parts();
+    let (kind, payload) = (message.kind(), message.into_bytes());
     Ok(Some(Inflated::Fragment(Fragment { kind, payload, first: true, last: true })))
 }
 
@@ -313,7 +313,7 @@ pub(super) fn inflate_whole(
 fn fragment<'i>(
     kind: MessageKind,
     delivered: &mut bool,
-    payload: Cow<'i, [u8]>,
+    payload: Bytes<'i>,
     last: bool,
 ) -> Option<Fragment<'i>> {
     if payload.is_empty() && !last {
@@ -379,9 +379,9 @@ impl Plain {
             Self::Text { mut text, mut validator, .. } => {
                 validator.finish().map_err(|_| ProtocolError::InvalidUtf8)?;
                 text.shrink_to_fit();
-                Message::Text(Cow::Owned(text))
+                Message::from(text)
             }
-            Self::Binary(bytes) => Message::Binary(Cow::Owned(bytes.into_vec())),
+            Self::Binary(bytes) => Message::from(bytes.into_vec()),
         })
     }
 }

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::mem;
 use std::sync::Arc;
 use std::time::Duration;
@@ -429,9 +428,9 @@ impl Endpoint {
             let settings = self.config.settings();
             if let Some((kind, payload)) = self.receiver.whole_message(input, self.role, settings) {
                 let message = match kind {
-                    MessageKind::Binary => Message::Binary(Cow::Borrowed(payload)),
+                    MessageKind::Binary => Message::from(payload),
                     MessageKind::Text => match validate_utf8(payload) {
-                        Ok(text) => Message::Text(Cow::Borrowed(text)),
+                        Ok(text) => Message::from(text),
                         Err(_) => return Some(self.fail(ProtocolError::InvalidUtf8, workspace)),
                     },
                 };

@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +8,7 @@ use crate::wire::{CloseCode, CloseFrame};
 use super::cause::Cause;
 use super::error::{HandshakeError, ProtocolError};
 use super::message::{Fragment, Message};
+use super::payload::Bytes;
 use super::state::Initiator;
 use super::timers::TimeoutKind;
 
@@ -34,9 +34,9 @@ pub enum Event<'a> {
     Fragment(Fragment<'a>),
     /// A Ping; its Pong is already in the output, unless
     /// [`Config::auto_pong`](crate::Config::auto_pong) left that to you.
-    Ping(Cow<'a, [u8]>),
+    Ping(Bytes<'a>),
     /// A Pong, asked for or not.
-    Pong(Cow<'a, [u8]>),
+    Pong(Bytes<'a>),
     /// The peer's Close; the answer is already in the output. The last event of a clean connection.
     Close(CloseFrame),
     /// The opening handshake failed by the peer's fault; a server's HTTP answer is already in the
@@ -55,8 +55,8 @@ impl Event<'_> {
             Self::Open(response) => Event::Open(response),
             Self::Message(message) => Event::Message(message.into_owned()),
             Self::Fragment(fragment) => Event::Fragment(fragment.into_owned()),
-            Self::Ping(payload) => Event::Ping(Cow::Owned(payload.into_owned())),
-            Self::Pong(payload) => Event::Pong(Cow::Owned(payload.into_owned())),
+            Self::Ping(payload) => Event::Ping(payload.into_owned()),
+            Self::Pong(payload) => Event::Pong(payload.into_owned()),
             Self::Close(close) => Event::Close(close),
             Self::HandshakeFailed(error) => Event::HandshakeFailed(error),
             Self::Failed(error) => Event::Failed(error),

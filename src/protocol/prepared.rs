@@ -57,7 +57,7 @@ impl Prepared {
         let payload = &self.0.plain[self.0.payload..];
         match self.0.kind {
             // It was text when it came in; what is not UTF-8 could only be a mistake of this file.
-            MessageKind::Text => Message::Text(String::from_utf8_lossy(payload)),
+            MessageKind::Text => Message::from(String::from_utf8_lossy(payload)),
             MessageKind::Binary => Message::from(payload),
         }
     }

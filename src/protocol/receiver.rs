@@ -1,4 +1,3 @@
-use std::borrow::Cow;
 use std::mem;
 
 use crate::wire::{
@@ -11,6 +10,7 @@ use super::compression::Compression;
 use super::config::{Fragments, Settings};
 use super::error::ProtocolError;
 use super::message::{Fragment, Message, MessageKind};
+use super::payload::Bytes;
 use super::payload_buffer::PayloadBuffer;
 use super::state::Role;
 use super::timers::Progress;
@@ -37,8 +37,8 @@ pub(super) struct Context<'c> {
 pub(super) enum Received<'i> {
     Message(Message<'i>),
     Fragment(Fragment<'i>),
-    Ping(Cow<'i, [u8]>),
-    Pong(Cow<'i, [u8]>),
+    Ping(Bytes<'i>),
+    Pong(Bytes<'i>),
     Close(CloseFrame),
 }
 
@@ -322,19 +322,19 @@ fn whole_frame<'i>(
         Opcode::Text | Opcode::Binary | Opcode::Continuation => {
             let message = match data_kind(header.opcode) {
                 MessageKind::Text => match validate_utf8(payload) {
-                    Ok(text) => Message::Text(Cow::Borrowed(text)),
+                    Ok(text) => Message::from(text),
                     Err(_) => return Err(ProtocolError::InvalidUtf8),
                 },
-                MessageKind::Binary => Message::Binary(Cow::Borrowed(payload)),
+                MessageKind::Binary => Message::from(payload),
             };
             if !settings.fragments.include(header) {
                 return Ok(Received::Message(message));
             }
-            let (kind, payload) = message.into_parts();
+            let (kind, payload) = (message.kind(), message.into_bytes());
             Ok(Received::Fragment(Fragment { kind, payload, first: true, last: true }))
         }
-        Opcode::Ping => Ok(Received::Ping(Cow::Borrowed(payload))),
-        Opcode::Pong => Ok(Received::Pong(Cow::Borrowed(payload))),
+        Opcode::Ping => Ok(Received::Ping(payload.into())),
+        Opcode::Pong => Ok(Received::Pong(payload.into())),
         Opcode::Close => {
             CloseFrame::decode(payload).map(Received::Close).map_err(ProtocolError::Close)
         }
@@ -498,8 +498,8 @@ impl Partial {
         }
         let payload = mem::take(&mut self.control);
         Ok(Some(match header.opcode {
-            Opcode::Ping => Received::Ping(Cow::Owned(payload)),
-            Opcode::Pong => Received::Pong(Cow::Owned(payload)),
+            Opcode::Ping => Received::Ping(payload.into()),
+            Opcode::Pong => Received::Pong(payload.into()),
             _ => Received::Close(CloseFrame::decode(&payload).map_err(ProtocolError::Close)?),
         }))
     }

@@ -143,7 +143,7 @@ impl Sender {
                 validator.finish().map_err(|_| SendError::InvalidUtf8)?;
             }
         }
-        self.part(Part { kind, is_compressed, is_first, is_last: last }, payload, sink)?;
+        self.part(Part { kind, is_compressed, is_first, is_last: last }, payload.into(), sink)?;
         self.change(|rare| {
             rare.unfinished = (!last).then_some(Unfinished { kind, validator, is_compressed });
         });

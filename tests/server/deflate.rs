@@ -2,7 +2,7 @@
 
 use flate2::{Decompress, FlushDecompress};
 use framewire::deflate::DeflateConfig;
-use framewire::{Accept, Compress, Config, Decision, Message};
+use framewire::{Accept, Compress, Config, Decision};
 
 use crate::client::{Client, Engine, TEXT, frame, frame_with, request_with};
 use crate::house::{Call, House, Spy};
@@ -190,8 +190,8 @@ fn many_connections_share_the_codec() {
         }
         for (index, client) in clients.iter_mut().enumerate() {
             let messages = client.read_messages(2);
-            assert!(messages[0] == Message::from(text(index + round, 2000).as_str()));
-            assert!(messages[1] == Message::from(text(index, 10).as_str()));
+            assert!(messages[0] == text(index + round, 2000).as_str());
+            assert!(messages[1] == text(index, 10).as_str());
         }
     }
     drop(clients);

@@ -66,7 +66,7 @@ fn another_implementation_is_echoed() {
     for message in payloads() {
         let theirs = match message.as_text() {
             Some(text) => Theirs::text(text),
-            None => Theirs::binary(message.into_bytes()),
+            None => Theirs::binary(message.into_bytes().into_vec()),
         };
         client.send(theirs.clone()).unwrap();
         assert!(client.read().unwrap() == theirs);

@@ -262,7 +262,7 @@ impl Far {
             let mut input = &mut room[..count];
             while let Some(event) = self.engine.receive(&mut input) {
                 if let framewire::Event::Message(message) = event {
-                    return Some(message.into_owned().into_bytes());
+                    return Some(message.into_bytes().into_vec());
                 }
             }
         }

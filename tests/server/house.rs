@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use crate::untimed::{PATIENCE, untimed_server};
 use framewire::{
-    Config, Decision, Fragment, Handle, Handler, HttpAnswer, IncomingRequest, Message, MessageKind,
-    Outcome, Peer, PeerId, Response, Server,
+    Bytes, Config, Decision, Fragment, Handle, Handler, HttpAnswer, IncomingRequest, Message,
+    MessageKind, Outcome, Peer, PeerId, Response, Server,
 };
 
 /// What a handler was called for.
@@ -125,7 +125,7 @@ impl Handler for Spy {
 
     fn on_fragment(&mut self, peer: &mut Peer<'_, u64>, piece: Fragment<'_>) {
         let Fragment { kind, first, last, .. } = piece;
-        let payload = piece.payload.into_owned();
+        let payload = piece.payload.into_vec();
         self.call(peer, Call::Fragment(peer.id(), kind, payload, first, last));
     }
 
@@ -137,12 +137,12 @@ impl Handler for Spy {
         self.call(peer, Call::Dropped(peer.id(), messages));
     }
 
-    fn on_ping(&mut self, peer: &mut Peer<'_, u64>, payload: std::borrow::Cow<'_, [u8]>) {
-        self.call(peer, Call::Ping(peer.id(), payload.into_owned()));
+    fn on_ping(&mut self, peer: &mut Peer<'_, u64>, payload: Bytes<'_>) {
+        self.call(peer, Call::Ping(peer.id(), payload.into_vec()));
     }
 
-    fn on_pong(&mut self, peer: &mut Peer<'_, u64>, payload: std::borrow::Cow<'_, [u8]>) {
-        self.call(peer, Call::Pong(peer.id(), payload.into_owned()));
+    fn on_pong(&mut self, peer: &mut Peer<'_, u64>, payload: Bytes<'_>) {
+        self.call(peer, Call::Pong(peer.id(), payload.into_vec()));
     }
 
     fn on_close(&mut self, peer: &mut Peer<'_, u64>, outcome: &Outcome) {

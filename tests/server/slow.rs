@@ -395,7 +395,7 @@ fn the_newest_of_each_topic_is_kept_where_the_policy_says_so() {
 fn what_is_kept_is_compressed_when_it_is_sent() {
     let (spy, mut log) = Spy::new(|peer, call| match call {
         Call::Open(_) => drop(peer.subscribe("x")),
-        Call::Message(_, order) if *order == Message::from("fill") => {
+        Call::Message(_, order) if *order == "fill" => {
             let (first, before) = (peer.peers().ids().into_iter().min().unwrap(), peer.id());
             assert_ne!(first, before);
             let mut stuck = peer.to(first).unwrap();

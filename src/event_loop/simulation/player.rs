@@ -1,11 +1,10 @@
-use std::borrow::Cow;
 use std::cell::RefCell;
 use std::panic::resume_unwind;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::handshake::{ClientRequest, Response, Url};
-use crate::protocol::{Config, Fragment, Message, Outcome, Prepared};
+use crate::protocol::{Bytes, Config, Fragment, Message, Outcome, Prepared};
 
 use super::super::attempt::Attempt;
 use super::super::deferral::Pending;
@@ -498,13 +497,13 @@ impl Handler for Player {
         self.stage().model.connection(number).is_being_told = false;
     }
 
-    fn on_ping(&mut self, peer: &mut Peer<'_, usize>, payload: Cow<'_, [u8]>) {
+    fn on_ping(&mut self, peer: &mut Peer<'_, usize>, payload: Bytes<'_>) {
         let number = *peer.session();
         self.stage().model.called(number, peer.id(), "on_ping");
         self.stage().model.heard_ping(number, &payload);
     }
 
-    fn on_pong(&mut self, peer: &mut Peer<'_, usize>, _: Cow<'_, [u8]>) {
+    fn on_pong(&mut self, peer: &mut Peer<'_, usize>, _: Bytes<'_>) {
         let number = *peer.session();
         self.stage().model.called(number, peer.id(), "on_pong");
     }

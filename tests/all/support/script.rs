@@ -81,7 +81,7 @@ impl Recorder {
             Event::Open(_) => Seen::Open,
             Event::Message(message) => match message.as_text() {
                 Some(text) => Seen::Text(text.to_owned()),
-                None => Seen::Binary(message.into_bytes()),
+                None => Seen::Binary(message.into_bytes().into_vec()),
             },
             Event::Fragment(fragment) => {
                 assert_eq!(fragment.first, self.pieces.is_none());
@@ -94,8 +94,8 @@ impl Recorder {
                 }
                 Seen::Pieces(kind, bytes)
             }
-            Event::Ping(payload) => Seen::Ping(payload.into_owned()),
-            Event::Pong(payload) => Seen::Pong(payload.into_owned()),
+            Event::Ping(payload) => Seen::Ping(payload.into_vec()),
+            Event::Pong(payload) => Seen::Pong(payload.into_vec()),
             Event::Close(close) => Seen::Close(close.code().0, close.reason().to_owned()),
             Event::HandshakeFailed(error) => Seen::HandshakeFailed(error),
             Event::Failed(error) => Seen::Failed(error),

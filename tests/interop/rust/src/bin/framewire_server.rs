@@ -1,6 +1,5 @@
-use std::borrow::Cow;
 
-use framewire::{Decision, Fragment, Handler, IncomingRequest, Message, Outcome, Peer, Server};
+use framewire::{Bytes, Decision, Fragment, Handler, IncomingRequest, Message, Outcome, Peer, Server};
 use framewire_interop::{
     Failure, SERVER_CLOSE, SERVER_PING, SUBPROTOCOL, Settings, pieces, report_end,
 };
@@ -31,7 +30,7 @@ impl Handler for Echo {
         }
     }
 
-    fn on_pong(&mut self, peer: &mut Peer<'_, bool>, payload: Cow<'_, [u8]>) {
+    fn on_pong(&mut self, peer: &mut Peer<'_, bool>, payload: Bytes<'_>) {
         peer.send(format!("pong: {}", String::from_utf8_lossy(&payload)));
     }
 
