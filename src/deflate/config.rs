@@ -24,7 +24,7 @@ use super::params::{DeflateParams, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// assert!(DeflateConfig::new().with_server_max_window_bits(7).is_err());
 /// # Ok::<(), framewire::deflate::InvalidDeflateConfig>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeflateConfig {
     level: u8,
     /// What is asked of both sides; 15 bits ask nothing.
@@ -165,7 +165,7 @@ impl Default for DeflateConfig {
 }
 
 /// A number that permessage-deflate has no use for. Nothing was changed; correct the call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InvalidDeflateConfig {
     /// A compression level above 9.

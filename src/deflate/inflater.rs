@@ -25,7 +25,7 @@ pub(super) struct Inflater {
 }
 
 /// Where in its message a decompressor stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum At {
     /// No octet has come.
     Start,
@@ -37,7 +37,7 @@ enum At {
 
 /// How far [`Codec::decompress_part`](super::Codec::decompress_part) came.
 #[allow(clippy::exhaustive_enums, reason = "one of the two always runs out first")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DecompressStatus {
     /// All of the input was taken, and all of its plain text is in the output.
     InputEmpty,
@@ -48,7 +48,7 @@ pub enum DecompressStatus {
 
 /// Why a compressed message could not be read. The connection has to be closed, since both ends no
 /// longer agree on the window.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InflateError {
     /// More plain text than the limit allows. Close with 1009 (RFC 6455 section 7.4.1).

@@ -53,9 +53,10 @@ mod stored;
 #[path = "../../tests/all/support/strict_inflate.rs"]
 mod strict_inflate;
 
+pub use crate::handshake::DeflateError;
 pub use codec::{Codec, Decompression};
 pub use config::{DeflateConfig, InvalidDeflateConfig};
 pub use context::DeflateContext;
 pub use inflater::{DecompressStatus, InflateError};
 pub use negotiation::{accept_offer, offer, verify_response};
-pub use params::{DeflateError, DeflateParams};
+pub use params::DeflateParams;

@@ -1,8 +1,8 @@
 //! Negotiation: what was offered, what was answered, what was agreed (RFC 7692 sections 5 and 7.1).
 
 use super::config::DeflateConfig;
-use super::params::{DeflateError, DeflateParams, MAX_WINDOW_BITS, NAME, Parameters};
-use crate::handshake::Extension;
+use super::params::{DeflateParams, MAX_WINDOW_BITS, NAME, Parameters};
+use crate::handshake::{DeflateError, Extension};
 
 /// Server: picks the first offer that can be met, and says what to answer.
 ///

@@ -1,9 +1,8 @@
 //! The parameters of permessage-deflate, and how they are written in a header (RFC 7692 section 7.1).
 
-use std::error::Error;
 use std::fmt;
 
-use crate::handshake::Extension;
+use crate::handshake::{DeflateError, Extension};
 
 /// The parameters that both sides agreed on.
 ///
@@ -83,37 +82,6 @@ impl fmt::Display for DeflateParams {
         header.fmt(f)
     }
 }
-
-/// The server's answer does not fit what was offered (RFC 7692 section 7). The client has to fail
-/// the connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DeflateError {
-    /// More than one permessage-deflate in the answer (RFC 7692 section 5).
-    Repeated,
-    /// A parameter that RFC 7692 section 7.1 does not define.
-    UnknownParameter,
-    /// A value that the parameter cannot have, or none where one is required (RFC 7692 section 7.1).
-    InvalidParameter,
-    /// The same parameter twice (RFC 7692 section 7).
-    RepeatedParameter,
-    /// A window larger than the one that was offered (RFC 7692 section 7.1.2).
-    WindowTooLarge,
-}
-
-impl fmt::Display for DeflateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Repeated => "permessage-deflate was answered more than once",
-            Self::UnknownParameter => "unknown permessage-deflate parameter",
-            Self::InvalidParameter => "invalid value of a permessage-deflate parameter",
-            Self::RepeatedParameter => "repeated permessage-deflate parameter",
-            Self::WindowTooLarge => "permessage-deflate window larger than offered",
-        })
-    }
-}
-
-impl Error for DeflateError {}
 
 /// The parameters of one header element as written: what is absent stays absent.
 #[derive(Default)]

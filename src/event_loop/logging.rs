@@ -4,6 +4,7 @@
 //! Targets are `framewire::accept`, `handshake`, `connection`, `limits` and `shutdown`. What a peer does
 //! is debug or info, what the system refuses is a warning.
 
+use std::error::Error;
 use std::fmt;
 
 use crate::handshake::{HeaderListError, RequestError, ResponseError};
@@ -66,7 +67,12 @@ impl fmt::Display for Fault<'_> {
                 "the server chose an extension that was not offered"
             }
             Response(ResponseError::RepeatedExtension(_)) => "the server chose an extension twice",
-            error => return error.fmt(f),
+            error => {
+                return match error.source() {
+                    Some(fault) => write!(f, "{error}: {fault}"),
+                    None => error.fmt(f),
+                };
+            }
         })
     }
 }

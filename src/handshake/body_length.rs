@@ -5,7 +5,7 @@ use super::names::*;
 use super::request_error::RequestError;
 
 /// Where the body of a request ends (RFC 9112 section 6.3).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum BodyLength {
     /// There is none.
     None,

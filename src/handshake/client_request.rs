@@ -306,7 +306,7 @@ impl ClientRequest {
 }
 
 /// What client and server agreed on.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Accepted {
     /// The subprotocol, one of those that were asked for.
@@ -316,7 +316,7 @@ pub struct Accepted {
 }
 
 /// Why a request cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ClientRequestError {
     /// The version is neither 13 nor 8 (RFC 6455 section 4.1, item 9).
@@ -333,7 +333,7 @@ impl fmt::Display for ClientRequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Version(version) => write!(f, "WebSocket version {version} is neither 13 nor 8"),
-            Self::Header(error) => error.fmt(f),
+            Self::Header(_) => f.write_str("a header of the request cannot be sent"),
             Self::Subprotocol(name) => write!(f, "{name:?} is not a subprotocol name"),
             Self::RepeatedSubprotocol(name) => write!(f, "the subprotocol {name:?} stands twice"),
         }

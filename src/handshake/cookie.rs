@@ -24,7 +24,7 @@ use super::headers::{InvalidHeader, is_token};
 /// assert!(Cookie::new("name", "ann\r\nSet-Cookie: admin=1").is_err());
 /// # Ok::<(), framewire::handshake::InvalidHeader>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cookie {
     /// Name and value.
     pair: String,
@@ -38,7 +38,7 @@ pub struct Cookie {
 
 /// With which requests of other sites a cookie is sent along.
 #[allow(clippy::exhaustive_enums, reason = "browsers know these three")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SameSite {
     /// With none: then a WebSocket that a page of another site opens does not bring it.
     Strict,

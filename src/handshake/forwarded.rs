@@ -12,7 +12,7 @@ use super::trusted_proxies::{ForwardedFields, TrustedProxies};
 use super::url::{is_authority, parse_port};
 
 /// What trusted proxies say of the client of a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Forwarded {
     /// From the client to the proxy before the last; the last is the one that has connected.
     chain: Vec<ForwardedNode>,
@@ -22,7 +22,7 @@ pub struct Forwarded {
 
 /// A client or a proxy, as the next proxy knows it (RFC 7239 section 6).
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ForwardedNode {
     /// Its address, and its port if that was told.
     Address(IpAddr, Option<u16>),

@@ -13,7 +13,7 @@ use super::headers::{Headers, is_token_byte, is_value_byte, trim};
 /// let limits = HeadLimits::default().with_headers(40);
 /// assert_eq!((limits.head_bytes, limits.headers), (16 * 1024, 40));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct HeadLimits {
     /// Bytes of the whole head, its last empty line included. 16 KiB.
@@ -52,7 +52,7 @@ impl HeadLimits {
 }
 
 /// What is wrong with the head of a request or a response as text: its lines, not their meaning.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HeadError {
     /// A line feed without a carriage return before it (RFC 9112 section 2.2; one strict rule).

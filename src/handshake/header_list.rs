@@ -7,7 +7,7 @@ use super::headers::{Headers, is_token_byte};
 use super::names::*;
 
 /// One element of `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Extension {
     /// The name of the extension, a token.
@@ -18,7 +18,7 @@ pub struct Extension {
 }
 
 /// Why a list header breaks its grammar. The index counts bytes of the value of one header line.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HeaderListError {
     /// A character that may not stand there (RFC 6455 sections 4.3 and 9.1).

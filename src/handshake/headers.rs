@@ -1,6 +1,7 @@
 //! Header fields: an ordered, compact list of them (RFC 9110 section 5).
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use super::names::COOKIE;
 
@@ -180,8 +181,18 @@ impl PartialEq for Headers {
 
 impl Eq for Headers {}
 
+impl Hash for Headers {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.len().hash(state);
+        for (name, value) in self.raw() {
+            name.to_ascii_lowercase().hash(state);
+            value.hash(state);
+        }
+    }
+}
+
 /// Why a header cannot be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InvalidHeader {
     /// The name is not a token (RFC 9110 section 5.1).
@@ -300,6 +311,8 @@ const TOKEN: [bool; 256] = {
 
 #[cfg(test)]
 mod tests {
+    use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
     use super::*;
 
     fn sample() -> Headers {
@@ -379,6 +392,14 @@ mod tests {
         let mut other = sample();
         other.append("X", "y").unwrap();
         assert_ne!(sample(), other);
+        // What is equal has one hash, however its names are written.
+        let mut written_otherwise = Headers::new();
+        for (name, value) in sample().iter() {
+            written_otherwise.append(&name.to_ascii_uppercase(), value).unwrap();
+        }
+        let hash = |headers| BuildHasherDefault::<DefaultHasher>::default().hash_one(headers);
+        assert_eq!(sample(), written_otherwise);
+        assert_eq!(hash(sample()), hash(written_otherwise));
         assert!(format!("{:?}", sample()).contains("\\\\xff"));
     }
 }

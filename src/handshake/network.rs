@@ -135,13 +135,13 @@ impl TryFrom<String> for Network {
 }
 
 /// What should be a network is none; its text names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InvalidNetwork {
     text: String,
     fault: Fault,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Fault {
     Address,
     Prefix,

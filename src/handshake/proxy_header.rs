@@ -20,13 +20,13 @@ const MAX_LINE: usize = 107;
 const FIXED: usize = 16;
 
 /// What a proxy says of a connection by the PROXY protocol.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProxyHeader {
     version: u8,
     content: Content,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Content {
     /// The proxy asks for itself.
     Local,
@@ -289,7 +289,7 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 /// What is wrong with the header of the PROXY protocol. There is no answer to it: the connection is to be
 /// ended.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyHeaderError {
     /// What came begins with no such header.
     Missing,

@@ -23,7 +23,7 @@ use super::url::{decode_form, is_authority, split_port};
 /// What asks for a WebSocket is a `GET` of HTTP/1.1 with `websocket` in its `Upgrade`, and only of that the
 /// other fields of the handshake are checked. Everything else is a plain request: "a server MAY ignore a
 /// received Upgrade header field", and in HTTP/1.0 must (RFC 9110 section 7.8).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     /// The method and the target, with nothing in between.
     line: Box<str>,

@@ -20,7 +20,7 @@ use super::header_list::HeaderListError;
 /// let response = Response::from(&RequestError::MethodNotAllowed);
 /// assert_eq!(response.headers().get_str("Allow"), Some("GET, HEAD"));
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RequestError {
     /// The head breaks the syntax of HTTP or a limit (RFC 9112 sections 2 to 5): 400, 414, 431.
@@ -114,10 +114,9 @@ impl RequestError {
 }
 
 impl fmt::Display for RequestError {
-    // Text from the peer is written with `{:?}`, so that no control character reaches a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Head(error) => write!(f, "malformed request: {error}"),
+            Self::Head(_) => f.write_str("malformed request"),
             Self::TlsHello => f.write_str("a TLS hello on a port that speaks plain HTTP"),
             Self::Http2Preface => f.write_str("HTTP/2 is not spoken here"),
             Self::MethodNotAllowed => f.write_str("the method is not one that is served"),
@@ -129,8 +128,9 @@ impl fmt::Display for RequestError {
             Self::TransferCoding => f.write_str("only chunked is a transfer coding here"),
             Self::MissingHeader(name) => write!(f, "missing {name} header"),
             Self::RepeatedHeader(name) => write!(f, "repeated {name} header"),
-            Self::InvalidHeader(name) => write!(f, "invalid {name} header"),
-            Self::InvalidList { name, error } => write!(f, "invalid {name} header: {error}"),
+            Self::InvalidHeader(name) | Self::InvalidList { name, .. } => {
+                write!(f, "invalid {name} header")
+            }
             Self::UnsupportedVersion(version) => {
                 write!(f, "WebSocket version {version} is not supported, 13 and 8 are")
             }

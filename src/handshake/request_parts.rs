@@ -22,7 +22,7 @@ use super::request_reader::RequestReader;
 /// assert_eq!(request.query(), Some("room=1"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RequestParts {
     method: Box<str>,
     target: Box<str>,

@@ -1,6 +1,7 @@
 //! Responses: what a server answers and a client reads (RFC 6455 section 4.2.2).
 
 use std::borrow::Cow;
+use std::error::Error;
 
 use super::cookie::Cookie;
 use super::date::HttpDate;
@@ -29,7 +30,7 @@ use super::url::encode;
 /// assert!(out.ends_with(b"Content-Length: 13\r\n\r\nwho are you?\n"));
 /// # Ok::<(), framewire::handshake::InvalidHeader>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Response {
     status: u16,
     reason: Cow<'static, str>,
@@ -313,7 +314,11 @@ impl From<&RequestError> for Response {
             426 => Self::upgrade_required(),
             _ => Self::new(status),
         };
-        response.body(format!("{error}\n"))
+        let text = match error.source() {
+            Some(fault) => format!("{error}: {fault}\n"),
+            None => format!("{error}\n"),
+        };
+        response.body(text)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::deflate_error::DeflateError;
 use super::head::HeadError;
 use super::header_list::HeaderListError;
 
@@ -17,7 +18,7 @@ use super::header_list::HeaderListError;
 /// let error = reader.read(b"HTTP/1.0 101 Switching Protocols\r\n\r\n").unwrap_err();
 /// assert_eq!(error, ResponseError::HttpVersion);
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ResponseError {
     /// The head breaks the syntax of HTTP or a limit (RFC 9112 sections 2 to 5).
@@ -56,8 +57,8 @@ pub enum ResponseError {
     NoSubprotocol,
     /// The server chose an extension that was not offered (RFC 6455 section 4.1).
     ExtensionNotOffered(String),
-    /// The server chose an extension with parameters that cannot be (RFC 7692 section 7): why.
-    ExtensionParameters(String),
+    /// The server chose permessage-deflate with parameters that do not fit what was offered (RFC 7692 section 7).
+    ExtensionParameters(DeflateError),
     /// The server chose an extension twice (RFC 7692 section 5.1).
     RepeatedExtension(String),
     /// The response did not come whole in time.
@@ -68,7 +69,7 @@ impl fmt::Display for ResponseError {
     // Text from the peer is written with `{:?}`, so that no control character reaches a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Head(error) => write!(f, "malformed response: {error}"),
+            Self::Head(_) => f.write_str("malformed response"),
             Self::PeerSpeaksTls => f.write_str("the peer speaks TLS here: the URL should say wss:"),
             Self::Truncated => f.write_str("the response ended inside its head"),
             Self::HttpVersion => {
@@ -83,9 +84,8 @@ impl fmt::Display for ResponseError {
             }
             Self::MissingHeader(name) => write!(f, "the response has no {name} header"),
             Self::RepeatedHeader(name) => write!(f, "the response repeats the {name} header"),
-            Self::InvalidHeader(name) => write!(f, "the response has an invalid {name} header"),
-            Self::InvalidList { name, error } => {
-                write!(f, "the response has an invalid {name} header: {error}")
+            Self::InvalidHeader(name) | Self::InvalidList { name, .. } => {
+                write!(f, "the response has an invalid {name} header")
             }
             Self::AcceptMismatch => {
                 f.write_str("the Sec-WebSocket-Accept header does not answer the key")
@@ -94,8 +94,8 @@ impl fmt::Display for ResponseError {
                 write!(f, "the server chose the subprotocol {name:?}, which was not requested")
             }
             Self::NoSubprotocol => f.write_str("the server chose none of the subprotocols"),
-            Self::ExtensionParameters(error) => {
-                write!(f, "the server chose impossible extension parameters: {error}")
+            Self::ExtensionParameters(_) => {
+                f.write_str("the server chose impossible extension parameters")
             }
             Self::ExtensionNotOffered(name) => {
                 write!(f, "the server chose the extension {name:?}, which was not offered")
@@ -113,6 +113,7 @@ impl std::error::Error for ResponseError {
         match self {
             Self::Head(error) => Some(error),
             Self::InvalidList { error, .. } => Some(error),
+            Self::ExtensionParameters(error) => Some(error),
             _ => None,
         }
     }

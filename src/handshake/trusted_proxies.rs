@@ -23,7 +23,7 @@ use super::network::{InvalidNetwork, Network};
 /// assert!(error.to_string().contains("example.com"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrustedProxies {
     networks: Vec<Network>,
     unix_sockets: bool,
@@ -32,7 +32,7 @@ pub struct TrustedProxies {
 
 /// By which header fields a proxy says whom it asks for.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ForwardedFields {
     /// Those that the request has. Most proxies write one form and hand on the other as the client sent it, and which
     /// one that is cannot be told. So where a request has fields of both forms, of host, scheme, port and the

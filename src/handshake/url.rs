@@ -27,7 +27,7 @@ use std::str::FromStr;
 /// assert_eq!(url.target(), "/chat?room=1");
 /// # Ok::<(), framewire::handshake::UrlError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     secure: bool,
     host: String,
@@ -306,7 +306,7 @@ impl fmt::Debug for Url {
 }
 
 /// Why a text is not the URL of a WebSocket.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum UrlError {
     /// There is no scheme (RFC 6455 section 3).
@@ -400,7 +400,7 @@ pub(super) fn decode_form(text: &str) -> Cow<'_, str> {
 /// assert_eq!(proxy.userinfo(), Some(("ann", "s@crt")));
 /// # Ok::<(), framewire::handshake::UrlError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Authority {
     /// In lower case; an IPv6 address in its brackets, without its zone.
     host: String,

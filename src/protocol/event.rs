@@ -164,7 +164,10 @@ impl fmt::Display for Outcome {
                 write!(f, "closed by {initiator} with {}", received.code())
             }
             Self::Failed(error) => write!(f, "failed: {error}"),
-            Self::HandshakeFailed(error) => write!(f, "handshake failed: {error}"),
+            Self::HandshakeFailed(error) => match error.source() {
+                Some(fault) => write!(f, "handshake failed: {error}: {fault}"),
+                None => write!(f, "handshake failed: {error}"),
+            },
             Self::Rejected(response) => write!(f, "rejected with status {}", response.status()),
             Self::Lost { cause: Some(cause), .. } => {
                 write!(f, "lost without a closing handshake: {cause}")

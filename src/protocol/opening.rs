@@ -340,8 +340,7 @@ impl Waiting {
                     opened.compression = Some(Box::new(compression));
                 }
                 Err(error) => {
-                    let error = ResponseError::ExtensionParameters(error.to_string());
-                    return Step::ResponseFailed(error);
+                    return Step::ResponseFailed(ResponseError::ExtensionParameters(error));
                 }
             }
         }

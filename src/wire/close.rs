@@ -54,6 +54,7 @@ impl CloseCode {
     /// assert!(CloseCode::NORMAL.is_sendable() && CloseCode(4999).is_sendable());
     /// assert!(!CloseCode::NO_STATUS.is_sendable() && !CloseCode(2999).is_sendable());
     /// ```
+    #[must_use]
     #[inline]
     pub const fn is_sendable(self) -> bool {
         matches!(self.0, 1000..=1003 | 1007..=1014 | 3000..=4999)
@@ -88,7 +89,7 @@ impl From<CloseCode> for u16 {
 ///
 /// A Close without a body is [`CloseFrame::empty`], whose code reads 1005, as RFC 6455 section 7.1.5
 /// has it reported. The reason is for logs, not for end users.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CloseFrame {
     code: CloseCode,
     reason: Box<str>,
@@ -120,6 +121,7 @@ impl CloseFrame {
     }
 
     /// A Close without a body; its code reads [`CloseCode::NO_STATUS`].
+    #[must_use]
     pub fn empty() -> Self {
         Self { code: CloseCode::NO_STATUS, reason: Box::default() }
     }
@@ -155,11 +157,13 @@ impl CloseFrame {
     }
 
     /// The code; [`CloseCode::NO_STATUS`] for a Close without a body.
+    #[must_use]
     pub fn code(&self) -> CloseCode {
         self.code
     }
 
     /// The reason, at most 123 bytes; empty if there was none.
+    #[must_use]
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -167,7 +171,7 @@ impl CloseFrame {
 
 /// What is wrong with a code or a reason.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseFrameError {
     /// A body of one byte (RFC 6455 section 5.5.1).
     TooShort,

@@ -21,7 +21,7 @@ pub const MAX_HEADER: usize = 14;
 /// # Ok::<(), framewire::wire::HeaderError>(())
 /// ```
 #[allow(clippy::exhaustive_structs, reason = "the wire format has exactly these fields")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameHeader {
     /// The final frame of its message.
     pub fin: bool,
@@ -41,6 +41,7 @@ pub struct FrameHeader {
 
 impl FrameHeader {
     /// The header of an unfragmented, unmasked frame without reserved bits.
+    #[must_use]
     #[inline]
     pub const fn new(opcode: Opcode, payload_len: u64) -> Self {
         let (fin, rsv1, rsv2, rsv3) = (true, false, false, false);
@@ -93,6 +94,7 @@ impl FrameHeader {
     ///
     /// For such a frame the answer is that of [`decode_with`](Self::decode_with), in a fraction of the
     /// time. `None` says only that this is another case: then ask `decode_with`.
+    #[must_use]
     #[inline]
     pub fn decode_whole_message(bytes: &[u8], rules: &HeaderRules) -> Option<(Self, usize)> {
         const FINAL_TEXT: u8 = 0x81;
@@ -164,7 +166,7 @@ impl FrameHeader {
 /// What the next header of a connection may be: what [`FrameHeader::decode_with`] needs to know of the
 /// connection.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct HeaderRules {
     /// Frames have a mask, as those of a client; otherwise they have none (RFC 6455 section 5.1).
     pub masked: bool,
@@ -182,12 +184,14 @@ pub struct HeaderRules {
 impl HeaderRules {
     /// The frames of a client: masked. No extension, no unfinished message and no limit, until you set
     /// the fields.
+    #[must_use]
     pub const fn masked() -> Self {
         Self { masked: true, ..Self::unmasked() }
     }
 
     /// The frames of a server: without a mask. No extension, no unfinished message and no limit, until
     /// you set the fields.
+    #[must_use]
     pub const fn unmasked() -> Self {
         Self {
             masked: false,
@@ -319,7 +323,7 @@ fn number(bytes: &[u8]) -> u64 {
 
 /// One of the three reserved bits.
 #[allow(clippy::exhaustive_enums, reason = "the header has exactly three")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ReservedBit {
     /// RSV1; permessage-deflate uses it on the first frame of a message only.
     Rsv1,
@@ -331,7 +335,7 @@ pub enum ReservedBit {
 
 /// Bytes that cannot begin a frame, or not the next one of this connection: the peer's fault.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeaderError {
     /// An opcode of 3 to 7 or 11 to 15 (RFC 6455 section 5.2).
     ReservedOpcode(u8),
@@ -362,6 +366,7 @@ pub enum HeaderError {
 impl HeaderError {
     /// The code of the Close that tells the peer: 1002, but 1009 for a payload that is too long
     /// (RFC 6455 section 7.4.1).
+    #[must_use]
     pub const fn close_code(self) -> CloseCode {
         match self {
             Self::PayloadTooLong(_) => CloseCode::MESSAGE_TOO_BIG,

@@ -34,6 +34,7 @@ impl Opcode {
     /// assert_eq!(Opcode::from_u8(9), Some(Opcode::Ping));
     /// assert_eq!(Opcode::from_u8(3), None);
     /// ```
+    #[must_use]
     #[inline]
     pub const fn from_u8(number: u8) -> Option<Self> {
         Some(match number {
@@ -48,12 +49,14 @@ impl Opcode {
     }
 
     /// The number on the wire.
+    #[must_use]
     #[inline]
     pub const fn as_u8(self) -> u8 {
         self as u8
     }
 
     /// Whether this is Close, Ping or Pong (RFC 6455 section 5.5).
+    #[must_use]
     #[inline]
     pub const fn is_control(self) -> bool {
         self.as_u8() & 0x8 != 0

@@ -42,6 +42,7 @@ const FAILED: u8 = u8::MAX;
 
 impl Utf8Validator {
     /// A validator at the start of a text.
+    #[must_use]
     pub const fn new() -> Self {
         Self { pending: [0; 4], length: 0 }
     }
@@ -161,7 +162,7 @@ pub(crate) fn into_text(bytes: Vec<u8>) -> Result<String, InvalidUtf8> {
 
 /// Bytes that are not UTF-8 where RFC 6455 section 8.1 demands it; close code 1007.
 #[allow(clippy::exhaustive_structs, reason = "it has nothing to tell but itself")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct InvalidUtf8;
 
 impl fmt::Display for InvalidUtf8 {

@@ -12,6 +12,7 @@ mod deadlines;
 #[cfg(feature = "deflate")]
 mod deflate;
 mod draining;
+mod errors;
 mod fragments;
 mod framing;
 mod handshake;
