@@ -102,7 +102,7 @@ fn read(
     if !stream.is_over() {
         return Err("the server closed early".into());
     }
-    Ok((stream.messages, reader.outcome().ok_or("no outcome")?))
+    Ok((stream.messages, reader.outcome().ok_or("no outcome")?.clone()))
 }
 
 /// The server: sends its stream as fast as it is taken, and checks the client's.

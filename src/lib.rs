@@ -225,8 +225,8 @@ pub mod wire;
 
 #[cfg(feature = "mio")]
 pub use client::{
-    Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientTimeout, ClientWriter, Ending,
-    MessageStream, ProxyError, Reconnecting, RedirectError,
+    Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientTimeout, ClientWriter, Closer,
+    Ending, MessageStream, Messages, ProxyError, Reconnecting, RedirectError,
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{

@@ -2,28 +2,29 @@ mod builder;
 mod message_stream;
 
 use std::fmt;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use mio::Interest;
 
 pub use self::builder::ClientBuilder;
 pub use self::message_stream::MessageStream;
 
 use super::blocking_stream::BlockingStream;
+use super::closer::Closer;
 use super::connection::ClientConnection;
 use super::error::{ClientError, ClientTimeout};
+use super::messages::{Messages, Receive, receiving};
 use super::sending::sending;
+use super::shared_connection::SharedConnection;
 use super::socket::Socket;
 use super::split::{self, ClientReader, ClientWriter};
-use super::wait::{BlocksItself, PollWait, Wait};
+use super::wait::Waiter;
 use crate::handshake::{ClientRequest, Response, ResponseError};
 use crate::protocol::{
     Compress, Config, Endpoint, Event, Fragment, HandshakeError, Message, Outcome, Role, SendError,
     State, SystemEntropy, Workspace,
 };
-use crate::wire::CloseCode;
+use crate::wire::{CloseCode, CloseFrame};
 
 /// How long a client that only sends may leave unread what the peer says.
 const UNREAD: Duration = Duration::from_secs(1);
@@ -50,26 +51,9 @@ const UNREAD: Duration = Duration::from_secs(1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Client {
-    connection: ClientConnection,
-    wait: Waits,
+    shared: Arc<SharedConnection>,
+    waiter: Waiter,
     read_timeout: Option<Duration>,
-    response: Option<Arc<Response>>,
-}
-
-/// The two ways to wait: by an event system, with the socket for whoever else must wait for it, or not
-/// at all.
-enum Waits {
-    Poll(PollWait, Socket),
-    Itself(BlocksItself),
-}
-
-impl Wait for Waits {
-    fn wait(&mut self, until: Option<Instant>, interest: Interest) -> std::io::Result<()> {
-        match self {
-            Self::Poll(poll, _) => poll.wait(until, interest),
-            Self::Itself(itself) => itself.wait(until, interest),
-        }
-    }
 }
 
 impl fmt::Debug for Client {
@@ -113,9 +97,9 @@ impl Client {
         config.validate().map_err(ClientError::Config)?;
         let mut workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::client(request, config, &mut workspace)?;
-        let connection =
-            ClientConnection::new(endpoint, workspace, Box::new(BlockingStream(stream)));
-        Self::new(connection, Waits::Itself(BlocksItself)).opened("the server")
+        let stream = Box::new(BlockingStream(stream));
+        let connection = ClientConnection::new(endpoint, workspace, stream);
+        Self::open(connection, Waiter::BlocksItself, None, Closer::new(), "the server")
     }
 
     /// Goes on with a stream on which somebody else did the opening handshake; `leftover` is what they
@@ -133,36 +117,52 @@ impl Client {
         let workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::adopted(Role::Client, config);
         let stream = Box::new(BlockingStream(stream));
-        let connection = ClientConnection::with_leftover(endpoint, workspace, stream, leftover);
-        let mut client = Self::new(connection, Waits::Itself(BlocksItself));
-        client.connection.settle();
-        Ok(client)
+        let mut connection = ClientConnection::with_leftover(endpoint, workspace, stream, leftover);
+        connection.settle();
+        let shared = SharedConnection::new(connection, None, None, Closer::new());
+        Ok(Self { shared, waiter: Waiter::BlocksItself, read_timeout: None })
     }
 
-    fn new(connection: ClientConnection, wait: Waits) -> Self {
-        Self { connection, wait, read_timeout: None, response: None }
-    }
-
-    /// The client once the server has accepted, which is called so in errors.
-    fn opened(mut self, server: &str) -> Result<Self, ClientError> {
-        self.connection.settle();
+    /// The client once the server has accepted, which is called so in errors, unless the closer ends that. `socket` is
+    /// another handle to what the connection runs over.
+    fn open(
+        mut connection: ClientConnection,
+        mut waiter: Waiter,
+        socket: Option<Socket>,
+        closer: Closer,
+        server: &str,
+    ) -> Result<Self, ClientError> {
+        connection.settle();
         // The transport does the handshake of TLS in its reads and writes.
         let mut is_securing = true;
         let late = |is_securing| {
-            let waiting = if is_securing { ClientTimeout::Tls } else { ClientTimeout::Handshake };
-            ClientError::TimedOut(waiting(server.into()))
+            let timeout = if is_securing { ClientTimeout::Tls } else { ClientTimeout::Handshake };
+            ClientError::TimedOut(timeout(server.into()))
         };
-        while self.state() == State::Connecting {
-            is_securing = self.connection.is_securing();
-            match self.keep_on() {
-                Err(ClientError::TimedOut(_)) => return Err(late(is_securing)),
+        while connection.outcome().is_none() && connection.endpoint().state() == State::Connecting {
+            is_securing = connection.is_securing();
+            if closer.is_requested() {
+                connection.abort();
+                return Err(ClientError::Aborted);
+            }
+            if connection.read() {
+                continue;
+            }
+            let next = connection.next_deadline();
+            match waiter.wait(next, connection.interest()) {
+                Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+                    // A stream's own timeout is none as long as a deadline is to come.
+                    if next.is_none() {
+                        return Err(late(is_securing));
+                    }
+                }
                 result => result?,
             }
         }
-        match self.connection.next_event() {
+        match connection.next_event() {
             Some(Event::Open(response)) => {
-                self.response = Some(response);
-                Ok(self)
+                let shared = SharedConnection::new(connection, Some(response), socket, closer);
+                Ok(Self { shared, waiter, read_timeout: None })
             }
             Some(Event::HandshakeFailed(HandshakeError::Response(ResponseError::Timeout))) => {
                 Err(late(is_securing))
@@ -170,8 +170,8 @@ impl Client {
             Some(Event::HandshakeFailed(HandshakeError::Response(error))) => Err(error.into()),
             _ => {
                 // Nothing is owed to a server that refused, nor is the rest of its body of use.
-                let outcome = self.connection.terminate();
-                Err(self.connection.error().unwrap_or(ClientError::Lost(outcome)))
+                let outcome = connection.terminate();
+                Err(connection.error().unwrap_or(ClientError::Lost(outcome)))
             }
         }
     }
@@ -181,43 +181,45 @@ impl Client {
 impl Client {
     /// Where the connection stands.
     pub fn state(&self) -> State {
-        match self.connection.outcome() {
-            Some(_) => State::Closed,
-            None => self.connection.endpoint().state(),
-        }
+        self.shared.state()
     }
 
     /// The subprotocol that the server chose.
     pub fn subprotocol(&self) -> Option<&str> {
-        self.connection.endpoint().subprotocol()
+        self.shared.subprotocol()
     }
 
     /// The parameters of permessage-deflate that the server accepted.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
-        self.connection.endpoint().deflate()
+        self.shared.deflate()
     }
 
     /// The server's answer to the opening handshake; `None` for an [adopted](Self::adopt) stream.
     pub fn response(&self) -> Option<&Response> {
-        self.response.as_deref()
+        self.shared.response()
     }
 
-    /// How many bytes were sent and wait here, framing included.
+    /// How many bytes were sent or queued and wait here, framing included.
     pub fn buffered_amount(&self) -> usize {
-        self.connection.endpoint().buffered_amount()
+        self.shared.buffered_amount()
     }
 
     /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
     /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
     /// See [`Config::ping_interval`].
     pub fn round_trip_time(&self) -> Option<Duration> {
-        self.connection.round_trip_time()
+        self.shared.round_trip_time()
     }
 
     /// How the connection ended, once it has.
     pub fn outcome(&self) -> Option<&Outcome> {
-        self.connection.outcome()
+        self.shared.outcome()
+    }
+
+    /// What ends the connection from any thread, whatever this one waits for.
+    pub fn closer(&self) -> Closer {
+        self.shared.closer()
     }
 }
 
@@ -229,29 +231,7 @@ impl Client {
         &mut self,
         what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Result<(), ClientError> {
-        // A stream that blocks by itself might do so for ever.
-        let may_read = matches!(self.wait, Waits::Poll(..));
-        if may_read {
-            self.connection.catch_up(UNREAD);
-        }
-        let end = self.connection.enqueue(what)?;
-        while self.connection.is_leaving(end) {
-            if self.connection.read_ahead() || !self.connection.is_leaving(end) {
-                continue;
-            }
-            match self.sleep(None) {
-                // A stream's own timeout is none as long as a deadline is to come.
-                Err(ClientError::TimedOut(_)) if self.connection.next_deadline().is_some() => {}
-                Err(ClientError::TimedOut(_)) => {
-                    return Err(ClientError::TimedOut(ClientTimeout::Write));
-                }
-                result => result?,
-            }
-        }
-        if may_read {
-            self.connection.read_last();
-        }
-        self.connection.result_of_sending(end)
+        self.shared.send(&mut self.waiter, UNREAD, what)
     }
 }
 
@@ -282,67 +262,22 @@ impl Client {
     /// As [`recv`](Self::recv).
     pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
         let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        loop {
-            if let Some(event) = self.connection.next_event() {
-                return Ok(Some(event));
-            }
-            if self.connection.outcome().is_some() {
-                return self.connection.error().map_or(Ok(None), Err);
-            }
-            self.step(until)?;
-        }
+        self.shared.next_event(&mut self.waiter, until)
     }
 
-    /// The messages, until the connection ends.
-    pub fn messages(&mut self) -> impl Iterator<Item = Result<Message<'static>, ClientError>> {
-        let mut ended = false;
-        std::iter::from_fn(move || {
-            if ended {
-                return None;
-            }
-            let message = self.recv().transpose();
-            ended = matches!(message, Some(Err(_)));
-            message
-        })
+    /// The messages, until the connection ends: none after a clean close, and after an error, which comes once. The
+    /// client itself is such an iterator, too, in a `for` loop.
+    pub fn messages(&mut self) -> Messages<&mut Self> {
+        Messages::new(self)
     }
 
     /// How long [`recv`](Self::recv) waits for a message; `None`, as at first, for ever.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.read_timeout = timeout;
     }
-
-    /// One step towards an end that a deadline of the connection also brings: a stream's own timeout is
-    /// none as long as that has not come.
-    fn keep_on(&mut self) -> Result<(), ClientError> {
-        match self.step(None) {
-            Err(ClientError::TimedOut(_)) if self.connection.next_deadline().is_some() => Ok(()),
-            result => result,
-        }
-    }
-
-    /// Takes the next event in, reading if need be, or sleeps if there is nothing to read.
-    fn step(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
-        if self.connection.read() {
-            return Ok(());
-        }
-        self.sleep(until)?;
-        if until.is_some_and(|until| until <= Instant::now()) {
-            return Err(ClientError::TimedOut(ClientTimeout::Read));
-        }
-        Ok(())
-    }
-
-    /// Sleeps until something can be read or written, or a deadline comes.
-    fn sleep(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
-        let next = [until, self.connection.next_deadline()].into_iter().flatten().min();
-        match self.wait.wait(next, self.connection.interest()) {
-            Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-                Err(ClientError::TimedOut(ClientTimeout::Read))
-            }
-            result => Ok(result?),
-        }
-    }
 }
+
+receiving!(Client);
 
 /// Closing, and other uses.
 impl Client {
@@ -360,31 +295,13 @@ impl Client {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Outcome, ClientError> {
-        let code = code.into();
-        let closing =
-            self.connection.enqueue(|endpoint, workspace| endpoint.close(code, reason, workspace));
-        match closing {
-            Err(error) if self.state() == State::Open => Err(error),
-            _ => Ok(self.finish()),
-        }
+        let close = CloseFrame::new(code.into(), reason).map_err(SendError::from)?;
+        self.shared.finish(&mut self.waiter, &close)
     }
 
     /// Drops the connection without a Close; the peer sees 1006.
-    pub fn terminate(&mut self) -> Outcome {
-        self.connection.terminate()
-    }
-
-    /// Waits for the end.
-    fn finish(&mut self) -> Outcome {
-        loop {
-            self.connection.clear_events();
-            if let Some(outcome) = self.connection.outcome() {
-                return outcome.clone();
-            }
-            if self.keep_on().is_err() {
-                return self.connection.terminate();
-            }
-        }
+    pub fn abort(&mut self) -> Outcome {
+        self.shared.abort()
     }
 
     /// Parts the client into two halves for two threads: one receives, one sends. Pings are answered
@@ -395,9 +312,11 @@ impl Client {
     /// [`ClientError::NotSplittable`] for a client over a stream that was [given](Self::handshake) to
     /// it; the client is dropped.
     pub fn split(self) -> Result<(ClientReader, ClientWriter), ClientError> {
-        let Self { connection, wait, read_timeout, .. } = self;
-        let Waits::Poll(reader, socket) = wait else { return Err(ClientError::NotSplittable) };
-        Ok(split::halves(connection, reader, socket.waiter()?, read_timeout))
+        let Self { shared, waiter, read_timeout } = self;
+        if !shared.is_splittable() {
+            return Err(ClientError::NotSplittable);
+        }
+        Ok(split::halves(shared, waiter, read_timeout))
     }
 
     /// Uses the connection as a stream of bytes: what is written goes out as binary messages, what is

@@ -1,4 +1,5 @@
 use std::collections::VecDeque;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use mio::Interest;
@@ -7,7 +8,8 @@ use super::error::ClientError;
 use super::transport::{ClientStream, ClientTransport};
 use crate::io::transport::Transport;
 use crate::io::{Budget, Driver, Inbox};
-use crate::protocol::{Endpoint, Event, Outcome, SendError, State, Workspace};
+use crate::protocol::{Endpoint, Event, Outcome, SendError, State, TimeoutKind, Workspace};
+use crate::wire::CloseFrame;
 
 /// How much is read into a long message before the caller gets its turn.
 const SHARE: usize = 512 * 1024;
@@ -34,7 +36,12 @@ pub(super) struct ClientConnection {
     start: Instant,
     /// When the transport was last read.
     last_read: Duration,
-    outcome: Option<Outcome>,
+    /// How the connection ended, which others may look at without the lock of this.
+    outcome: Arc<OnceLock<Outcome>>,
+    /// This side wanted no more of it, and did not close it.
+    is_aborted: bool,
+    /// By when the closing must be over, however much is under way.
+    close_by: Option<Duration>,
     /// The connection ended while the transport still held bytes that were to go out.
     output_was_lost: bool,
 }
@@ -68,7 +75,9 @@ impl ClientConnection {
             discards: false,
             start: Instant::now(),
             last_read: Duration::ZERO,
-            outcome: None,
+            outcome: Arc::default(),
+            is_aborted: false,
+            close_by: None,
             output_was_lost: false,
         }
     }
@@ -84,18 +93,28 @@ impl ClientConnection {
 
     /// How the connection ended, once it has.
     pub(super) fn outcome(&self) -> Option<&Outcome> {
-        self.outcome.as_ref()
+        self.outcome.get()
+    }
+
+    /// Where the outcome is put, once there is one.
+    pub(super) fn shared_outcome(&self) -> Arc<OnceLock<Outcome>> {
+        Arc::clone(&self.outcome)
+    }
+
+    fn is_over(&self) -> bool {
+        self.outcome().is_some()
     }
 
     /// What the end of the connection is to the caller who wanted more of it; `None` for a clean end,
     /// or before the end.
     pub(super) fn error(&self) -> Option<ClientError> {
-        ClientError::of(self.outcome()?)
+        let outcome = self.outcome()?;
+        if self.is_aborted { Some(ClientError::Aborted) } else { ClientError::of(outcome) }
     }
 
     /// Whether the transport may still take what was queued up to this position in the output.
     pub(super) fn is_leaving(&self, end: u64) -> bool {
-        self.outcome.is_none() && !self.is_broken() && !self.has_left(end)
+        !self.is_over() && !self.is_broken() && !self.has_left(end)
     }
 
     fn is_broken(&self) -> bool {
@@ -126,10 +145,11 @@ impl ClientConnection {
 
     /// When the next deadline comes, if nothing else happens.
     pub(super) fn next_deadline(&self) -> Option<Instant> {
-        if self.outcome.is_some() {
+        if self.is_over() {
             return None;
         }
-        self.start.checked_add(self.driver.next_timeout()?)
+        let next = [self.driver.next_timeout(), self.close_by].into_iter().flatten().min()?;
+        self.start.checked_add(next)
     }
 
     /// What to wait for.
@@ -138,9 +158,13 @@ impl ClientConnection {
         if self.driver.wants_write() { readable.add(Interest::WRITABLE) } else { readable }
     }
 
-    /// Queues something and sends what the transport takes of it: the position in the output at which it
-    /// ends. A connection that has ended says why.
-    pub(super) fn enqueue(
+    /// Whether no message can be queued before something has left.
+    pub(super) fn is_full(&self) -> bool {
+        !self.is_over() && self.endpoint().state() == State::Open && self.endpoint().is_full()
+    }
+
+    /// Queues something: the position in the output at which it ends. A connection that has ended says why.
+    pub(super) fn queue(
         &mut self,
         what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Result<u64, ClientError> {
@@ -149,9 +173,34 @@ impl ClientConnection {
         }
         self.workspace.set_time(self.start.elapsed());
         what(self.driver.endpoint_mut(), &mut self.workspace)?;
-        let end = self.endpoint().queued();
+        Ok(self.endpoint().queued())
+    }
+
+    /// Queues something and sends what the transport takes of it: the position in the output at which it ends.
+    pub(super) fn enqueue(
+        &mut self,
+        what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
+    ) -> Result<u64, ClientError> {
+        let end = self.queue(what)?;
         self.settle();
         Ok(end)
+    }
+
+    /// Begins the closing handshake: where its Close ends. It has to be over in time, whatever is under way, and by
+    /// whomever it was begun.
+    pub(super) fn close_in_time(&mut self, close: &CloseFrame) -> Result<u64, ClientError> {
+        let result = self.enqueue(|endpoint, workspace| {
+            if *close == CloseFrame::empty() {
+                endpoint.close_without_code(workspace)
+            } else {
+                endpoint.close(close.code(), close.reason(), workspace)
+            }
+        });
+        if self.close_by.is_none() && self.endpoint().state() == State::Closing {
+            let limit = self.endpoint().config().close_time_limit();
+            self.close_by = limit.and_then(|limit| self.start.elapsed().checked_add(limit));
+        }
+        result
     }
 
     /// The next event that was taken in.
@@ -181,14 +230,14 @@ impl ClientConnection {
     /// Takes the next event from the inbox, reading first if that is empty: whether anything has come, or is
     /// to be tried again before waiting. What is due by now is done before it reads.
     pub(super) fn read(&mut self) -> bool {
-        if self.outcome.is_some() {
+        if self.is_over() {
             return false;
         }
         self.driver.endpoint_mut().resume(&mut self.workspace);
         let reads = self.inbox.is_empty();
         if reads {
             self.tick();
-            if self.outcome.is_some() {
+            if self.is_over() {
                 return true;
             }
             // Two may wait for the same transport: what one of them was told the other does not know.
@@ -216,7 +265,7 @@ impl ClientConnection {
             }
             // What is owed to the peer may still reach it, if only its direction has ended.
             self.settle();
-            if self.outcome.is_none() {
+            if !self.is_over() {
                 let failure = self.driver.transport().failure().cloned();
                 let endpoint = self.driver.endpoint_mut();
                 let outcome = match failure {
@@ -229,7 +278,7 @@ impl ClientConnection {
         }
         self.settle();
         // Bytes of the transport's own may have been all that came.
-        has_come || self.driver.has_more() || !self.inbox.is_empty() || self.outcome.is_some()
+        has_come || self.driver.has_more() || !self.inbox.is_empty() || self.is_over()
     }
 
     /// What the inbox has up to the next event.
@@ -282,12 +331,12 @@ impl ClientConnection {
 
     /// Reads what the peer said last, when nothing can be sent any more: that tells why.
     pub(super) fn read_last(&mut self) {
-        while self.is_broken() && self.outcome.is_none() && self.read() {}
+        while self.is_broken() && !self.is_over() && self.read() {}
     }
 
     /// Writes what the transport takes, and draws the consequences of all that happened.
     pub(super) fn settle(&mut self) {
-        if self.outcome.is_some() {
+        if self.is_over() {
             return;
         }
         self.driver.set_writable();
@@ -305,6 +354,21 @@ impl ClientConnection {
         if self.endpoint().state() == State::Closed {
             self.terminate();
         }
+        if !self.is_over() && self.close_by.is_some_and(|by| by <= self.start.elapsed()) {
+            let outcome = match self.driver.endpoint_mut().terminate() {
+                Outcome::Lost { sent, received, .. } => {
+                    Outcome::TimedOut { timeout: TimeoutKind::Close, sent, received }
+                }
+                outcome => outcome,
+            };
+            self.end(outcome);
+        }
+    }
+
+    /// Ends the connection because this side wants no more of it.
+    pub(super) fn abort(&mut self) -> Outcome {
+        self.is_aborted |= !self.is_over();
+        self.terminate()
     }
 
     /// Ends the connection without a Close.
@@ -321,8 +385,7 @@ impl ClientConnection {
 
     /// Takes note of the end, and lets the peer see it.
     fn end(&mut self, outcome: Outcome) {
-        if self.outcome.is_none() {
-            self.outcome = Some(outcome);
+        if self.outcome.set(outcome).is_ok() {
             self.output_was_lost = !self.driver.transport().is_flushed();
             self.driver.transport_mut().close();
         }

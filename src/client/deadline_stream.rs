@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 
-use super::wait::{PollWait, Wait};
+use super::wait::ConnectWait;
 
 /// A stream that has only so long for what is still to come.
 pub(super) trait ShortenDeadline {
@@ -15,7 +15,7 @@ pub(super) trait ShortenDeadline {
 /// WebSocket's own handshake.
 pub(super) struct DeadlineStream<'s, S> {
     stream: &'s mut S,
-    wait: PollWait,
+    wait: &'s mut ConnectWait,
     until: Option<Instant>,
     /// How long the body of a rejection may take from when its head has come.
     grace: Option<Duration>,
@@ -25,7 +25,7 @@ impl<'s, S> DeadlineStream<'s, S> {
     /// `wait` waits for the socket that the stream is, or runs over.
     pub(super) fn new(
         stream: &'s mut S,
-        wait: PollWait,
+        wait: &'s mut ConnectWait,
         until: Option<Instant>,
         grace: Option<Duration>,
     ) -> Self {

@@ -5,10 +5,12 @@ use std::time::{Duration, Instant};
 use socket2::{Domain, SockAddr, Type};
 
 use mio::net::TcpStream;
-use mio::{Events, Interest, Poll, Token};
+use mio::{Interest, Token};
 
+use super::background;
 use super::error::in_context;
 use super::socket::Socket;
+use super::wait::ConnectWait;
 use crate::io::tcp;
 use crate::io::transport::TELLS_AGAIN;
 
@@ -22,56 +24,9 @@ const STAGGER: Duration = Duration::from_millis(250);
 pub(super) fn connect(
     addresses: impl IntoIterator<Item = SocketAddr>,
     until: Option<Instant>,
+    wait: &mut ConnectWait,
 ) -> io::Result<TcpStream> {
-    let mut waiting = alternate(addresses.into_iter().collect()).into_iter().peekable();
-    let mut poll = Poll::new()?;
-    let mut events = Events::with_capacity(8);
-    let mut attempts: Vec<Option<(TcpStream, SocketAddr)>> = Vec::new();
-    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    loop {
-        if let Some(address) = waiting.next() {
-            match begin(address, &poll, attempts.len()) {
-                Ok(stream) => attempts.push(Some((stream, address))),
-                Err(failed) => {
-                    error = refused_by(address, failed);
-                    continue;
-                }
-            }
-        }
-        if attempts.iter().all(Option::is_none) && waiting.peek().is_none() {
-            return Err(error);
-        }
-        let now = Instant::now();
-        if until.is_some_and(|until| until <= now) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let next = waiting.peek().map(|_| now + STAGGER);
-        let next = [next, until].into_iter().flatten().min();
-        match poll.poll(&mut events, next.map(|next| next.saturating_duration_since(now))) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            result => result?,
-        }
-        for event in &events {
-            let attempt = &mut attempts[event.token().0];
-            let Some((stream, address)) = attempt else { continue };
-            match outcome(stream) {
-                Ok(false) if !TELLS_AGAIN => {
-                    poll.registry().reregister(stream, event.token(), Interest::WRITABLE)?;
-                }
-                Ok(false) => {}
-                Ok(true) => {
-                    let Some((mut stream, _)) = attempt.take() else { continue };
-                    poll.registry().deregister(&mut stream)?;
-                    tcp::set_options(&stream);
-                    return Ok(stream);
-                }
-                Err(failed) => {
-                    error = refused_by(*address, failed);
-                    *attempt = None;
-                }
-            }
-        }
-    }
+    race(alternate(addresses.into_iter().collect()), until, wait, TcpStream::connect)
 }
 
 /// Connects from a local address to the first of these addresses of its family that answers, one after the
@@ -80,47 +35,123 @@ pub(super) fn connect_from(
     local: SocketAddr,
     addresses: impl IntoIterator<Item = SocketAddr>,
     until: Option<Instant>,
+    wait: &mut ConnectWait,
 ) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> =
         addresses.into_iter().filter(|address| address.is_ipv4() == local.is_ipv4()).collect();
     let no_family = "the host has no address of the local one's family";
     let mut error = io::Error::new(io::ErrorKind::AddrNotAvailable, no_family);
     for (index, &address) in addresses.iter().enumerate() {
-        let left = addresses.len() - index;
-        let share = until.map(|until| {
-            until.saturating_duration_since(Instant::now()) / u32::try_from(left).unwrap_or(1)
-        });
-        match connect_bound(local, address, share) {
-            Ok(stream) => {
-                tcp::set_options(&stream);
-                return Ok(TcpStream::from_std(stream));
-            }
-            Err(failed) if failed.kind() == io::ErrorKind::TimedOut => error = failed,
-            Err(failed) => error = refused_by(address, failed),
+        let left = u32::try_from(addresses.len() - index).unwrap_or(1);
+        let now = Instant::now();
+        let share = until.map(|until| now + until.saturating_duration_since(now) / left);
+        match race(vec![address], share, wait, |address| begin_from(local, address)) {
+            Ok(stream) => return Ok(stream),
+            Err(failed) => error = failed,
         }
     }
     Err(error)
 }
 
-fn connect_bound(
-    local: SocketAddr,
-    address: SocketAddr,
-    timeout: Option<Duration>,
-) -> io::Result<std::net::TcpStream> {
+/// Begins to connect to one address after the other, until the first has answered.
+fn race(
+    addresses: Vec<SocketAddr>,
+    until: Option<Instant>,
+    wait: &mut ConnectWait,
+    begin: impl Fn(SocketAddr) -> io::Result<TcpStream>,
+) -> io::Result<TcpStream> {
+    let mut waiting = addresses.into_iter().peekable();
+    let mut attempts: Vec<Option<(TcpStream, SocketAddr)>> = Vec::new();
+    let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    // Up to when the last attempt has its head start.
+    let mut head_start = None;
+    loop {
+        if until.is_some_and(|until| until <= Instant::now()) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let is_due = head_start.is_none_or(|end| end <= Instant::now());
+        if let Some(address) = waiting.next_if(|_| is_due) {
+            let begun = begin(address).and_then(|mut stream| {
+                let token = Token(attempts.len());
+                wait.registry().register(&mut stream, token, Interest::WRITABLE)?;
+                Ok(stream)
+            });
+            match begun {
+                Ok(stream) => {
+                    attempts.push(Some((stream, address)));
+                    head_start = Some(Instant::now() + STAGGER);
+                }
+                Err(failed) => {
+                    error = failed_at(address, failed);
+                    continue;
+                }
+            }
+        }
+        if attempts.iter().all(Option::is_none) && waiting.peek().is_none() {
+            return Err(error);
+        }
+        let next = head_start.filter(|_| waiting.peek().is_some());
+        for token in wait.poll([next, until].into_iter().flatten().min())? {
+            let Some(attempt) = attempts.get_mut(token.0) else { continue };
+            let Some((stream, address)) = attempt else { continue };
+            match outcome(stream) {
+                Ok(false) if !TELLS_AGAIN => {
+                    wait.registry().reregister(stream, token, Interest::WRITABLE)?;
+                }
+                Ok(false) => {}
+                Ok(true) => {
+                    let Some((mut stream, _)) = attempt.take() else { continue };
+                    wait.registry().deregister(&mut stream)?;
+                    tcp::set_options(&stream);
+                    return Ok(stream);
+                }
+                Err(failed) => {
+                    error = failed_at(*address, failed);
+                    *attempt = None;
+                    // Nothing is gained by waiting longer with the next.
+                    head_start = None;
+                }
+            }
+        }
+    }
+}
+
+/// Begins to connect from this address.
+fn begin_from(local: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.bind(&local.into()).map_err(|error| in_context(format!("binding {local}"), error))?;
-    match timeout {
-        Some(Duration::ZERO) => return Err(io::ErrorKind::TimedOut.into()),
-        Some(timeout) => socket.connect_timeout(&address.into(), timeout)?,
-        None => socket.connect(&address.into())?,
+    // With no time at all it is only begun, on every system.
+    match socket.connect_timeout(&address.into(), Duration::from_nanos(1)) {
+        Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(error),
+        _ => {}
     }
     socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(TcpStream::from_std(socket.into()))
 }
 
 /// Connects to a Unix socket. Where as many wait to be accepted as may, it waits with them.
 #[cfg(unix)]
-pub(super) fn connect_unix(path: &str, until: Option<Instant>) -> io::Result<Socket> {
+pub(super) fn connect_unix(
+    path: &str,
+    until: Option<Instant>,
+    wait: &mut ConnectWait,
+) -> io::Result<Socket> {
+    let address = SockAddr::unix(path)?;
+    let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            // No event tells when there is room again: only a call that blocks waits for that.
+            let connect = move || connect_unix_blocking(&address, until);
+            // It keeps the time itself, so that no attempt is left behind by a deadline.
+            background::run("framewire-connect", connect, None, wait)
+        }
+        result => result.map(|()| Socket::Unix(socket.into())),
+    }
+}
+
+#[cfg(unix)]
+fn connect_unix_blocking(address: &SockAddr, until: Option<Instant>) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     loop {
         // The timeout of sending is that of connecting as well.
@@ -130,7 +161,7 @@ pub(super) fn connect_unix(path: &str, until: Option<Instant>) -> io::Result<Soc
         }
         // The system takes less than a microsecond for no timeout at all.
         socket.set_write_timeout(left.map(|left| left.max(Duration::from_millis(1))))?;
-        match socket.connect(&SockAddr::unix(path)?) {
+        match socket.connect(address) {
             Ok(()) => break,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -143,18 +174,12 @@ pub(super) fn connect_unix(path: &str, until: Option<Instant>) -> io::Result<Soc
 }
 
 #[cfg(not(unix))]
-pub(super) fn connect_unix(_: &str, _: Option<Instant>) -> io::Result<Socket> {
+pub(super) fn connect_unix(_: &str, _: Option<Instant>, _: &mut ConnectWait) -> io::Result<Socket> {
     Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no Unix sockets"))
 }
 
-fn refused_by(address: SocketAddr, error: io::Error) -> io::Error {
+fn failed_at(address: SocketAddr, error: io::Error) -> io::Error {
     in_context(format!("connecting to {address}"), error)
-}
-
-fn begin(address: SocketAddr, poll: &Poll, index: usize) -> io::Result<TcpStream> {
-    let mut stream = TcpStream::connect(address)?;
-    poll.registry().register(&mut stream, Token(index), Interest::WRITABLE)?;
-    Ok(stream)
 }
 
 /// Whether the attempt has succeeded; an error if it has failed.
@@ -192,6 +217,11 @@ fn is_v6(address: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::client::closer::Closer;
+
+    fn wait() -> ConnectWait {
+        ConnectWait::new(&Closer::new()).unwrap()
+    }
 
     #[test]
     fn families_take_turns() {
@@ -211,12 +241,12 @@ mod tests {
         drop(refused);
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let listens = listener.local_addr().unwrap();
-        let stream = connect([refuses, listens], None).unwrap();
+        let stream = connect([refuses, listens], None, &mut wait()).unwrap();
         assert_eq!(stream.peer_addr().unwrap(), listens);
-        let error = connect([refuses], None).unwrap_err();
+        let error = connect([refuses], None, &mut wait()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         assert!(error.to_string().starts_with(&format!("connecting to {refuses}: ")), "{error}");
-        assert_eq!(connect([], None).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(connect([], None, &mut wait()).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]
@@ -229,18 +259,19 @@ mod tests {
         let local =
             SocketAddr::from(([127, 0, 0, if cfg!(target_os = "linux") { 7 } else { 1 }], 0));
         for until in [None, Some(Instant::now() + Duration::from_secs(300))] {
-            let stream = connect_from(local, [v6, refuses, listens], until).unwrap();
+            let stream = connect_from(local, [v6, refuses, listens], until, &mut wait()).unwrap();
             assert_eq!(stream.peer_addr().unwrap(), listens);
             assert_eq!(stream.local_addr().unwrap().ip(), local.ip());
-            let error = connect_from(local, [refuses], until).unwrap_err();
+            let error = connect_from(local, [refuses], until, &mut wait()).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
         }
-        let late = connect_from(local, [listens], Some(Instant::now())).unwrap_err();
+        let late = connect_from(local, [listens], Some(Instant::now()), &mut wait()).unwrap_err();
         assert_eq!(late.kind(), io::ErrorKind::TimedOut);
-        let error = connect_from(local, [v6], None).unwrap_err();
+        let error = connect_from(local, [v6], None, &mut wait()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AddrNotAvailable);
         // TEST-NET-1 is nobody's.
-        let error = connect_from(([192, 0, 2, 1], 0).into(), [listens], None).unwrap_err();
+        let error =
+            connect_from(([192, 0, 2, 1], 0).into(), [listens], None, &mut wait()).unwrap_err();
         assert!(error.to_string().contains("binding 192.0.2.1:0"), "{error}");
     }
 

@@ -45,6 +45,9 @@ pub enum ClientError {
     /// 1006. The [`Outcome`] says which, has the peer's Close if that has come, and the error of the transport
     /// if that failed ([`Outcome::cause`]), which is the source of this one.
     Lost(Outcome),
+    /// This side ended it, by [`Closer::abort`](crate::Closer::abort) or [`Client::abort`](crate::Client::abort), or by
+    /// [`Closer::close`](crate::Closer::close) before there was a connection to close.
+    Aborted,
     /// The message cannot be sent.
     Send(SendError),
     /// There is no entropy for masking keys.
@@ -250,6 +253,7 @@ impl fmt::Display for ClientError {
             #[cfg(feature = "tls")]
             Self::Tls(error) => error.fmt(f),
             Self::TlsNotBuilt => f.write_str("wss: needs the feature \"tls\" of framewire"),
+            Self::Aborted => f.write_str("ended by this side"),
             Self::NotSplittable => f.write_str("this transport cannot be split"),
         }
     }

@@ -1,19 +1,23 @@
 //! The blocking client: connect, send, receive, close; one thread or two.
 
+mod background;
 mod backoff;
 mod blocking_stream;
 #[allow(clippy::module_inception, reason = "the client is what the module is about")]
 mod client;
+mod closer;
 mod connection;
 mod deadline_stream;
 mod dial;
 mod error;
+mod messages;
 mod proxy;
 mod reconnect;
 mod redirect;
 mod resolve;
 mod sending;
 mod set_cookie;
+mod shared_connection;
 mod socket;
 mod split;
 mod transport;
@@ -21,7 +25,9 @@ mod wait;
 
 pub use backoff::Backoff;
 pub use client::{Client, ClientBuilder, MessageStream};
+pub use closer::Closer;
 pub use error::{ClientError, ClientTimeout};
+pub use messages::Messages;
 pub use proxy::ProxyError;
 pub use reconnect::{Ending, Reconnecting};
 pub use redirect::RedirectError;

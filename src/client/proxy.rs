@@ -11,7 +11,7 @@ pub(super) use self::environment::from_environment;
 pub use self::error::ProxyError;
 use super::deadline_stream::DeadlineStream;
 use super::error::{ClientError, ClientTimeout, in_context, timed_out_or};
-use super::wait::PollWait;
+use super::wait::ConnectWait;
 use crate::handshake::{Authority, Headers, Url, UrlError};
 use crate::protocol::Config;
 #[cfg(feature = "tls")]
@@ -89,7 +89,7 @@ impl Proxy {
     pub(super) fn tunnel(
         &self,
         stream: &mut (impl Read + Write),
-        wait: PollWait,
+        wait: &mut ConnectWait,
         url: &Url,
         headers: &Headers,
         config: &Config,

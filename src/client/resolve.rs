@@ -1,9 +1,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::thread;
 use std::time::Instant;
+
+use super::background;
+use super::wait::ConnectWait;
 
 /// What tells the addresses of a name.
 pub(super) type Resolver = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync;
@@ -13,13 +14,14 @@ pub(super) type Resolver = dyn Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Se
 /// A name is looked up by `resolver` where there is one, and by the system otherwise. An address with a zone
 /// (`fe80::1%eth0`) the system looks up in any case.
 ///
-/// The system's resolver takes as long as it likes and cannot be called off: where there is a time by
-/// which it must have answered, it is asked in a thread that is left to itself when it does not.
+/// A resolver takes as long as it likes and cannot be called off: it is asked in a thread that is left to itself when
+/// it does not answer in time, or the client is closed.
 pub(super) fn resolve(
     host: &str,
     port: u16,
     resolver: Option<&Arc<Resolver>>,
     until: Option<Instant>,
+    wait: &mut ConnectWait,
 ) -> io::Result<Vec<SocketAddr>> {
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
@@ -30,18 +32,8 @@ pub(super) fn resolve(
         Some(resolver) => resolver(host, port),
         None => lookup(host, port),
     };
-    let Some(until) = until else { return ask(host) };
-    let (answer, answered) = mpsc::sync_channel(1);
     let host = host.to_owned();
-    thread::Builder::new().name("framewire-resolve".to_owned()).spawn(move || {
-        // Nobody listens any more if the time was up.
-        let _ = answer.send(ask(&host));
-    })?;
-    match answered.recv_timeout(until.saturating_duration_since(Instant::now())) {
-        Ok(addresses) => addresses,
-        Err(RecvTimeoutError::Timeout) => Err(io::ErrorKind::TimedOut.into()),
-        Err(RecvTimeoutError::Disconnected) => Err(io::Error::other("the resolver panicked")),
-    }
+    background::run("framewire-resolve", move || ask(&host), until, wait)
 }
 
 fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -53,12 +45,20 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::client::closer::Closer;
+
+    fn wait() -> ConnectWait {
+        ConnectWait::new(&Closer::new()).unwrap()
+    }
 
     #[test]
     fn literals_need_no_resolver() {
         let past = Some(Instant::now());
-        assert_eq!(resolve("127.0.0.1", 1, None, past).unwrap(), [([127, 0, 0, 1], 1).into()]);
-        assert_eq!(resolve("::1", 1, None, past).unwrap()[0].to_string(), "[::1]:1");
+        assert_eq!(
+            resolve("127.0.0.1", 1, None, past, &mut wait()).unwrap(),
+            [([127, 0, 0, 1], 1).into()]
+        );
+        assert_eq!(resolve("::1", 1, None, past, &mut wait()).unwrap()[0].to_string(), "[::1]:1");
     }
 
     #[test]
@@ -68,15 +68,15 @@ mod tests {
             _ => Err(io::Error::other("not known here")),
         });
         for until in [None, Some(Instant::now() + Duration::from_secs(60))] {
-            let found = resolve("known", 7, Some(&addresses), until).unwrap();
+            let found = resolve("known", 7, Some(&addresses), until, &mut wait()).unwrap();
             assert_eq!(found, [([192, 0, 2, 1], 8).into(), ([192, 0, 2, 2], 7).into()]);
-            let error = resolve("localhost", 7, Some(&addresses), until).unwrap_err();
+            let error = resolve("localhost", 7, Some(&addresses), until, &mut wait()).unwrap_err();
             assert_eq!(error.to_string(), "not known here");
             for address in ["::1", "127.0.0.1"] {
-                let found = resolve(address, 7, Some(&addresses), until).unwrap();
+                let found = resolve(address, 7, Some(&addresses), until, &mut wait()).unwrap();
                 assert_eq!(found[0].ip().to_string(), address);
             }
-            let zone = resolve("::1%1", 7, Some(&addresses), until);
+            let zone = resolve("::1%1", 7, Some(&addresses), until, &mut wait());
             assert!(
                 zone.is_ok_and(|found| found[0].ip().is_loopback()) || !cfg!(target_os = "linux")
             );
@@ -87,7 +87,7 @@ mod tests {
     fn names_are_resolved_in_time_or_not_at_all() {
         let soon = Instant::now() + Duration::from_secs(60);
         for until in [None, Some(soon)] {
-            let addresses = resolve("localhost", 7, None, until).unwrap();
+            let addresses = resolve("localhost", 7, None, until, &mut wait()).unwrap();
             assert!(!addresses.is_empty());
             assert!(addresses.iter().all(|a| a.ip().is_loopback() && a.port() == 7));
         }

@@ -25,6 +25,46 @@ macro_rules! sending {
             self.write(|endpoint, workspace| endpoint.send(message, workspace))
         }
 
+        /// Queues a message without sending it: it leaves with the next [`flush`](Self::flush), or before the next call
+        /// that sends or that waits for a message. So many small messages leave in few writes.
+        ///
+        /// Until then the server does not get it, however long that takes: `flush` when the last one is queued. It waits
+        /// only where [`Config::max_buffered_amount`](crate::Config::max_buffered_amount) bytes wait to be sent already,
+        /// until the network has taken of them.
+        ///
+        /// # Errors
+        ///
+        /// As [`send`](Self::send). That it was queued does not mean that it leaves: `flush` tells.
+        ///
+        /// ```
+        /// # use framewire::{Server, Client};
+        /// # let server = Server::bind("127.0.0.1:0")?;
+        /// # let address = server.local_addr()?;
+        /// # std::thread::spawn(move || {
+        /// #     server.on_message(|peer, message| { peer.send(message); }).unwrap().run().unwrap()
+        /// # });
+        /// let mut client = Client::connect(&format!("ws://{address}/"))?;
+        /// for number in 0..100 {
+        ///     client.queue(format!("order {number}"))?;
+        /// }
+        /// client.flush()?;
+        /// # Ok::<(), Box<dyn std::error::Error>>(())
+        /// ```
+        pub fn queue<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
+            let message = message.into();
+            self.shared
+                .queue(&mut self.waiter, |endpoint, workspace| endpoint.send(message, workspace))
+        }
+
+        /// Sends what was [queued](Self::queue), and waits until the network has taken all of it.
+        ///
+        /// # Errors
+        ///
+        /// As [`send`](Self::send).
+        pub fn flush(&mut self) -> Result<(), ClientError> {
+            self.write(|_, _| Ok(()))
+        }
+
         /// Sends a message, and says whether to compress it.
         ///
         /// # Errors

@@ -3,11 +3,12 @@ use std::net::{Shutdown, TcpStream};
 #[cfg(unix)]
 use std::os::unix::net::UnixStream;
 
+use mio::event::Source;
+
 use super::transport::ClientStream;
-use super::wait::PollWait;
 use crate::io::transport::Stream;
 
-/// A connected socket that does not block; [`PollWait`] waits for it.
+/// A connected socket that does not block; `wait` waits for it.
 #[derive(Debug)]
 pub(super) enum Socket {
     Tcp(TcpStream),
@@ -25,13 +26,13 @@ impl Socket {
         })
     }
 
-    /// A new way to wait for this socket.
-    pub(super) fn waiter(&self) -> io::Result<PollWait> {
-        match self.try_clone()? {
-            Self::Tcp(stream) => PollWait::new(mio::net::TcpStream::from_std(stream)),
+    /// Another handle to the same socket, for an event system.
+    pub(super) fn source(&self) -> io::Result<Box<dyn Source + Send>> {
+        Ok(match self.try_clone()? {
+            Self::Tcp(stream) => Box::new(mio::net::TcpStream::from_std(stream)),
             #[cfg(unix)]
-            Self::Unix(stream) => PollWait::new(mio::net::UnixStream::from_std(stream)),
-        }
+            Self::Unix(stream) => Box::new(mio::net::UnixStream::from_std(stream)),
+        })
     }
 }
 

@@ -3,56 +3,63 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Source;
-use mio::{Events, Interest, Poll, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token, Waker};
 
+use super::closer::Closer;
+use super::socket::Socket;
 use crate::io::transport::TELLS_AGAIN;
 
-/// A way to sleep until a transport can be read or written.
-pub(super) trait Wait {
-    /// Sleeps until the transport may be what is wanted of it, readable or writable, or until the time has come.
-    /// Waking for nothing is allowed.
-    ///
-    /// # Errors
-    ///
-    /// The system's; [`io::ErrorKind::TimedOut`] by a transport that does its own waiting, when it did
-    /// so in vain.
-    fn wait(&mut self, until: Option<Instant>, interest: Interest) -> io::Result<()>;
-}
-
 const SOCKET: Token = Token(0);
-const WAKE: Token = Token(1);
+const WAKE: Token = Token(usize::MAX);
 
-/// Waits for a socket, or for another thread.
+/// Waits for sockets, or for another thread.
 pub(super) struct PollWait {
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
     /// Registered, so it must live as long.
-    source: Box<dyn Source + Send>,
+    source: Option<Box<dyn Source + Send>>,
 }
 
 impl PollWait {
-    /// Waits for this socket to become readable or writable. Edges only: try first, then wait.
-    pub(super) fn new(source: impl Source + Send + 'static) -> io::Result<Self> {
-        let mut source = Box::new(source);
+    pub(super) fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
-        poll.registry().register(&mut *source, SOCKET, Interest::READABLE | Interest::WRITABLE)?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
-        Ok(Self { poll, events: Events::with_capacity(4), waker, source })
+        Ok(Self { poll, events: Events::with_capacity(8), waker, source: None })
+    }
+
+    /// Waits for this socket to become readable or writable. Edges only: try first, then wait.
+    pub(super) fn of(socket: &Socket) -> io::Result<Self> {
+        let mut wait = Self::new()?;
+        wait.watch(socket)?;
+        Ok(wait)
+    }
+
+    /// Waits for this socket from now on.
+    pub(super) fn watch(&mut self, socket: &Socket) -> io::Result<()> {
+        let mut source = socket.source()?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll.registry().register(&mut *source, SOCKET, interest)?;
+        self.source = Some(source);
+        Ok(())
     }
 
     /// What another thread ends the waiting with.
     pub(super) fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.waker)
     }
-}
 
-impl Wait for PollWait {
-    fn wait(&mut self, until: Option<Instant>, interest: Interest) -> io::Result<()> {
-        if !TELLS_AGAIN {
+    /// Sleeps until the socket may be what is wanted of it, readable or writable, until another thread wakes this one,
+    /// or until the time has come. Waking for nothing is allowed.
+    pub(super) fn wait(&mut self, until: Option<Instant>, interest: Interest) -> io::Result<()> {
+        if let Some(source) = self.source.as_mut().filter(|_| !TELLS_AGAIN) {
             // The socket is not read and written through mio, which so does not learn that it had nothing left.
-            self.poll.registry().reregister(&mut *self.source, SOCKET, interest)?;
+            self.poll.registry().reregister(&mut **source, SOCKET, interest)?;
         }
+        self.poll(until)
+    }
+
+    fn poll(&mut self, until: Option<Instant>) -> io::Result<()> {
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
@@ -61,15 +68,100 @@ impl Wait for PollWait {
     }
 }
 
-/// Does not wait: the transport blocks by itself, as long as its own timeouts say.
-pub(super) struct BlocksItself;
+/// Waits while a connection is being made, until a [`Closer`] ends that.
+pub(super) struct ConnectWait {
+    wait: PollWait,
+    closer: Closer,
+}
 
-impl Wait for BlocksItself {
-    fn wait(&mut self, until: Option<Instant>, _: Interest) -> io::Result<()> {
-        let now = Instant::now();
-        // It has waited already, in vain. If that was for one of our deadlines, all is well.
+impl ConnectWait {
+    pub(super) fn new(closer: &Closer) -> io::Result<Self> {
+        let wait = PollWait::new()?;
+        closer.attach(&wait.waker);
+        Ok(Self { wait, closer: closer.clone() })
+    }
+
+    /// Waits for this socket from now on.
+    pub(super) fn watch(&mut self, socket: &Socket) -> io::Result<()> {
+        self.wait.watch(socket)
+    }
+
+    pub(super) fn waker(&self) -> Arc<Waker> {
+        self.wait.waker()
+    }
+
+    /// Where to register other sockets, with tokens that are small numbers.
+    pub(super) fn registry(&self) -> &Registry {
+        self.wait.poll.registry()
+    }
+
+    /// As [`PollWait::wait`].
+    ///
+    /// # Errors
+    ///
+    /// The system's, and one that says nothing where the closer was used.
+    pub(super) fn wait(&mut self, until: Option<Instant>, interest: Interest) -> io::Result<()> {
+        self.wait.wait(until, interest)?;
+        self.goes_on()
+    }
+
+    /// Sleeps until something comes of a registered socket, and tells of which ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Self::wait).
+    pub(super) fn poll(&mut self, until: Option<Instant>) -> io::Result<Vec<Token>> {
+        self.wait.poll(until)?;
+        self.goes_on()?;
+        let tokens = self.wait.events.iter().map(mio::event::Event::token);
+        Ok(tokens.filter(|&token| token != WAKE).collect())
+    }
+
+    fn goes_on(&self) -> io::Result<()> {
+        let is_closed = self.closer.is_requested();
+        if is_closed { Err(io::Error::other("the client was closed")) } else { Ok(()) }
+    }
+
+    /// For the connection that was made.
+    pub(super) fn into_inner(self) -> PollWait {
+        self.wait
+    }
+}
+
+/// How a thread waits for a connection.
+pub(super) enum Waiter {
+    /// By an event system.
+    Poll(PollWait),
+    /// By an event system, once it has to.
+    Later,
+    /// Not at all: the transport blocks by itself, as long as its own timeouts say.
+    BlocksItself,
+}
+
+impl Waiter {
+    /// What another thread wakes this one with; none where the transport blocks by itself.
+    pub(super) fn waker(&mut self, socket: Option<&Socket>) -> io::Result<Option<Arc<Waker>>> {
+        if let (Self::Later, Some(socket)) = (&*self, socket) {
+            *self = Self::Poll(PollWait::of(socket)?);
+        }
+        Ok(match self {
+            Self::Poll(wait) => Some(wait.waker()),
+            _ => None,
+        })
+    }
+
+    /// As [`PollWait::wait`].
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`io::ErrorKind::TimedOut`] where the transport does its own waiting, and did so in vain.
+    pub(super) fn wait(&mut self, until: Option<Instant>, interest: Interest) -> io::Result<()> {
+        if let Self::Poll(wait) = self {
+            return wait.wait(until, interest);
+        }
+        // If it has waited for one of our deadlines, all is well.
         match until {
-            Some(until) if until <= now + Duration::from_millis(1) => Ok(()),
+            Some(until) if until <= Instant::now() + Duration::from_millis(1) => Ok(()),
             _ => Err(io::ErrorKind::TimedOut.into()),
         }
     }

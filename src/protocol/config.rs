@@ -357,6 +357,16 @@ impl Config {
         self.settings().timeouts.handshake.duration()
     }
 
+    /// The limit that [`close_timeout`](Self::close_timeout) has set.
+    pub fn close_time_limit(&self) -> Option<Duration> {
+        self.settings().timeouts.close.duration()
+    }
+
+    /// The limit that [`pong_timeout`](Self::pong_timeout) has set.
+    pub fn pong_time_limit(&self) -> Option<Duration> {
+        self.settings().timeouts.pong.duration()
+    }
+
     /// The limit that [`rejection_timeout`](Self::rejection_timeout) has set.
     pub fn rejection_time_limit(&self) -> Option<Duration> {
         self.settings().timeouts.rejection.duration()

@@ -6,6 +6,7 @@
 mod addresses;
 mod answers;
 mod backpressure;
+mod closer;
 #[path = "../deserted.rs"]
 mod deserted;
 mod duplex;

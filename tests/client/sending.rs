@@ -41,7 +41,7 @@ fn send_long(client: Client, is_split: bool) -> (ClientError, Outcome) {
     if is_split {
         let (reader, mut writer) = client.split().unwrap();
         let error = writer.send(message).unwrap_err();
-        (error, reader.outcome().unwrap())
+        (error, reader.outcome().unwrap().clone())
     } else {
         let mut client = client;
         let error = client.send(message).unwrap_err();
@@ -164,4 +164,87 @@ fn a_stream_that_takes_nothing_in_its_own_time_is_told_of() {
     let error = client.send("words").unwrap_err();
     assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Write)), "{error:?}");
     assert_eq!(client.outcome(), None);
+}
+
+/// A stream that counts its writes, and never has anything to read.
+struct Counting {
+    writes: std::sync::Arc<std::sync::Mutex<Vec<usize>>>,
+}
+
+impl std::io::Read for Counting {
+    fn read(&mut self, _: &mut [u8]) -> std::io::Result<usize> {
+        Err(std::io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl std::io::Write for Counting {
+    fn write(&mut self, buffer: &[u8]) -> std::io::Result<usize> {
+        self.writes.lock().unwrap().push(buffer.len());
+        Ok(buffer.len())
+    }
+
+    fn write_vectored(&mut self, slices: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+        let length = slices.iter().map(|slice| slice.len()).sum();
+        self.writes.lock().unwrap().push(length);
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_is_queued_leaves_with_one_write() {
+    const FRAME: usize = 2 + 4 + 20;
+    let writes = std::sync::Arc::<std::sync::Mutex<Vec<usize>>>::default();
+    let taken = || std::mem::take(&mut *writes.lock().unwrap());
+    let stream = Counting { writes: std::sync::Arc::clone(&writes) };
+    let config = untimed().max_buffered_amount(100 * FRAME);
+    let mut client = framewire::Client::adopt(stream, b"", &config).unwrap();
+    let message = [7; 20];
+    for _ in 0..100 {
+        client.send(&message[..]).unwrap();
+    }
+    assert_eq!(taken(), [FRAME; 100]);
+    for _ in 0..100 {
+        client.queue(&message[..]).unwrap();
+    }
+    assert_eq!((taken(), client.buffered_amount()), (vec![], 100 * FRAME));
+    client.flush().unwrap();
+    assert_eq!((taken(), client.buffered_amount()), (vec![100 * FRAME], 0));
+    client.flush().unwrap();
+    assert!(taken().is_empty());
+    // What is sent, and what is waited for, takes along what was queued.
+    client.queue(&message[..]).unwrap();
+    client.send(&message[..]).unwrap();
+    assert_eq!(taken(), [2 * FRAME]);
+    client.queue(&message[..]).unwrap();
+    assert!(client.recv().is_err());
+    assert_eq!(taken(), [FRAME]);
+    // It is not kept without end.
+    for _ in 0..250 {
+        client.queue(&message[..]).unwrap();
+    }
+    assert_eq!(taken(), [101 * FRAME, 101 * FRAME]);
+    client.ping(b"").unwrap();
+    assert_eq!(taken(), [48 * FRAME + 6]);
+}
+
+#[test]
+fn the_halves_queue_too() {
+    let url = format!("ws://{}/", echo_server());
+    let (mut reader, mut writer) = untimed_client(&url).connect().unwrap().split().unwrap();
+    for number in 0..100_u8 {
+        writer.queue(vec![number]).unwrap();
+    }
+    assert_eq!(reader.buffered_amount(), 100 * 7);
+    writer.flush().unwrap();
+    assert_eq!(writer.buffered_amount(), 0);
+    for number in 0..100_u8 {
+        assert_eq!(reader.recv().unwrap().unwrap().as_bytes(), [number]);
+    }
+    // Who receives sends it, too.
+    writer.queue("last").unwrap();
+    assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some("last"));
 }

@@ -68,7 +68,7 @@ fn the_writer_answers_while_the_reader_is_busy_elsewhere() {
     send_until_closed(|message| writer.send(message));
     assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some("kept"));
     assert_eq!(reader.recv().unwrap(), None);
-    assert_eq!(code(&reader.outcome().unwrap()), 1011);
+    assert_eq!(code(reader.outcome().unwrap()), 1011);
     assert_eq!(server.join(), (true, true));
 }
 
@@ -83,6 +83,6 @@ fn the_writer_answers_when_the_reader_was_dropped() {
     while writer.outcome().is_none() {
         assert!(writer.send("x").is_err());
     }
-    assert_eq!(code(&writer.outcome().unwrap()), 1011);
+    assert_eq!(code(writer.outcome().unwrap()), 1011);
     assert!(writer.outcome().unwrap().was_clean());
 }

@@ -115,7 +115,7 @@ fn e2_rooms_are_left_when_the_connection_ends() {
     let mut ann = Member::inside(&server, "red");
     let mut ben = Member::inside(&server, "red");
     ann.hear_event("joined");
-    ben.client.terminate();
+    ben.client.abort();
     assert_eq!(ann.hear_event("left"), json!({ "room": "red", "id": ben.id, "count": 1 }));
 }
 
@@ -148,7 +148,7 @@ fn e1_an_unknown_id_is_told_to_who_used_it() {
     let gone = {
         let mut member = Member::inside(&server, "red");
         ann.say("join", &json!({ "room": "red" }));
-        member.client.terminate();
+        member.client.abort();
         member.id
     };
     ann.hear_event("left");
@@ -210,7 +210,7 @@ fn e5_acknowledgements_of_a_room_are_collected() {
     let asked = ben.hear();
     ben.answer(&asked["ack"], &json!("yes"));
     cat.hear();
-    cat.client.terminate();
+    cat.client.abort();
     ann.hear_event("left");
     let answer = ann.hear();
     assert_eq!(answer["error"], "not all are there any more");

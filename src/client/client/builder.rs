@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Client, Waits};
+use super::Client;
+use crate::client::closer::Closer;
 use crate::client::connection::ClientConnection;
 use crate::client::dial;
 use crate::client::error::{ClientError, ClientTimeout, in_context, timed_out_or};
@@ -13,6 +14,7 @@ use crate::client::redirect::{self, RedirectChain};
 use crate::client::resolve::{Resolver, resolve};
 use crate::client::socket::Socket;
 use crate::client::transport::ClientStream;
+use crate::client::wait::{ConnectWait, Waiter};
 use crate::handshake::{ClientRequest, ClientRequestError, Headers, InvalidHeader, Url};
 use crate::protocol::{Config, Endpoint, SystemEntropy, Workspace};
 #[cfg(feature = "tls")]
@@ -46,6 +48,7 @@ pub struct ClientBuilder {
     resolver: Option<Arc<Resolver>>,
     proxy: ProxyChoice,
     proxy_headers: Headers,
+    closer: OwnCloser,
     #[cfg(feature = "tls")]
     tls: Option<Arc<rustls::ClientConfig>>,
     #[cfg(feature = "tls")]
@@ -60,6 +63,15 @@ enum Reached {
     /// Through TLS to a proxy.
     #[cfg(feature = "tls")]
     Tunnel(Box<TlsStream<Socket>>),
+}
+
+/// The closer of the client to be. A clone of the builder makes another client.
+struct OwnCloser(Closer);
+
+impl Clone for OwnCloser {
+    fn clone(&self) -> Self {
+        Self(Closer::new())
+    }
 }
 
 /// Which proxy is used.
@@ -95,6 +107,7 @@ impl ClientBuilder {
             resolver: None,
             proxy: ProxyChoice::Environment,
             proxy_headers: Headers::new(),
+            closer: OwnCloser(Closer::new()),
             #[cfg(feature = "tls")]
             tls: None,
             #[cfg(feature = "tls")]
@@ -287,11 +300,30 @@ impl ClientBuilder {
         self
     }
 
+    /// What ends the client from any thread, from now on: while [`connect`](Self::connect) waits for a name, a socket, a
+    /// proxy, TLS or the answer to the handshake, and when it is connected. A clone of this builder has another one.
+    ///
+    /// ```
+    /// use framewire::{Client, ClientError};
+    ///
+    /// // It accepts connections, and never answers.
+    /// let deaf = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let builder = Client::builder(&format!("ws://{}/", deaf.local_addr()?))?;
+    /// let closer = builder.closer();
+    /// let connecting = std::thread::spawn(move || builder.connect());
+    /// closer.abort();
+    /// assert!(matches!(connecting.join().unwrap(), Err(ClientError::Aborted)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn closer(&self) -> Closer {
+        self.closer.0.clone()
+    }
+
     /// Connects, and does the opening handshake.
     ///
     /// # Errors
     ///
-    /// [`ClientError`] says which step failed.
+    /// [`ClientError`] says which step failed; [`ClientError::Aborted`] where its [`closer`](Self::closer) was used.
     pub fn connect(self) -> Result<Client, ClientError> {
         self.config.validate()?;
         let mut request = self.request.clone();
@@ -299,9 +331,14 @@ impl ClientBuilder {
             request = request.header(USER_AGENT, user_agent)?;
         }
         let mut redirects = RedirectChain::new(self.url.clone(), request, self.redirects);
+        let closer = &self.closer.0;
         loop {
+            if closer.is_requested() {
+                return Err(ClientError::Aborted);
+            }
             match self.attempt(&redirects.url, redirects.request()) {
                 Ok(client) => return Ok(client),
+                Err(_) if closer.is_requested() => return Err(ClientError::Aborted),
                 Err(error) => redirects.follow(error)?,
             }
         }
@@ -310,13 +347,15 @@ impl ClientBuilder {
     fn attempt(&self, url: &Url, request: ClientRequest) -> Result<Client, ClientError> {
         self.check_secure(url)?;
         let until = self.connect_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let (reached, another) = self.dial(url, until)?;
-        let wait = another.waiter()?;
+        let closer = self.closer();
+        let mut wait = ConnectWait::new(&closer)?;
+        let (reached, socket) = self.dial(url, until, &mut wait)?;
         let transport = self.secure(reached, url)?;
         let mut workspace = Workspace::with_entropy(SystemEntropy::new());
         let endpoint = Endpoint::client(request, &self.config, &mut workspace)?;
         let connection = ClientConnection::new(endpoint, workspace, transport);
-        Client::new(connection, Waits::Poll(wait, another)).opened(&named(url))
+        let waiter = Waiter::Poll(wait.into_inner());
+        Client::open(connection, waiter, Some(socket), closer, &named(url))
     }
 
     /// Whether this build and these settings can reach this URL at all, asked before anything is sent.
@@ -355,18 +394,24 @@ impl ClientBuilder {
     }
 
     /// Reaches the server of `url`, and says over which socket.
-    fn dial(&self, url: &Url, until: Option<Instant>) -> Result<(Reached, Socket), ClientError> {
+    fn dial(
+        &self,
+        url: &Url,
+        until: Option<Instant>,
+        wait: &mut ConnectWait,
+    ) -> Result<(Reached, Socket), ClientError> {
         let proxy = self.proxy_for(url)?;
         let socket = match &proxy {
-            None => self.dial_directly(url, until).map_err(|error| match error {
+            None => self.dial_directly(url, until, wait).map_err(|error| match error {
                 ClientError::Io(error) => ClientError::Io(in_context(named(url), error)),
                 error => error,
             })?,
             Some(proxy) => self
-                .dial_tcp(&proxy.host(), proxy.port(), until)
+                .dial_tcp(&proxy.host(), proxy.port(), until, wait)
                 .map_err(|error| proxy.failed(error))?,
         };
         let another = socket.try_clone()?;
+        wait.watch(&another)?;
         let Some(proxy) = proxy else { return Ok((Reached::Socket(socket), another)) };
         let (headers, config) = (&self.proxy_headers, &self.config);
         #[cfg(feature = "tls")]
@@ -374,11 +419,11 @@ impl ClientBuilder {
             let tls = TlsSocket::client(self.tls_config(), proxy.server_name(), socket)
                 .map_err(|error| proxy.failed(error.into()))?;
             let mut stream = Box::new(TlsStream::new(tls));
-            proxy.tunnel(&mut *stream, another.waiter()?, url, headers, config, until)?;
+            proxy.tunnel(&mut *stream, wait, url, headers, config, until)?;
             return Ok((Reached::Tunnel(stream), another));
         }
         let mut socket = socket;
-        proxy.tunnel(&mut socket, another.waiter()?, url, headers, config, until)?;
+        proxy.tunnel(&mut socket, wait, url, headers, config, until)?;
         Ok((Reached::Socket(socket), another))
     }
 
@@ -403,22 +448,27 @@ impl ClientBuilder {
     }
 
     /// A socket at whose other end is the server of `url`.
-    fn dial_directly(&self, url: &Url, until: Option<Instant>) -> Result<Socket, ClientError> {
+    fn dial_directly(
+        &self,
+        url: &Url,
+        until: Option<Instant>,
+        wait: &mut ConnectWait,
+    ) -> Result<Socket, ClientError> {
         if let Some(path) = url.socket_path() {
-            return dial::connect_unix(path, until).map_err(|error| {
+            return dial::connect_unix(path, until, wait).map_err(|error| {
                 let error = in_context(format!("connecting to {path}"), error);
                 timed_out_or(error, until, || ClientTimeout::Connect(path.into()))
             });
         }
         if let Some(address) = self.connect_to.filter(|_| url.is_same_origin(&self.url)) {
-            return self.connect_tcp([address], &address.to_string(), until);
+            return self.connect_tcp([address], &address.to_string(), until, wait);
         }
         let host = match (url.address(), url.zone()) {
             (_, Some(zone)) => format!("{}%{zone}", url.host()),
             (Some(address), None) => address.to_string(),
             (None, None) => url.host().to_owned(),
         };
-        self.dial_tcp(&host, url.port(), until)
+        self.dial_tcp(&host, url.port(), until, wait)
     }
 
     fn dial_tcp(
@@ -426,12 +476,14 @@ impl ClientBuilder {
         host: &str,
         port: u16,
         until: Option<Instant>,
+        wait: &mut ConnectWait,
     ) -> Result<Socket, ClientError> {
-        let addresses = resolve(host, port, self.resolver.as_ref(), until).map_err(|error| {
-            let error = in_context(format!("resolving {host}"), error);
-            timed_out_or(error, until, || ClientTimeout::Resolve(host.into()))
-        })?;
-        self.connect_tcp(addresses, host, until)
+        let addresses =
+            resolve(host, port, self.resolver.as_ref(), until, wait).map_err(|error| {
+                let error = in_context(format!("resolving {host}"), error);
+                timed_out_or(error, until, || ClientTimeout::Resolve(host.into()))
+            })?;
+        self.connect_tcp(addresses, host, until, wait)
     }
 
     fn connect_tcp(
@@ -439,10 +491,11 @@ impl ClientBuilder {
         addresses: impl IntoIterator<Item = SocketAddr>,
         host: &str,
         until: Option<Instant>,
+        wait: &mut ConnectWait,
     ) -> Result<Socket, ClientError> {
         let stream = match self.local_addr {
-            Some(local) => dial::connect_from(local, addresses, until),
-            None => dial::connect(addresses, until),
+            Some(local) => dial::connect_from(local, addresses, until, wait),
+            None => dial::connect(addresses, until, wait),
         };
         match stream {
             Ok(stream) => Ok(Socket::Tcp(stream.into())),
