@@ -8,7 +8,9 @@ mod serving;
 
 use std::io;
 
-use framewire::{Config, Decision, Handler, IncomingRequest, Message, Peer, Server, SlowConsumer};
+use framewire::{
+    Audience, Config, Decision, Handler, IncomingRequest, Message, Peer, Server, SlowConsumer,
+};
 
 /// What may wait for one client.
 const MAX_UNREAD: usize = 4 << 20;
@@ -31,6 +33,6 @@ impl Handler for Broadcast {
 
     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
         // It is encoded once for all of them. Those who are closing hear nothing.
-        peer.broadcast_others(message);
+        peer.publish(Audience::everyone().except(peer.id()), message);
     }
 }

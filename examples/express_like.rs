@@ -16,8 +16,8 @@ use std::error::Error;
 use std::rc::Rc;
 
 use framewire::{
-    CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Request,
-    Response, Routes, Server,
+    Audience, CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer,
+    Request, Response, Routes, Server,
 };
 use lexopt::prelude::*;
 use serde_json::json;
@@ -109,7 +109,7 @@ impl Handler for Talk {
         self.data.messages.set(self.data.messages.get() + 1);
         match message.as_text().and_then(|text| text.strip_prefix("/all ")) {
             // To those of this route, not to those who watch.
-            Some(text) => peer.broadcast(text),
+            Some(text) => drop(peer.publish(Audience::route(peer.route()), text)),
             None => drop(peer.send(message)),
         }
         peer.publish(DATA, self.data.to_json());

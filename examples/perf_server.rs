@@ -31,8 +31,8 @@ impl Handler for Work {
     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
         match self {
             Self::Echo => drop(peer.send(message)),
-            Self::Broadcast => peer.broadcast(message),
-            Self::Publish => drop(peer.publish_all("all", message)),
+            Self::Broadcast => drop(peer.broadcast(message)),
+            Self::Publish => drop(peer.publish("all", message)),
         }
     }
 }

@@ -31,8 +31,9 @@ use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
 use framewire::{
-    CloseCode, Config, Decision, Entropy, EventLoop, Handler, HttpAnswer, IncomingRequest, Message,
-    Outcome, Peer, PeerId, Prepared, Response, Server, State, Subscribed, SystemEntropy,
+    Audience, CloseCode, Config, Decision, Entropy, EventLoop, Handler, HttpAnswer,
+    IncomingRequest, Message, Outcome, Peer, PeerId, Prepared, Response, Server, State, Subscribed,
+    SystemEntropy,
 };
 use serde_json::{Map, Value, json};
 
@@ -264,7 +265,8 @@ impl Rooms {
                 }
                 let from = peer.session().id.clone();
                 let said = json!({ "room": room, "from": from, "text": text });
-                let reached = peer.publish(room, event_text("said", &said));
+                let reached = peer
+                    .publish(Audience::topic(room).except(peer.id()), event_text("said", &said));
                 Ok(Some(json!({ "reached": reached })))
             }
             "ask" => {
@@ -288,7 +290,7 @@ impl Rooms {
         let members: Vec<_> = members.iter().take(MAX_MEMBERS).collect();
         if subscribed.is_new() {
             let joined = json!({ "room": room, "id": id, "count": count });
-            peer.publish(room, event_text("joined", &joined));
+            peer.publish(Audience::topic(room).except(peer.id()), event_text("joined", &joined));
         }
         Ok(json!({ "room": room, "count": count, "members": members }))
     }
@@ -306,7 +308,7 @@ impl Rooms {
                 self.members.remove(room);
             }
             let left = json!({ "room": room, "id": id, "count": count });
-            peer.publish(room, event_text("left", &left));
+            peer.publish(Audience::topic(room).except(peer.id()), event_text("left", &left));
         }
         true
     }

@@ -10,7 +10,8 @@ mod serving;
 use std::io;
 
 use framewire::{
-    Accept, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Response, Server,
+    Accept, Audience, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Response,
+    Server,
 };
 use serde_json::json;
 
@@ -104,15 +105,15 @@ impl Protocol<Counts> for Chat {
     /// Broadcasting would reach those of the other subprotocols, too: a topic holds the chat's own.
     fn on_open(&mut self, peer: &mut Member<'_>) {
         peer.subscribe("chat"); // One topic is far from the limit.
-        peer.publish("chat", "somebody came");
+        peer.publish(Audience::topic("chat").except(peer.id()), "somebody came");
     }
 
     fn on_message(&mut self, peer: &mut Member<'_>, message: Message<'_>) {
-        peer.publish("chat", message);
+        peer.publish(Audience::topic("chat").except(peer.id()), message);
     }
 
     fn on_close(&mut self, peer: &mut Member<'_>, _outcome: &Outcome) {
-        peer.publish("chat", "somebody left");
+        peer.publish(Audience::topic("chat").except(peer.id()), "somebody left");
     }
 }
 

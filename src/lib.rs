@@ -230,11 +230,11 @@ pub use client::{
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{
-    AdoptedStream, Attempt, Caller, CloseCounts, Counters, Decision, EventLoop, EventLoops, Handle,
-    Handler, HandshakeCounts, HttpAnswer, IncomingRequest, ListenOptions, OnPanic, OpeningError,
-    PathPattern, PatternError, Peer, PeerId, Peers, Pending, PendingAnswer, ProxyProtocol,
-    QueueFull, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer,
-    Subscribed, TopicError, TrafficCounts, serve,
+    AdoptedStream, Attempt, Audience, Caller, CloseCounts, Counters, Decision, EventLoop,
+    EventLoops, Handle, Handler, HandshakeCounts, HttpAnswer, IncomingRequest, ListenOptions,
+    OnPanic, OpeningError, PathPattern, PatternError, Peer, PeerId, Peers, Pending, PendingAnswer,
+    ProxyProtocol, QueueFull, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport,
+    SlowConsumer, Subscribed, TopicError, TrafficCounts, serve,
 };
 pub use handshake::{Request, Response, TrustedProxies};
 pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};
@@ -245,8 +245,8 @@ pub use protocol::SystemEntropy;
 pub use protocol::{
     Accept, Bytes, Cause, Chunks, Compress, CompressionMetrics, Config, Connection, Endpoint,
     Entropy, EntropyError, Event, Fragment, Fragments, HandshakeError, Initiator, InvalidConfig,
-    Message, MessageKind, Metrics, Outcome, PartialRequest, PayloadBuffer, Prepared, ProtocolError,
-    Role, SendError, State, Text, TimeoutKind, UnexpectedKind, Upgraded, Workspace,
+    Message, MessageKind, Metrics, Outcome, Outgoing, PartialRequest, PayloadBuffer, Prepared,
+    ProtocolError, Role, SendError, State, Text, TimeoutKind, UnexpectedKind, Upgraded, Workspace,
 };
 #[cfg(feature = "tls")]
 pub use rustls;

@@ -333,7 +333,7 @@ mod event_loop {
 
         fn on_message(&mut self, peer: &mut Peer<'_, ()>, message: Message<'_>) {
             match message {
-                Message::Text(_) => peer.broadcast(message),
+                Message::Text(_) => drop(peer.broadcast(message)),
                 message => assert!(!peer.send(message).is_dropped()),
             }
         }

@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
 
-use crate::protocol::{Compress, Endpoint, Message, Prepared, SendError, Workspace};
+use crate::protocol::{Compress, Endpoint, Message, Outgoing, Prepared, SendError, Workspace};
 
 use super::slab::PeerId;
 
@@ -45,32 +45,16 @@ impl Default for BacklogLimits {
     }
 }
 
-/// A message on its way to a connection.
-#[derive(Debug)]
-pub(super) enum Outgoing<'m> {
-    Own(Message<'m>, Compress),
-    Shared(&'m Prepared),
-}
-
-impl Outgoing<'_> {
-    /// Queues it.
-    #[inline]
-    pub(super) fn enqueue(
-        self,
-        endpoint: &mut Endpoint,
-        workspace: &mut Workspace,
-    ) -> Result<(), SendError> {
-        match self {
-            Self::Own(message, compress) => endpoint.send_with(message, compress, workspace),
-            Self::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        match self {
-            Self::Own(message, _) => message.len(),
-            Self::Shared(prepared) => prepared.len(),
-        }
+/// Queues a message.
+#[inline]
+pub(super) fn enqueue(
+    message: Outgoing<'_>,
+    endpoint: &mut Endpoint,
+    workspace: &mut Workspace,
+) -> Result<(), SendError> {
+    match message {
+        Outgoing::Own(message, compress) => endpoint.send_with(message, compress, workspace),
+        Outgoing::Shared(prepared) => endpoint.send_prepared(prepared, workspace),
     }
 }
 

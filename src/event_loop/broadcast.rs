@@ -1,7 +1,9 @@
 use std::mem;
+use std::sync::Arc;
 
 use crate::protocol::Prepared;
 
+use super::backlog::Key;
 use super::route::{RouteId, Scope};
 use super::slab::PeerId;
 
@@ -35,6 +37,8 @@ pub(super) struct BroadcastList {
 #[derive(Debug)]
 pub(super) struct Broadcast {
     scope: Scope,
+    /// Only the newest message with this key counts.
+    key: Option<Arc<str>>,
     prepared: Prepared,
     /// Those that do not get it, or have got it.
     except: [Option<PeerId>; 2],
@@ -114,12 +118,16 @@ impl Broadcasts {
 impl BroadcastList {
     /// Those that are for this connection, which is for this route.
     #[inline]
-    pub(super) fn of(&self, id: PeerId, route: Option<RouteId>) -> impl Iterator<Item = &Prepared> {
+    pub(super) fn of(
+        &self,
+        id: PeerId,
+        route: Option<RouteId>,
+    ) -> impl Iterator<Item = &Broadcast> {
         let is_for = move |broadcast: &&Broadcast| {
             broadcast.scope.holds(route) && !broadcast.except.contains(&Some(id))
         };
         let done = if self.ahead.is_empty() { 0 } else { self.done(id) };
-        self.list[done..].iter().filter(is_for).map(|broadcast| &broadcast.prepared)
+        self.list[done..].iter().filter(is_for)
     }
 
     #[cold]
@@ -135,7 +143,22 @@ impl BroadcastList {
 }
 
 impl Broadcast {
-    pub(super) fn new(scope: Scope, prepared: Prepared, except: [Option<PeerId>; 2]) -> Self {
-        Self { scope, prepared, except }
+    pub(super) fn new(
+        scope: Scope,
+        key: Option<&str>,
+        prepared: Prepared,
+        except: [Option<PeerId>; 2],
+    ) -> Self {
+        Self { scope, key: key.map(Arc::from), prepared, except }
+    }
+
+    #[inline]
+    pub(super) fn key(&self) -> Key<'_> {
+        Key { topic: None, name: self.key.as_deref() }
+    }
+
+    #[inline]
+    pub(super) fn prepared(&self) -> &Prepared {
+        &self.prepared
     }
 }

@@ -4,8 +4,8 @@ use crate::protocol::Prepared;
 use crate::wire::CloseFrame;
 
 use super::adopt::Adoption;
+use super::audience::Selection;
 use super::listener::ListenerIndex;
-use super::route::Scope;
 use super::shutdown::ShutdownOrder;
 use super::slab::PeerId;
 use super::socket::Socket;
@@ -15,10 +15,8 @@ use super::socket::Socket;
 pub(super) enum Command {
     /// What is for one connection, and so for the loop that has it.
     Peer(PeerId, PeerCommand),
-    /// To all open connections within a scope, but perhaps to one.
-    Broadcast(Scope, Prepared, Option<PeerId>),
-    /// The topic, and the key if only the latest counts.
-    Publish(Arc<str>, Option<Box<str>>, Prepared, Option<PeerId>),
+    /// To those of an audience that this loop has.
+    Publish(Selection<Arc<str>>, Prepared),
     Shutdown(ShutdownOrder),
     /// Decisions wait in the channel of their own, which has the type of the sessions.
     Decided,
@@ -48,8 +46,7 @@ impl Command {
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Peer(_, PeerCommand::Send(prepared) | PeerCommand::SendLatest(_, prepared))
-            | Self::Broadcast(_, prepared, _)
-            | Self::Publish(_, _, prepared, _) => prepared.len() + OVERHEAD,
+            | Self::Publish(_, prepared) => prepared.len() + OVERHEAD,
             _ => 0,
         }
     }

@@ -1,17 +1,21 @@
+use std::sync::Arc;
 use std::{io, mem};
 
 use mio::{Interest, Token};
 
 use crate::io::Driver;
-use crate::protocol::{Compress, Endpoint, Fragment, Prepared, SendError, State, Workspace};
+use crate::protocol::{
+    Compress, Endpoint, Fragment, Outgoing, Prepared, SendError, State, Workspace,
+};
 use crate::wire::CloseCode;
 
-use super::backlog::{Backlog, Buffered, Key, Outgoing, Replaced, Room, SlowConsumer};
+use super::backlog::{Backlog, Buffered, Key, Replaced, Room, SlowConsumer, enqueue};
 use super::incoming_request::IncomingRequest;
 use super::listener::ListenerIndex;
 use super::logging::event;
 use super::metrics::{Count, Counting};
-use super::route::RouteId;
+use super::open_counts::OpenCounts;
+use super::route::{RouteId, Scope};
 use super::selector::Registry;
 use super::sent::Sent;
 use super::slab::PeerId;
@@ -24,6 +28,8 @@ pub(super) struct Shared {
     pub(super) workspace: Workspace,
     pub(super) counting: Counting,
     pub(super) buffered: Buffered,
+    /// How many are open, in the other loops too.
+    pub(super) open: Arc<OpenCounts>,
 }
 
 /// One connection of a loop.
@@ -50,6 +56,8 @@ pub(super) struct Connection<S> {
     pub(super) is_aborted: bool,
     /// Its opening handshake succeeded.
     pub(super) is_opened: bool,
+    /// It is one of those that are counted as open.
+    is_counted_open: bool,
     /// The handler has panicked in a call for it, and is not called for it any more.
     pub(super) has_panicked: bool,
     /// Events for writing are asked for.
@@ -109,6 +117,7 @@ impl<S> Connection<S> {
             awaits_drain: false,
             is_aborted: false,
             is_opened: false,
+            is_counted_open: false,
             has_panicked: false,
             is_watched_for_writing: origin == Origin::Dialled,
             is_unsettled: false,
@@ -136,6 +145,34 @@ impl<S> Connection<S> {
     #[inline]
     pub(super) fn is_open(&self) -> bool {
         self.endpoint().state() == State::Open
+    }
+
+    /// It is open from now on.
+    pub(super) fn count_open(&mut self, shared: &Shared) {
+        if self.is_open() && !mem::replace(&mut self.is_counted_open, true) {
+            shared.open.add(self.route);
+        }
+    }
+
+    /// It is counted no more, if it has ceased to be open.
+    #[inline]
+    pub(super) fn uncount_unless_open(&mut self, shared: &Shared) {
+        if self.is_counted_open && !self.is_open() {
+            self.uncount_open(shared);
+        }
+    }
+
+    /// It is counted no more.
+    #[cold]
+    pub(super) fn uncount_open(&mut self, shared: &Shared) {
+        if mem::take(&mut self.is_counted_open) {
+            shared.open.remove(self.route);
+        }
+    }
+
+    /// Whether it is counted as one that is open within this scope.
+    pub(super) fn is_counted_within(&self, scope: Scope) -> bool {
+        self.is_counted_open && scope.holds(self.route)
     }
 
     /// Ends it without a Close.
@@ -200,7 +237,7 @@ impl<S> Connection<S> {
         message: Outgoing<'_>,
         shared: &mut Shared,
     ) -> Sent {
-        self.queue_or_drop(id, shared, |endpoint, workspace| message.enqueue(endpoint, workspace))
+        self.queue_or_drop(id, shared, |endpoint, workspace| enqueue(message, endpoint, workspace))
     }
 
     /// Sends a message, keeps it for later, or drops it.
@@ -311,7 +348,7 @@ impl<S> Connection<S> {
         } else if full {
             Sent::Dropped(SendError::Full)
         } else {
-            self.queue(shared, |endpoint, workspace| message.enqueue(endpoint, workspace))
+            self.queue(shared, |endpoint, workspace| enqueue(message, endpoint, workspace))
         };
         if matches!(sent, Sent::Dropped(SendError::Full)) {
             self.note_dropped(id, shared);
@@ -360,7 +397,7 @@ impl<S> Connection<S> {
                 break;
             };
             let sent =
-                self.queue(shared, |endpoint, workspace| message.enqueue(endpoint, workspace));
+                self.queue(shared, |endpoint, workspace| enqueue(message, endpoint, workspace));
             // The turn of a message comes when one that was begun is finished.
             let waits = matches!(sent, Sent::Dropped(SendError::UnfinishedMessage));
             if !waits {
@@ -415,6 +452,7 @@ impl<S> Connection<S> {
                 "too much output waits",
                 &mut shared.workspace,
             );
+            self.uncount_unless_open(shared);
         }
     }
 
@@ -488,6 +526,7 @@ impl<S> Connection<S> {
     #[inline]
     pub(super) fn write(&mut self, shared: &mut Shared) {
         self.is_unsettled = false;
+        self.uncount_unless_open(shared);
         let Shared { workspace, counting, .. } = shared;
         let count = self.driver.flush(workspace);
         counting.add_many(Count::BytesSent, count);
@@ -519,6 +558,11 @@ impl<S> Connection<S> {
             self.is_watched_for_writing = waits;
         }
         Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_counted_open(&self) -> bool {
+        self.is_counted_open
     }
 
     #[cfg(test)]

@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use crate::handshake::ClientRequest;
 use crate::io::Driver;
-use crate::protocol::{Config, Endpoint, Prepared, SendError, Workspace};
+use crate::protocol::{Config, Endpoint, Outgoing, Prepared, SendError, Workspace};
 use crate::wire::CloseFrame;
 
-use super::backlog::{Buffered, Key, Outgoing};
+use super::audience::{Audience, Recipients, Selection};
+use super::backlog::{Buffered, Key};
 use super::broadcast::{Broadcast, Broadcasts};
 use super::caller::{Caller, Told};
 use super::callers::Callers;
@@ -64,6 +65,7 @@ pub(super) struct Core<S> {
 impl<S> Core<S> {
     pub(super) fn new(registry: Registry, handle: Handle, settings: &Settings) -> Self {
         let (group, home) = handle.group_and_home();
+        let open = Arc::clone(group.open());
         group.set_max_queued(settings.max_queued);
         if let Some(limit) = settings.max_connections_per_ip {
             group.set_quota(limit);
@@ -85,6 +87,7 @@ impl<S> Core<S> {
                 workspace: Workspace::new().for_many(),
                 counting: Counting::default(),
                 buffered: Buffered::new(settings.backlogs),
+                open,
             },
             current: None,
             unsettled: Vec::new(),
@@ -151,7 +154,10 @@ impl<S> Core<S> {
             if self.has_broadcasts() {
                 self.catch_up(id);
             }
-            return self.slab.get_mut(id).map(|connection| change(connection, &mut self.shared));
+            let connection = self.slab.get_mut(id)?;
+            let result = change(connection, &mut self.shared);
+            connection.uncount_unless_open(&self.shared);
+            return Some(result);
         }
         self.change_other(id, change)
     }
@@ -166,7 +172,9 @@ impl<S> Core<S> {
         self.flush_broadcasts();
         let connection = self.slab.get_mut(id)?;
         connection.unsettle(id, &mut self.unsettled);
-        Some(change(connection, &mut self.shared))
+        let result = change(connection, &mut self.shared);
+        connection.uncount_unless_open(&self.shared);
+        Some(result)
     }
 
     /// Sends one message to one connection, behind all that was sent to it before.
@@ -230,7 +238,8 @@ impl<S> Core<S> {
     }
 
     fn remove(&mut self, id: PeerId) {
-        if let Some(connection) = self.slab.remove(id) {
+        if let Some(mut connection) = self.slab.remove(id) {
+            connection.uncount_open(&self.shared);
             self.dialled -= usize::from(connection.origin == Origin::Dialled);
             self.spares -= usize::from(connection.origin == Origin::Spare);
         }
@@ -314,13 +323,14 @@ impl<S> Core<S> {
     pub(super) fn count_opened(&mut self, id: PeerId) {
         if let Some(connection) = self.slab.get_mut(id) {
             connection.is_opened = true;
+            connection.count_open(&self.shared);
             self.shared.counting.add(Count::Accepted);
             event!(Debug, "handshake", "{id} open");
         }
     }
 
     pub(super) fn publish_counters(&mut self) {
-        let Shared { workspace, counting, buffered } = &mut self.shared;
+        let Shared { workspace, counting, buffered, .. } = &mut self.shared;
         counting.copy(workspace.metrics());
         counting.set(Count::Buffered, buffered.total().map_or(0, |total| total as u64 + 1));
         counting.publish(self.handle.published());
@@ -328,7 +338,7 @@ impl<S> Core<S> {
 
     /// What the loop has done so far, also in this turn.
     pub(super) fn counters(&self) -> Counters {
-        let Shared { workspace, counting, buffered } = &self.shared;
+        let Shared { workspace, counting, buffered, .. } = &self.shared;
         let mut counting = counting.clone();
         counting.copy(workspace.metrics());
         counting.set(Count::Buffered, buffered.total().map_or(0, |total| total as u64 + 1));
@@ -343,19 +353,80 @@ impl<S> Core<S> {
         self.shared.buffered.to_evict(settled.map(|(id, _)| id))
     }
 
-    /// Sends to all open connections of all loops within a scope, but perhaps to one.
-    pub(super) fn broadcast(&mut self, scope: Scope, prepared: Prepared, except: Option<PeerId>) {
-        self.outbox.order_others(|| Command::Broadcast(scope, prepared.clone(), except));
-        self.broadcast_here(scope, prepared, except);
+    /// Sends to an audience, in all loops, what `message` makes: to how many. A topic without subscribers makes
+    /// nothing.
+    pub(super) fn publish(
+        &mut self,
+        audience: Audience<'_>,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        let selection = audience.selection();
+        let (group, home) = self.handle.group_and_home();
+        let are_many = group.are_many();
+        match selection.recipients {
+            Recipients::Open(scope) => {
+                let prepared = message.into();
+                if are_many {
+                    let shared = selection.shared();
+                    self.outbox.order_others(|| Command::Publish(shared.clone(), prepared.clone()));
+                }
+                let count = self.count_open(scope, selection.except);
+                self.broadcast_here(scope, selection, prepared);
+                count
+            }
+            Recipients::Subscribers(topic) => {
+                let others = if are_many { group.others(topic, home) } else { None };
+                let is_left_out = |&id: &PeerId| Some(id) == selection.except;
+                if others.is_none() && self.topics.subscribers(topic).iter().all(is_left_out) {
+                    return 0;
+                }
+                let prepared = message.into();
+                let mut count = 0;
+                if let Some((name, counts)) = others {
+                    let recipients = Recipients::Subscribers(name);
+                    let shared = Selection { recipients, ..selection.shared() };
+                    for (number, subscribers) in counts.iter().enumerate() {
+                        let subscribers = subscribers.load(Ordering::SeqCst);
+                        if number != home && subscribers > 0 {
+                            let command = Command::Publish(shared.clone(), prepared.clone());
+                            self.outbox.order(number, command);
+                            count += subscribers;
+                        }
+                    }
+                }
+                count + self.publish_to_subscribers(topic, selection, &prepared)
+            }
+        }
+    }
+
+    /// Sends to those of an audience that are in this loop; what that costs, in deliveries.
+    pub(super) fn publish_here(&mut self, selection: Selection<&str>, prepared: Prepared) -> usize {
+        match selection.recipients {
+            Recipients::Open(scope) => {
+                self.broadcast_here(scope, selection, prepared);
+                self.slab.len()
+            }
+            Recipients::Subscribers(topic) => {
+                self.publish_to_subscribers(topic, selection, &prepared)
+            }
+        }
+    }
+
+    /// How many connections are open within a scope, in all loops, without one that is left out.
+    fn count_open(&mut self, scope: Scope, except: Option<PeerId>) -> usize {
+        // The others are looked at when their turn ends.
+        if let Some(connection) = self.current.and_then(|id| self.slab.get_mut(id)) {
+            connection.uncount_unless_open(&self.shared);
+        }
+        let is_left_out = except
+            .and_then(|id| self.slab.get(id))
+            .is_some_and(|connection| connection.is_counted_within(scope));
+        self.shared.open.within(scope).saturating_sub(usize::from(is_left_out))
     }
 
     /// Sends to all open connections of this loop within a scope, but perhaps to one.
-    pub(super) fn broadcast_here(
-        &mut self,
-        scope: Scope,
-        prepared: Prepared,
-        except: Option<PeerId>,
-    ) {
+    fn broadcast_here(&mut self, scope: Scope, selection: Selection<&str>, prepared: Prepared) {
+        let Selection { except, key, .. } = selection;
         // The connection whose turn it is does not wait, for the engine may queue replies.
         if let Some(id) = self.current
             && self.has_broadcasts()
@@ -367,9 +438,10 @@ impl<S> Core<S> {
             && connection.is_open()
             && scope.holds(connection.route)
         {
-            connection.deliver(id, Key::default(), &prepared, &mut self.shared);
+            let key = Key { topic: None, name: key };
+            connection.deliver(id, key, &prepared, &mut self.shared);
         }
-        if self.broadcasts.add(Broadcast::new(scope, prepared, [except, self.current])) {
+        if self.broadcasts.add(Broadcast::new(scope, key, prepared, [except, self.current])) {
             self.flush_broadcasts();
         }
     }
@@ -401,7 +473,7 @@ impl<S> Core<S> {
             && connection.is_open()
         {
             for broadcast in self.broadcasts.waiting().of(id, connection.route) {
-                connection.deliver(id, Key::default(), broadcast, &mut self.shared);
+                connection.deliver(id, broadcast.key(), broadcast.prepared(), &mut self.shared);
             }
             self.broadcasts.note_ahead(id);
         }
@@ -414,7 +486,7 @@ impl<S> Core<S> {
             if connection.is_open() {
                 let sending = sending.of(id, connection.route).filter(|_| id.index() >= next);
                 for broadcast in sending.chain(waiting.of(id, connection.route)) {
-                    connection.deliver(id, Key::default(), broadcast, &mut self.shared);
+                    connection.deliver(id, broadcast.key(), broadcast.prepared(), &mut self.shared);
                 }
                 connection.unsettle(id, &mut self.unsettled);
             }
@@ -443,7 +515,7 @@ impl<S> Core<S> {
         self.broadcasts.send_at(id.index());
         if let Some(connection) = self.slab.get_mut(id) {
             for broadcast in self.broadcasts.sending().of(id, connection.route) {
-                connection.deliver(id, Key::default(), broadcast, &mut self.shared);
+                connection.deliver(id, broadcast.key(), broadcast.prepared(), &mut self.shared);
             }
         }
     }
@@ -478,55 +550,23 @@ impl<S> Core<S> {
         self.topics.subscribers(topic).len()
     }
 
-    /// Sends to the open subscribers of a topic, in all loops, what `message` makes, if there are any; to
-    /// how many.
-    pub(super) fn publish(
+    /// Sends to the open subscribers of a topic in this loop, but perhaps to one; to how many.
+    fn publish_to_subscribers(
         &mut self,
         topic: &str,
-        key: Option<&str>,
-        except: Option<PeerId>,
-        message: impl Into<Prepared>,
-    ) -> usize {
-        let (group, home) = self.handle.group_and_home();
-        let others = if group.are_many() { group.others(topic, home) } else { None };
-        let subscribers = self.topics.subscribers(topic);
-        if others.is_none() && subscribers.iter().all(|&id| Some(id) == except) {
-            return 0;
-        }
-        let prepared = message.into();
-        let mut count = 0;
-        if let Some((name, counts)) = others {
-            for (number, subscribers) in counts.iter().enumerate() {
-                let subscribers = subscribers.load(Ordering::SeqCst);
-                if number != home && subscribers > 0 {
-                    let (name, key) = (name.clone(), key.map(Box::from));
-                    self.outbox
-                        .order(number, Command::Publish(name, key, prepared.clone(), except));
-                    count += subscribers;
-                }
-            }
-        }
-        count + self.publish_here(topic, key, except, &prepared)
-    }
-
-    /// Sends to the open subscribers of a topic in this loop; to how many.
-    pub(super) fn publish_here(
-        &mut self,
-        topic: &str,
-        key: Option<&str>,
-        except: Option<PeerId>,
+        selection: Selection<&str>,
         prepared: &Prepared,
     ) -> usize {
         self.flush_broadcasts();
-        let key = Key { topic: Some(topic), name: key };
+        let key = Key { topic: Some(topic), name: selection.key };
         let mut count = 0;
         for &id in self.topics.subscribers(topic) {
-            if Some(id) != except
+            if Some(id) != selection.except
                 && let Some(connection) = self.slab.get_mut(id)
                 && connection.is_open()
             {
-                let sent = connection.deliver(id, key, prepared, &mut self.shared);
-                count += usize::from(!sent.is_dropped());
+                connection.deliver(id, key, prepared, &mut self.shared);
+                count += 1;
                 connection.unsettle(id, &mut self.unsettled);
             }
         }

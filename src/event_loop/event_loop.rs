@@ -21,6 +21,7 @@ use crate::wire::CloseCode;
 use super::acceptor::{Accepted, Acceptor};
 use super::adopt::{AdoptedStream, Adoption};
 use super::attempt::Attempt;
+use super::audience::Audience;
 use super::backlog::Key;
 use super::caller::Told;
 use super::commands::{Command, PeerCommand};
@@ -408,26 +409,20 @@ impl<H: Handler> EventLoop<H> {
         self.core.dial(socket, request, config, session, None)
     }
 
-    /// Sends a message to all open connections, in the next turn.
-    pub fn broadcast(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(Scope::All, message.into(), None);
+    /// Sends a message to all open connections, in the next turn: [`publish`](Self::publish) to
+    /// [`Audience::everyone`]; returns for how many it is.
+    pub fn broadcast(&mut self, message: impl Into<Prepared>) -> usize {
+        self.publish(Audience::everyone(), message)
     }
 
-    /// Sends a message to all subscribers of a topic, in the next turn; to how many. See
-    /// [`Peer::subscribe`].
-    pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
-        self.core.publish(topic, None, None, message)
-    }
-
-    /// Publishes a message, in the next turn, of which each subscriber that does not keep up gets only the
-    /// newest with this key; to how many. See [`Peer::send_latest`].
-    pub fn publish_latest(
+    /// Sends a message to an audience, in the next turn: the subscribers of a topic, which a string names, the
+    /// connections of a route, or everyone. Returns for how many it is; see [`Peer::publish`].
+    pub fn publish<'a>(
         &mut self,
-        topic: &str,
-        key: &str,
+        audience: impl Into<Audience<'a>>,
         message: impl Into<Prepared>,
     ) -> usize {
-        self.core.publish(topic, Some(key), None, message)
+        self.core.publish(audience.into(), message)
     }
 
     /// How many connections have subscribed to a topic, those included that are closing.
@@ -1450,12 +1445,8 @@ impl<H: Handler> EventLoop<H> {
             };
             match command {
                 Command::Peer(id, command) => self.carry_out_for_peer(id, command),
-                Command::Broadcast(scope, prepared, except) => {
-                    deliveries += self.core.slab.len();
-                    self.core.broadcast_here(scope, prepared, except);
-                }
-                Command::Publish(topic, key, prepared, except) => {
-                    deliveries += self.core.publish_here(&topic, key.as_deref(), except, &prepared);
+                Command::Publish(selection, prepared) => {
+                    deliveries += self.core.publish_here(selection.borrowed(), prepared);
                 }
                 Command::Shutdown(order) => self.begin_shutdown(order),
                 Command::Decided => self.take_decisions(),
@@ -1665,6 +1656,7 @@ impl<H: Handler> EventLoop<H> {
         let Some(outcome) = &connection.driver.outcome() else { return };
         // What the handler still sends to others is not part of this turn.
         self.core.current = None;
+        connection.uncount_open(&self.core.shared);
         let counting = &mut self.core.shared.counting;
         if connection.is_opened {
             counting.end(outcome);
@@ -1724,6 +1716,10 @@ impl<H: Handler> EventLoop<H> {
                 "has the wrong mark of being unfinished"
             } else if connection.is_unsettled() && !self.core.unsettled.contains(&id) {
                 "is not settled and does not wait for it"
+            } else if connection.is_counted_open() != connection.is_open()
+                && !connection.is_unsettled()
+            {
+                "is not counted as it has to be"
             } else if driver.is_over() && !connection.is_unsettled() {
                 "is over and stays"
             } else if deadline.is_some_and(|next| {

@@ -11,6 +11,7 @@ use mio::Token;
 
 use super::commands::{Command, PeerCommand};
 use super::metrics::Published;
+use super::open_counts::OpenCounts;
 use super::quota::Quota;
 use super::selector::{Selector, Waker};
 use super::shutdown::{ShutdownOrder, ShutdownReport};
@@ -24,6 +25,7 @@ pub(super) const MAX_QUEUED: usize = 16 * 1024 * 1024;
 pub(super) struct Group {
     links: Vec<Link>,
     subscriber_counts: SubscriberCounts,
+    open: Arc<OpenCounts>,
     /// How many connections come from each address, where that is limited.
     quota: OnceLock<Mutex<Quota>>,
     /// How many bytes of messages may wait for one loop.
@@ -136,6 +138,7 @@ pub(super) fn members_at(
     let group = Arc::new(Group {
         links,
         subscriber_counts: SubscriberCounts::default(),
+        open: Arc::default(),
         quota: OnceLock::new(),
         max_queued: AtomicUsize::new(MAX_QUEUED),
     });
@@ -345,6 +348,11 @@ impl Group {
 
     pub(super) fn quota(&self) -> Option<MutexGuard<'_, Quota>> {
         self.quota.get().map(|quota| quota.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How many connections are open in all loops.
+    pub(super) fn open(&self) -> &Arc<OpenCounts> {
+        &self.open
     }
 
     /// Counts one more subscriber of a topic in a loop.

@@ -9,11 +9,11 @@ use crate::protocol::{Prepared, Upgraded};
 use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 
 use super::adopt::{AdoptedStream, Adoption};
+use super::audience::{Audience, Recipients, Selection};
 use super::commands::{Command, PeerCommand};
 use super::counters::Counters;
 use super::group::{self, Group, QueueFull, WhenFull};
 use super::metrics::Published;
-use super::route::{RouteId, Scope};
 use super::shutdown::{Reporter, Shutdown, ShutdownOrder};
 use super::slab::PeerId;
 
@@ -25,7 +25,7 @@ use super::slab::PeerId;
 ///
 /// Messages wait for the loop in a queue of [bounded](crate::Server::max_queued_bytes) size, whose present one is
 /// [`queued_bytes`](Self::queued_bytes). Where it is full, a call that sends waits until the loop has taken some
-/// up, and a call that tries to send, such as [`try_broadcast`](Self::try_broadcast), fails. No call waits on a thread
+/// up, and a call that tries to send, such as [`try_publish`](Self::try_publish), fails. No call waits on a thread
 /// that runs a loop itself, or before the loop has had its first turn.
 ///
 /// Within a call of a [`Handler`](crate::Handler), what is asked of a handle is carried out when the turn of the loop
@@ -92,45 +92,77 @@ impl Handle {
         Ok(())
     }
 
-    /// Sends a message to all open connections.
+    /// Sends a message to all open connections, whatever their route: [`publish`](Self::publish) to
+    /// [`Audience::everyone`].
     pub fn broadcast(&self, message: impl Into<Prepared>) {
-        let _ = self.broadcast_in(Scope::All, message.into(), None, WhenFull::Wait);
+        self.publish(Audience::everyone(), message);
     }
 
-    /// Sends a message to all open connections, unless as many bytes wait for one of the loops as may: then nothing
-    /// is sent.
+    /// Sends a message to an audience: the subscribers of a topic, which a string names, the connections of a route,
+    /// or everyone. It is encoded in this thread, once for all.
+    ///
+    /// How many that are only the loops know when they come to it, so nothing is told;
+    /// [`Peer::publish`](crate::Peer::publish) tells it.
+    ///
+    /// ```
+    /// use framewire::{Audience, Handle};
+    ///
+    /// fn tell_price(handle: &Handle, share: &str, price: u32) {
+    ///     // To the subscribers of "prices"; who lags behind gets only the newest price of each share.
+    ///     handle.publish(Audience::topic("prices").latest(share), format!("{share} {price}"));
+    /// }
+    /// ```
+    pub fn publish<'a>(&self, audience: impl Into<Audience<'a>>, message: impl Into<Prepared>) {
+        // Where it waits for room, it cannot fail.
+        let _ = self.publish_when(audience.into(), message.into(), WhenFull::Wait);
+    }
+
+    /// Sends a message to an audience, unless as many bytes wait for one of its loops as may: then nothing is sent to
+    /// anybody.
     ///
     /// # Errors
     ///
     /// [`QueueFull`].
-    pub fn try_broadcast(&self, message: impl Into<Prepared>) -> Result<(), QueueFull> {
-        self.broadcast_in(Scope::All, message.into(), None, WhenFull::Fail)
-    }
-
-    /// Sends a message to all open connections but one.
-    pub fn broadcast_except(&self, id: PeerId, message: impl Into<Prepared>) {
-        let _ = self.broadcast_in(Scope::All, message.into(), Some(id), WhenFull::Wait);
-    }
-
-    /// Sends a message to all open connections of a route, which [`Routes::id`](crate::Routes::id) names.
-    pub fn broadcast_route(&self, route: RouteId, message: impl Into<Prepared>) {
-        let scope = Scope::Route(Some(route));
-        let _ = self.broadcast_in(scope, message.into(), None, WhenFull::Wait);
-    }
-
-    fn broadcast_in(
+    pub fn try_publish<'a>(
         &self,
-        scope: Scope,
+        audience: impl Into<Audience<'a>>,
+        message: impl Into<Prepared>,
+    ) -> Result<(), QueueFull> {
+        self.publish_when(audience.into(), message.into(), WhenFull::Fail)
+    }
+
+    /// Orders it of all loops that may have somebody of the audience.
+    fn publish_when(
+        &self,
+        audience: Audience<'_>,
         prepared: Prepared,
-        except: Option<PeerId>,
         when_full: WhenFull,
     ) -> Result<(), QueueFull> {
-        let command = Command::Broadcast(scope, prepared.clone(), except);
-        self.group.reserve(0..self.group.len(), command.bytes(), when_full)?;
-        for number in 0..self.group.len() {
-            let command = Command::Broadcast(scope, prepared.clone(), except);
-            group::order(&self.group, number, command);
+        let (group, selection) = (&self.group, audience.selection());
+        if let Recipients::Subscribers(topic) = selection.recipients
+            && group.are_many()
+        {
+            // There is no loop with this number: all are others.
+            let Some((name, counts)) = group.others(topic, usize::MAX) else { return Ok(()) };
+            let has_some = |&number: &usize| counts[number].load(Ordering::SeqCst) > 0;
+            let loops = (0..counts.len()).filter(has_some);
+            let recipients = Recipients::Subscribers(name);
+            let selection = Selection { recipients, ..selection.shared() };
+            return self.order_all(loops, selection, prepared, when_full);
         }
+        self.order_all(0..group.len(), selection.shared(), prepared, when_full)
+    }
+
+    fn order_all(
+        &self,
+        loops: impl Iterator<Item = usize> + Clone,
+        selection: Selection<Arc<str>>,
+        prepared: Prepared,
+        when_full: WhenFull,
+    ) -> Result<(), QueueFull> {
+        let command = || Command::Publish(selection.clone(), prepared.clone());
+        self.group.reserve(loops.clone(), command().bytes(), when_full)?;
+        loops.for_each(|number| group::order(&self.group, number, command()));
         Ok(())
     }
 
@@ -292,12 +324,6 @@ impl Handle {
         let _ = self.order_message(id, command, WhenFull::Wait);
     }
 
-    /// Publishes a message of which each subscriber that does not keep up gets only the newest with this
-    /// key.
-    pub fn publish_latest(&self, topic: &str, key: &str, message: impl Into<Prepared>) {
-        let _ = self.publish_with(topic, Some(key), message.into(), None, WhenFull::Wait);
-    }
-
     /// What the loop has done up to the end of its latest turn, or all that
     /// [work together](crate::EventLoops); they are not asked for it, and do not wait.
     ///
@@ -316,26 +342,6 @@ impl Handle {
         self.group.published().map(Published::snapshot).sum()
     }
 
-    /// Sends a message to all subscribers of a topic. It is encoded in this thread.
-    pub fn publish(&self, topic: &str, message: impl Into<Prepared>) {
-        let _ = self.publish_with(topic, None, message.into(), None, WhenFull::Wait);
-    }
-
-    /// Sends a message to all subscribers of a topic, unless as many bytes wait for one of their loops as may: then
-    /// nothing is sent.
-    ///
-    /// # Errors
-    ///
-    /// [`QueueFull`].
-    pub fn try_publish(&self, topic: &str, message: impl Into<Prepared>) -> Result<(), QueueFull> {
-        self.publish_with(topic, None, message.into(), None, WhenFull::Fail)
-    }
-
-    /// Sends a message to all subscribers of a topic but one.
-    pub fn publish_except(&self, id: PeerId, topic: &str, message: impl Into<Prepared>) {
-        let _ = self.publish_with(topic, None, message.into(), Some(id), WhenFull::Wait);
-    }
-
     /// Has a connection get what is published to a topic from now on: also what this handle publishes
     /// right behind it. Nobody is told if it is refused, as [`Peer::subscribe`](crate::Peer::subscribe)
     /// would be.
@@ -350,36 +356,6 @@ impl Handle {
     /// Ends that again.
     pub fn unsubscribe(&self, id: PeerId, topic: &str) {
         self.order_peer(id, PeerCommand::Unsubscribe(topic.into()));
-    }
-
-    /// Orders it of all loops that have subscribers.
-    fn publish_with(
-        &self,
-        topic: &str,
-        key: Option<&str>,
-        prepared: Prepared,
-        except: Option<PeerId>,
-        when_full: WhenFull,
-    ) -> Result<(), QueueFull> {
-        let (group, home) = self.group_and_home();
-        let command =
-            |name: Arc<str>| Command::Publish(name, key.map(Box::from), prepared.clone(), except);
-        if !group.are_many() {
-            let command = command(topic.into());
-            group.reserve(home..home + 1, command.bytes(), when_full)?;
-            group::order(group, home, command);
-            return Ok(());
-        }
-        // There is no loop with this number: all are others.
-        let Some((name, counts)) = group.others(topic, usize::MAX) else { return Ok(()) };
-        let has_some = |&number: &usize| counts[number].load(Ordering::SeqCst) > 0;
-        let loops = (0..counts.len()).filter(has_some);
-        let bytes = command(Arc::clone(&name)).bytes();
-        group.reserve(loops.clone(), bytes, when_full)?;
-        for number in loops {
-            group::order(group, number, command(Arc::clone(&name)));
-        }
-        Ok(())
     }
 }
 

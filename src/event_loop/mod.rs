@@ -19,6 +19,7 @@
 mod acceptor;
 mod adopt;
 mod attempt;
+mod audience;
 mod backlog;
 mod broadcast;
 mod caller;
@@ -39,6 +40,7 @@ mod listen_options;
 mod listener;
 mod logging;
 mod metrics;
+mod open_counts;
 mod opening_error;
 mod path_pattern;
 mod peer;
@@ -61,6 +63,7 @@ mod topics;
 
 pub use adopt::AdoptedStream;
 pub use attempt::Attempt;
+pub use audience::Audience;
 pub use backlog::SlowConsumer;
 pub use caller::Caller;
 pub use counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use crate::handshake::ClientRequest;
 use crate::protocol::{
-    Compress, Config, Endpoint, Fragment, Fragments, Message, Prepared, Role, SendError, State,
-    Workspace,
+    Compress, Config, Endpoint, Fragment, Fragments, Message, Outgoing, Prepared, Role, SendError,
+    State, Workspace,
 };
 use crate::wire::CloseCode;
 
-use super::backlog::{Key, Outgoing, SlowConsumer};
+use super::audience::Audience;
+use super::backlog::{Key, SlowConsumer};
 use super::caller::Caller;
 use super::connection::{Connection, Release, Shared};
 use super::core::Core;
@@ -49,6 +50,30 @@ impl<'l, S> Peer<'l, S> {
     pub(super) fn of(core: &'l mut Core<S>, id: PeerId) -> Option<Self> {
         core.flush_broadcasts();
         core.is_peer(id).then_some(Self { core, id })
+    }
+
+    /// Sends a message to the open connections for which a condition holds; to how many.
+    fn broadcast_in(
+        core: &mut Core<S>,
+        mut condition: impl FnMut(&Peer<'_, S>) -> bool,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        core.flush_broadcasts();
+        let (mut message, mut prepared) = (Some(message), None);
+        let mut count = 0;
+        for index in 0..core.slab.places() {
+            let Some(id) = core.slab.id_at(index).filter(|&id| core.is_peer(id)) else { continue };
+            if condition(&Peer { core: &mut *core, id }) {
+                if let Some(message) = message.take() {
+                    prepared = Some(message.into());
+                }
+                if let Some(prepared) = &prepared {
+                    core.deliver(id, Key::default(), prepared);
+                    count += 1;
+                }
+            }
+        }
+        count
     }
 }
 
@@ -308,20 +333,48 @@ impl<S> Peer<'_, S> {
 
 /// The others.
 impl<S> Peer<'_, S> {
-    /// Sends a message to all open connections, this one included; it is encoded, and compressed, once.
-    /// Where there are [`Routes`](crate::Routes), all of the same route are meant.
-    pub fn broadcast(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(Scope::Route(self.route()), message.into(), None);
+    /// Sends a message to all open connections, this one included, whatever their route:
+    /// [`publish`](Self::publish) to [`Audience::everyone`]; returns for how many it is.
+    pub fn broadcast(&mut self, message: impl Into<Prepared>) -> usize {
+        self.publish(Audience::everyone(), message)
     }
 
-    /// Sends a message to all open connections, whatever their route.
-    pub fn broadcast_everywhere(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(Scope::All, message.into(), None);
+    /// Sends a message to an audience: the subscribers of a topic, which a string names, the connections of a route,
+    /// or everyone. It reaches exactly those: this connection too if it is one of them, unless
+    /// [`except`](Audience::except) leaves it out. It is encoded, and compressed, once, and not at all if a topic has
+    /// nobody.
+    ///
+    /// Returns for how many open connections it is, as far as this loop knows: of other
+    /// [loops](crate::EventLoops) that are those of a topic that are closing, too, and one that is left out.
+    /// Each gets the message behind what it was sent before, and before what it is sent later; one that has no room
+    /// for it loses it, which [`on_dropped`](crate::Handler::on_dropped) tells.
+    ///
+    /// ```
+    /// use framewire::{Audience, Message, Peer};
+    ///
+    /// fn on_message(peer: &mut Peer<'_>, message: Message<'_>) {
+    ///     // To everyone but the sender.
+    ///     let others = peer.publish(Audience::everyone().except(peer.id()), message);
+    ///     // To the subscribers of a topic, of which the sender may be one.
+    ///     peer.publish("log", format!("{} spoke to {others}", peer.id()));
+    /// }
+    /// ```
+    pub fn publish<'a>(
+        &mut self,
+        audience: impl Into<Audience<'a>>,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        self.core.publish(audience.into(), message)
     }
 
-    /// Sends a message to all open connections but this one; of the same route, where there are routes.
-    pub fn broadcast_others(&mut self, message: impl Into<Prepared>) {
-        self.core.broadcast(Scope::Route(self.route()), message.into(), Some(self.id));
+    /// Sends a message to the open connections of this loop for which `condition` holds, this one included, whatever
+    /// their route; returns to how many. See [`Peers::broadcast_if`].
+    pub fn broadcast_if(
+        &mut self,
+        condition: impl FnMut(&Peer<'_, S>) -> bool,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        Peer::broadcast_in(self.core, condition, message)
     }
 
     /// Another open connection of this loop, by its id; `None` if it is not open any more.
@@ -423,31 +476,12 @@ impl<S> Peer<'_, S> {
     ///     }
     /// }
     /// ```
-    pub fn send_latest<'m>(&mut self, key: &str, message: impl Into<Message<'m>>) -> Sent {
+    ///
+    /// `message` is a [`Message`], or a [`Prepared`] by reference. [`Audience::latest`] does the same for many
+    /// connections.
+    pub fn send_latest<'m>(&mut self, key: &str, message: impl Into<Outgoing<'m>>) -> Sent {
         let key = Key { topic: None, name: Some(key) };
-        self.core.send(self.id, key, Outgoing::Own(message.into(), Compress::Threshold))
-    }
-
-    /// [Publishes](Self::publish) a message of which each subscriber that does not keep up gets only the
-    /// newest with this key, as by [`send_latest`](Self::send_latest). A key of one topic is another one
-    /// than the same key of another topic.
-    pub fn publish_latest(
-        &mut self,
-        topic: &str,
-        key: &str,
-        message: impl Into<Prepared>,
-    ) -> usize {
-        self.core.publish(topic, Some(key), Some(self.id), message)
-    }
-
-    /// The same, and to this connection too if it is a subscriber.
-    pub fn publish_latest_all(
-        &mut self,
-        topic: &str,
-        key: &str,
-        message: impl Into<Prepared>,
-    ) -> usize {
-        self.core.publish(topic, Some(key), None, message)
+        self.core.send(self.id, key, message.into())
     }
 
     /// How many messages are [kept](Self::send_latest) for this connection.
@@ -474,7 +508,7 @@ impl<S> Peer<'_, S> {
     /// Has this connection get what is published to a topic from now on.
     ///
     /// ```
-    /// use framewire::{Peer, Subscribed};
+    /// use framewire::{Audience, Peer, Subscribed};
     ///
     /// /// `+room` enters a room, `-room` leaves it, and all else is said in all rooms one is in.
     /// fn on_line(peer: &mut Peer<'_>, line: &str) {
@@ -487,7 +521,7 @@ impl<S> Peer<'_, S> {
     ///     } else {
     ///         let rooms: Vec<String> = peer.topics().map(str::to_owned).collect();
     ///         for room in rooms {
-    ///             peer.publish(&room, line);
+    ///             peer.publish(Audience::topic(&room).except(peer.id()), line);
     ///         }
     ///     }
     /// }
@@ -519,20 +553,6 @@ impl<S> Peer<'_, S> {
     /// The topics that this connection has subscribed to, in no particular order.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.core.topics.of(self.id)
-    }
-
-    /// Sends a message to all subscribers of a topic but this connection, which need not be one; to how
-    /// many. It is encoded, and compressed, once, and not at all if there is nobody.
-    ///
-    /// Each of them gets it behind what it was sent before, and before what it is sent later. What is
-    /// dropped for one, as `send` would answer [`Sent::Dropped`], is not counted.
-    pub fn publish(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
-        self.core.publish(topic, None, Some(self.id), message)
-    }
-
-    /// The same, and to this connection too if it is a subscriber.
-    pub fn publish_all(&mut self, topic: &str, message: impl Into<Prepared>) -> usize {
-        self.core.publish(topic, None, None, message)
     }
 
     /// How many connections have subscribed to a topic, those included that are closing.

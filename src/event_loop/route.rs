@@ -20,7 +20,7 @@ impl RouteId {
 }
 
 /// Which connections something is for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Scope {
     All,
     /// Those of one route, or those of none.

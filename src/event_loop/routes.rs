@@ -18,8 +18,8 @@ use super::route::{Route, RouteId};
 /// A route is chosen before the connection is opened: where there is none, 404 is answered, and what the
 /// route's handler refuses is refused by HTTP. From then on the connection has the route's [`Config`]:
 /// its origins, limits, subprotocols, compression and deadlines. What holds before, for the head of the
-/// request, is the server's. [`Peer::broadcast`] reaches the connections of the same route, and
-/// [`Peer::broadcast_everywhere`] all.
+/// request, is the server's. [`Peer::broadcast`] reaches the connections of all routes, and
+/// [`Peer::publish`] to [`Audience::route`](crate::Audience::route) those of one.
 ///
 /// Paths are matched as [`PathPattern`] says. Where several match, the most specific one counts: the first
 /// segment in which they differ decides, a literal before a parameter before a `*`. A path that cannot
@@ -29,7 +29,7 @@ use super::route::{Route, RouteId};
 /// [`otherwise`](Self::otherwise), answer 500.
 ///
 /// ```
-/// use framewire::{Config, Decision, Handler, IncomingRequest, Message, Peer, Response, Routes, Server};
+/// use framewire::{Audience, Config, Decision, Handler, IncomingRequest, Message, Peer, Response, Routes, Server};
 ///
 /// struct Chat;
 ///
@@ -44,7 +44,7 @@ use super::route::{Route, RouteId};
 ///     }
 ///
 ///     fn on_message(&mut self, peer: &mut Peer<'_, String>, message: Message<'_>) {
-///         peer.broadcast(message);
+///         peer.publish(Audience::route(peer.route()), message);
 ///     }
 /// }
 ///
@@ -240,7 +240,7 @@ impl<S> Routes<S> {
     }
 
     /// The name of the route with exactly this pattern, for
-    /// [`Handle::broadcast_route`](crate::Handle::broadcast_route).
+    /// [`Audience::route`](crate::Audience::route).
     #[must_use]
     pub fn id(&self, pattern: &str) -> Option<RouteId> {
         let index = self.routes.iter().position(|route| route.pattern.as_str() == pattern)?;

@@ -262,7 +262,7 @@ impl Server {
 
     /// How many bytes of messages, sent by [`Handle`](crate::Handle)s and not taken up yet, may wait for each
     /// loop: 16 MiB by default. Producers that are faster than the loop then [wait](crate::Handle::broadcast), or
-    /// are told that they [are](crate::Handle::try_broadcast).
+    /// are told that they [are](crate::Handle::try_publish).
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_queued = bytes;
         self
@@ -352,11 +352,13 @@ impl Server {
     /// # Errors
     ///
     /// As [`into_event_loop`](Self::into_event_loop).
-    pub fn on_message(
+    pub fn on_message<R>(
         self,
-        function: impl FnMut(&mut Peer<'_>, Message<'_>),
+        mut function: impl FnMut(&mut Peer<'_>, Message<'_>) -> R,
     ) -> io::Result<EventLoop<impl Handler<Session = ()>>> {
-        self.into_event_loop(OnMessage(function))
+        self.into_event_loop(OnMessage(move |peer: &mut Peer<'_>, message: Message<'_>| {
+            function(peer, message);
+        }))
     }
 
     /// So many loops, a thread each, that serve these sockets together; at most 255. For work that one
@@ -390,16 +392,16 @@ impl Server {
 ///
 /// ```no_run
 /// fn main() -> std::io::Result<()> {
-///     framewire::serve("127.0.0.1:9001", |peer, message| { peer.send(message); })
+///     framewire::serve("127.0.0.1:9001", |peer, message| peer.send(message))
 /// }
 /// ```
 ///
 /// # Errors
 ///
 /// As [`Server::bind`] and [`EventLoop::run`].
-pub fn serve(
+pub fn serve<R>(
     address: impl ToSocketAddrs,
-    function: impl FnMut(&mut Peer<'_>, Message<'_>),
+    function: impl FnMut(&mut Peer<'_>, Message<'_>) -> R,
 ) -> io::Result<()> {
     Server::bind(address)?.on_message(function)?.run()
 }

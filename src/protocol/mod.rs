@@ -69,7 +69,7 @@ pub use partial_request::PartialRequest;
 pub use payload::{Bytes, Text};
 pub use payload_buffer::PayloadBuffer;
 pub use prepared::Prepared;
-pub use sender::Compress;
+pub use sender::{Compress, Outgoing};
 pub use state::{Initiator, Role, State};
 pub use timers::TimeoutKind;
 pub use upgraded::Upgraded;

@@ -101,6 +101,13 @@ impl Prepared {
     }
 }
 
+/// The same message: nothing is copied.
+impl From<&Self> for Prepared {
+    fn from(prepared: &Self) -> Self {
+        prepared.clone()
+    }
+}
+
 impl<'m, M: Into<Message<'m>>> From<M> for Prepared {
     fn from(message: M) -> Self {
         Self::new(message)

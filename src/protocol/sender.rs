@@ -57,6 +57,44 @@ pub enum Compress {
     Never,
 }
 
+/// A message on its way to one connection, where that is anything that is a [`Message`], or a [`Prepared`] by
+/// reference: `Peer::send_latest` takes both.
+#[allow(clippy::exhaustive_enums, reason = "whoever sends has to treat both")]
+#[derive(Debug)]
+pub enum Outgoing<'m> {
+    /// For this connection alone, and whether to compress it.
+    Own(Message<'m>, Compress),
+    /// Encoded beforehand, for several.
+    Shared(&'m Prepared),
+}
+
+impl Outgoing<'_> {
+    /// The length of the message in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Own(message, _) => message.len(),
+            Self::Shared(prepared) => prepared.len(),
+        }
+    }
+
+    /// Whether the message is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+impl<'m, M: Into<Message<'m>>> From<M> for Outgoing<'m> {
+    fn from(message: M) -> Self {
+        Self::Own(message.into(), Compress::Threshold)
+    }
+}
+
+impl<'m> From<&'m Prepared> for Outgoing<'m> {
+    fn from(prepared: &'m Prepared) -> Self {
+        Self::Shared(prepared)
+    }
+}
+
 impl Compress {
     fn applies(self, length: usize, threshold: usize) -> bool {
         match self {

@@ -3,7 +3,7 @@
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 
-use framewire::{CloseCode, Initiator, Outcome, ProtocolError, SendError, State};
+use framewire::{Audience, CloseCode, Initiator, Outcome, ProtocolError, SendError, State};
 
 use crate::client::{BINARY, CLOSE, Client, PING, TEXT, frame, frame_with};
 use crate::house::{Call, House, Spy, eventually};
@@ -304,8 +304,8 @@ fn a_handler_may_do_anything_in_any_call() {
             match roll(14) {
                 0 => drop(peer.send("to myself")),
                 1 => drop(peer.send(vec![1; 20_000])),
-                2 => peer.broadcast("to all"),
-                3 => peer.broadcast_others(vec![2; 10_000]),
+                2 => drop(peer.broadcast("to all")),
+                3 => drop(peer.publish(Audience::everyone().except(peer.id()), vec![2; 10_000])),
                 4 => drop(peer.ping(b"ping")),
                 5 if roll(8) == 0 => drop(peer.close(4000, "by chance")),
                 6 if roll(8) == 0 => peer.terminate(),

@@ -98,7 +98,7 @@ fn broadcasts_reach_peers_of_every_kind_of_compression() {
         if let Call::Message(_, message) = call {
             let text = message.as_text().unwrap();
             match text.as_bytes()[0] {
-                b'b' => peer.broadcast(text),
+                b'b' => drop(peer.broadcast(text)),
                 // To each by itself, outside of its turn.
                 b'e' => {
                     for id in peer.peers().ids() {

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use framewire::{CloseCode, Outcome, PeerId, Prepared};
+use framewire::{Audience, CloseCode, Outcome, PeerId, Prepared};
 
 use crate::client::{BINARY, Client, REQUEST, TEXT, frame};
 use crate::house::{Call, House, Spy, check_lives, eventually};
@@ -23,15 +23,17 @@ fn a_peer_reaches_the_others() {
     let (spy, mut log) = Spy::new(|peer, call| {
         if let Call::Message(_, message) = call {
             match message.as_text().unwrap() {
-                "all" => peer.broadcast("to all"),
-                "others" => peer.broadcast_others("to the others"),
+                "all" => drop(peer.broadcast("to all")),
+                "others" => {
+                    peer.publish(Audience::everyone().except(peer.id()), "to the others");
+                }
                 "each" => {
                     let ids: Vec<_> = peer.peers().ids();
                     for id in ids {
                         peer.to(id).unwrap().send(format!("to {id}"));
                     }
                 }
-                "long" => peer.broadcast(vec![1; 100_000]),
+                "long" => drop(peer.broadcast(vec![1; 100_000])),
                 _ => unreachable!(),
             }
         }
@@ -113,7 +115,8 @@ fn a_handle_keeps_the_order_of_its_thread() {
                     match n % 3 {
                         0 => handle.send(first, format!("{thread} {n}")),
                         1 => handle.broadcast(Prepared::new(format!("{thread} {n}"))),
-                        _ => handle.broadcast_except(first, format!("{thread} {n}")),
+                        _ => handle
+                            .publish(Audience::everyone().except(first), format!("{thread} {n}")),
                     }
                 }
             })
@@ -346,11 +349,11 @@ fn broadcasts_and_all_else_keep_their_order_for_each_receiver() {
         peer.subscribe("topic");
         peer.to(other).unwrap().subscribe("topic");
         peer.broadcast("1");
-        peer.broadcast_others("2");
+        peer.publish(Audience::everyone().except(peer.id()), "2");
         peer.to(other).unwrap().send("3");
         peer.send("4");
         peer.broadcast("5");
-        peer.publish_all("topic", "6");
+        peer.publish("topic", "6");
         for _ in 0..100 {
             peer.broadcast("7");
         }
@@ -388,7 +391,7 @@ fn broadcasts_and_all_else_keep_their_order_for_each_receiver() {
 fn who_opens_behind_a_broadcast_of_the_same_turn_does_not_get_it() {
     let (spy, log) = Spy::new(|peer, call| match call {
         Call::Open(_) => assert!(!peer.send("welcome").is_dropped()),
-        Call::Message(..) => peer.broadcast("to those who are here"),
+        Call::Message(..) => drop(peer.broadcast("to those who are here")),
         _ => {}
     });
     let mut event_loop = untimed_server().into_event_loop(spy).unwrap();

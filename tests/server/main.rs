@@ -1,6 +1,7 @@
 //! The mio server over real sockets: every test runs a loop of its own and talks to it as a client.
 
 mod adopt;
+mod audience;
 mod callers;
 mod checks;
 mod client;

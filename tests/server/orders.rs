@@ -4,8 +4,8 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use framewire::{
-    Decision, Fragment, Handle, Handler, IncomingRequest, Message, MessageKind, Peer, PeerId,
-    QueueFull,
+    Audience, Decision, Fragment, Handle, Handler, IncomingRequest, Message, MessageKind, Peer,
+    PeerId, QueueFull,
 };
 
 use crate::client::{BINARY, Client, PATIENCE, TEXT};
@@ -54,11 +54,11 @@ fn what_one_call_sends_arrives_in_the_order_of_its_calls() {
             peer.to(target).unwrap().send("2");
             peer.to(target).unwrap().broadcast("3");
             peer.to(target).unwrap().send_latest("k", "4");
-            peer.broadcast_others("5");
-            peer.publish("topic", "6");
-            peer.broadcast_everywhere("7");
+            peer.publish(Audience::everyone().except(peer.id()), "5");
+            peer.publish(Audience::topic("topic").except(peer.id()), "6");
+            peer.broadcast("7");
             peer.to(target).unwrap().send_prepared(&"8".into());
-            peer.publish_latest("topic", "k", "9");
+            peer.publish(Audience::topic("topic").latest("k").except(peer.id()), "9");
         };
         let mut turns = Turns::of(server, Does::new(act));
         let (mut sender, _) = turns.open();
@@ -124,11 +124,11 @@ fn handles_and_peers_are_mixed_in_one_order_in_all_loops() {
         fn on_message(&mut self, peer: &mut Peer<'_>, _: Message<'_>) {
             let handle: Handle = peer.handle();
             handle.publish("x", "handle 1");
-            peer.publish_all("x", "peer 1");
+            peer.publish("x", "peer 1");
             handle.broadcast("handle 2");
             peer.broadcast("peer 2");
             handle.send(peer.id(), "handle 3");
-            peer.publish_all("x", "peer 3");
+            peer.publish("x", "peer 3");
             handle.publish("x", "handle 4");
         }
     }
@@ -217,8 +217,8 @@ fn what_meets_an_unfinished_message_waits_behind_it() {
         }
         "others" => {
             peer.broadcast("broadcast");
-            peer.publish_all("x", "published");
-            peer.broadcast_others("to others");
+            peer.publish("x", "published");
+            peer.publish(Audience::everyone().except(peer.id()), "to others");
         }
         "end" => {
             assert!(!peer.send_fragment(piece("b", false)).is_dropped());
@@ -289,7 +289,7 @@ fn the_queue_of_a_loop_is_bounded() {
     let (mut client, id) = turns.open();
     assert_eq!(handle.queued_bytes(), 0);
     // What is too long by itself has room where nothing else is.
-    handle.try_broadcast("x".repeat(2 * LIMIT)).unwrap();
+    handle.try_publish(Audience::everyone(), "x".repeat(2 * LIMIT)).unwrap();
     assert!(handle.queued_bytes() > 2 * LIMIT);
     assert_eq!(handle.try_send(id, "no"), Err(QueueFull));
     turns.turn();
@@ -302,7 +302,7 @@ fn the_queue_of_a_loop_is_bounded() {
     }
     assert!((25..34).contains(&sent), "{sent}");
     assert_eq!(handle.try_publish("x", "a".repeat(900)), Err(QueueFull));
-    assert_eq!(handle.try_broadcast("a".repeat(900)), Err(QueueFull));
+    assert_eq!(handle.try_publish(Audience::everyone(), "a".repeat(900)), Err(QueueFull));
     // A thread that takes the turns itself would wait for itself.
     handle.send(id, "a".repeat(900));
     sent += 1;

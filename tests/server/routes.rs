@@ -6,8 +6,8 @@ use std::time::Duration;
 use framewire::deflate::DeflateConfig;
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{
-    Config, Decision, Handler, IncomingRequest, InvalidConfig, Message, Outcome, PatternError,
-    Peer, Pending, Response, RouteError, Routes, Server,
+    Audience, Config, Decision, Handler, IncomingRequest, InvalidConfig, Message, Outcome,
+    PatternError, Peer, Pending, Response, RouteError, Routes, Server,
 };
 
 use crate::client::{Client, REQUEST, TEXT, request_with};
@@ -42,9 +42,14 @@ impl Handler for Place {
 
     fn on_message(&mut self, peer: &mut Peer<'_, String>, message: Message<'_>) {
         match message.as_text() {
-            Some("all") => peer.broadcast(format!("to all of {}", self.0)),
-            Some("others") => peer.broadcast_others(format!("to the others of {}", self.0)),
-            Some("everywhere") => peer.broadcast_everywhere("to everybody"),
+            Some("all") => {
+                peer.publish(Audience::route(peer.route()), format!("to all of {}", self.0));
+            }
+            Some("others") => {
+                let others = Audience::route(peer.route()).except(peer.id());
+                peer.publish(others, format!("to the others of {}", self.0));
+            }
+            Some("everywhere") => drop(peer.broadcast("to everybody")),
             Some("count") => {
                 let (here, all) = (peer.peers().len(), peer.connections());
                 peer.send(format!("{here} of {all}"));
@@ -184,8 +189,8 @@ fn c6_a_broadcast_stays_in_its_route() {
     in_a.iter_mut().chain(&mut in_b).for_each(|c| assert_eq!(c.read_text(), "to everybody"));
     in_a[1].send_frame(TEXT, "count");
     assert_eq!(in_a[1].read_text(), "2 of 4");
-    house.handle.broadcast_route(b, "by handle to b");
-    house.handle.broadcast_route(a, "by handle to a");
+    house.handle.publish(Audience::route(b), "by handle to b");
+    house.handle.publish(Audience::route(a), "by handle to a");
     house.handle.broadcast("by handle to all");
     for (clients, name) in [(&mut in_a, "a"), (&mut in_b, "b")] {
         for client in clients {
@@ -264,7 +269,7 @@ impl Handler for Later {
     fn on_message(&mut self, peer: &mut Peer<'_, String>, _message: Message<'_>) {
         let name = peer.session().clone();
         let said = format!("{name} {:?}", peer.subprotocol());
-        peer.broadcast(said);
+        peer.publish(Audience::route(peer.route()), said);
     }
 }
 
@@ -358,7 +363,7 @@ impl Handler for Dialler {
             peer.connect(address, request, &untimed(), "client".to_owned()).unwrap();
         } else {
             let said = format!("{} heard {text}", peer.session());
-            peer.broadcast_others(said);
+            peer.publish(Audience::route(peer.route()).except(peer.id()), said);
         }
     }
 }

@@ -10,8 +10,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use framewire::{
-    Config, Decision, Handle, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Pending,
-    Server,
+    Audience, Config, Decision, Handle, Handler, IncomingRequest, Message, Outcome, Peer, PeerId,
+    Pending, Server,
 };
 
 use crate::client::{Client, REQUEST, TEXT};
@@ -58,16 +58,18 @@ impl Handler for Worker {
         let answer = match word {
             "subscribe" => format!("{:?}", peer.subscribe(rest)),
             "unsubscribe" => peer.unsubscribe(rest).to_string(),
-            "publish" => peer.publish("x", rest).to_string(),
-            "publish_all" => peer.publish_all("x", rest).to_string(),
-            "latest" => peer.publish_latest("x", "key", rest).to_string(),
+            "publish" => peer.publish(Audience::topic("x").except(peer.id()), rest).to_string(),
+            "publish_all" => peer.publish("x", rest).to_string(),
+            "latest" => {
+                peer.publish(Audience::topic("x").latest("key").except(peer.id()), rest).to_string()
+            }
             "subscribers" => peer.subscribers(rest).to_string(),
             "broadcast" => {
                 peer.broadcast(rest);
                 return;
             }
             "others" => {
-                peer.broadcast_others(rest);
+                peer.publish(Audience::everyone().except(peer.id()), rest);
                 return;
             }
             "count" => peer.connections().to_string(),
@@ -75,9 +77,9 @@ impl Handler for Worker {
                 // Short ones are copied, long ones are shared.
                 for n in 0..300 {
                     match n % 3 {
-                        0 => drop(peer.publish_all("x", format!("{rest} {n}"))),
-                        1 => peer.broadcast(format!("{rest} {n}")),
-                        _ => drop(peer.publish_all("x", format!("{rest} {n}{}", " ".repeat(9000)))),
+                        0 => drop(peer.publish("x", format!("{rest} {n}"))),
+                        1 => drop(peer.broadcast(format!("{rest} {n}"))),
+                        _ => drop(peer.publish("x", format!("{rest} {n}{}", " ".repeat(9000)))),
                     }
                 }
                 return;
@@ -278,7 +280,7 @@ fn topics_reach_over_all_loops() {
             assert_eq!(client.read_text(), text);
         }
     }
-    mill.handle.publish_except(*id, "x", "by a handle");
+    mill.handle.publish(Audience::topic("x").except(*id), "by a handle");
     mill.handle.publish("x", "to each");
     for (client, _) in rest.iter_mut() {
         assert_eq!(client.read_text(), "by a handle");
@@ -314,7 +316,7 @@ fn broadcasts_reach_over_all_loops() {
         assert_eq!(client.read_text(), if n == 1 { "behind" } else { "to the others" });
     }
     mill.handle.broadcast("by a handle");
-    mill.handle.broadcast_except(clients[2].1, "but one");
+    mill.handle.publish(Audience::everyone().except(clients[2].1), "but one");
     mill.handle.send(clients[2].1, "to that one");
     for (n, (client, _)) in clients.iter_mut().enumerate() {
         assert_eq!(client.read_text(), "by a handle");
@@ -378,7 +380,7 @@ fn what_a_handle_publishes_behind_a_subscription_gets_there() {
         mill.handle.subscribe(*id, "x");
         mill.handle.subscribe(*id, "x");
         mill.handle.publish("x", n.to_string());
-        mill.handle.publish_latest("x", "key", "the latest");
+        mill.handle.publish(Audience::topic("x").latest("key"), "the latest");
         mill.handle.unsubscribe(*id, "x");
         mill.handle.publish("x", "too late");
         assert_eq!(client.read_text(), n.to_string());

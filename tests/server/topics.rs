@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use framewire::deflate::DeflateConfig;
 use framewire::{
-    Decision, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Prepared, Subscribed,
-    TopicError,
+    Audience, Decision, Handler, IncomingRequest, Message, Outcome, Peer, PeerId, Prepared,
+    Subscribed, TopicError,
 };
 
 use crate::client::{Client, TEXT, frame};
@@ -36,9 +36,9 @@ fn obey(peer: &mut Peer<'_, u64>, line: &str) {
         }
         _ => match line.split_once([':', '!']) {
             Some((topic, text)) if line[topic.len()..].starts_with(':') => {
-                peer.publish(topic, text).to_string()
+                peer.publish(Audience::topic(topic).except(peer.id()), text).to_string()
             }
-            Some((topic, text)) => peer.publish_all(topic, text).to_string(),
+            Some((topic, text)) => peer.publish(topic, text).to_string(),
             None => panic!("{line}"),
         },
     };
@@ -112,7 +112,7 @@ fn a_connection_leaves_its_topics_when_on_close_is_over() {
             let topics: Vec<_> = peer.topics().map(str::to_owned).collect();
             assert_eq!(peer.subscribe("late"), Subscribed::Refused(TopicError::NotOpen));
             // It is not open, and so gets nothing and is not counted.
-            let reached = peer.publish_all("x", "has left");
+            let reached = peer.publish("x", "has left");
             sender.send((topics, peer.subscribers("x"), reached)).unwrap();
         }
         _ => {}
@@ -162,11 +162,14 @@ fn publish_and_send_keep_their_order_for_each_receiver() {
                     peer.peers().ids().into_iter().filter(|id| *id != peer.id()).collect();
                 for n in 0..ROUNDS {
                     // Large ones are shared, small ones are copied: both are one line.
-                    peer.publish("x", format!("{n} {}", "p".repeat(n * 100)));
+                    peer.publish(
+                        Audience::topic("x").except(peer.id()),
+                        format!("{n} {}", "p".repeat(n * 100)),
+                    );
                     for id in &others {
                         peer.to(*id).unwrap().send(format!("{n} sent"));
                     }
-                    peer.publish_all("x", format!("{n} again"));
+                    peer.publish("x", format!("{n} again"));
                 }
             }
             line => obey(peer, line),
@@ -196,7 +199,8 @@ fn publish_and_send_keep_their_order_for_each_receiver() {
                 for n in 0..ROUNDS {
                     match n % 3 {
                         0 => handle.publish("x", format!("{thread} {n}")),
-                        1 => handle.publish_except(ids[0], "x", format!("{thread} {n}")),
+                        1 => handle
+                            .publish(Audience::topic("x").except(ids[0]), format!("{thread} {n}")),
                         _ => ids.iter().for_each(|id| handle.send(*id, format!("{thread} {n}"))),
                     }
                 }
@@ -235,7 +239,7 @@ fn a_handle_subscribes_for_others_and_publishes_right_behind() {
         house.handle.subscribe(id, "x");
         house.handle.subscribe(stale, "x");
         house.handle.publish("x", n.to_string());
-        house.handle.publish_except(id, "x", "to nobody");
+        house.handle.publish(Audience::topic("x").except(id), "to nobody");
         house.handle.unsubscribe(id, "x");
         house.handle.unsubscribe(stale, "x");
         house.handle.publish("x", "after");
@@ -257,8 +261,8 @@ fn what_is_published_is_compressed_where_that_was_agreed_on() {
         }
         Call::Message(_, message) => {
             let prepared = Prepared::new(message.borrowed());
-            assert_eq!(peer.publish_all("x", prepared.clone()), 3);
-            assert_eq!(peer.publish_all("x", prepared), 3);
+            assert_eq!(peer.publish("x", prepared.clone()), 3);
+            assert_eq!(peer.publish("x", prepared), 3);
         }
         _ => {}
     });
@@ -316,9 +320,15 @@ impl Handler for Bridge {
             }
             "alone" => {
                 // It is the only one, and nobody is in the other.
-                assert_eq!((peer.publish("x", Counted), peer.publish_all("y", Counted)), (0, 0));
+                assert_eq!(
+                    (
+                        peer.publish(Audience::topic("x").except(peer.id()), Counted),
+                        peer.publish("y", Counted)
+                    ),
+                    (0, 0)
+                );
                 assert_eq!(MADE.get(), 0);
-                assert_eq!((peer.publish_all("x", Counted), MADE.get()), (1, 1));
+                assert_eq!((peer.publish("x", Counted), MADE.get()), (1, 1));
             }
             topic => {
                 assert!(peer.subscribe(topic).is_new());

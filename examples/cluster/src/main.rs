@@ -187,7 +187,7 @@ impl Node {
             r#"{{"topic":{name},"publisher":"{publisher}","number":{number},"data":{data}}}"#
         );
         self.bridge.publish(topic, envelope::seal(&publisher, number, &text));
-        peer.publish_all(topic, Prepared::new(text));
+        peer.publish(topic, Prepared::new(text));
     }
 }
 

@@ -2,13 +2,14 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
+use crate::event_loop::audience::Audience;
 use crate::event_loop::core::Core;
 use crate::event_loop::counters::Counters;
 use crate::event_loop::handle::Handle;
 use crate::event_loop::route::Scope;
 use crate::event_loop::slab::PeerId;
 use crate::handshake::ClientRequest;
-use crate::protocol::Config;
+use crate::protocol::{Config, Prepared};
 
 use super::Peer;
 
@@ -87,6 +88,46 @@ impl<S> Peers<'_, S> {
                 function(&mut peer);
             }
         }
+    }
+
+    /// Sends a message to all open connections, whatever their route and in all loops:
+    /// [`publish`](Self::publish) to [`Audience::everyone`]; returns for how many it is.
+    pub fn broadcast(&mut self, message: impl Into<Prepared>) -> usize {
+        self.publish(Audience::everyone(), message)
+    }
+
+    /// Sends a message to an audience: the subscribers of a topic, which a string names, the connections of a route,
+    /// or everyone, in all loops. Returns for how many it is; see [`Peer::publish`].
+    pub fn publish<'a>(
+        &mut self,
+        audience: impl Into<Audience<'a>>,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        self.core.publish(audience.into(), message)
+    }
+
+    /// Sends a message to the open connections of this loop for which `condition` holds, whatever their route; returns
+    /// to how many. It is encoded once, and not at all if it is for nobody. Each connection is asked about, so a topic
+    /// is cheaper where the same few are meant again and again, and it reaches the other loops as well.
+    ///
+    /// ```
+    /// use framewire::Peer;
+    ///
+    /// struct Player {
+    ///     team: u8,
+    /// }
+    ///
+    /// fn tell_team(peer: &mut Peer<'_, Player>, text: &str) -> usize {
+    ///     let team = peer.session().team;
+    ///     peer.peers().broadcast_if(|other| other.session().team == team, text)
+    /// }
+    /// ```
+    pub fn broadcast_if(
+        &mut self,
+        condition: impl FnMut(&Peer<'_, S>) -> bool,
+        message: impl Into<Prepared>,
+    ) -> usize {
+        Peer::broadcast_in(self.core, condition, message)
     }
 
     /// How many open connections there are. They are counted one by one.

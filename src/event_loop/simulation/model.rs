@@ -18,7 +18,7 @@ pub(super) struct Model {
     pub(super) reached: BTreeSet<&'static str>,
     /// How often handlers were called.
     pub(super) calls: u64,
-    loops: usize,
+    pub(super) loops: usize,
     is_told: HashMap<(usize, String), bool>,
     traces: bool,
 }

@@ -7,6 +7,7 @@ use crate::handshake::{ClientRequest, Response, Url};
 use crate::protocol::{Bytes, Config, Fragment, Message, Outcome, Prepared};
 
 use super::super::attempt::Attempt;
+use super::super::audience::Audience;
 use super::super::deferral::Pending;
 use super::super::handle::Handle;
 use super::super::handler::{Decision, Handler, HttpAnswer};
@@ -66,6 +67,7 @@ enum Deed {
     Publish,
     Latest,
     PublishLatest,
+    BroadcastLatest,
     Piece,
     Ping,
     Pause,
@@ -156,10 +158,10 @@ impl Stagehand {
                 let mut except = None;
                 if what == 8 {
                     except = Some(number);
-                    handle.broadcast_except(id, message.message());
+                    handle.publish(Audience::everyone().except(id), message.message());
                 } else if what < 11 {
                     handle.broadcast(message.message());
-                } else if handle.try_broadcast(message.message()).is_err() {
+                } else if handle.try_publish(Audience::everyone(), message.message()).is_err() {
                     return;
                 }
                 self.model.owe_all(message, except);
@@ -176,7 +178,9 @@ impl Stagehand {
                 let key = (what < 20).then_some((Some(topic), "h"));
                 let message = numbered(&mut self.model, key);
                 match key {
-                    Some((_, key)) => handle.publish_latest(topic, key, message.message()),
+                    Some((_, key)) => {
+                        handle.publish(Audience::topic(topic).latest(key), message.message())
+                    }
                     None => handle.publish(topic, message.message()),
                 }
                 self.model.owe_subscribers(topic, message, None);
@@ -234,6 +238,7 @@ impl Player {
                 (8, Deed::Publish),
                 (6, Deed::Latest),
                 (3, Deed::PublishLatest),
+                (3, Deed::BroadcastLatest),
                 (4, Deed::Piece),
                 (2, Deed::Ping),
                 (2, Deed::Pause),
@@ -274,11 +279,15 @@ impl Player {
                 let numbered = stage.model.number(source, length, None);
                 let others = stage.random.percent(50);
                 stage.model.owe_all(numbered, others.then_some(number));
-                if others {
-                    peer.broadcast_others(numbered.message());
+                let (id, open) = (peer.id(), peer.peers().ids());
+                let most = open.iter().filter(|&&one| !others || one != id).count();
+                let count = if others {
+                    peer.publish(Audience::everyone().except(id), numbered.message())
                 } else {
-                    peer.broadcast(numbered.message());
-                }
+                    peer.broadcast(numbered.message())
+                };
+                let is_right = if stage.model.loops == 1 { count == most } else { count >= most };
+                stage.model.check(is_right, || format!("broadcast to {count} and not {most}"));
             }
             Deed::Subscribe => match peer.subscribe(topic) {
                 Subscribed::Refused(_) => {}
@@ -300,9 +309,9 @@ impl Player {
                 let all = stage.random.percent(50);
                 let most = stage.model.owe_subscribers(topic, numbered, (!all).then_some(number));
                 let count = if all {
-                    peer.publish_all(topic, numbered.message())
-                } else {
                     peer.publish(topic, numbered.message())
+                } else {
+                    peer.publish(Audience::topic(topic).except(peer.id()), numbered.message())
                 };
                 stage.model.check(count <= most, || format!("published to {count} of {most}"));
             }
@@ -314,7 +323,13 @@ impl Player {
             Deed::PublishLatest => {
                 let numbered = stage.model.number(source, length, Some((Some(topic), key)));
                 stage.model.owe_subscribers(topic, numbered, None);
-                peer.publish_latest_all(topic, key, numbered.message());
+                peer.publish(Audience::topic(topic).latest(key), numbered.message());
+            }
+            Deed::BroadcastLatest => {
+                let numbered = stage.model.number(source, length, Some((None, key)));
+                stage.model.reached.insert("a broadcast with a key");
+                stage.model.owe_all(numbered, None);
+                peer.publish(Audience::everyone().latest(key), numbered.message());
             }
             // What waits behind a message would be lost unheard of, while others that are lost are told.
             Deed::Piece if stage.model.connection(number).is_being_told => {}
