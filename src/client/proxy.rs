@@ -64,10 +64,9 @@ impl Proxy {
         Ok(Self { kind, authority })
     }
 
-    /// The name or address of the proxy, an IPv6 address without its brackets and with its zone.
+    /// What of the proxy is to be resolved; see [`host_to_resolve`].
     pub(super) fn host(&self) -> String {
-        let zone = self.authority.zone().map(|zone| format!("%{zone}"));
-        format!("{}{}", self.authority.host(), zone.unwrap_or_default())
+        host_to_resolve(&self.authority)
     }
 
     /// Whether it is reached over TLS.
@@ -135,6 +134,16 @@ impl Proxy {
     }
 }
 
+/// The host of a server as resolvers take it: an address in its common form, without brackets and with its zone, or
+/// a name.
+pub(super) fn host_to_resolve(authority: &Authority) -> String {
+    match (authority.address(), authority.zone()) {
+        (_, Some(zone)) => format!("{}%{zone}", authority.host()),
+        (Some(address), None) => address.to_string(),
+        (None, None) => authority.host().to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -154,6 +163,8 @@ mod tests {
             ("http://[::1]:3128", (Kind::Http, "::1", 3128)),
             ("[fe80::1%251]:8", (Kind::Http, "fe80::1%1", 8)),
             ("u@1.2.3.4:3128", (Kind::Http, "1.2.3.4", 3128)),
+            // What is an address is not asked of a resolver.
+            ("http://127.1:3128", (Kind::Http, "127.0.0.1", 3128)),
         ];
         for (text, expected) in cases {
             let proxy = Proxy::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));

@@ -30,11 +30,8 @@ use std::str::FromStr;
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     secure: bool,
-    host: String,
-    zone: Option<String>,
-    port: u16,
+    authority: Authority,
     target: String,
-    userinfo: Option<(String, String)>,
     socket_path: Option<String>,
 }
 
@@ -68,11 +65,8 @@ impl Url {
         let authority = Authority::parse_at(authority, start, default_port(secure))?;
         Ok(Self {
             secure,
-            host: authority.host,
-            zone: authority.zone,
-            port: authority.port,
+            authority,
             target: encode_target(resource, text.len() - resource.len())?,
-            userinfo: authority.userinfo,
             socket_path: None,
         })
     }
@@ -95,11 +89,13 @@ impl Url {
         let path = decode_percent(path).filter(|path| !path.is_empty() && !path.contains('\0'));
         Ok(Self {
             secure: false,
-            host: "localhost".to_owned(),
-            zone: None,
-            port: default_port(false),
+            authority: Authority {
+                host: "localhost".to_owned(),
+                zone: None,
+                port: default_port(false),
+                userinfo: None,
+            },
             target: encode_target(resource, text.len() - resource.len())?,
-            userinfo: None,
             socket_path: Some(path.ok_or(UrlError::SocketPath)?),
         })
     }
@@ -110,16 +106,22 @@ impl Url {
         self.secure
     }
 
+    /// The part that names the server: host and port, and perhaps a user.
+    #[must_use]
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
     /// The name or address to connect to, in lower case; an IPv6 address without its brackets.
     #[must_use]
     pub fn host(&self) -> &str {
-        without_brackets(&self.host)
+        self.authority.host()
     }
 
     /// The zone of an IPv6 address, percent-decoded: the name or the number of an interface (RFC 6874).
     #[must_use]
     pub fn zone(&self) -> Option<&str> {
-        self.zone.as_deref()
+        self.authority.zone()
     }
 
     /// The address that the host is, if it is one and not a name: also in the older ways of writing IPv4, which
@@ -135,14 +137,13 @@ impl Url {
     /// ```
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        let host = self.host();
-        host.parse().ok().or_else(|| parse_ipv4(host).map(IpAddr::V4))
+        self.authority.address()
     }
 
     /// The port to connect to: 80 or 443 if the URL names none (RFC 6455 section 3).
     #[must_use]
     pub fn port(&self) -> u16 {
-        self.port
+        self.authority.port
     }
 
     /// The value of the `Host` header: the host, and the port if it is not the default one (RFC
@@ -156,10 +157,10 @@ impl Url {
     /// ```
     #[must_use]
     pub fn host_header(&self) -> String {
-        if self.port == default_port(self.secure) {
-            self.host.clone()
+        if self.port() == default_port(self.secure) {
+            self.authority.host.clone()
         } else {
-            format!("{}:{}", self.host, self.port)
+            self.authority.to_string()
         }
     }
 
@@ -172,7 +173,7 @@ impl Url {
     /// ```
     #[must_use]
     pub fn host_and_port(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        self.authority.to_string()
     }
 
     /// The resource name: path and query, `/` if there is none (RFC 6455 section 3).
@@ -184,7 +185,7 @@ impl Url {
     /// User name and password, percent-decoded.
     #[must_use]
     pub fn userinfo(&self) -> Option<(&str, &str)> {
-        self.userinfo.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+        self.authority.userinfo()
     }
 
     /// The path of the Unix socket to connect to, of a `ws+unix:` URL.
@@ -198,9 +199,7 @@ impl Url {
     #[must_use]
     pub fn is_same_origin(&self, other: &Self) -> bool {
         self.secure == other.secure
-            && self.port == other.port
-            && self.host == other.host
-            && self.zone == other.zone
+            && self.authority.is_same_server(&other.authority)
             && self.socket_path == other.socket_path
     }
 
@@ -263,7 +262,7 @@ impl Url {
             None => {
                 let scheme = if self.secure { "wss" } else { "ws" };
                 let mut root = format!("{scheme}://{}", self.host_header());
-                if let Some(zone) = &self.zone {
+                if let Some(zone) = self.zone() {
                     let mut encoded = String::from("%25");
                     encode(&mut encoded, zone, is_unreserved);
                     root.insert_str(root.find(']').unwrap_or(root.len()), &encoded);
@@ -275,7 +274,9 @@ impl Url {
 
     /// This one with the user name and password of another, unless it has its own.
     pub(super) fn or_userinfo_of(mut self, other: &Self) -> Self {
-        self.userinfo = self.userinfo.or_else(|| other.userinfo.clone());
+        if self.authority.userinfo.is_none() {
+            self.authority.userinfo.clone_from(&other.authority.userinfo);
+        }
         self
     }
 
@@ -451,6 +452,13 @@ impl Authority {
         self.zone.as_deref()
     }
 
+    /// The address that the host is, if it is one and not a name, in any of the ways that [`Url::address`] reads.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        let host = self.host();
+        host.parse().ok().or_else(|| parse_ipv4(host).map(IpAddr::V4))
+    }
+
     /// The port.
     #[must_use]
     pub fn port(&self) -> u16 {
@@ -461,6 +469,11 @@ impl Authority {
     #[must_use]
     pub fn userinfo(&self) -> Option<(&str, &str)> {
         self.userinfo.as_ref().map(|(user, password)| (user.as_str(), password.as_str()))
+    }
+
+    /// Whether both name one server, whoever the user is.
+    fn is_same_server(&self, other: &Self) -> bool {
+        self.host == other.host && self.zone == other.zone && self.port == other.port
     }
 }
 

@@ -463,12 +463,7 @@ impl ClientBuilder {
         if let Some(address) = self.connect_to.filter(|_| url.is_same_origin(&self.url)) {
             return self.connect_tcp([address], &address.to_string(), until, wait);
         }
-        let host = match (url.address(), url.zone()) {
-            (_, Some(zone)) => format!("{}%{zone}", url.host()),
-            (Some(address), None) => address.to_string(),
-            (None, None) => url.host().to_owned(),
-        };
-        self.dial_tcp(&host, url.port(), until, wait)
+        self.dial_tcp(&proxy::host_to_resolve(url.authority()), url.port(), until, wait)
     }
 
     fn dial_tcp(
