@@ -28,8 +28,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         match argument {
             Long("deflate") => deflate = deflate.or(Some(DeflateConfig::new())),
             Long("no-takeover") => {
-                let each = DeflateConfig::new().with_server_no_context_takeover(true);
-                deflate = Some(each.with_client_no_context_takeover(true));
+                let each = DeflateConfig::new().server_no_context_takeover(true);
+                deflate = Some(each.client_no_context_takeover(true));
             }
             Long("max-message") => config = config.max_message_size(arguments.value()?.parse()?),
             Long("path") => config = config.path(arguments.value()?.string()?),

@@ -50,8 +50,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         "deflate" => (config.deflate(DeflateConfig::new()), Work::Echo),
         "deflate-nct" => {
             let deflate = DeflateConfig::new()
-                .with_server_no_context_takeover(true)
-                .with_client_no_context_takeover(true);
+                .server_no_context_takeover(true)
+                .client_no_context_takeover(true);
             (config.deflate(deflate), Work::Echo)
         }
         other => return Err(format!("unknown mode {other:?}").into()),

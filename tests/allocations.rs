@@ -256,7 +256,7 @@ mod deflate {
     ];
 
     fn config() -> Config {
-        Config::new().deflate(DeflateConfig::new().with_threshold(0))
+        Config::new().deflate(DeflateConfig::new().threshold(0))
     }
 
     fn text(length: usize) -> String {

@@ -616,7 +616,7 @@ const EXTENSIONS: &[Option<&str>] = &[
 fn offering() -> Config {
     let config = Config::new();
     #[cfg(feature = "deflate")]
-    let config = config.deflate(framewire::deflate::DeflateConfig::new().with_threshold(0));
+    let config = config.deflate(framewire::deflate::DeflateConfig::new().threshold(0));
     config
 }
 
@@ -728,7 +728,7 @@ mod deflate {
     const OFFER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
     fn config() -> Config {
-        Config::new().max_message_size(MIB).deflate(DeflateConfig::new().with_threshold(0))
+        Config::new().max_message_size(MIB).deflate(DeflateConfig::new().threshold(0))
     }
 
     /// A mebibyte that inflates to about a gibibyte.

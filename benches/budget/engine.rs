@@ -154,7 +154,7 @@ const NO_TAKEOVER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
 const TAKEOVER: &str = "Sec-WebSocket-Extensions: permessage-deflate\r\n";
 
 fn with_deflate(takeover: bool) -> Connection {
-    let config = Config::new().deflate(DeflateConfig::new().with_threshold(0));
+    let config = Config::new().deflate(DeflateConfig::new().threshold(0));
     open_server(&config, if takeover { TAKEOVER } else { NO_TAKEOVER })
 }
 

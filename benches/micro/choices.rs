@@ -79,7 +79,7 @@ fn compression(rounds: usize) -> Result<(), Box<dyn Error>> {
     ] {
         for level in [1, 6, 9] {
             for connections in [1, 500] {
-                let deflate = DeflateConfig::new().with_threshold(0).with_level(level)?;
+                let deflate = DeflateConfig::new().threshold(0).level(level)?;
                 let mut room = Room::new(&Config::new().deflate(deflate), lines, connections);
                 let turns = 500 / connections;
                 let (mut sent, mut written, mut next) = (0, 0, 0);
@@ -106,7 +106,7 @@ fn broadcast(rounds: usize) {
     println!("| how | µs a delivery |");
     println!("|---|---|");
     let text = String::from_utf8(json(1024, 1)).expect("JSON is text");
-    let deflate = Config::new().deflate(DeflateConfig::new().with_threshold(0));
+    let deflate = Config::new().deflate(DeflateConfig::new().threshold(0));
     let kinds = [
         ("plain", Config::new(), ""),
         ("compressed, no takeover", deflate.clone(), NO_TAKEOVER),

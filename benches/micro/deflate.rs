@@ -18,7 +18,7 @@ const NO_TAKEOVER: &str = "Sec-WebSocket-Extensions: permessage-deflate; \
     server_no_context_takeover; client_no_context_takeover\r\n";
 
 fn connection(offer: &str) -> Connection {
-    let config = Config::new().deflate(DeflateConfig::new().with_threshold(0));
+    let config = Config::new().deflate(DeflateConfig::new().threshold(0));
     open_server(&config, offer)
 }
 
@@ -73,7 +73,7 @@ mod compress {
 
     fn deflate(bencher: Bencher<'_, '_>, length: usize, reset: bool) {
         // The level that framewire has by default.
-        let level = Compression::new(DeflateConfig::new().level().into());
+        let level = Compression::new(6);
         let mut codec = Compress::new(level, false);
         let mut conversation = Conversation::of_json(length);
         let mut output = Vec::with_capacity(2 * length);

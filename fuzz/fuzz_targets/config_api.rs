@@ -148,16 +148,16 @@ impl World {
                 .close_timeout(close),
             Call::Deflate(level, server, client, threshold) => {
                 let deflate = DeflateConfig::new()
-                    .with_level(level)
-                    .and_then(|deflate| deflate.with_server_max_window_bits(server))
-                    .and_then(|deflate| deflate.with_client_max_window_bits(client));
+                    .level(level)
+                    .and_then(|deflate| deflate.server_max_window_bits(server))
+                    .and_then(|deflate| deflate.client_max_window_bits(client));
                 let (levels, windows) = (0..=9, 8..=15);
                 let valid = levels.contains(&level)
                     && windows.contains(&server)
                     && windows.contains(&client);
                 assert_eq!(deflate.is_ok(), valid);
                 match deflate {
-                    Ok(deflate) => config.deflate(deflate.with_threshold(threshold)),
+                    Ok(deflate) => config.deflate(deflate.threshold(threshold)),
                     Err(_) => config,
                 }
             }

@@ -35,10 +35,10 @@ fuzz_target!(|input: Input<'_>| {
 
 fn config([bits, flags]: [u8; 2]) -> DeflateConfig {
     DeflateConfig::new()
-        .with_server_no_context_takeover(flags & 1 != 0)
-        .with_client_no_context_takeover(flags & 2 != 0)
-        .with_server_max_window_bits(8 + (bits & 7))
-        .and_then(|config| config.with_client_max_window_bits(8 + (bits >> 4 & 7)))
+        .server_no_context_takeover(flags & 1 != 0)
+        .client_no_context_takeover(flags & 2 != 0)
+        .server_max_window_bits(8 + (bits & 7))
+        .and_then(|config| config.client_max_window_bits(8 + (bits >> 4 & 7)))
         .unwrap()
 }
 
@@ -53,19 +53,19 @@ fn lists(text: &[u8], client: &DeflateConfig, server: &DeflateConfig) {
     assert_eq!(parse_extensions(format(&list).as_bytes()).as_ref(), Ok(&list));
 
     if let Some((params, answer)) = accept_offer(&list, server) {
-        assert!((8..=server.server_max_window_bits()).contains(&params.server_max_window_bits()));
-        assert!((8..=server.client_max_window_bits()).contains(&params.client_max_window_bits()));
-        assert!(params.server_no_context_takeover() >= server.server_no_context_takeover());
-        assert!(params.client_no_context_takeover() >= server.client_no_context_takeover());
+        assert!((8..=server.params().server_max_window_bits()).contains(&params.server_max_window_bits()));
+        assert!((8..=server.params().client_max_window_bits()).contains(&params.client_max_window_bits()));
+        assert!(params.server_no_context_takeover() >= server.params().server_no_context_takeover());
+        assert!(params.client_no_context_takeover() >= server.params().client_no_context_takeover());
         for said in [answer, params.to_string()] {
             let said = parse_extensions(said.as_bytes()).unwrap();
             assert_eq!(verify_response(&said, &DeflateConfig::new()), Ok(Some(params)));
         }
     }
     if let Ok(Some(params)) = verify_response(&list, client) {
-        assert!((8..=client.client_max_window_bits()).contains(&params.client_max_window_bits()));
+        assert!((8..=client.params().client_max_window_bits()).contains(&params.client_max_window_bits()));
         assert!((8..=15).contains(&params.server_max_window_bits()));
-        assert!(params.client_no_context_takeover() >= client.client_no_context_takeover());
+        assert!(params.client_no_context_takeover() >= client.params().client_no_context_takeover());
     }
 }
 

@@ -30,10 +30,10 @@ fuzz_target!(|input: Input<'_>| {
 
 fn params(input: &Input<'_>) -> DeflateParams {
     let config = DeflateConfig::new()
-        .with_server_no_context_takeover(input.flags & 2 != 0)
-        .with_client_no_context_takeover(input.flags & 2 != 0)
-        .with_server_max_window_bits(8 + input.bits % 8)
-        .and_then(|config| config.with_client_max_window_bits(8 + input.bits % 8))
+        .server_no_context_takeover(input.flags & 2 != 0)
+        .client_no_context_takeover(input.flags & 2 != 0)
+        .server_max_window_bits(8 + input.bits % 8)
+        .and_then(|config| config.client_max_window_bits(8 + input.bits % 8))
         .unwrap();
     let offer = parse_extensions(b"permessage-deflate; client_max_window_bits").unwrap();
     accept_offer(&offer, &config).unwrap().0
@@ -118,7 +118,7 @@ fn by_parts(
 
 fn round_trip(input: &Input<'_>, messages: &[&[u8]]) {
     let params = params(input);
-    let config = DeflateConfig::new().with_level(input.level % 10).unwrap();
+    let config = DeflateConfig::new().level(input.level % 10).unwrap();
     // Room for one compressor: two connections take it from each other at every message.
     let mut codec = Codec::with_live_budget(0);
     let connections = if input.flags & 4 == 0 { 1 } else { 2 };

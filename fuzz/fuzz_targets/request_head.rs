@@ -24,9 +24,9 @@ type Read = Result<Option<(Request, usize)>, RequestError>;
 
 fuzz_target!(|input: Input<'_>| {
     let limits = HeadLimits::default()
-        .with_head_bytes(input.head_bytes.into())
-        .with_request_line_bytes(input.request_line_bytes.into())
-        .with_headers(input.headers.into());
+        .head_bytes(input.head_bytes.into())
+        .request_line_bytes(input.request_line_bytes.into())
+        .headers(input.headers.into());
     let pieces = framewire_fuzz::pieces(input.stream, &input.cuts);
     let bytes: Vec<&[u8]> = input.stream.chunks(1).collect();
     let (whole, is_head) = read(limits, &[input.stream]);
@@ -147,9 +147,9 @@ fn check_request(request: &Request, bytes: &[u8]) {
     }
     again.extend_from_slice(b"\r\n");
     let limits = HeadLimits::default()
-        .with_head_bytes(again.len())
-        .with_request_line_bytes(again.len())
-        .with_headers(request.headers().len());
+        .head_bytes(again.len())
+        .request_line_bytes(again.len())
+        .headers(request.headers().len());
     assert_eq!(RequestReader::new(limits).read(&again), Ok(Some((request.clone(), again.len()))));
 
     let extensions = request.extensions();

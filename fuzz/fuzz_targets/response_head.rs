@@ -27,8 +27,8 @@ enum Read {
 
 fuzz_target!(|input: Input<'_>| {
     let limits = HeadLimits::default()
-        .with_head_bytes(input.head_bytes.into())
-        .with_headers(input.headers.into());
+        .head_bytes(input.head_bytes.into())
+        .headers(input.headers.into());
     let limit = usize::from(input.body_limit);
     let whole = read(limits, limit, &[input.stream]);
     assert_eq!(read(limits, limit, &framewire_fuzz::pieces(input.stream, &input.cuts)), whole);
@@ -92,9 +92,9 @@ fn check_response(response: &Response, limit: usize) {
     let mut out = Vec::new();
     response.encode("GET", None, &mut out);
     let limits = HeadLimits::default()
-        .with_head_bytes(out.len())
-        .with_request_line_bytes(out.len())
-        .with_headers(response.headers().len() + 4);
+        .head_bytes(out.len())
+        .request_line_bytes(out.len())
+        .headers(response.headers().len() + 4);
     let mut reader = ResponseReader::new(limits, usize::MAX);
     let (again, used) = reader.read(&out).unwrap().expect("a whole response");
     let final_status = (200..=599).contains(&response.status());

@@ -50,13 +50,13 @@ impl Settings {
             return config.no_deflate();
         }
         let deflate = DeflateConfig::new()
-            .with_level(self.level % 10)
-            .and_then(|config| config.with_server_max_window_bits(8 + self.server_bits % 8))
-            .and_then(|config| config.with_client_max_window_bits(8 + self.client_bits % 8))
+            .level(self.level % 10)
+            .and_then(|config| config.server_max_window_bits(8 + self.server_bits % 8))
+            .and_then(|config| config.client_max_window_bits(8 + self.client_bits % 8))
             .unwrap()
-            .with_server_no_context_takeover(self.server_forgets)
-            .with_client_no_context_takeover(self.client_forgets)
-            .with_threshold(self.threshold.into());
+            .server_no_context_takeover(self.server_forgets)
+            .client_no_context_takeover(self.client_forgets)
+            .threshold(self.threshold.into());
         config.deflate(deflate)
     }
 }

@@ -67,12 +67,12 @@ impl Setup {
             return config.no_deflate();
         }
         let deflate = DeflateConfig::new()
-            .with_threshold(8)
-            .with_level(self.window_bits >> 3 & 7)
-            .and_then(|config| config.with_client_max_window_bits(8 + (self.window_bits & 7)))
+            .threshold(8)
+            .level(self.window_bits >> 3 & 7)
+            .and_then(|config| config.client_max_window_bits(8 + (self.window_bits & 7)))
             .unwrap()
-            .with_server_no_context_takeover(self.has(Self::NO_TAKEOVER))
-            .with_client_no_context_takeover(self.has(Self::NO_TAKEOVER));
+            .server_no_context_takeover(self.has(Self::NO_TAKEOVER))
+            .client_no_context_takeover(self.has(Self::NO_TAKEOVER));
         config.deflate(deflate)
     }
 

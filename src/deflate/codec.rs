@@ -396,7 +396,7 @@ mod tests {
     }
 
     fn level(level: u8) -> DeflateConfig {
-        DeflateConfig::new().with_level(level).unwrap()
+        DeflateConfig::new().level(level).unwrap()
     }
 
     // req: D027, D030, D031, D035
@@ -490,7 +490,7 @@ mod tests {
                 // Ours to theirs.
                 let mut wire = Vec::new();
                 if random.below(10) == 0 {
-                    let (level, bits) = (connection.config.level(), connection.bits);
+                    let (level, bits) = (connection.config.level, connection.bits);
                     codec.compress_detached(level, bits, &text, &mut wire);
                     connection.ours.note_sent(&text);
                 } else {

@@ -17,19 +17,19 @@ use super::params::{DeflateParams, MAX_WINDOW_BITS, MIN_WINDOW_BITS};
 /// use framewire::deflate::DeflateConfig;
 ///
 /// let config = DeflateConfig::new()
-///     .with_level(1)?
-///     .with_client_max_window_bits(12)?
-///     .with_threshold(256);
-/// assert_eq!(config.level(), 1);
-/// assert!(DeflateConfig::new().with_server_max_window_bits(7).is_err());
+///     .level(1)?
+///     .client_max_window_bits(12)?
+///     .threshold(256);
+/// assert_eq!(config.params().client_max_window_bits(), 12);
+/// assert!(DeflateConfig::new().server_max_window_bits(7).is_err());
 /// # Ok::<(), framewire::deflate::InvalidDeflateConfig>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct DeflateConfig {
-    level: u8,
+    pub(super) level: u8,
     /// What is asked of both sides; 15 bits ask nothing.
-    params: DeflateParams,
-    threshold: usize,
+    pub(super) params: DeflateParams,
+    pub(crate) threshold: usize,
 }
 
 impl DeflateConfig {
@@ -45,7 +45,7 @@ impl DeflateConfig {
     /// # Errors
     ///
     /// [`InvalidDeflateConfig::Level`] above 9.
-    pub const fn with_level(mut self, level: u8) -> Result<Self, InvalidDeflateConfig> {
+    pub const fn level(mut self, level: u8) -> Result<Self, InvalidDeflateConfig> {
         if level > 9 {
             return Err(InvalidDeflateConfig::Level(level));
         }
@@ -58,7 +58,7 @@ impl DeflateConfig {
     /// A server then says so unasked; a client asks for it. Without this setting, a server still
     /// does it for a client that asks.
     #[must_use]
-    pub const fn with_server_no_context_takeover(mut self, yes: bool) -> Self {
+    pub const fn server_no_context_takeover(mut self, yes: bool) -> Self {
         self.params.server_no_context_takeover = yes;
         self
     }
@@ -67,7 +67,7 @@ impl DeflateConfig {
     ///
     /// A server then demands it, which every client has to obey; a client announces and does it.
     #[must_use]
-    pub const fn with_client_no_context_takeover(mut self, yes: bool) -> Self {
+    pub const fn client_no_context_takeover(mut self, yes: bool) -> Self {
         self.params.client_no_context_takeover = yes;
         self
     }
@@ -78,10 +78,7 @@ impl DeflateConfig {
     /// # Errors
     ///
     /// [`InvalidDeflateConfig::WindowBits`] outside 8 to 15.
-    pub const fn with_server_max_window_bits(
-        mut self,
-        bits: u8,
-    ) -> Result<Self, InvalidDeflateConfig> {
+    pub const fn server_max_window_bits(mut self, bits: u8) -> Result<Self, InvalidDeflateConfig> {
         if bits < MIN_WINDOW_BITS || bits > MAX_WINDOW_BITS {
             return Err(InvalidDeflateConfig::WindowBits(bits));
         }
@@ -99,10 +96,7 @@ impl DeflateConfig {
     /// # Errors
     ///
     /// [`InvalidDeflateConfig::WindowBits`] outside 8 to 15.
-    pub const fn with_client_max_window_bits(
-        mut self,
-        bits: u8,
-    ) -> Result<Self, InvalidDeflateConfig> {
+    pub const fn client_max_window_bits(mut self, bits: u8) -> Result<Self, InvalidDeflateConfig> {
         if bits < MIN_WINDOW_BITS || bits > MAX_WINDOW_BITS {
             return Err(InvalidDeflateConfig::WindowBits(bits));
         }
@@ -116,45 +110,15 @@ impl DeflateConfig {
     /// Small messages gain nothing on their own and cost some microseconds each. They do gain from
     /// earlier, similar ones: where context takeover is agreed and bandwidth matters, lower this.
     #[must_use]
-    pub const fn with_threshold(mut self, bytes: usize) -> Self {
+    pub const fn threshold(mut self, bytes: usize) -> Self {
         self.threshold = bytes;
         self
     }
 
-    /// The compression level, 0 to 9.
+    /// The parameters that are asked for; windows of 15 bits ask nothing.
     #[must_use]
-    pub const fn level(&self) -> u8 {
-        self.level
-    }
-
-    /// Whether the server must forget its window after every message.
-    #[must_use]
-    pub const fn server_no_context_takeover(&self) -> bool {
-        self.params.server_no_context_takeover
-    }
-
-    /// Whether the client must forget its window after every message.
-    #[must_use]
-    pub const fn client_no_context_takeover(&self) -> bool {
-        self.params.client_no_context_takeover
-    }
-
-    /// The limit on the server's window, 8 to 15; 15 is none.
-    #[must_use]
-    pub const fn server_max_window_bits(&self) -> u8 {
-        self.params.server_max_window_bits
-    }
-
-    /// The limit on the client's window, 8 to 15; 15 is none.
-    #[must_use]
-    pub const fn client_max_window_bits(&self) -> u8 {
-        self.params.client_max_window_bits
-    }
-
-    /// The length from which a message is compressed.
-    #[must_use]
-    pub const fn threshold(&self) -> usize {
-        self.threshold
+    pub const fn params(&self) -> DeflateParams {
+        self.params
     }
 }
 
@@ -195,15 +159,15 @@ mod tests {
         for number in 0..=u8::MAX {
             let window = (8..=15).contains(&number);
             let config = DeflateConfig::new();
-            assert_eq!(config.clone().with_level(number).is_ok(), number <= 9);
-            assert_eq!(config.clone().with_server_max_window_bits(number).is_ok(), window);
-            assert_eq!(config.with_client_max_window_bits(number).is_ok(), window);
+            assert_eq!(config.clone().level(number).is_ok(), number <= 9);
+            assert_eq!(config.clone().server_max_window_bits(number).is_ok(), window);
+            assert_eq!(config.client_max_window_bits(number).is_ok(), window);
         }
     }
 
     #[test]
     fn errors_say_the_number() {
-        let error = DeflateConfig::new().with_level(10).unwrap_err();
+        let error = DeflateConfig::new().level(10).unwrap_err();
         assert_eq!(error.to_string(), "compression level 10 is not in 0 to 9");
     }
 }

@@ -47,9 +47,9 @@ impl DeflateContext {
         let by_client = (params.client_max_window_bits(), params.client_no_context_takeover());
         let (sends, receives) =
             if server { (by_server, by_client) } else { (by_client, by_server) };
-        let key = Key::new(config.level(), sends.0);
+        let key = Key::new(config.level, sends.0);
         // Stored blocks refer to nothing.
-        let forgets = sends.1 || config.level() == 0;
+        let forgets = sends.1 || config.level == 0;
         Self {
             key,
             sent: History::new(MOST_SENT.min(1 << sends.0)),
@@ -58,7 +58,7 @@ impl DeflateContext {
             received_window: 1 << receives.0,
             ticket: None,
             params,
-            threshold: config.threshold(),
+            threshold: config.threshold,
         }
     }
 
@@ -69,7 +69,7 @@ impl DeflateContext {
     }
 
     /// Whether a message of `length` bytes is worth compressing by
-    /// [`DeflateConfig::with_threshold`]. RFC 7692 section 6.1 allows any message to go
+    /// [`DeflateConfig::threshold`]. RFC 7692 section 6.1 allows any message to go
     /// uncompressed; that leaves the windows untouched.
     #[must_use]
     pub const fn should_compress(&self, length: usize) -> bool {
@@ -140,7 +140,7 @@ mod tests {
     // req: D025
     #[test]
     fn the_threshold_is_inclusive() {
-        let config = DeflateConfig::new().with_threshold(10);
+        let config = DeflateConfig::new().threshold(10);
         let context = DeflateContext::new(DeflateParams::default(), true, &config);
         assert!(!context.should_compress(9));
         assert!(context.should_compress(10));

@@ -54,10 +54,10 @@ pub fn accept_offer(
 pub fn offer(config: &DeflateConfig) -> String {
     let limited = |bits| (bits < MAX_WINDOW_BITS).then_some(bits);
     Parameters {
-        server_no_context_takeover: config.server_no_context_takeover(),
-        client_no_context_takeover: config.client_no_context_takeover(),
-        server_max_window_bits: limited(config.server_max_window_bits()),
-        client_max_window_bits: Some(limited(config.client_max_window_bits())),
+        server_no_context_takeover: config.params.server_no_context_takeover,
+        client_no_context_takeover: config.params.client_no_context_takeover,
+        server_max_window_bits: limited(config.params.server_max_window_bits),
+        client_max_window_bits: Some(limited(config.params.client_max_window_bits)),
     }
     .to_string()
 }
@@ -92,15 +92,15 @@ pub fn verify_response(
     // "client_max_window_bits" without a value exists in offers only (section 7.1.2.2).
     let client_bits = match answer.client_max_window_bits {
         Some(None) => return Err(DeflateError::InvalidParameter),
-        Some(Some(bits)) if bits > config.client_max_window_bits() => {
+        Some(Some(bits)) if bits > config.params.client_max_window_bits => {
             return Err(DeflateError::WindowTooLarge);
         }
         // The server set no limit of its own; ours still binds us.
-        None => config.client_max_window_bits(),
+        None => config.params.client_max_window_bits,
         Some(Some(bits)) => bits,
     };
     let server_bits = match answer.server_max_window_bits {
-        Some(bits) if bits > config.server_max_window_bits() => {
+        Some(bits) if bits > config.params.server_max_window_bits => {
             return Err(DeflateError::WindowTooLarge);
         }
         Some(bits) => bits,
@@ -110,7 +110,7 @@ pub fn verify_response(
         server_no_context_takeover: answer.server_no_context_takeover,
         // What we announced we also do, whether or not the server repeats it.
         client_no_context_takeover: answer.client_no_context_takeover
-            || config.client_no_context_takeover(),
+            || config.params.client_no_context_takeover,
         server_max_window_bits: server_bits,
         client_max_window_bits: client_bits,
     }))
@@ -123,18 +123,20 @@ fn accept_one(offer: &Extension, config: &DeflateConfig) -> Option<(DeflateParam
     let server_bits = offer
         .server_max_window_bits
         .unwrap_or(MAX_WINDOW_BITS)
-        .min(config.server_max_window_bits());
+        .min(config.params.server_max_window_bits);
     let client_bits = match offer.client_max_window_bits {
-        Some(offered) => offered.unwrap_or(MAX_WINDOW_BITS).min(config.client_max_window_bits()),
+        Some(offered) => {
+            offered.unwrap_or(MAX_WINDOW_BITS).min(config.params.client_max_window_bits)
+        }
         // The response must not hold the parameter then (section 7.1.2.2).
-        None if config.client_max_window_bits() < MAX_WINDOW_BITS => return None,
+        None if config.params.client_max_window_bits < MAX_WINDOW_BITS => return None,
         None => MAX_WINDOW_BITS,
     };
     let params = DeflateParams {
         server_no_context_takeover: offer.server_no_context_takeover
-            || config.server_no_context_takeover(),
+            || config.params.server_no_context_takeover,
         client_no_context_takeover: offer.client_no_context_takeover
-            || config.client_no_context_takeover(),
+            || config.params.client_no_context_takeover,
         server_max_window_bits: server_bits,
         client_max_window_bits: client_bits,
     };
@@ -297,10 +299,10 @@ mod tests {
     #[test]
     fn a_configured_server_imposes_its_limits() {
         let config = DeflateConfig::new()
-            .with_server_no_context_takeover(true)
-            .with_client_no_context_takeover(true)
-            .with_server_max_window_bits(11)
-            .and_then(|config| config.with_client_max_window_bits(10))
+            .server_no_context_takeover(true)
+            .client_no_context_takeover(true)
+            .server_max_window_bits(11)
+            .and_then(|config| config.client_max_window_bits(10))
             .unwrap();
         let start = "permessage-deflate; server_no_context_takeover; client_no_context_takeover; ";
         let cases = [
@@ -328,10 +330,10 @@ mod tests {
     fn a_client_offers_what_it_wants() {
         assert_eq!(offer(&DeflateConfig::new()), "permessage-deflate; client_max_window_bits");
         let config = DeflateConfig::new()
-            .with_server_no_context_takeover(true)
-            .with_client_no_context_takeover(true)
-            .with_server_max_window_bits(9)
-            .and_then(|config| config.with_client_max_window_bits(8))
+            .server_no_context_takeover(true)
+            .client_no_context_takeover(true)
+            .server_max_window_bits(9)
+            .and_then(|config| config.client_max_window_bits(8))
             .unwrap();
         assert_eq!(
             offer(&config),
@@ -355,10 +357,10 @@ mod tests {
 
         // Asked for and not answered: we cope, and our own promises bind us still.
         let strict = DeflateConfig::new()
-            .with_server_no_context_takeover(true)
-            .with_client_no_context_takeover(true)
-            .with_server_max_window_bits(9)
-            .and_then(|config| config.with_client_max_window_bits(10))
+            .server_no_context_takeover(true)
+            .client_no_context_takeover(true)
+            .server_max_window_bits(9)
+            .and_then(|config| config.client_max_window_bits(10))
             .unwrap();
         let agreed = verify(&strict, "permessage-deflate").unwrap().unwrap();
         assert_eq!(
@@ -372,8 +374,8 @@ mod tests {
     fn a_client_refuses_every_answer_that_does_not_fit() {
         let plain = DeflateConfig::new();
         let limited = DeflateConfig::new()
-            .with_server_max_window_bits(9)
-            .and_then(|config| config.with_client_max_window_bits(9))
+            .server_max_window_bits(9)
+            .and_then(|config| config.client_max_window_bits(9))
             .unwrap();
         let cases = [
             ("permessage-deflate; x", DeflateError::UnknownParameter),
@@ -404,10 +406,10 @@ mod tests {
         for (server_bits, client_bits) in [(8, 15), (15, 8), (12, 9), (15, 15)] {
             for flags in 0..4_u8 {
                 let client = DeflateConfig::new()
-                    .with_server_no_context_takeover(flags & 1 != 0)
-                    .with_client_no_context_takeover(flags & 2 != 0)
-                    .with_server_max_window_bits(server_bits)
-                    .and_then(|config| config.with_client_max_window_bits(client_bits))
+                    .server_no_context_takeover(flags & 1 != 0)
+                    .client_no_context_takeover(flags & 2 != 0)
+                    .server_max_window_bits(server_bits)
+                    .and_then(|config| config.client_max_window_bits(client_bits))
                     .unwrap();
                 let (agreed, header) =
                     accept_offer(&extensions(&offer(&client)), &DeflateConfig::new()).unwrap();

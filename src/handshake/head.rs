@@ -10,7 +10,7 @@ use super::headers::{Headers, is_token_byte, is_value_byte, trim};
 /// ```
 /// use framewire::handshake::HeadLimits;
 ///
-/// let limits = HeadLimits::default().with_headers(40);
+/// let limits = HeadLimits::default().headers(40);
 /// assert_eq!((limits.head_bytes, limits.headers), (16 * 1024, 40));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -32,21 +32,21 @@ impl Default for HeadLimits {
 }
 
 impl HeadLimits {
-    /// With another limit for the whole head.
+    /// Limits the whole head to this many bytes.
     #[must_use]
-    pub fn with_head_bytes(self, head_bytes: usize) -> Self {
+    pub fn head_bytes(self, head_bytes: usize) -> Self {
         Self { head_bytes, ..self }
     }
 
-    /// With another limit for the request line.
+    /// Limits the request line to this many bytes.
     #[must_use]
-    pub fn with_request_line_bytes(self, request_line_bytes: usize) -> Self {
+    pub fn request_line_bytes(self, request_line_bytes: usize) -> Self {
         Self { request_line_bytes, ..self }
     }
 
-    /// With another limit for the number of header fields.
+    /// Limits the number of header fields.
     #[must_use]
-    pub fn with_headers(self, headers: usize) -> Self {
+    pub fn headers(self, headers: usize) -> Self {
         Self { headers, ..self }
     }
 }
@@ -562,8 +562,7 @@ mod tests {
     // req: H003, H008 (HS01, HS03, HS04)
     #[test]
     fn limits_hold_to_the_byte() {
-        let limits =
-            HeadLimits::default().with_head_bytes(40).with_request_line_bytes(10).with_headers(2);
+        let limits = HeadLimits::default().head_bytes(40).request_line_bytes(10).headers(2);
         let whole = |length| Ok(Some((length, 0)).map(|(length, _): (usize, u8)| length));
         let length = |stream: &[u8]| read(stream, limits).map(|head| head.map(|(_, used)| used));
         assert_eq!(length(b"0123456789\r\n\r\n"), whole(14));
@@ -576,9 +575,9 @@ mod tests {
         assert_eq!(length(&head(31)), whole(40));
         assert_eq!(length(&head(32)), Err(HeadError::TooLarge));
         assert_eq!(length(&head(1000)), Err(HeadError::TooLarge));
-        let short = HeadLimits::default().with_head_bytes(5);
+        let short = HeadLimits::default().head_bytes(5);
         assert_eq!(read(b"012345", short), Err(HeadError::StartLineTooLong));
-        assert_eq!(read(b"0", HeadLimits::default().with_head_bytes(0)), Err(HeadError::TooLarge));
+        assert_eq!(read(b"0", HeadLimits::default().head_bytes(0)), Err(HeadError::TooLarge));
     }
 
     // req: H008 (HS01, HS02): no byte is searched twice, and memory stays under the limit.

@@ -25,7 +25,7 @@ mod on {
             config: &DeflateConfig,
         ) -> Self {
             let context = DeflateContext::new(params, role == Role::Server, config);
-            Self { params, threshold: config.threshold(), context }
+            Self { params, threshold: config.threshold, context }
         }
 
         pub(in crate::protocol) fn params(&self) -> DeflateParams {

@@ -244,7 +244,7 @@ fn what_is_to_be_inflated_has_come() {
 #[cfg(feature = "deflate")]
 #[test]
 fn a_close_that_waits_for_the_codec_is_not_cut_short() {
-    let deflate = framewire::deflate::DeflateConfig::new().with_threshold(0);
+    let deflate = framewire::deflate::DeflateConfig::new().threshold(0);
     let config = Config::new().max_lifetime(at(30)).ping_interval(None).deflate(deflate);
     let mut connection = open(Role::Server, &config, Some("permessage-deflate"));
     connection.handle_timeout(at(0));
@@ -264,7 +264,7 @@ fn a_close_that_waits_for_the_codec_is_not_cut_short() {
 #[cfg(feature = "deflate")]
 #[test]
 fn what_waits_for_the_codec_puts_no_deadline_off() {
-    let deflate = framewire::deflate::DeflateConfig::new().with_threshold(0);
+    let deflate = framewire::deflate::DeflateConfig::new().threshold(0);
     let config = Config::new().ping_interval(None).write_timeout(at(30)).deflate(deflate);
     let mut connection = open(Role::Server, &config, Some("permessage-deflate"));
     connection.handle_timeout(at(0));

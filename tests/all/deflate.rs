@@ -21,7 +21,7 @@ const HELLO: [u8; 7] = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
 
 /// Compression of everything, whatever its length.
 fn on() -> Config {
-    Config::new().deflate(DeflateConfig::new().with_threshold(0))
+    Config::new().deflate(DeflateConfig::new().threshold(0))
 }
 
 fn script(role: Role) -> Script {
@@ -991,7 +991,7 @@ fn a_client_checks_the_answer() {
     assert_eq!((params.server_max_window_bits(), params.client_max_window_bits()), (8, 8));
     let spaced = answer(&plain, ",permessage-deflate ; server_max_window_bits = 10,,").unwrap();
     assert_eq!(spaced.server_max_window_bits(), 10);
-    let nine = DeflateConfig::new().with_server_max_window_bits(9).unwrap();
+    let nine = DeflateConfig::new().server_max_window_bits(9).unwrap();
     let nine = Config::new().deflate(nine);
     let larger = answer(&nine, "permessage-deflate; server_max_window_bits=10");
     assert!(matches!(larger, Err(ResponseError::ExtensionParameters(_))));
@@ -1019,7 +1019,7 @@ fn a_client_offers_by_default_and_uses_nothing_before_the_answer() {
 #[test]
 fn the_sender_chooses_what_to_compress() {
     for role in ROLES {
-        let config = Config::new().deflate(DeflateConfig::new().with_threshold(10));
+        let config = Config::new().deflate(DeflateConfig::new().threshold(10));
         let mut connection = open(role, &config, Some("permessage-deflate"));
         connection.send("aaaaaaaaa").unwrap();
         connection.send("aaaaaaaaaa").unwrap();
@@ -1174,7 +1174,7 @@ fn an_end_inside_a_compressed_message_is_a_loss() {
 // req: D021
 #[test]
 fn settings_that_come_before_the_answer_do_not_change_the_offer() {
-    let offered = Config::new().deflate(DeflateConfig::new().with_threshold(0));
+    let offered = Config::new().deflate(DeflateConfig::new().threshold(0));
     for config in [Config::new().no_deflate(), Config::new()] {
         let mut client = client(&offered);
         drain(&mut client);

@@ -141,12 +141,12 @@ fn random_conversations_with_compression() {
         let bits = |number: u64| 8 + (number % 8) as u8;
         let deflate = |number: u64| {
             DeflateConfig::new()
-                .with_threshold([0, 64, 1024][number as usize % 3])
-                .with_server_no_context_takeover(number.is_multiple_of(5))
-                .with_client_no_context_takeover(number.is_multiple_of(4))
-                .with_server_max_window_bits(bits(number))
-                .and_then(|config| config.with_client_max_window_bits(bits(number / 3 + 5)))
-                .and_then(|config| config.with_level((number % 10) as u8))
+                .threshold([0, 64, 1024][number as usize % 3])
+                .server_no_context_takeover(number.is_multiple_of(5))
+                .client_no_context_takeover(number.is_multiple_of(4))
+                .server_max_window_bits(bits(number))
+                .and_then(|config| config.client_max_window_bits(bits(number / 3 + 5)))
+                .and_then(|config| config.level((number % 10) as u8))
                 .unwrap()
         };
         let client = Config::new().deflate(deflate(seed));

@@ -59,10 +59,10 @@ fn block(bytes: &[u8], input: &mut Vec<u8>) {
 /// What a server agrees to whose windows are limited to so many bits.
 fn params(bits: u8, takeover: bool) -> DeflateParams {
     let config = DeflateConfig::new()
-        .with_server_no_context_takeover(!takeover)
-        .with_client_no_context_takeover(!takeover)
-        .with_server_max_window_bits(bits)
-        .and_then(|config| config.with_client_max_window_bits(bits))
+        .server_no_context_takeover(!takeover)
+        .client_no_context_takeover(!takeover)
+        .server_max_window_bits(bits)
+        .and_then(|config| config.client_max_window_bits(bits))
         .unwrap();
     let offer = parse_extensions(b"permessage-deflate; client_max_window_bits").unwrap();
     accept_offer(&offer, &config).unwrap().0
@@ -157,7 +157,7 @@ fn what_is_compressed_here_zlib_reads() {
     for bits in 8..=15 {
         for level in [0, 1, 6, 9] {
             for (takeover, parts) in [(true, false), (true, true), (false, false), (false, true)] {
-                let config = DeflateConfig::new().with_level(level).unwrap();
+                let config = DeflateConfig::new().level(level).unwrap();
                 let mut context = DeflateContext::new(params(bits, takeover), true, &config);
                 let mut strict = StrictInflate::new(1 << bits);
                 block(&[bits, u8::from(takeover), texts.len() as u8], &mut input);

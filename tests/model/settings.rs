@@ -159,13 +159,13 @@ impl Knobs {
             Deflation::Off => config.no_deflate(),
             Deflation::On(knobs) => {
                 let deflate = DeflateConfig::new()
-                    .with_level(knobs.level)
-                    .and_then(|deflate| deflate.with_server_max_window_bits(knobs.server_bits))
-                    .and_then(|deflate| deflate.with_client_max_window_bits(knobs.client_bits))
+                    .level(knobs.level)
+                    .and_then(|deflate| deflate.server_max_window_bits(knobs.server_bits))
+                    .and_then(|deflate| deflate.client_max_window_bits(knobs.client_bits))
                     .expect("levels and windows are in order")
-                    .with_server_no_context_takeover(knobs.server_forgets)
-                    .with_client_no_context_takeover(knobs.client_forgets)
-                    .with_threshold(knobs.threshold);
+                    .server_no_context_takeover(knobs.server_forgets)
+                    .client_no_context_takeover(knobs.client_forgets)
+                    .threshold(knobs.threshold);
                 config.deflate(deflate)
             }
         }

@@ -9,7 +9,7 @@ use crate::house::{Call, House, Spy};
 use crate::untimed::untimed;
 
 fn on() -> Config {
-    untimed().deflate(DeflateConfig::new().with_threshold(0))
+    untimed().deflate(DeflateConfig::new().threshold(0))
 }
 
 /// Inflates what one server sends, by flate2 alone.
@@ -167,10 +167,8 @@ fn many_connections_share_the_codec() {
     let house = House::new(on(), spy);
     let configs = [
         on(),
-        untimed()
-            .deflate(DeflateConfig::new().with_threshold(0).with_client_no_context_takeover(true)),
-        untimed()
-            .deflate(DeflateConfig::new().with_threshold(0).with_server_no_context_takeover(true)),
+        untimed().deflate(DeflateConfig::new().threshold(0).client_no_context_takeover(true)),
+        untimed().deflate(DeflateConfig::new().threshold(0).server_no_context_takeover(true)),
         untimed().no_deflate(),
     ];
     // More than there are live compressors, so that contexts are parked and restored.

@@ -10,12 +10,12 @@ use crate::scenario::{Content, Scenario};
 /// Sends each message once, and compares what comes back: a server that answers faster because it does
 /// less is found here.
 pub(crate) fn verify(scenario: &Scenario, port: u16) -> Result<(), Box<dyn Error>> {
-    let deflate = DeflateConfig::new().with_threshold(0);
+    let deflate = DeflateConfig::new().threshold(0);
     let config = Config::new().max_message_size(64 << 20);
     let config = match scenario.mode {
         "deflate" => config.deflate(deflate),
         "deflate-nct" => config.deflate(
-            deflate.with_server_no_context_takeover(true).with_client_no_context_takeover(true),
+            deflate.server_no_context_takeover(true).client_no_context_takeover(true),
         ),
         _ => config.no_deflate(),
     };

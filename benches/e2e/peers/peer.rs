@@ -56,7 +56,7 @@ pub async fn open(stream: &mut TcpStream, mode: Mode) -> Option<()> {
         Mode::Echo | Mode::Broadcast => Config::new(),
         Mode::Deflate => Config::new().deflate(deflate),
         Mode::DeflateNoTakeover => Config::new().deflate(
-            deflate.with_server_no_context_takeover(true).with_client_no_context_takeover(true),
+            deflate.server_no_context_takeover(true).client_no_context_takeover(true),
         ),
     };
     let mut connection = Connection::server(&config);

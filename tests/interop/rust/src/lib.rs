@@ -41,14 +41,14 @@ impl Settings {
             return Ok(Config::new().no_deflate());
         }
         let mut config = DeflateConfig::new()
-            .with_threshold(0)
-            .with_server_no_context_takeover(deflate["server_no_context_takeover"] == true)
-            .with_client_no_context_takeover(deflate["client_no_context_takeover"] == true);
+            .threshold(0)
+            .server_no_context_takeover(deflate["server_no_context_takeover"] == true)
+            .client_no_context_takeover(deflate["client_no_context_takeover"] == true);
         if let Some(bits) = deflate["server_max_window_bits"].as_u64() {
-            config = config.with_server_max_window_bits(bits.try_into()?)?;
+            config = config.server_max_window_bits(bits.try_into()?)?;
         }
         if let Some(bits) = deflate["client_max_window_bits"].as_u64() {
-            config = config.with_client_max_window_bits(bits.try_into()?)?;
+            config = config.client_max_window_bits(bits.try_into()?)?;
         }
         Ok(Config::new().deflate(config))
     }
