@@ -38,18 +38,21 @@ impl Accept {
     }
 
     /// Chooses this subprotocol, which the client must have offered.
+    #[must_use]
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocol = SubprotocolChoice::This(name.into().into_boxed_str());
         self
     }
 
     /// Opens without a subprotocol, whatever was offered.
+    #[must_use]
     pub fn no_subprotocol(mut self) -> Self {
         self.subprotocol = SubprotocolChoice::None;
         self
     }
 
     /// Opens without compression, whatever was offered.
+    #[must_use]
     pub fn no_deflate(mut self) -> Self {
         self.no_deflate = true;
         self
@@ -57,6 +60,7 @@ impl Accept {
 
     /// Serves the connection with these settings from now on: limits, subprotocols, compression,
     /// deadlines. Without it they stay those that the connection was made with.
+    #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.config = Some(config);
         self
@@ -81,6 +85,7 @@ impl Accept {
     }
 
     /// Sets a cookie with the 101.
+    #[must_use]
     pub fn cookie(mut self, cookie: &Cookie) -> Self {
         let appended = self.headers.append("Set-Cookie", cookie.to_string());
         debug_assert_eq!(appended, Ok(()), "a cookie has no byte that a header may not have");

@@ -199,33 +199,39 @@ impl Config {
     /// The longest message accepted, in bytes of payload, inflated; default 16 MiB. A longer one fails
     /// the connection with 1009 as soon as a frame header announces it or inflation passes it. Memory
     /// is committed as bytes arrive, never by an announced length.
+    #[must_use]
     pub fn max_message_size(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_message_size = bytes)
     }
 
     /// The most frames that one message may be made of, default 131,072; more fail the connection with
     /// 1008.
+    #[must_use]
     pub fn max_fragments(self, fragments: u32) -> Self {
         self.with(|settings| settings.max_fragments = fragments)
     }
 
     /// The longest head of an HTTP request or answer in bytes, default 16 KiB; a longer request is
     /// answered 431.
+    #[must_use]
     pub fn max_head_size(self, bytes: usize) -> Self {
         self.with(|settings| settings.head.head_bytes = bytes)
     }
 
     /// The most header fields in a head, default 100; more are answered 431.
+    #[must_use]
     pub fn max_headers(self, fields: usize) -> Self {
         self.with(|settings| settings.head.headers = fields)
     }
 
     /// The longest request line in bytes, default 8,192; a longer one is answered 414.
+    #[must_use]
     pub fn max_request_line(self, bytes: usize) -> Self {
         self.with(|settings| settings.head.request_line_bytes = bytes)
     }
 
     /// How much of the body of an answer other than 101 a client keeps, in bytes, default 64 KiB.
+    #[must_use]
     pub fn max_rejection_body(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_rejection_body = bytes)
     }
@@ -252,6 +258,7 @@ impl Config {
     /// # assert!(connection.output().flatten().copied().collect::<Vec<_>>().starts_with(b"HTTP/1.1 204"));
     /// # Ok::<(), framewire::SendError>(())
     /// ```
+    #[must_use]
     pub fn http_methods<M: Into<String>>(self, methods: impl IntoIterator<Item = M>) -> Self {
         let methods = methods.into_iter().map(|method| method.into().into_boxed_str()).collect();
         self.with(|settings| settings.http_methods = methods)
@@ -259,6 +266,7 @@ impl Config {
 
     /// Server: the longest body of such a request in bytes, default 64 KiB; a longer one is answered 413
     /// as soon as its head announces it, or it has come to be so long. Memory is committed as bytes arrive.
+    #[must_use]
     pub fn max_request_body(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_request_body = bytes)
     }
@@ -266,18 +274,21 @@ impl Config {
     /// From how many unsent bytes a connection is [congested](crate::Endpoint::is_congested), default
     /// 1 MiB: the event loop then stops reading from it, and only the latest Ping is answered (RFC 6455
     /// section 5.5.3 allows that).
+    #[must_use]
     pub fn output_high_water(self, bytes: usize) -> Self {
         self.with(|settings| settings.output_high_water = bytes)
     }
 
     /// Down to how many unsent bytes a congested connection must come before it counts as drained,
     /// default 256 KiB; values above the high water mark count as that mark.
+    #[must_use]
     pub fn output_low_water(self, bytes: usize) -> Self {
         self.with(|settings| settings.output_low_water = bytes)
     }
 
     /// Above how many unsent bytes further messages are refused, default 16 MiB: a peer that does not
     /// read costs so much memory, and one message, at most. Control frames are not refused.
+    #[must_use]
     pub fn max_buffered_amount(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_buffered_amount = bytes)
     }
@@ -289,6 +300,7 @@ impl Config {
 
     /// Whether Pings are answered by themselves, default yes. Otherwise answer each
     /// [`Event::Ping`](crate::Event::Ping) with [`pong`](crate::Connection::pong).
+    #[must_use]
     pub fn auto_pong(self, automatic: bool) -> Self {
         self.with(|settings| settings.auto_pong = automatic)
     }
@@ -306,12 +318,14 @@ impl Config {
     /// let config = Config::new().fragments(Fragments::From(64 * 1024));
     /// # assert_eq!(config.validate(), Ok(()));
     /// ```
+    #[must_use]
     pub fn fragments(self, fragments: Fragments) -> Self {
         self.with(|settings| settings.fragments = fragments)
     }
 
     /// Server: the only path served, compared exactly with the request target up to `?`; another is
     /// answered 404. By default all paths are served.
+    #[must_use]
     pub fn path(self, path: impl Into<String>) -> Self {
         let path = path.into().into_boxed_str();
         self.with(|settings| settings.path = Some(path))
@@ -320,6 +334,7 @@ impl Config {
     /// Server: the origins that pages may come from, such as `https://example.com`, compared exactly
     /// but for ASCII case; another one is answered 403 (RFC 6455 section 10.2). A request without an
     /// origin is not a browser's and passes. By default all origins pass.
+    #[must_use]
     pub fn origins<O: AsRef<[u8]>>(self, origins: impl IntoIterator<Item = O>) -> Self {
         let origins = origins.into_iter().map(|origin| origin.as_ref().into()).collect();
         self.with(|settings| settings.origins = Some(origins))
@@ -328,6 +343,7 @@ impl Config {
     /// Server: the subprotocols spoken, the most wanted first. The first that the client offers is
     /// chosen, unless [`Accept::subprotocol`](crate::Accept::subprotocol) chooses another; without any
     /// in common the connection opens without one (RFC 6455 section 4.2.2).
+    #[must_use]
     pub fn subprotocols<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
         let names = Subprotocols::new(names);
         self.with(|settings| settings.subprotocols = names)
@@ -336,18 +352,21 @@ impl Config {
     /// Turns permessage-deflate on with these parameters (RFC 7692). By default a client offers it with
     /// the defaults of [`DeflateConfig`] and a server declines it.
     #[cfg(feature = "deflate")]
+    #[must_use]
     pub fn deflate(self, deflate: DeflateConfig) -> Self {
         self.with(|settings| settings.deflate = DeflateSetting::On(deflate))
     }
 
     /// Turns permessage-deflate off, for a client too.
     #[cfg(feature = "deflate")]
+    #[must_use]
     pub fn no_deflate(self) -> Self {
         self.with(|settings| settings.deflate = DeflateSetting::Off)
     }
 
     /// How long the opening handshake may take from its first moment, default 10 s; the connection is
     /// then dropped. Progress does not extend it.
+    #[must_use]
     pub fn handshake_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.handshake = timeout.into().into())
     }
@@ -377,12 +396,14 @@ impl Config {
     /// [handshake timeout](Self::handshake_timeout) holds as well.
     ///
     /// Some servers do not say where the body ends, and do not end the connection either (RFC 9112 section 6.3).
+    #[must_use]
     pub fn rejection_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.rejection = timeout.into().into())
     }
 
     /// Server: how long the application may take to decide about a request, from the moment at which the
     /// request was whole, default 10 s; 503 is then answered. The handshake timeout does not run meanwhile.
+    #[must_use]
     pub fn decision_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.decision = timeout.into().into())
     }
@@ -390,6 +411,7 @@ impl Config {
     /// How long an open connection may wait for its first message, by default for ever; it then fails
     /// with 1008. Time in which the application has paused the connection (`Peer::pause`) does not
     /// count.
+    #[must_use]
     pub fn first_message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.first_message = timeout.into().into())
     }
@@ -397,12 +419,14 @@ impl Config {
     /// After how long without a byte from the peer a Ping is sent, default 20 s. In the event loop each
     /// connection takes up to a quarter less; see [`jitter`](Self::jitter). The answers tell the
     /// [round-trip time](crate::Endpoint::round_trip_time).
+    #[must_use]
     pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.ping = interval.into().into())
     }
 
     /// How long the peer may stay silent after such a Ping has left, default 20 s; the connection is then
     /// lost. Output that leaves behind the Ping shows as well that the peer is there.
+    #[must_use]
     pub fn pong_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.pong = timeout.into().into())
     }
@@ -411,6 +435,7 @@ impl Config {
     /// then fails with 1008. This is the guard against those who send a message byte by byte: their
     /// bytes keep every other deadline from passing. Time in which the application has
     /// paused the connection (`Peer::pause`) does not count.
+    #[must_use]
     pub fn message_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.message = timeout.into().into())
     }
@@ -433,6 +458,7 @@ impl Config {
     /// }
     /// assert_eq!(connection.output().flatten().copied().collect::<Vec<_>>(), b"\x88\x0e\x03\xe9idle timeout");
     /// ```
+    #[must_use]
     pub fn idle_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.idle = timeout.into().into())
     }
@@ -441,6 +467,7 @@ impl Config {
     /// with 1001 and the reason `maximum lifetime reached`. It makes clients come back now and then,
     /// to another server or with a fresh token. In the event loop each connection takes up to a quarter
     /// less, so that they do not all come back at once; see [`jitter`](Self::jitter).
+    #[must_use]
     pub fn max_lifetime(self, lifetime: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.lifetime = lifetime.into().into())
     }
@@ -450,12 +477,14 @@ impl Config {
     /// to connection; default 25, and 0 for not at all. It needs a seed for each connection: the event
     /// loop gives one, the blocking client none, and a driver of yours by
     /// [`Connection::seed`](crate::Connection::seed).
+    #[must_use]
     pub fn jitter(self, percent: u8) -> Self {
         self.with(|settings| settings.timeouts.jitter = percent)
     }
 
     /// How long unsent output may wait without the peer taking a byte, default 30 s; the connection is
     /// then lost. This holds for the handshake, for HTTP answers and for what waits before a Close, too.
+    #[must_use]
     pub fn write_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.write = timeout.into().into())
     }
@@ -464,6 +493,7 @@ impl Config {
     /// whole of an HTTP answer, has left, default 5 s; the transport is then dropped. Before,
     /// [`write_timeout`](Self::write_timeout) holds: however much waits before a Close goes out first, for as
     /// long as the peer takes it.
+    #[must_use]
     pub fn close_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.close = timeout.into().into())
     }
@@ -539,6 +569,7 @@ impl Config {
     /// // Its own pages, and those of one other site.
     /// let config = Config::new().same_origin().origins(["https://partner.example"]);
     /// ```
+    #[must_use]
     pub fn same_origin(self) -> Self {
         self.with(|settings| settings.same_origin = true)
     }
@@ -558,6 +589,7 @@ impl Config {
     /// // For development: as ws and Vite would have it.
     /// let config = Config::new().local_hosts().hosts(["my-machine", ".test.example"]);
     /// ```
+    #[must_use]
     pub fn hosts<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
         let names = names.into_iter().map(|name| name.into().into_boxed_str()).collect();
         self.with(|settings| settings.hosts = Some(names))
@@ -566,6 +598,7 @@ impl Config {
     /// Server: lets `localhost`, the names under it and all IP addresses pass as names of this server,
     /// none of which an attacker can make its own; all others, but for those of [`hosts`](Self::hosts),
     /// are answered 403.
+    #[must_use]
     pub fn local_hosts(self) -> Self {
         self.with(|settings| settings.local_hosts = true)
     }
@@ -588,6 +621,7 @@ impl Config {
     /// let config = Config::new().trusted_proxies(proxies).same_origin();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[must_use]
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
         self.with(|settings| settings.trusted_proxies = Some(Arc::new(proxies)))
     }
