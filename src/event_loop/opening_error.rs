@@ -51,10 +51,11 @@ impl fmt::Display for OpeningError {
 impl std::error::Error for OpeningError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Handshake(error) => Some(error),
-            Self::ProxyHeader(error) => Some(error),
+            // Their text is the one of this error.
+            Self::Handshake(error) => error.source(),
+            Self::ProxyHeader(error) => error.source(),
             #[cfg(feature = "tls")]
-            Self::Tls(error) => Some(error),
+            Self::Tls(error) => error.source(),
             _ => None,
         }
     }

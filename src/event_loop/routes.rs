@@ -108,7 +108,9 @@ impl fmt::Display for RouteError {
             Self::Ambiguous(new, old) => {
                 write!(f, "the pattern {new:?} matches the same paths as {old:?}")
             }
-            Self::Config(pattern, error) => write!(f, "the route {pattern:?}: {error}"),
+            Self::Config(pattern, _) => {
+                write!(f, "the settings of the route {pattern:?} cannot work")
+            }
             Self::TooMany(pattern) => write!(f, "{pattern:?} is one route too many"),
         }
     }
@@ -117,7 +119,8 @@ impl fmt::Display for RouteError {
 impl std::error::Error for RouteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Pattern(error) => Some(error),
+            // Its text is the one of this error.
+            Self::Pattern(error) => error.source(),
             Self::Config(_, error) => Some(error),
             _ => None,
         }

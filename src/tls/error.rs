@@ -9,9 +9,9 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum TlsError {
-    /// A file could not be read.
+    /// A file could not be read; what the system said is the source.
     File(PathBuf, Arc<io::Error>),
-    /// What a file holds is at fault, for this reason: it has no key in it, say.
+    /// What a file holds is at fault; why is the source: it has no key in it, say.
     InFile(PathBuf, Box<Self>),
     /// What should be PEM is not.
     Pem(String),
@@ -62,8 +62,8 @@ impl TlsError {
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path, error) => write!(f, "{}: {error}", path.display()),
-            Self::InFile(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::File(path, _) => write!(f, "{} could not be read", path.display()),
+            Self::InFile(path, _) => write!(f, "{} cannot be used", path.display()),
             Self::Pem(error) => write!(f, "not PEM: {error}"),
             Self::NoCertificate => f.write_str("no certificate in the PEM"),
             Self::NoKey => f.write_str("no private key in the PEM"),
@@ -86,7 +86,8 @@ impl std::error::Error for TlsError {
         match self {
             Self::File(_, error) => Some(error),
             Self::InFile(_, error) => Some(error),
-            Self::Tls(error) => Some(error),
+            // Its text is in the one of this error.
+            Self::Tls(error) => error.source(),
             _ => None,
         }
     }
@@ -95,5 +96,36 @@ impl std::error::Error for TlsError {
 impl From<rustls::Error> for TlsError {
     fn from(error: rustls::Error) -> Self {
         Self::Tls(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::error::Error;
+
+    #[test]
+    fn a_chain_of_causes_says_each_thing_once() {
+        let missing = Arc::new(io::Error::from(io::ErrorKind::NotFound));
+        let errors = [
+            (
+                TlsError::File("cert.pem".into(), missing),
+                "cert.pem could not be read: entity not found",
+            ),
+            (
+                TlsError::NoKey.in_file(Path::new("key.pem")),
+                "key.pem cannot be used: no private key in the PEM",
+            ),
+            (rustls::Error::DecryptError.into(), "TLS: cannot decrypt peer's message"),
+        ];
+        for (error, told) in errors {
+            let mut words = vec![error.to_string()];
+            let mut source = error.source();
+            while let Some(cause) = source {
+                words.push(cause.to_string());
+                source = cause.source();
+            }
+            assert_eq!(words.join(": "), told);
+        }
     }
 }

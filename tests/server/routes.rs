@@ -340,7 +340,9 @@ fn routes_that_cannot_be_are_named() {
     assert_eq!(error, RouteError::Pattern(PatternError::Slash("b".into())));
     let error = new().route("/b", Config::new().max_fragments(0), Place("b")).unwrap_err();
     assert_eq!(error, RouteError::Config("/b".into(), InvalidConfig::Fragments));
-    assert_eq!(error.to_string(), "the route \"/b\": max_fragments: 0 allows no message");
+    assert_eq!(error.to_string(), "the settings of the route \"/b\" cannot work");
+    let cause = std::error::Error::source(&error).unwrap();
+    assert_eq!(cause.to_string(), "max_fragments: 0 allows no message");
     // Paths that another pattern matches as well are no fault.
     assert!(new().route("/:x/a", untimed(), Place("b")).is_ok());
 }
