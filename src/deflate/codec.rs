@@ -42,7 +42,7 @@ impl Codec {
         Self::with_live_budget(16 * COMPRESSOR_BYTES)
     }
 
-    /// A codec that spends about `bytes` on live compressors: 371 KiB each, one at the least.
+    /// A codec that spends about `bytes` on live compressors: 371 KiB each, at least one.
     ///
     /// More than some 64 seldom pays, for then they push each other out of the processor's cache.
     #[must_use]
@@ -128,7 +128,7 @@ impl Codec {
     /// earlier message, so every connection whose window is at least `window_bits` can take it.
     ///
     /// For each connection that it is sent on, call [`DeflateContext::note_sent`]. `level` is taken
-    /// as 9 at the most and `window_bits` as between 8 and 15.
+    /// as at most 9 and `window_bits` as between 8 and 15.
     ///
     /// ```
     /// use framewire::deflate::Codec;
@@ -156,7 +156,7 @@ impl Codec {
         self.compressors.compress_alone(key, payload, scratch, output);
     }
 
-    /// Appends the plain text of one message to `output`, `limit` bytes of it at the most.
+    /// Appends the plain text of one message to `output`, at most `limit` bytes of it.
     ///
     /// `payload` is the message's whole payload, all its fragments joined and unmasked, without the
     /// `00 00 ff ff` (RFC 7692 section 7.2.2). Memory is taken only for what has come out. Blocks
@@ -207,7 +207,7 @@ impl Codec {
         Ok(())
     }
 
-    /// Begins a message whose payload comes in parts, with `limit` bytes of plain text at the most.
+    /// Begins a message whose payload comes in parts, with at most `limit` bytes of plain text.
     ///
     /// Go on with [`decompress_part`](Self::decompress_part). Of one connection, only one message may
     /// be under way.
@@ -219,7 +219,7 @@ impl Codec {
         Decompression { inflater, text: alone.then(|| History::new(context.received_window)) }
     }
 
-    /// Appends to `output` the plain text of the next part of a message, `room` bytes of it at the most,
+    /// Appends to `output` the plain text of the next part of a message, at most `room` bytes of it,
     /// and cuts off of `input` what it has read.
     ///
     /// `input` may be of any length, without regard to frames or blocks. After its last part, when the

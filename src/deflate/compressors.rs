@@ -25,7 +25,7 @@ pub(super) struct Compressors {
 }
 
 impl Compressors {
-    /// A set that holds about `budget` bytes at the most, and one compressor at the least.
+    /// A set that holds at most about `budget` bytes, and at least one compressor.
     pub(super) fn new(budget: usize) -> Self {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),

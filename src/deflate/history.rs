@@ -4,7 +4,7 @@ use std::fmt;
 
 /// The last bytes of everything that went one way: what a parked compression context consists of.
 ///
-/// It grows with the bytes that really passed, to one and a half windows at the most, and is cut
+/// It grows with the bytes that really passed, to at most one and a half windows, and is cut
 /// back to one window when it would grow beyond that. So every byte is moved a bounded number of
 /// times, however small the messages are.
 pub(super) struct History {
@@ -34,7 +34,7 @@ impl History {
         self.bytes.extend_from_slice(text);
     }
 
-    /// The last bytes, one window at the most.
+    /// The last bytes, at most one window.
     pub(super) fn text(&self) -> &[u8] {
         last(&self.bytes, self.window)
     }

@@ -85,7 +85,7 @@ impl Inflater {
             (At::Start, window, limit, FINAL_BLOCKS_FREE);
     }
 
-    /// Appends plain text of `input`, `room` bytes of it at the most, and cuts off what it has read.
+    /// Appends plain text of `input`, at most `room` bytes of it, and cuts off what it has read.
     ///
     /// `history` is the text before that of this call.
     pub(super) fn push(
@@ -337,7 +337,7 @@ mod tests {
     }
 
     // req: D034
-    // Blocks of 200 bytes with all of the window behind them: legal, and once refused.
+    // Blocks of 200 bytes with all of the window behind them: legal, and once rejected.
     #[test]
     fn any_number_of_final_blocks_is_read() {
         let rows: Vec<String> = (0..20_000).map(|i| format!("row {i}: {};", i * i % 977)).collect();

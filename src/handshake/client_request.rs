@@ -206,7 +206,7 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// Writes the request behind what is in `out` (RFC 6455 section 4.1).
+    /// Writes the request after what is in `out` (RFC 6455 section 4.1).
     ///
     /// `key` comes from [`encode_key`](super::encode_key), of a nonce that is new for each
     /// connection. `extensions` is the value of `Sec-WebSocket-Extensions`. Text that is not of a key

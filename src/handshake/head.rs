@@ -259,7 +259,7 @@ struct Scan {
     place: Place,
     /// The next byte to look at. It only moves forward: each byte is searched once.
     at: usize,
-    /// Where the start line begins, behind the empty lines that are ignored.
+    /// Where the start line begins, after the empty lines that are ignored.
     start: usize,
     /// Where the current header line begins.
     line: usize,
@@ -275,18 +275,18 @@ enum Place {
     /// Before the start line.
     #[default]
     Start,
-    /// Behind the CR of an empty line before the start line.
+    /// After the CR of an empty line before the start line.
     EmptyLineEnd,
     StartLine,
-    /// Behind the CR of the start line.
+    /// After the CR of the start line.
     StartLineEnd,
     /// At the beginning of a header line or of the last, empty line.
     LineStart,
     Name,
     Value,
-    /// Behind the CR of a header line.
+    /// After the CR of a header line.
     LineEnd,
-    /// Behind the CR of the last, empty line.
+    /// After the CR of the last, empty line.
     HeadEnd,
 }
 

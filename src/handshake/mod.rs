@@ -3,12 +3,12 @@
 //! ```text
 //!   client                                               server
 //!   Url ─► ClientRequest ──encode──►  GET … HTTP/1.1  ──► RequestReader ─► Request (─► BodyReader)
-//!                                                                           │ accept, or refuse
+//!                                                                           │ accept, or reject
 //!   Accepted ◄─verify─ Response ◄─ ResponseReader ◄── HTTP/1.1 101 ◄── encode_switching_protocols
 //!                                                  ◄── HTTP/1.1 4xx ◄── Response::encode
 //! ```
 //!
-//! Readers take bytes in any portions and leave those behind the head alone, for they may be frames
+//! Readers take bytes in any portions and leave those after the head alone, for they may be frames
 //! already. Nothing here opens sockets, reads clocks or draws random numbers: the nonce of the key
 //! is an argument.
 //!

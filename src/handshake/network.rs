@@ -27,7 +27,7 @@ impl Network {
     ///
     /// # Errors
     ///
-    /// [`InvalidNetwork`] for more bits than an address has, and for an address that has bits behind them:
+    /// [`InvalidNetwork`] for more bits than an address has, and for an address that has bits after them:
     /// it would be a part of what is meant, or more.
     pub fn new(address: IpAddr, prefix: u8) -> Result<Self, InvalidNetwork> {
         let written = || format!("{address}/{prefix}");
@@ -57,7 +57,7 @@ fn width(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// The address without the bits behind the prefix.
+/// The address without the bits after the prefix.
 fn masked(address: IpAddr, prefix: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {
@@ -159,7 +159,7 @@ impl fmt::Display for InvalidNetwork {
         let fault = match self.fault {
             Fault::Address => "does not begin with an IP address",
             Fault::Prefix => "does not end with a number of bits that such an address has",
-            Fault::HostBits => "has bits behind those of the network",
+            Fault::HostBits => "has bits after those of the network",
         };
         write!(f, "{:?} {fault}", self.text)
     }

@@ -158,7 +158,7 @@ impl ProxyHeaderReader {
 
 enum Parsed {
     More,
-    /// And so many bytes behind it that belong to it.
+    /// The header, and how many bytes after it belong to it.
     Header(ProxyHeader, usize),
 }
 

@@ -72,7 +72,7 @@ impl Request {
         }
     }
 
-    /// What stands behind the first `?` of the target, as it stands there; [`query_parameter`] decodes it.
+    /// What stands after the first `?` of the target, as it stands there; [`query_parameter`] decodes it.
     ///
     /// [`query_parameter`]: Self::query_parameter
     #[must_use]

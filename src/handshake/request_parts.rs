@@ -56,7 +56,7 @@ impl RequestParts {
         Self { version: (major, minor), ..self }
     }
 
-    /// Adds a header field behind the others. All of them belong here: what is left out is missing.
+    /// Adds a header field after the others. All of them belong here: what is left out is missing.
     ///
     /// # Errors
     ///

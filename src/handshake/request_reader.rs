@@ -13,7 +13,7 @@ use super::url::{is_authority, split_port};
 /// or 1.1 and of any method; then, if it asks for a WebSocket, what the handshake demands of it.
 ///
 /// Work is linear in the bytes that come, and memory is taken only for those. What is not a request
-/// is refused at the byte that shows it, whatever is still missing, and the same bytes give the
+/// is rejected at the byte that shows it, whatever is still missing, and the same bytes give the
 /// same result however they are cut into reads. Lines end in CRLF and nothing else; up to four
 /// empty lines before the request line are ignored (RFC 9112 section 2.2).
 ///
@@ -29,7 +29,7 @@ use super::url::{is_authority, split_port};
 /// let (request, used) = reader.read(input)?.unwrap();
 /// assert!(request.is_upgrade());
 /// assert_eq!((request.host(), request.path()), ("example.com", "/chat"));
-/// assert_eq!(&input[used..], b"\x81\x80"); // The frame behind the head is untouched.
+/// assert_eq!(&input[used..], b"\x81\x80"); // The frame after the head is untouched.
 /// # Ok::<(), framewire::handshake::RequestError>(())
 /// ```
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub struct RequestReader {
 impl RequestReader {
     /// A reader for one request.
     ///
-    /// Of methods other than `GET` and `HEAD` a body may follow: what comes behind the head is for a
+    /// Of methods other than `GET` and `HEAD` a body may follow: what comes after the head is for a
     /// [`BodyReader`](super::BodyReader), or to be dropped.
     #[must_use]
     pub fn new(limits: HeadLimits) -> Self {
@@ -66,13 +66,13 @@ impl RequestReader {
     /// Takes bytes of the stream until the request is whole.
     ///
     /// `None`: all of `input` was taken and more is needed. Otherwise the request and the count of
-    /// bytes of this `input` that belong to it; what is behind them, frames perhaps, was not looked
+    /// bytes of this `input` that belong to it; what is after them, frames perhaps, was not looked
     /// at.
     ///
     /// # Errors
     ///
     /// [`RequestError`], to be answered with `Response::from(&error)`. Faults of the text come in the order of
-    /// the stream; then, behind the last line, those of meaning: `Host`, a body, and for an upgrade
+    /// the stream; then, after the last line, those of meaning: `Host`, a body, and for an upgrade
     /// `Connection`, `Sec-WebSocket-Version`, `-Key`, `-Protocol`, `-Extensions` (RFC 6455 section 4.2.1).
     pub fn read(&mut self, input: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
         if let Some(error) = &self.failed {
@@ -116,7 +116,7 @@ impl HeadKind for RequestKind {
         match byte {
             // The content type of a TLS handshake record (RFC 8446 section 5.1).
             0x16 => Err(RequestError::TlsHello),
-            // What the second version of the PROXY protocol has behind two empty lines.
+            // What the second version of the PROXY protocol has after two empty lines.
             0 => Err(RequestError::ProxyHeader),
             _ => Ok(()),
         }

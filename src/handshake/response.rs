@@ -17,7 +17,7 @@ use super::url::encode;
 /// itself is written by [`encode_switching_protocols`].
 ///
 /// That each answer ends the connection is by intent. What may follow a request on its connection is what
-/// requests are smuggled in, and a tunnel that a proxy believes in after a refused upgrade; a server of
+/// requests are smuggled in, and a tunnel that a proxy believes in after a rejected upgrade; a server of
 /// WebSockets has few other requests, and a proxy in front of it keeps its own connections to browsers.
 ///
 /// ```
@@ -235,7 +235,7 @@ impl Response {
         &self.body
     }
 
-    /// Writes the response to a request of this method behind what is in `out`; with the date, if the time is
+    /// Writes the response to a request of this method after what is in `out`; with the date, if the time is
     /// known (RFC 9110 section 6.6.1).
     ///
     /// It says `Connection: close` (RFC 9112 section 9.6) and the length of the body. None follows as the answer
@@ -322,7 +322,7 @@ impl From<&RequestError> for Response {
     }
 }
 
-/// Writes the 101 response that opens the WebSocket (RFC 6455 section 4.2.2, item 5) behind what is
+/// Writes the 101 response that opens the WebSocket (RFC 6455 section 4.2.2, item 5) after what is
 /// in `out`.
 ///
 /// `key` is the [`key`](super::Request::key) of the request; `subprotocol` and `extensions` are

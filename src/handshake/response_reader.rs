@@ -9,7 +9,7 @@ use super::response_error::ResponseError;
 /// Reads a response over any number of reads.
 ///
 /// A 101 ends at its empty line: what follows are frames. Any other final response is read with its
-/// body, so that the application can say why it was refused; a body is cut off at the limit, which
+/// body, so that the application can say why it was rejected; a body is cut off at the limit, which
 /// is no error, and so is one whose chunks are malformed. Up to four interim responses (100, 103)
 /// are skipped (RFC 9110 section 15.2). Work is linear in the bytes that come, memory is taken only
 /// for those, and the same bytes give the same result however they are cut into reads.
@@ -56,7 +56,7 @@ impl ResponseReader {
     }
 
     /// A reader for the response of a proxy to a `CONNECT`. Of success it reads the head only, whatever
-    /// length that announces: behind it begins the tunnel (RFC 9110 section 9.3.6).
+    /// length that announces: after it begins the tunnel (RFC 9110 section 9.3.6).
     #[must_use]
     pub fn of_tunnel(limits: HeadLimits, body_limit: usize) -> Self {
         Self { is_of_tunnel: true, ..Self::new(limits, body_limit) }
@@ -65,7 +65,7 @@ impl ResponseReader {
     /// Takes bytes of the stream until the response is whole.
     ///
     /// `None`: all of `input` was taken and more is needed. Otherwise the response and the count of
-    /// bytes of this `input` that belong to it. Behind a 101 come frames; behind any other response
+    /// bytes of this `input` that belong to it. After a 101 come frames; after any other response
     /// the connection is of no further use.
     ///
     /// # Errors
@@ -218,14 +218,14 @@ enum Framing {
 enum Chunk {
     /// In the size, of which so much was read.
     Size(Option<u64>),
-    /// Behind the size, before the CR.
+    /// After the size, before the CR.
     Extension(u64),
-    /// Behind the CR of that line.
+    /// After the CR of that line.
     SizeEnd(u64),
     Data(u64),
-    /// Behind the data, before the CR.
+    /// After the data, before the CR.
     DataEnd,
-    /// Behind that CR.
+    /// After that CR.
     DataLineFeed,
 }
 
@@ -294,7 +294,7 @@ impl Body {
 }
 
 impl Chunk {
-    /// The place behind `byte`; `None` if the body ends there.
+    /// The place after `byte`; `None` if the body ends there.
     fn next(self, byte: u8) -> Option<Self> {
         Some(match (self, byte) {
             (Self::Size(Some(size)), b'\r') | (Self::Extension(size), b'\r') => Self::SizeEnd(size),

@@ -35,10 +35,10 @@ pub struct TrustedProxies {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ForwardedFields {
     /// Those that the request has. Most proxies write one form and hand on the other as the client sent it, and which
-    /// one that is cannot be told. So where a request has fields of both forms, of host, scheme, port and the
-    /// proxies between that alone is believed which both say, and where they name different clients, it is
-    /// rejected with 400. An address that only one form tells is believed. Better name the form that your proxies
-    /// write: a client cannot disturb it then.
+    /// one that is cannot be told. So where a request has both forms, host, scheme, port and the proxies between are
+    /// believed only as far as both agree, and a request in which they name different clients is rejected with 400.
+    /// The address of the client is believed if only one form has it. Better name the form that your proxies
+    /// write: then no client can interfere.
     #[default]
     Any,
     /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` alone.

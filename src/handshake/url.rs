@@ -16,7 +16,7 @@ use std::str::FromStr;
 /// links the address is reached, and is told to nobody.
 ///
 /// `ws+unix:/path/to/socket:/chat?query` is a WebSocket behind a Unix socket: up to the second colon,
-/// percent-decoded, the path of the socket, behind it the resource name. Its host is `localhost`.
+/// percent-decoded, the path of the socket, after it the resource name. Its host is `localhost`.
 ///
 /// ```
 /// use framewire::handshake::Url;
@@ -41,7 +41,7 @@ impl Url {
     /// # Errors
     ///
     /// [`UrlError`] names the part that is wrong (RFC 6455 sections 3 and 11.1.1). Nothing is
-    /// repaired silently: white space and control characters are refused, not stripped.
+    /// repaired silently: white space and control characters are rejected, not stripped.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         let forbidden = |byte: u8| byte <= b' ' || byte == 0x7f;
         if let Some(index) = text.bytes().position(forbidden) {

@@ -126,7 +126,7 @@ impl FrameHeader {
     /// Writes the header into `out` and returns the part written, 2 to 14 bytes.
     ///
     /// The length takes the minimal number of bytes, as RFC 6455 section 5.2 demands. A length above
-    /// 2^63 - 1, which the wire cannot carry, is written as it is and will be refused by the peer.
+    /// 2^63 - 1, which the wire cannot carry, is written as it is and will be rejected by the peer.
     #[inline]
     pub fn encode<'a>(&self, out: &'a mut [u8; MAX_HEADER]) -> &'a [u8] {
         out[0] = self.first_byte();

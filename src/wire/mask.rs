@@ -45,7 +45,7 @@ fn mask_words(payload: &mut [u8], wide: u64) {
     }
 }
 
-/// The same, of which the compiler unrolls sixteen steps.
+/// [`mask_words`], of which the compiler unrolls sixteen steps.
 ///
 /// Cold, so that short payloads, to which a few instructions matter, do not pay for the call.
 #[cold]
@@ -57,7 +57,7 @@ fn mask_long(payload: &mut [u8], wide: u64) {
     mask_words(rest, wide);
 }
 
-/// The same for less than eight bytes.
+/// Masks less than eight bytes.
 #[inline]
 fn mask_short(payload: &mut [u8], wide: u64) {
     for (byte, key) in payload.iter_mut().zip(wide.to_le_bytes()) {

@@ -177,7 +177,7 @@ impl std::error::Error for InvalidUtf8 {}
 mod tests {
     use super::*;
 
-    /// The validator's answer byte by byte: `Err(n)` if byte n was refused or, at the end, the length.
+    /// The validator's answer byte by byte: `Err(n)` if byte n was rejected or, at the end, the length.
     fn bytewise(bytes: &[u8]) -> Result<(), usize> {
         let mut text = Utf8Validator::new();
         for (index, byte) in bytes.iter().enumerate() {
