@@ -226,7 +226,8 @@ pub mod wire;
 #[cfg(feature = "mio")]
 pub use client::{
     Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientTimeout, ClientWriter, Closer,
-    Ending, MessageStream, Messages, ProxyError, Reconnecting, RedirectError,
+    Ending, MessageReader, MessageStream, MessageWriter, Messages, ProxyError, Reconnecting,
+    RedirectError,
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{

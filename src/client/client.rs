@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use self::builder::ClientBuilder;
-pub use self::message_stream::MessageStream;
+pub use self::message_stream::{MessageReader, MessageStream, MessageWriter};
 
 use super::blocking_stream::BlockingStream;
 use super::closer::Closer;

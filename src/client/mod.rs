@@ -24,7 +24,7 @@ mod transport;
 mod wait;
 
 pub use backoff::Backoff;
-pub use client::{Client, ClientBuilder, MessageStream};
+pub use client::{Client, ClientBuilder, MessageReader, MessageStream, MessageWriter};
 pub use closer::Closer;
 pub use error::{ClientError, ClientTimeout};
 pub use messages::Messages;

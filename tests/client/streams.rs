@@ -266,3 +266,34 @@ fn a_message_is_answered_before_the_fault_behind_it_is_looked_at() {
     let (first, close) = read_frame(&mut sent);
     assert_eq!((first, &close[..2]), (0x88, &1002u16.to_be_bytes()[..]));
 }
+
+#[test]
+fn the_halves_of_a_stream_read_and_write_side_by_side() {
+    let url = format!("ws://{}/", echo_server());
+    let mut stream = untimed_client(&url).connect().unwrap().into_stream();
+    // What the stream has received and not read, its half reads.
+    stream.write_all(b"abc").unwrap();
+    let mut byte = [0];
+    stream.read_exact(&mut byte).unwrap();
+    let (mut reader, mut writer) = stream.split().unwrap();
+    let closer = writer.closer();
+    let writing = std::thread::spawn(move || {
+        let long = std::io::repeat(7).take(8 << 20);
+        let count = std::io::copy(&mut { long }, &mut writer).unwrap();
+        writer.flush().unwrap();
+        writer.close().unwrap();
+        count
+    });
+    let mut all = Vec::new();
+    reader.read_to_end(&mut all).unwrap();
+    assert_eq!((byte, &all[..2], all.len()), ([b'a'], &b"bc"[..], 2 + (8 << 20)));
+    assert_eq!(writing.join().unwrap(), 8 << 20);
+    // It is over.
+    closer.abort();
+    assert_eq!(reader.read(&mut byte).unwrap(), 0);
+
+    let mut stream = untimed_client(&url).connect().unwrap().into_stream();
+    stream.closer().abort();
+    let error = stream.read(&mut byte).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionAborted);
+}

@@ -2,7 +2,9 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use super::Client;
+use crate::client::closer::Closer;
 use crate::client::error::{ClientError, ClientTimeout};
+use crate::client::split::{ClientReader, ClientWriter};
 use crate::protocol::{Message, Outcome};
 
 /// A WebSocket as a stream of bytes, for crates that speak over streams; made by
@@ -12,13 +14,53 @@ use crate::protocol::{Message, Outcome};
 /// Reading ends, with `Ok(0)`, at the peer's clean close. [`close`](Self::close) closes.
 pub struct MessageStream {
     client: Client,
+    unread: Unread,
+}
+
+/// The half of a [`MessageStream`] that reads.
+pub struct MessageReader {
+    reader: ClientReader,
+    unread: Unread,
+}
+
+/// The half of a [`MessageStream`] that writes: each write is one binary message. Clones of it write from other threads.
+#[derive(Clone)]
+pub struct MessageWriter {
+    writer: ClientWriter,
+}
+
+/// What was received and not read.
+struct Unread {
     message: Message<'static>,
     read: usize,
 }
 
 impl MessageStream {
     pub(super) fn new(client: Client) -> Self {
-        Self { client, message: Message::binary(&[][..]), read: 0 }
+        Self { client, unread: Unread { message: Message::binary(&[][..]), read: 0 } }
+    }
+
+    /// Parts the stream into two halves for two threads.
+    ///
+    /// Here the standard input goes to the server until it ends, and what comes from there to the standard output:
+    ///
+    /// ```no_run
+    /// use framewire::Client;
+    /// use std::{io, thread};
+    ///
+    /// let (mut reader, mut writer) = Client::connect("ws://127.0.0.1:9001/")?.into_stream().split()?;
+    /// thread::spawn(move || io::copy(&mut io::stdin(), &mut writer).map(|_| writer.close()));
+    /// io::copy(&mut reader, &mut io::stdout())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotSplittable`] as [`Client::split`].
+    pub fn split(self) -> Result<(MessageReader, MessageWriter), ClientError> {
+        let Self { client, unread } = self;
+        let (reader, writer) = client.split()?;
+        Ok((MessageReader { reader, unread }, MessageWriter { writer }))
     }
 
     /// Closes the connection with 1000 and waits for the peer's Close.
@@ -30,10 +72,72 @@ impl MessageStream {
         self.client.close(1000, "")
     }
 
+    /// What ends the connection from any thread.
+    pub fn closer(&self) -> Closer {
+        self.client.closer()
+    }
+
     /// The client again, with what was received and not read.
     pub fn into_inner(self) -> (Client, Vec<u8>) {
-        (self.client, self.message.as_bytes()[self.read..].to_vec())
+        (self.client, self.unread.rest().to_vec())
     }
+}
+
+impl MessageReader {
+    /// What ends the connection from any thread.
+    pub fn closer(&self) -> Closer {
+        self.reader.closer()
+    }
+}
+
+impl MessageWriter {
+    /// Begins the closing handshake with 1000; reading ends with `Ok(0)` when it is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`ClientWriter::close`].
+    pub fn close(&mut self) -> Result<(), ClientError> {
+        self.writer.close(1000, "")
+    }
+
+    /// What ends the connection from any thread.
+    pub fn closer(&self) -> Closer {
+        self.writer.closer()
+    }
+}
+
+impl Unread {
+    fn rest(&self) -> &[u8] {
+        &self.message.as_bytes()[self.read..]
+    }
+
+    fn read(
+        &mut self,
+        buffer: &mut [u8],
+        mut recv: impl FnMut() -> Result<Option<Message<'static>>, ClientError>,
+    ) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        while self.read == self.message.len() {
+            match recv().map_err(into_io)? {
+                Some(message) => (self.message, self.read) = (message, 0),
+                None => return Ok(0),
+            }
+        }
+        let rest = self.rest();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        self.read += count;
+        Ok(count)
+    }
+}
+
+fn write(buffer: &[u8], send: impl FnOnce(&[u8]) -> Result<(), ClientError>) -> io::Result<usize> {
+    if !buffer.is_empty() {
+        send(buffer).map_err(into_io)?;
+    }
+    Ok(buffer.len())
 }
 
 impl fmt::Debug for MessageStream {
@@ -42,31 +146,44 @@ impl fmt::Debug for MessageStream {
     }
 }
 
+impl fmt::Debug for MessageReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageReader").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for MessageWriter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MessageWriter").finish_non_exhaustive()
+    }
+}
+
 impl Read for MessageStream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if buffer.is_empty() {
-            return Ok(0);
-        }
-        while self.read == self.message.len() {
-            match self.client.recv().map_err(into_io)? {
-                Some(message) => (self.message, self.read) = (message, 0),
-                None => return Ok(0),
-            }
-        }
-        let rest = &self.message.as_bytes()[self.read..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        self.read += count;
-        Ok(count)
+        self.unread.read(buffer, || self.client.recv())
+    }
+}
+
+impl Read for MessageReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.unread.read(buffer, || self.reader.recv())
     }
 }
 
 impl Write for MessageStream {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        if !buffer.is_empty() {
-            self.client.send(buffer).map_err(into_io)?;
-        }
-        Ok(buffer.len())
+        write(buffer, |buffer| self.client.send(buffer))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // A write waits until the network has taken the message.
+        Ok(())
+    }
+}
+
+impl Write for MessageWriter {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        write(buffer, |buffer| self.writer.send(buffer))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -84,6 +201,7 @@ fn into_io(error: ClientError) -> io::Error {
             let cause = outcome.cause().and_then(|cause| cause.downcast_ref::<io::Error>());
             cause.map_or(io::ErrorKind::ConnectionReset, io::Error::kind)
         }
+        ClientError::Aborted => io::ErrorKind::ConnectionAborted,
         ClientError::Send(_) => io::ErrorKind::BrokenPipe,
         _ => io::ErrorKind::InvalidData,
     };
