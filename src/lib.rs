@@ -226,8 +226,8 @@ pub mod wire;
 #[cfg(feature = "mio")]
 pub use client::{
     Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientTimeout, ClientWriter, Closer,
-    Ending, MessageReader, MessageStream, MessageWriter, Messages, ProxyError, Reconnecting,
-    RedirectError,
+    Ending, IfUnsent, MessageReader, MessageStream, MessageWriter, Messages, ProxyError,
+    Reconnecting, ReconnectingWriter, RedirectError, Unsent,
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{

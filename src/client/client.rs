@@ -262,6 +262,13 @@ impl Client {
     /// As [`recv`](Self::recv).
     pub fn next_event(&mut self) -> Result<Option<Event<'static>>, ClientError> {
         let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        self.next_event_until(until)
+    }
+
+    pub(super) fn next_event_until(
+        &mut self,
+        until: Option<Instant>,
+    ) -> Result<Option<Event<'static>>, ClientError> {
         self.shared.next_event(&mut self.waiter, until)
     }
 
@@ -317,6 +324,16 @@ impl Client {
             return Err(ClientError::NotSplittable);
         }
         Ok(split::halves(shared, waiter, read_timeout))
+    }
+
+    /// What sends beside this client, for another thread.
+    pub(super) fn writer(&self) -> ClientWriter {
+        split::writer(Arc::clone(&self.shared))
+    }
+
+    /// Sends a Ping, and waits for nothing.
+    pub(super) fn ping_without_waiting(&mut self) -> Result<(), ClientError> {
+        self.shared.begin(|endpoint, workspace| endpoint.ping(b"", workspace))
     }
 
     /// Uses the connection as a stream of bytes: what is written goes out as binary messages, what is

@@ -13,6 +13,8 @@ mod error;
 mod messages;
 mod proxy;
 mod reconnect;
+mod reconnect_link;
+mod reconnecting_writer;
 mod redirect;
 mod resolve;
 mod sending;
@@ -30,6 +32,7 @@ pub use error::{ClientError, ClientTimeout};
 pub use messages::Messages;
 pub use proxy::ProxyError;
 pub use reconnect::{Ending, Reconnecting};
+pub use reconnecting_writer::{IfUnsent, ReconnectingWriter, Unsent};
 pub use redirect::RedirectError;
 #[cfg(feature = "tls")]
 pub(crate) use transport::ClientStream;

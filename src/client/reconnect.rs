@@ -1,13 +1,26 @@
 use std::fmt;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::backoff::Backoff;
+use super::closer::{CloseRequest, Closer};
 use super::error::{ClientError, ClientTimeout};
+use super::messages::{Messages, Receive, receiving};
+use super::reconnect_link::Link;
+use super::reconnecting_writer::{
+    IfUnsent, ReconnectingWriter, Unsent, is_deadline, is_of_connection,
+};
 use super::{Client, ClientBuilder};
-use crate::protocol::{Message, Outcome, SendError, SystemEntropy};
+use crate::protocol::{Event, Message, Outcome, SendError, SystemEntropy, TimeoutKind};
 use crate::wire::CloseCode;
+
+/// How often, at least, the clocks are compared while nothing comes.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// By how much the clock of the day gets ahead of the other one when the machine sleeps, and hardly otherwise.
+const SLEPT: Duration = Duration::from_secs(10);
 
 /// A client that connects again when the connection is lost (RFC 6455 section 7.2.3).
 ///
@@ -16,8 +29,16 @@ use crate::wire::CloseCode;
 /// are says [`Ending::is_retryable`]. All others, and the last of too many, are the caller's. A server that
 /// refuses with `Retry-After` is given so many seconds more, or the time up to its date, up to [`Backoff::max_delay`].
 ///
-/// What was sent and did not arrive is not sent again: only the application knows what still matters. It
-/// says so in [`on_connect`](Self::on_connect), where it also subscribes and authenticates again.
+/// What has left and did not arrive is not sent again: only the application knows what still matters. It
+/// says so in [`on_connect`](Self::on_connect), where it also subscribes and authenticates again. What has not left is
+/// given back, or sent over the next connection: [`if_unsent`](Self::if_unsent).
+///
+/// One thread receives, and others may send by a [`writer`](Self::writer); a [`closer`](Self::closer) ends it all from
+/// any thread, the sleep before an attempt included.
+///
+/// Where the machine has slept, as the clock of the day tells, the server is asked with a Ping at once whether it is still
+/// there, and has [`Config::pong_timeout`](crate::Config::pong_timeout) to say anything; an attempt that was waited for is
+/// made at once.
 ///
 /// ```no_run
 /// use framewire::{Backoff, Client, Reconnecting};
@@ -32,22 +53,36 @@ use crate::wire::CloseCode;
 /// ```
 pub struct Reconnecting {
     builder: ClientBuilder,
+    closer: Closer,
     backoff: Backoff,
     entropy: SystemEntropy,
+    link: Arc<Link>,
     client: Option<Client>,
     connected: Instant,
     /// Why there is no client; `None` before the first.
-    away: Option<Away>,
+    disconnected: Option<Disconnected>,
+    /// When the next attempt is to be made, once that is known.
+    next_attempt: Option<Instant>,
+    /// A thread of its own makes an attempt.
+    is_attempting: bool,
+    /// How many connections, and attempts, in turn have ended by a deadline.
+    deadlines: u32,
+    max_deadlines: Option<u32>,
     read_timeout: Option<Duration>,
+    if_unsent: IfUnsent,
     on_connect: Box<OnConnect>,
     retry_if: Box<dyn FnMut(Ending<'_>) -> bool + Send>,
-    wait: Box<dyn FnMut(Duration) -> ControlFlow<()> + Send>,
+    wait: Option<Box<dyn FnMut(Duration) -> ControlFlow<()> + Send>>,
     time_of_day: Box<dyn FnMut() -> SystemTime + Send>,
+    /// What both clocks said last.
+    clocks: Option<(Instant, SystemTime)>,
+    /// By when the server has to say something.
+    answer_by: Option<Instant>,
 }
 
 type OnConnect = dyn FnMut(&mut Client) -> Result<(), ClientError> + Send;
 
-enum Away {
+enum Disconnected {
     /// For a reason that is worth another attempt.
     Failed(ClientError),
     /// The same, said with a Close.
@@ -92,55 +127,88 @@ impl fmt::Debug for Reconnecting {
 
 /// Settings.
 impl Reconnecting {
-    /// A client with these settings, which connects when it is first used.
+    /// A client with these settings, which connects when it is first used. It is ended by the
+    /// [closer of the builder](ClientBuilder::closer).
     pub fn new(builder: ClientBuilder) -> Self {
+        let (closer, link) = (builder.closer(), Arc::<Link>::default());
+        closer.attach(&link);
         Self {
             builder,
+            closer,
             backoff: Backoff::new(),
             entropy: SystemEntropy::new(),
+            link,
             client: None,
             connected: Instant::now(),
-            away: None,
+            disconnected: None,
+            next_attempt: None,
+            is_attempting: false,
+            deadlines: 0,
+            max_deadlines: Some(10),
             read_timeout: None,
+            if_unsent: IfUnsent::GiveBack,
             on_connect: Box::new(|_| Ok(())),
             retry_if: Box::new(|ending| ending.is_retryable()),
-            wait: Box::new(|delay| {
-                thread::sleep(delay);
-                ControlFlow::Continue(())
-            }),
+            wait: None,
             time_of_day: Box::new(SystemTime::now),
+            clocks: None,
+            answer_by: None,
         }
     }
 
     /// Tries again by this schedule.
-    pub fn backoff(self, backoff: Backoff) -> Self {
-        Self { backoff, ..self }
+    pub fn backoff(mut self, backoff: Backoff) -> Self {
+        self.backoff = backoff;
+        self
     }
 
-    /// Calls this with each new connection, before anything else is sent or received on it. Its error
-    /// is a failure of the attempt.
+    /// How many times in turn a connection, or an attempt to make one, may end by a deadline of this side and be tried
+    /// again; then the failure is the caller's, whose next call tries further. Default 10, `None` for always. A deadline
+    /// that no server can meet would otherwise be met for ever. A message that comes begins the count anew.
+    pub fn max_timeouts(mut self, times: impl Into<Option<u32>>) -> Self {
+        self.max_deadlines = times.into();
+        self
+    }
+
+    /// What becomes of a message that could not leave; by default it is given back. It holds for
+    /// [`send`](Self::send), and for the [writers](Self::writer) that are made afterwards.
+    pub fn if_unsent(mut self, if_unsent: IfUnsent) -> Self {
+        self.if_unsent = if_unsent;
+        self
+    }
+
+    /// Calls this with each new connection, before anything else is sent or received on it: it may subscribe again.
+    /// Its error is a failure of the attempt.
     pub fn on_connect(
-        self,
+        mut self,
         hook: impl FnMut(&mut Client) -> Result<(), ClientError> + Send + 'static,
     ) -> Self {
-        Self { on_connect: Box::new(hook), ..self }
+        self.on_connect = Box::new(hook);
+        self
     }
 
     /// Decides what is tried again, instead of [`Ending::is_retryable`], which may be asked.
-    pub fn retry_if(self, decide: impl FnMut(Ending<'_>) -> bool + Send + 'static) -> Self {
-        Self { retry_if: Box::new(decide), ..self }
+    pub fn retry_if(mut self, decide: impl FnMut(Ending<'_>) -> bool + Send + 'static) -> Self {
+        self.retry_if = Box::new(decide);
+        self
     }
 
-    /// Asks this for the time of day, which the date of a `Retry-After` is held against, instead of the system.
-    pub fn time_of_day(self, now: impl FnMut() -> SystemTime + Send + 'static) -> Self {
-        Self { time_of_day: Box::new(now), ..self }
+    /// Asks this for the time of day, instead of the system: the date of a `Retry-After` is held against it, and a jump
+    /// of it against the time that has passed, to notice that the machine has slept.
+    pub fn time_of_day(mut self, now: impl FnMut() -> SystemTime + Send + 'static) -> Self {
+        self.time_of_day = Box::new(now);
+        self
     }
 
-    /// Waits with this before an attempt, instead of [`thread::sleep`]. With
-    /// [`Break`](ControlFlow::Break) the attempt is given up, and the caller gets the failure that led
-    /// to it; so another thread can end the waiting.
-    pub fn wait_with(self, wait: impl FnMut(Duration) -> ControlFlow<()> + Send + 'static) -> Self {
-        Self { wait: Box::new(wait), ..self }
+    /// Waits with this before an attempt, instead of sleeping until the time has come or the
+    /// [closer](Self::closer) is used. With [`Break`](ControlFlow::Break) the attempt is given up, and the caller gets the
+    /// failure that led to it. Neither the closer nor a read timeout ends this waiting.
+    pub fn wait_with(
+        mut self,
+        wait: impl FnMut(Duration) -> ControlFlow<()> + Send + 'static,
+    ) -> Self {
+        self.wait = Some(Box::new(wait));
+        self
     }
 }
 
@@ -151,34 +219,50 @@ impl Reconnecting {
     /// # Errors
     ///
     /// The failure that was not retried, or the last before attempts ran out; another call tries
-    /// further. [`SendError::Closed`] after the end.
+    /// further. [`SendError::Closed`] after the end, and [`ClientError::Aborted`] once where the closer has aborted it.
     pub fn connect(&mut self) -> Result<&mut Client, ClientError> {
-        if self.client.as_ref().is_some_and(|client| client.outcome().is_some()) {
-            // The end came while sending, or in the caller's hands.
-            let outcome = self.client.as_ref().and_then(|client| client.outcome().cloned());
-            let error = outcome.as_ref().and_then(ClientError::of);
-            self.lose(error, outcome)?;
-        }
-        self.establish()?;
+        self.notice_end()?;
+        self.establish(None)?;
         self.client.as_mut().ok_or(ClientError::Send(SendError::Closed))
     }
 
-    /// The next message, from however many connections; `None` after a close that is not retried.
+    /// The next message, from however many connections; `None` after a close that is not retried, and after one by the
+    /// [closer](Self::closer).
     ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect), and [`ClientError::TimedOut`] of a
-    /// [read](Self::set_read_timeout), after which the connection still stands.
+    /// [read](Self::set_read_timeout), after which it can go on to be used.
     pub fn recv(&mut self) -> Result<Option<Message<'static>>, ClientError> {
+        let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            self.establish()?;
+            self.establish(until)?;
+            self.look_at_clocks();
+            let check = Instant::now().checked_add(CLOCK_INTERVAL);
+            let next = [until, check, self.answer_by].into_iter().flatten().min();
             let Some(client) = &mut self.client else { return Ok(None) };
-            let error = match client.recv() {
-                Ok(Some(message)) => {
-                    self.backoff.reset();
-                    return Ok(Some(message));
+            let error = match client.next_event_until(next) {
+                Ok(Some(event)) => {
+                    self.answer_by = None;
+                    if let Event::Message(message) = event {
+                        self.backoff.reset();
+                        self.deadlines = 0;
+                        return Ok(Some(message));
+                    }
+                    continue;
                 }
-                Err(error @ ClientError::TimedOut(ClientTimeout::Read)) => return Err(error),
+                Err(ClientError::TimedOut(ClientTimeout::Read)) => {
+                    let now = Instant::now();
+                    if self.answer_by.is_some_and(|by| by <= now) {
+                        let timeout = TimeoutKind::Pong;
+                        let outcome = Outcome::TimedOut { timeout, sent: None, received: None };
+                        client.abort();
+                        self.lose(Some(ClientError::Lost(outcome)), None)?;
+                    } else if until.is_some_and(|until| until <= now) {
+                        return Err(ClientError::TimedOut(ClientTimeout::Read));
+                    }
+                    continue;
+                }
                 Ok(None) => None,
                 Err(error) => Some(error),
             };
@@ -187,16 +271,66 @@ impl Reconnecting {
         }
     }
 
-    /// Sends a message, if there is a connection.
+    /// The messages, until there are to be no more of them: none after a close that is not retried, and after an error,
+    /// which comes once.
+    pub fn messages(&mut self) -> Messages<&mut Self> {
+        Messages::new(self)
+    }
+
+    /// Sends a message over the connection, if there is one. With [`IfUnsent::SendAgain`] one is made, as often as it
+    /// takes.
     ///
     /// # Errors
     ///
-    /// [`SendError::Closed`] while there is none; otherwise as [`Client::send`].
-    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
-        match &mut self.client {
-            Some(client) => client.send(message),
-            None => Err(ClientError::Send(SendError::Closed)),
+    /// [`Unsent`] with the message and the reason: [`SendError::Closed`] while there is no connection; otherwise as
+    /// [`Client::send`].
+    pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Unsent> {
+        let message = message.into();
+        loop {
+            let sends_again = self.if_unsent == IfUnsent::SendAgain;
+            if sends_again && let Err(error) = self.connect() {
+                return Err(Unsent::new(message, error));
+            }
+            let result = match &mut self.client {
+                Some(client) => client.send(message.borrowed()),
+                None => Err(ClientError::Send(SendError::Closed)),
+            };
+            let Err(error) = result else { return Ok(()) };
+            // A client that could not send has an outcome, which decides whether there is to be another.
+            let is_over = self.client.as_ref().is_none_or(|client| client.outcome().is_some());
+            if !sends_again || !is_over || !is_of_connection(&error, &self.closer) {
+                return Err(Unsent::new(message, error));
+            }
+            if let Err(error) = self.notice_end() {
+                return Err(Unsent::new(message, error));
+            }
         }
+    }
+
+    /// What sends from another thread, over whatever connection there is. This thread must go on to
+    /// [receive](Self::recv): only that connects again.
+    ///
+    /// ```no_run
+    /// use framewire::{Client, IfUnsent, Reconnecting};
+    ///
+    /// let mut feed = Reconnecting::new(Client::builder("wss://example.com/feed")?)
+    ///     .if_unsent(IfUnsent::SendAgain)
+    ///     .on_connect(|client| client.send("subscribe"));
+    /// let mut writer = feed.writer();
+    /// std::thread::spawn(move || writer.send("an order"));
+    /// while let Some(message) = feed.recv()? {
+    ///     println!("{message:?}");
+    /// }
+    /// # Ok::<(), framewire::ClientError>(())
+    /// ```
+    pub fn writer(&self) -> ReconnectingWriter {
+        ReconnectingWriter::new(Arc::clone(&self.link), self.closer.clone(), self.if_unsent)
+    }
+
+    /// What ends this client for good, from any thread: a connection that stands, one that is being made, and the sleep
+    /// before the next attempt.
+    pub fn closer(&self) -> Closer {
+        self.closer.clone()
     }
 
     /// The connection, if there is one; it may have been lost without anybody having noticed.
@@ -204,7 +338,8 @@ impl Reconnecting {
         self.client.as_mut()
     }
 
-    /// How long [`recv`](Self::recv) waits for a message on a connection that stands.
+    /// How long [`recv`](Self::recv) waits for a message, with a connection and without. An attempt to connect goes on
+    /// meanwhile, in a thread of its own.
     pub fn set_read_timeout(&mut self, timeout: Option<Duration>) {
         self.read_timeout = timeout;
         if let Some(client) = &mut self.client {
@@ -224,34 +359,59 @@ impl Reconnecting {
     ) -> Result<Outcome, ClientError> {
         let outcome = match &mut self.client {
             Some(client) => client.close(code, reason)?,
-            None => match &self.away {
-                Some(Away::Ended(outcome)) => outcome.clone(),
-                _ => Outcome::Lost { sent: None, received: None, cause: None },
+            None => match &self.disconnected {
+                Some(Disconnected::Ended(outcome)) => outcome.clone(),
+                _ => LOST,
             },
         };
         self.client = None;
-        self.away = Some(Away::Ended(outcome.clone()));
+        self.end(outcome.clone());
         Ok(outcome)
     }
 
     /// How the last connection ended, once there is to be no other.
     pub fn outcome(&self) -> Option<&Outcome> {
-        match &self.away {
-            Some(Away::Ended(outcome)) => Some(outcome),
+        match &self.disconnected {
+            Some(Disconnected::Ended(outcome)) => Some(outcome),
             _ => None,
         }
     }
 
+    fn end(&mut self, outcome: Outcome) {
+        self.disconnected = Some(Disconnected::Ended(outcome));
+        self.link.change(|state| {
+            state.writer = None;
+            state.is_over = true;
+        });
+    }
+
+    /// Takes note of an end that came while sending, or in the caller's hands.
+    fn notice_end(&mut self) -> Result<(), ClientError> {
+        let outcome = self.client.as_ref().and_then(|client| client.outcome().cloned());
+        let Some(outcome) = outcome else { return Ok(()) };
+        self.lose(ClientError::of(&outcome), Some(outcome))
+    }
+
     /// Connects unless it is connected, or closed for good; waits before each attempt but the first.
-    fn establish(&mut self) -> Result<(), ClientError> {
-        while self.client.is_none() && !matches!(self.away, Some(Away::Ended(_))) {
-            if self.away.is_some() && !self.wait_for_turn()? {
+    ///
+    /// # Errors
+    ///
+    /// The failure that is not retried; [`ClientTimeout::Read`] when the time is up, of the waiting or of an attempt.
+    fn establish(&mut self, until: Option<Instant>) -> Result<(), ClientError> {
+        while self.client.is_none() && !matches!(self.disconnected, Some(Disconnected::Ended(_))) {
+            if self.closer.is_requested() {
+                return self.end_as_requested(None, LOST);
+            }
+            let is_first = self.disconnected.is_none() || self.is_attempting;
+            if !is_first && !self.wait_for_turn(until)? {
                 return self.give_up();
             }
-            match self.attempt() {
+            match self.attempt(until)? {
                 Ok(client) => {
-                    (self.client, self.away) = (Some(client), None);
+                    self.link.connected(client.writer());
+                    (self.client, self.disconnected) = (Some(client), None);
                     self.connected = Instant::now();
+                    (self.clocks, self.answer_by) = (None, None);
                 }
                 Err(error) => self.lose(Some(error), None)?,
             }
@@ -259,36 +419,103 @@ impl Reconnecting {
         Ok(())
     }
 
-    fn attempt(&mut self) -> Result<Client, ClientError> {
-        let mut client = self.builder.clone().connect()?;
+    /// What comes of an attempt; an error of its own when the time is up before that.
+    fn attempt(
+        &mut self,
+        until: Option<Instant>,
+    ) -> Result<Result<Client, ClientError>, ClientError> {
+        let connected = if until.is_none() && !self.is_attempting {
+            self.builder.clone().with_closer(self.closer.clone()).connect()
+        } else {
+            self.attempt_beside(until)?
+        };
+        let mut client = match connected {
+            Ok(client) => client,
+            Err(error) => return Ok(Err(error)),
+        };
         match (self.on_connect)(&mut client) {
             // The server closes already; how, is found out by receiving.
             Ok(()) | Err(ClientError::Send(SendError::Closing | SendError::Closed)) => {}
-            Err(error) => return Err(error),
+            Err(error) => return Ok(Err(error)),
         }
         client.set_read_timeout(self.read_timeout);
-        Ok(client)
+        Ok(Ok(client))
+    }
+
+    /// Has a thread of its own connect, which goes on when the time is up.
+    fn attempt_beside(
+        &mut self,
+        until: Option<Instant>,
+    ) -> Result<Result<Client, ClientError>, ClientError> {
+        if !self.is_attempting {
+            let builder = self.builder.clone().with_closer(self.closer.clone());
+            let link = Arc::clone(&self.link);
+            let name = "framewire-connect".to_owned();
+            thread::Builder::new().name(name).spawn(move || {
+                let result = builder.connect();
+                link.change(|state| state.attempted = Some(result));
+            })?;
+            self.is_attempting = true;
+        }
+        let mut state = self.link.lock();
+        loop {
+            if let Some(result) = state.attempted.take() {
+                self.is_attempting = false;
+                return Ok(result);
+            }
+            if until.is_some_and(|until| until <= Instant::now()) {
+                return Err(ClientError::TimedOut(ClientTimeout::Read));
+            }
+            state = self.link.wait(state, until);
+        }
     }
 
     /// Whether there is another attempt; then its time has come.
-    fn wait_for_turn(&mut self) -> Result<bool, ClientError> {
-        let Some(delay) = self.backoff.next_delay(&mut self.entropy)? else { return Ok(false) };
-        let asked = match &self.away {
-            Some(Away::Failed(error)) => {
-                error.retry_after_at((self.time_of_day)()).unwrap_or_default()
+    fn wait_for_turn(&mut self, until: Option<Instant>) -> Result<bool, ClientError> {
+        if self.next_attempt.is_none() {
+            let Some(delay) = self.backoff.next_delay(&mut self.entropy)? else { return Ok(false) };
+            let asked = match &self.disconnected {
+                Some(Disconnected::Failed(error)) => {
+                    error.retry_after_at((self.time_of_day)()).unwrap_or_default()
+                }
+                _ => Duration::ZERO,
+            };
+            // Added to, so that those who were all told the same do not come back in the same moment.
+            let delay = delay.saturating_add(asked.min(self.backoff.longest()));
+            if let Some(wait) = &mut self.wait {
+                return Ok(wait(delay).is_continue());
             }
-            _ => Duration::ZERO,
-        };
-        // Added to, so that those who were all told the same do not come back in the same moment.
-        let delay = delay.saturating_add(asked.min(self.backoff.longest()));
-        Ok((self.wait)(delay).is_continue())
+            self.next_attempt = Instant::now().checked_add(delay);
+            self.clocks = None;
+        }
+        while let Some(next) = self.next_attempt {
+            if self.has_slept() {
+                break;
+            }
+            let now = Instant::now();
+            if next <= now || self.closer.is_requested() {
+                break;
+            }
+            if until.is_some_and(|until| until <= now) {
+                return Err(ClientError::TimedOut(ClientTimeout::Read));
+            }
+            let check = now.checked_add(CLOCK_INTERVAL);
+            let wake = [Some(next), until, check].into_iter().flatten().min();
+            let state = self.link.lock();
+            // It is looked at under the lock, which its use takes, too.
+            if !self.closer.is_requested() {
+                drop(self.link.wait(state, wake));
+            }
+        }
+        self.next_attempt = None;
+        Ok(true)
     }
 
     fn give_up(&mut self) -> Result<(), ClientError> {
-        match self.away.replace(Away::Told) {
-            Some(Away::Failed(error)) => Err(error),
-            Some(Away::Closed(outcome)) => {
-                self.away = Some(Away::Ended(outcome));
+        match self.disconnected.replace(Disconnected::Told) {
+            Some(Disconnected::Failed(error)) => Err(error),
+            Some(Disconnected::Closed(outcome)) => {
+                self.end(outcome);
                 Ok(())
             }
             _ => Err(ClientError::Send(SendError::Closed)),
@@ -301,25 +528,88 @@ impl Reconnecting {
         error: Option<ClientError>,
         outcome: Option<Outcome>,
     ) -> Result<(), ClientError> {
+        self.link.change(|state| state.writer = None);
         // A server that accepts and drops is no better than one that refuses.
         if self.client.take().is_some() && self.connected.elapsed() >= self.backoff.longest() {
             self.backoff.reset();
+            self.deadlines = 0;
+        }
+        if self.closer.is_requested() {
+            return self.end_as_requested(error, outcome.unwrap_or(LOST));
         }
         match (error, outcome) {
             (Some(error), _) => {
-                if !(self.retry_if)(Ending::Failed(&error)) {
-                    self.away = Some(Away::Told);
+                self.deadlines = if is_deadline(&error) { self.deadlines + 1 } else { 0 };
+                let is_last = self.max_deadlines.is_some_and(|max| self.deadlines > max);
+                if is_last || !(self.retry_if)(Ending::Failed(&error)) {
+                    self.deadlines = 0;
+                    self.disconnected = Some(Disconnected::Told);
                     return Err(error);
                 }
-                self.away = Some(Away::Failed(error));
+                self.disconnected = Some(Disconnected::Failed(error));
             }
             (None, Some(outcome)) => {
-                let is_retried = (self.retry_if)(Ending::Closed(&outcome));
-                let away = if is_retried { Away::Closed } else { Away::Ended };
-                self.away = Some(away(outcome));
+                if (self.retry_if)(Ending::Closed(&outcome)) {
+                    self.disconnected = Some(Disconnected::Closed(outcome));
+                } else {
+                    self.end(outcome);
+                }
             }
-            (None, None) => self.away = Some(Away::Told),
+            (None, None) => self.disconnected = Some(Disconnected::Told),
         }
         Ok(())
     }
+
+    /// Ends for good: by an error where the closer has aborted it, or where a connection was not closed in time.
+    fn end_as_requested(
+        &mut self,
+        error: Option<ClientError>,
+        outcome: Outcome,
+    ) -> Result<(), ClientError> {
+        self.end(outcome);
+        match (self.closer.requested(), error) {
+            (Some(CloseRequest::Abort), _) => Err(ClientError::Aborted),
+            (_, Some(error @ ClientError::Lost(_))) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Asks the server whether it is still there, if the machine has slept.
+    fn look_at_clocks(&mut self) {
+        if self.client.is_none() || !self.has_slept() {
+            return;
+        }
+        if let Some(client) = &mut self.client {
+            // What is wrong with the connection, receiving tells.
+            let _ = client.ping_without_waiting();
+            let limit = self.builder.pong_time_limit();
+            self.answer_by = limit.and_then(|limit| Instant::now().checked_add(limit));
+        }
+    }
+
+    /// Whether the clock of the day has got ahead of the other one, which stands still while the machine sleeps.
+    fn has_slept(&mut self) -> bool {
+        let (now, time) = (Instant::now(), (self.time_of_day)());
+        let Some((then, time_then)) = self.clocks.replace((now, time)) else { return false };
+        let by_day = time.duration_since(time_then).unwrap_or_default();
+        by_day.saturating_sub(now.saturating_duration_since(then)) >= SLEPT
+    }
 }
+
+receiving!(Reconnecting);
+
+impl Drop for Reconnecting {
+    /// Nothing is left behind: no connection that a writer holds, and no attempt.
+    fn drop(&mut self) {
+        if let Some(client) = &mut self.client {
+            client.abort();
+        }
+        if self.is_attempting {
+            self.closer.abort();
+        }
+        self.end(LOST);
+    }
+}
+
+/// How a connection ended that there never was.
+const LOST: Outcome = Outcome::Lost { sent: None, received: None, cause: None };

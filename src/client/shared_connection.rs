@@ -257,6 +257,17 @@ impl SharedConnection {
         Ok(())
     }
 
+    /// Queues something and sends what the transport takes of it at once.
+    pub(super) fn begin(
+        &self,
+        what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
+    ) -> Result<(), ClientError> {
+        let mut state = self.lock();
+        state.connection.enqueue(what)?;
+        state.wake();
+        Ok(())
+    }
+
     /// Begins the closing handshake, and waits until its Close has left.
     pub(super) fn close(&self, waiter: &mut Waiter, close: &CloseFrame) -> Result<(), ClientError> {
         let end = {

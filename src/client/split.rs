@@ -45,7 +45,7 @@ impl fmt::Debug for ClientWriter {
 
 impl Clone for ClientWriter {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared), waiter: Waiter::Later }
+        writer(Arc::clone(&self.shared))
     }
 }
 
@@ -55,8 +55,13 @@ pub(super) fn halves(
     waiter: Waiter,
     read_timeout: Option<Duration>,
 ) -> (ClientReader, ClientWriter) {
-    let writer = ClientWriter { shared: Arc::clone(&shared), waiter: Waiter::Later };
+    let writer = writer(Arc::clone(&shared));
     (ClientReader { shared, waiter, read_timeout }, writer)
+}
+
+/// What sends, in whatever thread.
+pub(super) fn writer(shared: Arc<SharedConnection>) -> ClientWriter {
+    ClientWriter { shared, waiter: Waiter::Later }
 }
 
 /// What both halves know of the connection.

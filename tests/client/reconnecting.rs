@@ -1,13 +1,15 @@
 //! A client that connects again. Its waiting is replaced, so nobody waits.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::TcpListener;
 use std::ops::ControlFlow;
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use framewire::handshake::HttpDate;
-use framewire::{Backoff, ClientError, ClientTimeout, Ending, Reconnecting, SendError};
+use framewire::{Backoff, ClientError, ClientTimeout, Ending, IfUnsent, Reconnecting, SendError};
 
 use super::support::*;
 
@@ -58,7 +60,8 @@ fn a_server_that_goes_away_and_comes_back() {
         client.send(format!("subscribe {count}"))
     });
     let error = client.send("too early").unwrap_err();
-    assert!(matches!(error, ClientError::Send(SendError::Closed)));
+    assert!(matches!(error.error(), ClientError::Send(SendError::Closed)));
+    assert_eq!(error.into_message().as_text(), Some("too early"));
     assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("one"));
     assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("two"));
     assert_eq!(client.recv().unwrap(), None);
@@ -284,4 +287,307 @@ fn a_read_timeout_leaves_the_connection_alone() {
     assert_eq!(client.recv().unwrap(), None);
     assert_eq!(delays.try_iter().count(), 0);
     server.join();
+}
+
+/// A schedule whose delays nobody waits for.
+fn in_years() -> Backoff {
+    const YEARS: Duration = Duration::from_secs(10_000_000_000);
+    Backoff::new().first_delay(YEARS).base_delay(YEARS).max_delay(YEARS)
+}
+
+#[test]
+fn a_closer_ends_the_sleep_before_an_attempt() {
+    for is_abort in [false, true] {
+        let (_socket, address) = deserted();
+        let builder = untimed_client(&format!("ws://{address}/"));
+        let (fails, has_failed) = mpsc::channel();
+        let mut client = Reconnecting::new(builder).backoff(in_years()).retry_if(move |ending| {
+            fails.send(()).unwrap();
+            ending.is_retryable()
+        });
+        let closer = client.closer();
+        let mut writer = {
+            client = client.if_unsent(IfUnsent::SendAgain);
+            client.writer()
+        };
+        let sending = thread::spawn(move || writer.send("hello").unwrap_err());
+        let receiving = thread::spawn(move || (client.recv(), client.recv(), client));
+        has_failed.recv().unwrap();
+        if is_abort {
+            closer.abort();
+        } else {
+            closer.close(1000, "").unwrap();
+        }
+        let (first, second, client) = receiving.join().unwrap();
+        if is_abort {
+            assert!(matches!(first, Err(ClientError::Aborted)), "{first:?}");
+        } else {
+            assert!(first.unwrap().is_none());
+        }
+        assert!(second.unwrap().is_none());
+        assert!(client.outcome().is_some());
+        let unsent = sending.join().unwrap();
+        assert!(matches!(unsent.error(), ClientError::Aborted), "{unsent:?}");
+        assert_eq!(unsent.message().as_text(), Some("hello"));
+    }
+}
+
+#[test]
+fn a_closer_ends_an_attempt_and_a_connection_for_good() {
+    for is_connected in [false, true] {
+        let (asks, is_asked) = mpsc::channel();
+        let connects = asks.clone();
+        let server = Scripted::new(move |listener| {
+            let mut stream = accept(listener);
+            let request = read_head(&mut stream);
+            if is_connected {
+                stream.write_all(switch(&request, "").as_bytes()).unwrap();
+                // A code after which it would be tried again.
+                stream.write_all(b"\x81\x02hi").unwrap();
+                assert_eq!(read_frame(&mut stream), (0x88, vec![0x03, 0xe9]));
+                stream.write_all(b"\x88\x02\x03\xe9").unwrap();
+            } else {
+                asks.send(()).unwrap();
+                read_rest(&mut stream);
+            }
+        });
+        let mut client = Reconnecting::new(untimed_client(&server.url("/"))).backoff(in_years());
+        let closer = client.closer();
+        let receiving = thread::spawn(move || {
+            if is_connected {
+                assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("hi"));
+                connects.send(()).unwrap();
+            }
+            let result = client.recv().unwrap();
+            (result, client.outcome().unwrap().was_clean())
+        });
+        is_asked.recv().unwrap();
+        closer.close(1001, "").unwrap();
+        assert_eq!(receiving.join().unwrap(), (None, is_connected));
+        server.join();
+    }
+}
+
+/// More than any socket buffers.
+const LONG_MESSAGE: usize = 64 << 20;
+
+/// A server that hangs up in the middle of the first long message; of the second connection it reads all.
+fn hanging_up() -> Scripted<()> {
+    Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        assert_eq!(read_frame(&mut stream), (0x81, b"subscribe".to_vec()));
+        stream.read_exact(&mut [0; 14]).unwrap();
+        drop(stream);
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        assert_eq!(read_frame(&mut stream), (0x81, b"subscribe".to_vec()));
+        let mut header = [0; 14];
+        stream.read_exact(&mut header).unwrap();
+        let is_long = header[1] == 0xff;
+        if is_long {
+            let mut rest = (&mut stream).take(LONG_MESSAGE as u64);
+            assert_eq!(io::copy(&mut rest, &mut io::sink()).unwrap(), LONG_MESSAGE as u64);
+        } else {
+            stream.read_exact(&mut [0; 2 + 4 + 11 - 14]).unwrap();
+        }
+        stream.write_all(b"\x81\x03got\x88\x02\x03\xe8").unwrap();
+        assert_eq!(read_frame(&mut stream).0, 0x88);
+    })
+}
+
+#[test]
+fn what_has_not_left_is_sent_again_or_given_back() {
+    for (if_unsent, is_beside) in [
+        (IfUnsent::SendAgain, true),
+        (IfUnsent::SendAgain, false),
+        (IfUnsent::GiveBack, true),
+        (IfUnsent::GiveBack, false),
+    ] {
+        let server = hanging_up();
+        let builder = untimed_client(&server.url("/")).config(untimed().no_deflate());
+        let (connects, is_connected) = mpsc::channel();
+        let mut client = Reconnecting::new(builder)
+            .wait_with(|_| ControlFlow::Continue(()))
+            .if_unsent(if_unsent)
+            .on_connect(move |client| {
+                client.send("subscribe")?;
+                let _ = connects.send(());
+                Ok(())
+            });
+        let mut writer = client.writer();
+        let mut message = vec![7; LONG_MESSAGE];
+        message[0] = 9;
+        let given_back = |unsent: framewire::Unsent| {
+            assert_eq!(if_unsent, IfUnsent::GiveBack);
+            assert!(matches!(unsent.error(), ClientError::Lost(_)), "{unsent:?}");
+            let message = unsent.into_message();
+            assert_eq!((message.len(), message.as_bytes()[0]), (LONG_MESSAGE, 9));
+        };
+        if is_beside {
+            let sending = thread::spawn(move || {
+                if if_unsent == IfUnsent::SendAgain {
+                    return writer.send(message);
+                }
+                // Where there is no connection yet, it is given back at once.
+                let first = loop {
+                    match writer.send(&message[..]) {
+                        Err(unsent) if matches!(unsent.error(), ClientError::Send(_)) => {}
+                        result => break result,
+                    }
+                };
+                is_connected.recv().unwrap();
+                is_connected.recv().unwrap();
+                while writer.send("a short one").is_err() {}
+                first
+            });
+            assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("got"));
+            match sending.join().unwrap() {
+                Ok(()) => assert_eq!(if_unsent, IfUnsent::SendAgain),
+                Err(unsent) => given_back(unsent),
+            }
+        } else {
+            client.connect().unwrap();
+            match client.send(message) {
+                Ok(()) => assert_eq!(if_unsent, IfUnsent::SendAgain),
+                Err(unsent) => {
+                    given_back(unsent);
+                    client.connect().unwrap();
+                    client.send("a short one").unwrap();
+                }
+            }
+            assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("got"));
+        }
+        assert_eq!(client.recv().unwrap(), None);
+        server.join();
+    }
+}
+
+fn is_read_timeout(error: &ClientError) -> bool {
+    matches!(error, ClientError::TimedOut(ClientTimeout::Read))
+}
+
+#[test]
+fn a_read_timeout_holds_while_there_is_no_connection() {
+    // Asleep before an attempt.
+    let (_socket, address) = deserted();
+    let builder = untimed_client(&format!("ws://{address}/"));
+    let mut client = Reconnecting::new(builder).backoff(in_years());
+    client.set_read_timeout(Some(Duration::from_millis(20)));
+    for _ in 0..3 {
+        assert!(is_read_timeout(&client.recv().unwrap_err()));
+    }
+    // In the middle of one, which goes on.
+    let (answer, may_answer) = mpsc::channel::<()>();
+    let server = Scripted::new(move |listener| {
+        let mut stream = accept(listener);
+        let request = read_head(&mut stream);
+        may_answer.recv().unwrap();
+        stream.write_all(switch(&request, "").as_bytes()).unwrap();
+        stream.write_all(b"\x81\x02hi").unwrap();
+        stream
+    });
+    let mut client = Reconnecting::new(untimed_client(&server.url("/"))).backoff(in_years());
+    client.set_read_timeout(Some(Duration::from_millis(20)));
+    for _ in 0..3 {
+        assert!(is_read_timeout(&client.recv().unwrap_err()));
+    }
+    answer.send(()).unwrap();
+    client.set_read_timeout(None);
+    assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("hi"));
+    drop(server.join());
+}
+
+#[test]
+fn deadlines_are_not_met_for_ever() {
+    // It accepts connections and answers none.
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("ws://{}/", listener.local_addr().unwrap());
+    let config = untimed().handshake_timeout(Duration::from_millis(10));
+    let (sender, delays) = mpsc::channel();
+    let mut client = Reconnecting::new(untimed_client(&url).config(config))
+        .max_timeouts(2)
+        .wait_with(move |delay| {
+            sender.send(delay).unwrap();
+            ControlFlow::Continue(())
+        });
+    for delays_before in [2, 3] {
+        let error = client.recv().unwrap_err();
+        let handshake = matches!(&error, ClientError::TimedOut(ClientTimeout::Handshake(_)));
+        assert!(handshake, "{error:?}");
+        assert_eq!(delays.try_iter().count(), delays_before);
+    }
+}
+
+/// A clock of the day that stands still, but for what is added.
+fn day() -> (Arc<AtomicU64>, impl FnMut() -> SystemTime + Send) {
+    let seconds = Arc::new(AtomicU64::new(1_800_000_000));
+    let clock = Arc::clone(&seconds);
+    let now = move || SystemTime::UNIX_EPOCH + Duration::from_secs(clock.load(Ordering::SeqCst));
+    (seconds, now)
+}
+
+#[test]
+fn after_a_sleep_of_the_machine_the_server_is_asked_at_once() {
+    for answers in [true, false] {
+        let server = Scripted::new(move |listener| {
+            let mut stream = accept(listener);
+            upgrade(&mut stream);
+            stream.write_all(b"\x81\x03one").unwrap();
+            assert_eq!(read_frame(&mut stream), (0x89, vec![]));
+            if answers {
+                stream.write_all(b"\x8a\x00\x81\x03two").unwrap();
+                return read_rest(&mut stream);
+            }
+            // The machine that it was has gone; another one knows nothing of it.
+            let mut another = accept(listener);
+            upgrade(&mut another);
+            another.write_all(b"\x81\x03two").unwrap();
+            read_rest(&mut another)
+        });
+        let (seconds, now) = day();
+        // Of those that answer none has to be in time.
+        let limit = if answers { LONG } else { Duration::from_millis(20) };
+        let builder = untimed_client(&server.url("/")).config(untimed().pong_timeout(limit));
+        let mut client =
+            Reconnecting::new(builder).time_of_day(now).wait_with(|_| ControlFlow::Continue(()));
+        assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("one"));
+        seconds.fetch_add(3600, Ordering::SeqCst);
+        assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("two"));
+        drop(client);
+        server.join();
+    }
+}
+
+#[test]
+fn after_a_sleep_of_the_machine_the_next_attempt_is_made_at_once() {
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        read_head(&mut stream);
+        stream.write_all(b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n").unwrap();
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        stream.write_all(b"\x81\x02hi").unwrap();
+        stream
+    });
+    let (seconds, now) = day();
+    let builder = untimed_client(&server.url("/"));
+    let (fails, has_failed) = mpsc::channel();
+    let mut client = Reconnecting::new(builder)
+        .time_of_day(now)
+        .retry_if(move |ending| {
+            fails.send(()).unwrap();
+            ending.is_retryable()
+        })
+        .backoff(in_years());
+    client.set_read_timeout(Some(Duration::from_millis(20)));
+    // It sleeps when the time is up after the failure.
+    while has_failed.try_recv().is_err() {
+        assert!(is_read_timeout(&client.recv().unwrap_err()));
+    }
+    assert!(is_read_timeout(&client.recv().unwrap_err()));
+    seconds.fetch_add(3600, Ordering::SeqCst);
+    client.set_read_timeout(None);
+    assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("hi"));
+    drop(server.join());
 }

@@ -319,6 +319,17 @@ impl ClientBuilder {
         self.closer.0.clone()
     }
 
+    /// Has this end the client, too.
+    pub(in crate::client) fn with_closer(mut self, closer: Closer) -> Self {
+        self.closer = OwnCloser(closer);
+        self
+    }
+
+    /// How long an answer to a Ping may take.
+    pub(in crate::client) fn pong_time_limit(&self) -> Option<Duration> {
+        self.config.pong_time_limit()
+    }
+
     /// Connects, and does the opening handshake.
     ///
     /// # Errors
