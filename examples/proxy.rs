@@ -70,14 +70,11 @@ impl Handler for Relay {
     fn on_close(&mut self, peer: &mut Peer<'_, Side>, outcome: &Outcome) {
         let Some(other) = *peer.session() else { return };
         let Some(mut other) = peer.to(other) else { return };
-        let closed = match outcome {
-            Outcome::Clean { received, .. } => other.close(received.code(), received.reason()),
+        // One that is closing already needs no second Close.
+        let _ = match outcome {
+            Outcome::Clean { .. } => other.close_like(outcome),
             _ => other.close(CloseCode::BAD_GATEWAY, "the other side is gone"),
         };
-        if closed.is_err() {
-            // 1005 cannot be sent: a Close without a body says the same.
-            let _ = other.close_without_code();
-        }
     }
 }
 

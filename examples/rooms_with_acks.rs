@@ -28,12 +28,12 @@ mod signals;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use framewire::{
-    Audience, CloseCode, Config, Decision, Entropy, EventLoop, Handler, HttpAnswer,
-    IncomingRequest, Message, Outcome, Peer, PeerId, Prepared, Response, Server, State, Subscribed,
-    SystemEntropy,
+    Audience, CloseCode, Config, Decision, Entropy, Handler, HttpAnswer, IncomingRequest, Message,
+    Outcome, Peer, PeerId, Peers, Prepared, Response, Server, State, Subscribed, SystemEntropy,
+    Timer, TimerId,
 };
 use serde_json::{Map, Value, json};
 
@@ -66,30 +66,11 @@ fn main() -> io::Result<()> {
     // Whoever reads this may send the signal at once.
     println!("listening on http://{address}");
     io::stdout().flush()?;
-    while !event_loop.is_finished() {
-        let wait = event_loop.handler().until_next();
-        event_loop.run_once(wait)?;
-        give_up_overdue(&mut event_loop);
-    }
+    event_loop.run()?;
     if let Some(report) = event_loop.shutdown_report() {
         println!("{report}");
     }
     Ok(())
-}
-
-/// Tells those who asked and have waited long enough what has come by now.
-fn give_up_overdue(event_loop: &mut EventLoop<Rooms>) {
-    while let Some((number, question)) = event_loop.handler_mut().take_overdue() {
-        for &(id, _) in &question.missing {
-            if let Some(mut peer) = event_loop.peer(id) {
-                peer.session_mut().asked.remove(&number);
-            }
-        }
-        if let Some(mut asker) = event_loop.peer(question.asker) {
-            asker.session_mut().asking -= 1;
-            asker.send(question.answer("not all have answered in time"));
-        }
-    }
 }
 
 /// What is known of a connection; its rooms are its topics.
@@ -108,7 +89,7 @@ struct Rooms {
     ids: BTreeMap<String, PeerId>,
     /// Who is in a room. The topics know it too, but only count.
     members: BTreeMap<String, BTreeSet<String>>,
-    /// By number, so by age: all have the same time.
+    /// By number, which their timers have as tokens.
     questions: BTreeMap<u64, Question>,
     next_question: u64,
 }
@@ -118,7 +99,7 @@ struct Question {
     asker: PeerId,
     /// The asker's number for it.
     ack: u64,
-    due: Instant,
+    timer: TimerId,
     answers: Map<String, Value>,
     missing: Vec<(PeerId, String)>,
 }
@@ -187,6 +168,21 @@ impl Handler for Rooms {
         if let Err(violation) = self.hear(peer, &message) {
             // It is open and the reason is short: nothing else could fail.
             drop(peer.close(CloseCode::POLICY_VIOLATION, violation));
+        }
+    }
+
+    /// Somebody has asked and has waited long enough: tells what has come by now.
+    fn on_timer(&mut self, peers: &mut Peers<'_, Session>, timer: Timer) {
+        let number = timer.token();
+        let Some(question) = self.questions.remove(&number) else { return };
+        for &(id, _) in &question.missing {
+            if let Some(mut peer) = peers.get(id) {
+                peer.session_mut().asked.remove(&number);
+            }
+        }
+        if let Some(mut asker) = peers.get(question.asker) {
+            asker.session_mut().asking -= 1;
+            asker.send(question.answer("not all have answered in time"));
         }
     }
 
@@ -356,9 +352,9 @@ impl Rooms {
             missing.push((id, name));
         }
         peer.session_mut().asking += 1;
-        let due = Instant::now() + self.ack_timeout;
+        let timer = peer.peers().set_timer(self.ack_timeout, number);
         let asker = peer.id();
-        self.questions.insert(number, Question { asker, ack, due, answers: Map::new(), missing });
+        self.questions.insert(number, Question { asker, ack, timer, answers: Map::new(), missing });
         self.settle(peer, number);
         Ok(())
     }
@@ -388,23 +384,12 @@ impl Rooms {
         if question.missing.iter().map(|&(id, _)| id).any(&mut is_awaited) {
             return;
         }
-        if let Some(question) = self.questions.remove(&number)
-            && let Some(mut asker) = peer.to(question.asker)
-        {
+        let Some(question) = self.questions.remove(&number) else { return };
+        peer.cancel_timer(question.timer);
+        if let Some(mut asker) = peer.to(question.asker) {
             asker.session_mut().asking -= 1;
             asker.send(question.answer("not all are there any more"));
         }
-    }
-
-    /// How long until the oldest question is overdue; `None` without any.
-    fn until_next(&self) -> Option<Duration> {
-        let (_, oldest) = self.questions.first_key_value()?;
-        Some(oldest.due.saturating_duration_since(Instant::now()))
-    }
-
-    fn take_overdue(&mut self) -> Option<(u64, Question)> {
-        let oldest = self.questions.first_entry()?;
-        (oldest.get().due <= Instant::now()).then(|| oldest.remove_entry())
     }
 }
 

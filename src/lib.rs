@@ -223,6 +223,10 @@ mod protocol;
 mod tls;
 pub mod wire;
 
+/// The crate whose types [`Peers::register_source`] takes, in the version that it takes.
+#[cfg(feature = "mio")]
+#[doc(no_inline)]
+pub use ::mio;
 #[cfg(feature = "mio")]
 pub use client::{
     Backoff, Client, ClientBuilder, ClientError, ClientReader, ClientTimeout, ClientWriter, Closer,
@@ -233,9 +237,10 @@ pub use client::{
 pub use event_loop::{
     AdoptedStream, Attempt, Audience, Caller, CloseCounts, Counters, Decision, EventLoop,
     EventLoops, Handle, Handler, HandshakeCounts, HttpAnswer, IncomingRequest, ListenOptions,
-    OnPanic, OpeningError, PathPattern, PatternError, Peer, PeerId, Peers, Pending, PendingAnswer,
-    ProxyProtocol, QueueFull, RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport,
-    SlowConsumer, Subscribed, TopicError, TrafficCounts, serve,
+    LoopHandle, OnPanic, OpeningError, PathPattern, PatternError, Peer, PeerId, PeerList, Peers,
+    Pending, PendingAnswer, ProxyProtocol, QueueFull, RouteError, RouteId, Routes, Sent, Server,
+    Shutdown, ShutdownReport, SlowConsumer, SourceEvent, SourceId, Subscribed, Timer, TimerId,
+    TopicError, TrafficCounts, serve,
 };
 pub use handshake::{Request, Response, TrustedProxies};
 pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use crate::protocol::Prepared;
 use crate::wire::CloseFrame;
@@ -20,7 +21,11 @@ pub(super) enum Command {
     Shutdown(ShutdownOrder),
     /// Decisions wait in the channel of their own, which has the type of the sessions.
     Decided,
+    /// The function with this ticket waits in the channel of its own, which has the type of the handler.
+    Call(u64),
     Adopt(Box<Adoption>),
+    /// Which connections are open.
+    List(Sender<Vec<PeerId>>),
     /// A connection that another loop has accepted.
     Serve(Socket, ListenerIndex),
 }
@@ -33,6 +38,7 @@ pub(super) enum PeerCommand {
     Subscribe(Arc<str>),
     Unsubscribe(Box<str>),
     Close(CloseFrame),
+    CloseWithoutCode,
     Terminate,
     Pause,
     Resume,
@@ -42,11 +48,13 @@ pub(super) enum PeerCommand {
 const OVERHEAD: usize = 128;
 
 impl Command {
-    /// How many bytes of the queue it takes: those of a message, which anybody may send any number of.
+    /// How many bytes of the queue it takes: those of a message or a function, which anybody may send any number
+    /// of.
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Peer(_, PeerCommand::Send(prepared) | PeerCommand::SendLatest(_, prepared))
             | Self::Publish(_, prepared) => prepared.len() + OVERHEAD,
+            Self::Call(_) => OVERHEAD,
             _ => 0,
         }
     }

@@ -24,11 +24,13 @@ use super::listener::{ListenerFacts, ListenerIndex};
 use super::logging::event;
 use super::metrics::{Count, Counting};
 use super::route::{RouteId, Scope};
-use super::selector::Registry;
+use super::schedule::{Schedule, TimerId, TimerOwner};
+use super::selector::{Clock, Registry};
 use super::sent::Sent;
 use super::settings::Settings;
 use super::slab::{PeerId, Slab};
 use super::socket::{Socket, no_address};
+use super::sources::Sources;
 use super::timers::Timers;
 use super::topics::{Subscribed, TopicError, Topics};
 
@@ -42,6 +44,10 @@ pub(super) struct Core<S> {
     pub(super) handle: Handle,
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
+    /// The timers of the application.
+    pub(super) schedule: Schedule,
+    pub(super) sources: Sources,
+    clock: Clock,
     pub(super) topics: Topics,
     broadcasts: Broadcasts,
     pub(super) undecided: Undecided<S>,
@@ -63,7 +69,12 @@ pub(super) struct Core<S> {
 }
 
 impl<S> Core<S> {
-    pub(super) fn new(registry: Registry, handle: Handle, settings: &Settings) -> Self {
+    pub(super) fn new(
+        registry: Registry,
+        clock: Clock,
+        handle: Handle,
+        settings: &Settings,
+    ) -> Self {
         let (group, home) = handle.group_and_home();
         let open = Arc::clone(group.open());
         group.set_max_queued(settings.max_queued);
@@ -80,6 +91,9 @@ impl<S> Core<S> {
             topics: Topics::new(settings.topics, group, home),
             handle,
             timers: Timers::default(),
+            schedule: Schedule::new(home),
+            sources: Sources::default(),
+            clock,
             broadcasts: Broadcasts::default(),
             callers: Callers::default(),
             listeners: Arc::clone(&settings.listeners),
@@ -96,6 +110,23 @@ impl<S> Core<S> {
             dialled: 0,
             spares: 0,
         }
+    }
+
+    /// Sets a timer of the application, which does not come before so much time has passed.
+    pub(super) fn set_timer(&mut self, owner: TimerOwner, after: Duration, token: u64) -> TimerId {
+        let at = self.clock.now().saturating_add(after);
+        self.schedule.set(owner, at, None, token)
+    }
+
+    /// The same for one that repeats.
+    pub(super) fn set_interval(
+        &mut self,
+        owner: TimerOwner,
+        every: Duration,
+        token: u64,
+    ) -> TimerId {
+        let at = self.clock.now().saturating_add(every);
+        self.schedule.set(owner, at, Some(every), token)
     }
 
     /// Sees to it that this connection is settled when the current turn is over.
@@ -227,6 +258,7 @@ impl<S> Core<S> {
     /// Forgets a connection.
     pub(super) fn forget(&mut self, id: PeerId) {
         self.topics.leave(id);
+        self.schedule.end_peer(id);
         self.undecided.remove(id);
         self.callers.remove(id);
         self.shared.buffered.set(id, 0);

@@ -35,12 +35,14 @@ use super::handler::{Choice, Decision, Handler, HttpAnswer, HttpChoice};
 use super::incoming_request::IncomingRequest;
 use super::listener::{Listener, ListenerIndex};
 use super::logging::{event, log_end};
+use super::loop_handle::{Call, CallQueues, Calls, LoopHandle, call_queues};
 use super::metrics::Count;
 use super::opening_error::OpeningError;
 use super::peer::{Peer, Peers};
 use super::quota::Neighbourhood;
 use super::readiness::Readiness;
 use super::route::Scope;
+use super::schedule::{Timer, TimerOwner};
 use super::selector::{Clock, Events, Selector};
 use super::settings::{OnPanic, Settings};
 use super::shutdown::{Departure, Draining, ShutdownOrder, ShutdownReport};
@@ -81,6 +83,9 @@ const ACCEPTS_A_TURN: usize = if cfg!(test) { 2 } else { 256 };
 const COMMANDS_A_TURN: usize = if cfg!(test) { 6 } else { 4096 };
 const DELIVERIES_A_TURN: usize = if cfg!(test) { 12 } else { 16 * 1024 };
 
+/// Of how many timers of the application the handler is told before the others get their turn.
+const TIMERS_A_TURN: usize = if cfg!(test) { 6 } else { 4096 };
+
 /// How long the request of a spare connection may take at the most.
 const SPARE_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -98,9 +103,13 @@ pub struct EventLoop<H: Handler> {
     core: Core<H::Session>,
     selector: Selector,
     clock: Clock,
+    /// Whether there has been a turn.
+    has_started: bool,
     /// The room for them, which is taken out while they are gone through.
     events: Option<Events>,
     commands: Commands,
+    queues: Arc<CallQueues<H>>,
+    calls: Calls<H>,
     /// Orders may wait that nobody wakes the loop for again.
     has_more_commands: bool,
     acceptor: Acceptor,
@@ -142,29 +151,43 @@ impl<H: Handler> EventLoop<H> {
         settings: &Settings,
         handler: H,
     ) -> io::Result<Self> {
+        Self::making(listeners, settings, |_| handler)
+    }
+
+    /// Makes a loop that works alone, and then its handler.
+    pub(super) fn making(
+        listeners: Vec<Listener>,
+        settings: &Settings,
+        handler: impl FnOnce(LoopHandle<H>) -> H,
+    ) -> io::Result<Self> {
         let member = members(1, WAKE)?.swap_remove(0);
-        Self::of_member(listeners, settings, || handler, member)
+        let (queues, mut calls) = call_queues(1);
+        Self::of_member(listeners, settings, handler, member, (queues, calls.swap_remove(0)))
     }
 
     /// Makes the loop of this member, and then its handler.
     pub(super) fn of_member(
         listeners: Vec<Listener>,
         settings: &Settings,
-        handler: impl FnOnce() -> H,
+        handler: impl FnOnce(LoopHandle<H>) -> H,
         member: Member,
+        (queues, calls): (Arc<CallQueues<H>>, Calls<H>),
     ) -> io::Result<Self> {
         let Member { selector, commands, group, home } = member;
         settings.config.validate().map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let registry = selector.registry()?;
         let acceptor = Acceptor::new(listeners, &registry)?;
-        let core = Core::new(registry, Handle::new(group, home), settings);
+        let core = Core::new(registry, selector.clock(), Handle::new(group, home), settings);
         Ok(Self {
-            handler: handler(),
+            handler: handler(LoopHandle::new(core.handle.clone(), Arc::clone(&queues))),
             core,
             clock: selector.clock(),
             selector,
+            has_started: false,
             events: None,
             commands,
+            queues,
+            calls,
             has_more_commands: false,
             acceptor,
             max_connections: settings.max_connections,
@@ -179,7 +202,8 @@ impl<H: Handler> EventLoop<H> {
         })
     }
 
-    /// Serves until a [`Handle::shutdown`] is carried out.
+    /// Serves until a [`Handle::shutdown`] is carried out, or a [`Handle::stop_listening`] and the last connection has
+    /// gone.
     ///
     /// # Errors
     ///
@@ -200,15 +224,15 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// # Panics
     ///
-    /// Where the handler does, unless [`Server::on_panic`](crate::Server::on_panic) says otherwise. Whoever
+    /// Where the handler does, or a function that a [`LoopHandle`] has given, unless [`Server::on_panic`](crate::Server::on_panic) says otherwise. Whoever
     /// catches that must drop the loop, and its connections with it: the rest of the turn is lost, and what was
     /// to be read in it is not announced again.
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let mut events = match self.events.take() {
+            Some(events) => events,
+            None => self.start(),
+        };
         let timeout = earlier(timeout, self.until_next());
-        let mut events = self.events.take().unwrap_or_else(|| {
-            self.commands.serve();
-            self.selector.events(EVENTS)
-        });
         self.selector.wait(&mut events, timeout)?;
         let _turn = Turn::begin();
         self.look_at_the_clock();
@@ -236,6 +260,7 @@ impl<H: Handler> EventLoop<H> {
         }
         self.drain();
         self.look_at_timers();
+        self.look_at_schedule();
         self.core.outbox.wake();
         if self.core.has_broadcasts() || !self.core.unsettled.is_empty() {
             self.settle_all();
@@ -247,6 +272,19 @@ impl<H: Handler> EventLoop<H> {
         self.core.publish_connections();
         self.core.publish_counters();
         Ok(())
+    }
+
+    /// Begins to have turns; the room for events.
+    #[cold]
+    fn start(&mut self) -> Events {
+        self.commands.serve();
+        if !mem::replace(&mut self.has_started, true) {
+            let _turn = Turn::begin();
+            self.look_at_the_clock();
+            self.call_for_loop(Scope::All, |handler, peers| handler.on_start(peers));
+            self.core.outbox.wake();
+        }
+        self.selector.events(EVENTS)
     }
 
     /// Tells everything the time.
@@ -284,7 +322,9 @@ impl<H: Handler> EventLoop<H> {
             return;
         }
         let id = PeerId::from_u64(event.token.0 as u64);
-        let Some(connection) = self.core.slab.get_mut(id) else { return };
+        let Some(connection) = self.core.slab.get_mut(id) else {
+            return self.tell_of_source(event);
+        };
         let driver = &mut connection.driver;
         if event.is_readable {
             driver.set_readable();
@@ -308,9 +348,22 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
+    /// Tells of an event that is of no connection: of a source of the application, if it is not just late.
+    #[cold]
+    fn tell_of_source(&mut self, event: Readiness) {
+        if let Some((scope, event)) = self.core.sources.event(event) {
+            self.call_for_loop(scope, |handler, peers| handler.on_source(peers, event));
+        }
+    }
+
     /// A way to this loop from other threads.
     pub fn handle(&self) -> Handle {
         self.core.handle.clone()
+    }
+
+    /// A way to this loop from other threads that knows the type of its handler, to have functions called with it.
+    pub fn loop_handle(&self) -> LoopHandle<H> {
+        LoopHandle::new(self.core.handle.clone(), Arc::clone(&self.queues))
     }
 
     /// The address of the first listening socket.
@@ -478,7 +531,10 @@ impl<H: Handler> EventLoop<H> {
             return Some(Duration::ZERO);
         }
         let mut next = self.core.timers.next();
-        // Both are rare.
+        // These are rare.
+        if let Some(due) = self.core.schedule.next() {
+            next = earlier(next, Some(due));
+        }
         if let Some(again) = self.acceptor.next() {
             next = earlier(next, Some(again));
         }
@@ -1403,6 +1459,27 @@ impl<H: Handler> EventLoop<H> {
         catch_unwind(AssertUnwindSafe(|| call(&mut self.handler))).ok()
     }
 
+    /// Calls it for those of the connections that are within a scope.
+    #[cold]
+    fn call_for_loop(
+        &mut self,
+        scope: Scope,
+        call: impl FnOnce(&mut H, &mut Peers<'_, H::Session>),
+    ) {
+        let (handler, core) = (&mut self.handler, &mut self.core);
+        let call = || call(handler, &mut Peers::new(core, scope));
+        if self.on_panic == OnPanic::EndLoop {
+            call();
+        } else if catch_unwind(AssertUnwindSafe(call)).is_err() {
+            // As for one connection; here there is none to close.
+            event!(
+                Warn,
+                "connection",
+                "the handler has panicked, in a call that is about no connection"
+            );
+        }
+    }
+
     #[cold]
     fn call_guarded<R>(
         &mut self,
@@ -1435,6 +1512,7 @@ impl<H: Handler> EventLoop<H> {
         }
         self.has_more_commands = true;
         let mut deliveries = 0;
+        let mut first_call = None;
         for _ in 0..COMMANDS_A_TURN {
             if deliveries >= DELIVERIES_A_TURN {
                 break;
@@ -1449,7 +1527,18 @@ impl<H: Handler> EventLoop<H> {
                     deliveries += self.core.publish_here(selection.borrowed(), prepared);
                 }
                 Command::Shutdown(order) => self.begin_shutdown(order),
+                Command::List(sender) => {
+                    // Who does not wait any more need not be told.
+                    let _ = sender.send(self.core.open_peers(Scope::All).collect());
+                }
                 Command::Decided => self.take_decisions(),
+                Command::Call(ticket) => {
+                    let since = *first_call.get_or_insert_with(|| self.clock.now());
+                    self.carry_out_call(ticket);
+                    if self.clock.now() - since > LONG_TURN {
+                        break;
+                    }
+                }
                 Command::Serve(socket, listener) => self.serve_for_another(socket, listener),
                 Command::Adopt(adoption) => {
                     let (group, home) = self.core.handle.group_and_home();
@@ -1458,6 +1547,22 @@ impl<H: Handler> EventLoop<H> {
                     let _ = self.add_adopted(*adoption);
                 }
             }
+        }
+    }
+
+    /// Calls a function that a handle has given.
+    #[cold]
+    fn carry_out_call(&mut self, ticket: u64) {
+        match self.calls.take(ticket) {
+            Some(Call::Loop(function)) => self.call_for_loop(Scope::All, function),
+            Some(Call::Peer(id, function)) => {
+                self.core.flush_broadcasts();
+                if self.core.is_peer(id) {
+                    self.core.settle_later(id);
+                    self.call_for_peer(id, function);
+                }
+            }
+            None => {}
         }
     }
 
@@ -1481,6 +1586,11 @@ impl<H: Handler> EventLoop<H> {
             PeerCommand::Close(close) => {
                 // A connection that is closing already needs no second Close.
                 let _ = self.core.close(id, &close);
+            }
+            PeerCommand::CloseWithoutCode => {
+                if let Some(mut peer) = Peer::of(&mut self.core, id) {
+                    let _ = peer.close_without_code();
+                }
             }
             PeerCommand::Terminate => {
                 self.core.change(id, |connection, _| connection.abort());
@@ -1580,6 +1690,44 @@ impl<H: Handler> EventLoop<H> {
         if self.core.timers.next().is_some_and(|next| next <= self.core.now) {
             self.take_due_timers();
         }
+    }
+
+    /// Tells the handler of the timers of the application whose time has come.
+    #[inline]
+    fn look_at_schedule(&mut self) {
+        if self.core.schedule.next().is_some_and(|next| next <= self.core.now) {
+            self.tell_of_timers();
+        }
+    }
+
+    #[cold]
+    fn tell_of_timers(&mut self) {
+        // What is set on the way waits for the next turn.
+        let limit = self.core.schedule.limit();
+        for _ in 0..TIMERS_A_TURN {
+            let Some((owner, timer)) = self.core.schedule.take_due(self.core.now, limit) else {
+                break;
+            };
+            match owner {
+                TimerOwner::Loop(scope) => {
+                    self.call_for_loop(scope, |handler, peers| handler.on_timer(peers, timer));
+                }
+                TimerOwner::Peer(id) => self.tell_of_peer_timer(id, timer),
+            }
+        }
+    }
+
+    fn tell_of_peer_timer(&mut self, id: PeerId, timer: Timer) {
+        self.core.flush_broadcasts();
+        self.begin(id);
+        // A deadline may have ended it just now.
+        let is_there = |connection: &Connection<_>| {
+            connection.session.is_some() && connection.endpoint().state() != State::Closed
+        };
+        if self.core.slab.get(id).is_some_and(is_there) {
+            self.call_for_peer(id, |handler, peer| handler.on_peer_timer(peer, timer));
+        }
+        self.finish(id);
     }
 
     fn take_due_timers(&mut self) {
@@ -1688,6 +1836,7 @@ impl<H: Handler> EventLoop<H> {
         }
         if connection.session.is_some() {
             connection.has_panicked = false;
+            self.core.schedule.end_peer(id);
             self.call_for_peer(id, |handler, peer| handler.on_close(peer, outcome));
         } else {
             self.never_opened(id, outcome);
@@ -1742,7 +1891,9 @@ impl<H: Handler> EventLoop<H> {
     pub(super) fn find_leftover(&self) -> Option<String> {
         let buffered = self.core.shared.buffered.total().unwrap_or_default();
         let left = (self.core.slab.len(), self.core.unsettled.len(), buffered);
-        let idle = self.core.undecided.is_empty() && self.core.topics.iter().next().is_none();
+        let idle = self.core.undecided.is_empty()
+            && self.core.schedule.is_empty()
+            && self.core.topics.iter().next().is_none();
         (left != (0, 0, 0) || !idle).then(|| format!("{left:?}, idle: {idle}"))
     }
 }
@@ -1759,9 +1910,15 @@ impl<H: Handler> EventLoop<H> {
             order.report.send(report);
             return;
         }
-        self.core.is_ending = true;
-        event!(Info, "shutdown", "begins with {} connections", queue.len());
-        draining.order(now, order, queue.clone());
+        if order.close.is_some() {
+            self.core.is_ending = true;
+            event!(Info, "shutdown", "begins with {} connections", queue.len());
+            draining.order(now, order, queue.clone());
+        } else {
+            event!(Info, "shutdown", "listens no more, with {} connections", queue.len());
+            draining.note_waiting(order.report);
+            self.acceptor.close();
+        }
         for id in queue {
             self.reject_undecided(id);
         }
@@ -1772,7 +1929,7 @@ impl<H: Handler> EventLoop<H> {
         let now = self.core.now;
         let Some(draining) = self.shutdown.as_deref_mut() else { return };
         let overdue = draining.is_overdue(now);
-        let close = draining.close().clone();
+        let Some(close) = draining.close().cloned() else { return };
         for id in draining.due(now) {
             // A connection that is closing already needs no second Close.
             let _ = self.core.close(id, &close);
@@ -1814,12 +1971,14 @@ impl<H: Handler> EventLoop<H> {
                 order.report.send(report);
             }
         }
+        self.calls.clear();
+        self.core.schedule.clear();
     }
 
     /// Closes a connection that has opened only now.
     fn close_if_draining(&mut self, id: PeerId) {
-        if let Some(draining) = self.shutdown.as_deref() {
-            let close = draining.close().clone();
+        if let Some(close) = self.shutdown.as_deref().and_then(Draining::close) {
+            let close = close.clone();
             let _ = self.core.close(id, &close);
         }
     }

@@ -14,6 +14,7 @@ use super::group::{Member, members};
 use super::handle::Handle;
 use super::handler::{Handler, OnMessage};
 use super::listener::Listener;
+use super::loop_handle::{LoopHandle, call_queues};
 use super::peer::Peer;
 use super::settings::Settings;
 use super::slab::MAX_LOOPS;
@@ -111,20 +112,63 @@ impl EventLoops {
     /// The system's, if a thread cannot be made, or a loop cannot be or fails; [`io::ErrorKind::Other`] if
     /// a handler panicked, with its words. In any case all loops have come to their end.
     pub fn run<H: Handler>(self, handler: impl Fn(usize) -> H + Sync) -> io::Result<()> {
+        self.run_with(|handle: LoopHandle<H>| handler(handle.number()))
+    }
+
+    /// Serves like [`run`](Self::run); what makes the handler of a loop gets a handle to it, which knows the
+    /// [number](LoopHandle::number) of the loop too. All of these handles work together:
+    /// [`LoopHandle::call_all`] calls a function in each loop.
+    ///
+    /// ```
+    /// use framewire::{Decision, Handler, IncomingRequest, LoopHandle, Message, Peer, Server};
+    ///
+    /// /// Counts the messages of all loops, in each of them.
+    /// struct Counter {
+    ///     loops: LoopHandle<Self>,
+    ///     messages: u64,
+    /// }
+    ///
+    /// impl Handler for Counter {
+    ///     type Session = ();
+    ///
+    ///     fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
+    ///         Decision::accept(())
+    ///     }
+    ///
+    ///     fn on_message(&mut self, _peer: &mut Peer<'_>, _message: Message<'_>) {
+    ///         self.loops.call_all(|counter, _| counter.messages += 1);
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// let loops = Server::bind("127.0.0.1:0")?.threads(2)?;
+    /// # loops.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+    /// loops.run_with(|loops| Counter { loops, messages: 0 })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_with<H: Handler>(
+        self,
+        handler: impl Fn(LoopHandle<H>) -> H + Sync,
+    ) -> io::Result<()> {
+        let (queues, calls) = call_queues(self.members.len());
         let (handler, settings) = (&handler, &self.settings);
         let mut listeners = self.listeners;
         thread::scope(|scope| {
             let mut threads = Vec::new();
             let mut result = Ok(());
-            for (number, member) in self.members.into_iter().enumerate() {
+            for (number, (member, calls)) in self.members.into_iter().zip(calls).enumerate() {
                 // The first loop listens.
                 let listeners = mem::take(&mut listeners);
                 let mut guard =
                     ShutdownOnDrop(Some(Handle::new(Arc::clone(&member.group), member.home)));
+                let queues = (Arc::clone(&queues), calls);
                 let thread = move || {
-                    let result =
-                        EventLoop::of_member(listeners, settings, || handler(number), member)
-                            .and_then(|mut event_loop| event_loop.run());
+                    let result = EventLoop::of_member(listeners, settings, handler, member, queues)
+                        .and_then(|mut event_loop| event_loop.run());
                     if result.is_ok() {
                         guard.disarm();
                     }

@@ -329,6 +329,12 @@ impl Group {
         }
     }
 
+    /// Keeps a loop from its end while something is ordered of it that must be carried out or dropped; `None` if it
+    /// has come to it.
+    pub(super) fn keep_from_ending(&self, number: usize) -> Option<impl Sized> {
+        self.links.get(number).map(Link::report).filter(|report| report.is_none())
+    }
+
     /// Takes note of the end of a loop: from now on whoever orders it is told at once.
     pub(super) fn set_report(&self, number: usize, report: &ShutdownReport) {
         if let Some(link) = self.links.get(number) {
@@ -576,13 +582,14 @@ fn order_what_waits() {
 }
 
 /// Orders something of a loop, at once or at the end of the turn of the loop that this thread runs.
-pub(super) fn order(group: &Arc<Group>, number: usize, command: Command) {
+/// Whether the loop is there to hear it, or may be then.
+pub(super) fn order(group: &Arc<Group>, number: usize, command: Command) -> bool {
     if !is_loop_thread() {
-        group.order(number, command);
-        return;
+        return group.order(number, command);
     }
     HAS_ORDERS.set(true);
     ORDERS.with_borrow_mut(|orders| orders.push((Arc::clone(group), number, command)));
+    true
 }
 
 /// Orders something for one connection.

@@ -2,10 +2,11 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::handshake::RequestParts;
-use crate::protocol::{Prepared, Upgraded};
+use crate::protocol::{Outcome, Prepared, Upgraded};
 use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 
 use super::adopt::{AdoptedStream, Adoption};
@@ -162,7 +163,9 @@ impl Handle {
     ) -> Result<(), QueueFull> {
         let command = || Command::Publish(selection.clone(), prepared.clone());
         self.group.reserve(loops.clone(), command().bytes(), when_full)?;
-        loops.for_each(|number| group::order(&self.group, number, command()));
+        for number in loops {
+            group::order(&self.group, number, command());
+        }
         Ok(())
     }
 
@@ -237,10 +240,78 @@ impl Handle {
         spread: Duration,
         deadline: Duration,
     ) -> Result<Shutdown, CloseFrameError> {
-        let close = CloseFrame::new(code.into(), reason)?;
+        let close = Some(CloseFrame::new(code.into(), reason)?);
         let (report, reports) = Reporter::new(self.group.len());
         self.group.order_shutdown(&ShutdownOrder { close, spread, deadline, report });
         Ok(Shutdown(reports))
+    }
+
+    /// Listens no more, and keeps the connections: ws's `close()` of a server. Those that are open go on as before
+    /// and may dial; who still comes, or waits for an answer, is answered 503. When the last connection has gone, the
+    /// loop ends as after a [`shutdown`](Self::shutdown), and [`EventLoop::run`](crate::EventLoop::run) returns.
+    ///
+    /// What comes back can be waited for. A [`shutdown`](Self::shutdown) may follow, for those that stay too long.
+    ///
+    /// ```
+    /// # use framewire::Server;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut event_loop = Server::bind("127.0.0.1:0")?.on_message(|peer, message| { peer.send(message); })?;
+    /// let handle = event_loop.handle();
+    /// let end = handle.stop_listening();
+    /// event_loop.run()?; // Nobody is connected.
+    /// assert!(end.wait().is_some_and(|report| report.was_clean()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn stop_listening(&self) -> Shutdown {
+        let (report, reports) = Reporter::new(self.group.len());
+        let (spread, deadline) = (Duration::ZERO, Duration::MAX);
+        self.group.order_shutdown(&ShutdownOrder { close: None, spread, deadline, report });
+        Shutdown(reports)
+    }
+
+    /// Asks which connections are open, in all loops that work together. How many there are is known without
+    /// asking: [`counters`](Self::counters).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// # let server = framewire::Server::bind("127.0.0.1:0")?;
+    /// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+    /// let handle = event_loop.handle();
+    /// let thread = std::thread::spawn(move || {
+    ///     for id in handle.peers().wait() {
+    ///         println!("{id} is connected");
+    ///     }
+    ///     handle.shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+    /// });
+    /// event_loop.run()?;
+    /// # thread.join().unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn peers(&self) -> PeerList {
+        let (sender, lists) = channel();
+        for number in 0..self.group.len() {
+            if let Some(open) = self.group.keep_from_ending(number) {
+                group::order(&self.group, number, Command::List(sender.clone()));
+                drop(open);
+            }
+        }
+        PeerList(lists)
+    }
+
+    /// Closes one connection in the way in which another one has ended, as a proxy does; see
+    /// [`Peer::close_like`](crate::Peer::close_like).
+    pub fn close_like(&self, id: PeerId, outcome: &Outcome) {
+        self.order_peer(
+            id,
+            match outcome.received() {
+                Some(close) if close.code().is_sendable() => PeerCommand::Close(close.clone()),
+                Some(_) => PeerCommand::CloseWithoutCode,
+                None => PeerCommand::Terminate,
+            },
+        );
     }
 
     fn order_peer(&self, id: PeerId, command: PeerCommand) {
@@ -324,6 +395,41 @@ impl Handle {
         let _ = self.order_message(id, command, WhenFull::Wait);
     }
 
+    /// Has the loop take a turn, or each of those that [work together](crate::EventLoops):
+    /// [`EventLoop::run_once`](crate::EventLoop::run_once) returns, even if nothing has happened. Whoever has put
+    /// something where a loop of one's own looks between two turns calls this then.
+    ///
+    /// To have a function called there, see [`LoopHandle::call`](crate::LoopHandle::call).
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// use std::sync::mpsc::channel;
+    ///
+    /// let server = framewire::Server::bind("127.0.0.1:0")?;
+    /// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+    /// let handle = event_loop.handle();
+    /// let (sender, receiver) = channel();
+    /// let thread = std::thread::spawn(move || {
+    ///     sender.send("done").unwrap();
+    ///     handle.wake();
+    /// });
+    /// let news = loop {
+    ///     event_loop.run_once(None)?;
+    ///     if let Ok(news) = receiver.try_recv() {
+    ///         break news;
+    ///     }
+    /// };
+    /// assert_eq!(news, "done");
+    /// # thread.join().unwrap();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn wake(&self) {
+        for number in 0..self.group.len() {
+            self.group.wake(number);
+        }
+    }
+
     /// What the loop has done up to the end of its latest turn, or all that
     /// [work together](crate::EventLoops); they are not asked for it, and do not wait.
     ///
@@ -356,6 +462,23 @@ impl Handle {
     /// Ends that again.
     pub fn unsubscribe(&self, id: PeerId, topic: &str) {
         self.order_peer(id, PeerCommand::Unsubscribe(topic.into()));
+    }
+}
+
+/// The open connections that [`Handle::peers`] has asked for.
+#[derive(Debug)]
+#[must_use = "it has to be waited for"]
+pub struct PeerList(Receiver<Vec<PeerId>>);
+
+impl PeerList {
+    /// Waits until all loops have answered: the ids of the connections that were open then, in no particular order.
+    /// Loops that have ended have none.
+    ///
+    /// Do not call this on the thread of a loop, which would wait for itself:
+    /// [`Peer::peers`](crate::Peer::peers) is there.
+    #[must_use]
+    pub fn wait(self) -> Vec<PeerId> {
+        self.0.iter().flatten().collect()
     }
 }
 

@@ -9,8 +9,10 @@ use super::deferral::{Pending, PendingAnswer};
 use super::incoming_request::IncomingRequest;
 use super::opening_error::OpeningError;
 use super::path_pattern::PathPattern;
-use super::peer::Peer;
+use super::peer::{Peer, Peers};
 use super::route::Route;
+use super::schedule::Timer;
+use super::sources::SourceEvent;
 
 /// What a server does with its connections: one value for all of them, called on the loop's thread.
 ///
@@ -44,6 +46,26 @@ use super::route::Route;
 pub trait Handler {
     /// What the handler keeps for each connection, from the upgrade to the close.
     type Session;
+
+    /// The loop begins: called once, in its first turn and on its thread, before everything else. `peers` is what the
+    /// loop has: [`handle`](Peers::handle) gives a way to it from other threads, [`connect`](Peers::connect) dials.
+    ///
+    /// Where several loops [work together](crate::EventLoops), each calls its own handler.
+    ///
+    /// ```
+    /// # use framewire::{Decision, Handle, Handler, IncomingRequest, Message, Peer, Peers};
+    /// struct Clock(Option<Handle>);
+    ///
+    /// impl Handler for Clock {
+    /// #   type Session = ();
+    /// #   fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> { Decision::accept(()) }
+    /// #   fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+    ///     fn on_start(&mut self, peers: &mut Peers<'_>) {
+    ///         self.0 = Some(peers.handle());
+    ///     }
+    /// }
+    /// ```
+    fn on_start(&mut self, peers: &mut Peers<'_, Self::Session>) {}
 
     /// A client asks for a WebSocket: accept with a session, reject with an HTTP answer, or
     /// [defer](Decision::defer) the decision.
@@ -130,6 +152,17 @@ pub trait Handler {
 
     /// A Pong came.
     fn on_pong(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Bytes<'_>) {}
+
+    /// The time of a timer has come that was [set](Peers::set_timer) for the loop, or one or more periods of one that
+    /// [repeats](Peers::set_interval) have ended: [`Timer::periods`] says how many.
+    fn on_timer(&mut self, peers: &mut Peers<'_, Self::Session>, timer: Timer) {}
+
+    /// The same of a timer that was set for a connection, by [`Peer::set_timer`] or [`Peer::set_interval`]. It may
+    /// be closing already.
+    fn on_peer_timer(&mut self, peer: &mut Peer<'_, Self::Session>, timer: Timer) {}
+
+    /// Something has happened at a source that was [registered](Peers::register_source).
+    fn on_source(&mut self, peers: &mut Peers<'_, Self::Session>, event: SourceEvent) {}
 
     /// A [topic](Peer::subscribe) of this loop has its first subscriber, or none any more: `subscribers`
     /// is 0 then. Who brings messages from elsewhere asks for those of this topic now, or no longer.

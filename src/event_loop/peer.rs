@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::handshake::ClientRequest;
 use crate::protocol::{
-    Compress, Config, Endpoint, Fragment, Fragments, Message, Outgoing, Prepared, Role, SendError,
-    State, Workspace,
+    Compress, Config, Endpoint, Fragment, Fragments, Message, Outcome, Outgoing, Prepared, Role,
+    SendError, State, Workspace,
 };
 use crate::wire::CloseCode;
 
@@ -20,6 +20,7 @@ use super::core::Core;
 use super::handle::Handle;
 use super::incoming_request::IncomingRequest;
 use super::route::{RouteId, Scope};
+use super::schedule::{TimerId, TimerOwner};
 use super::sent::Sent;
 use super::slab::PeerId;
 use super::topics::Subscribed;
@@ -184,6 +185,36 @@ impl<S> Peer<'_, S> {
     /// [`SendError`] if the connection is closing already.
     pub fn close_without_code(&mut self) -> Result<(), SendError> {
         self.change_behind_all(|endpoint, workspace| endpoint.close_without_code(workspace))
+    }
+
+    /// Closes the connection in the way in which another one has ended, as a proxy does: with the code and the reason
+    /// of the Close that came there, with a Close without a body if that one had none (1005), and without a Close if
+    /// none came (1006).
+    ///
+    /// # Errors
+    ///
+    /// [`SendError`] if the connection is closing already.
+    ///
+    /// ```
+    /// use framewire::{Outcome, Peer, PeerId};
+    ///
+    /// /// The session is the other side of a relayed conversation.
+    /// fn on_close(peer: &mut Peer<'_, Option<PeerId>>, outcome: &Outcome) {
+    ///     let other = *peer.session();
+    ///     if let Some(mut other) = other.and_then(|other| peer.to(other)) {
+    ///         let _ = other.close_like(outcome);
+    ///     }
+    /// }
+    /// ```
+    pub fn close_like(&mut self, outcome: &Outcome) -> Result<(), SendError> {
+        match outcome.received() {
+            Some(close) if close.code().is_sendable() => self.close(close.code(), close.reason()),
+            Some(_) => self.close_without_code(),
+            None => {
+                self.terminate();
+                Ok(())
+            }
+        }
     }
 
     /// Drops the connection without a Close; the peer sees 1006.
@@ -493,6 +524,56 @@ impl<S> Peer<'_, S> {
     /// [`Server::slow_consumer`](crate::Server::slow_consumer) says for all.
     pub fn set_slow_consumer(&mut self, policy: SlowConsumer) {
         self.connection_mut().set_slow_consumer(policy);
+    }
+}
+
+/// Timers of this connection: they end with it, before [`on_close`](crate::Handler::on_close).
+impl<S> Peer<'_, S> {
+    /// Has [`on_peer_timer`](crate::Handler::on_peer_timer) called once with this connection, when so much time has
+    /// passed, and not before. `token` tells the application which timer it is; several may have the same.
+    ///
+    /// ```
+    /// # use framewire::{Decision, IncomingRequest, Message};
+    /// use framewire::{Handler, Peer, Timer, TimerId};
+    /// use std::time::Duration;
+    ///
+    /// /// Closes what has said nothing for a minute. The session is its timer.
+    /// struct Patient;
+    ///
+    /// impl Handler for Patient {
+    ///     type Session = Option<TimerId>;
+    ///
+    /// #   fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<Option<TimerId>> { Decision::accept(None) }
+    ///     fn on_open(&mut self, peer: &mut Peer<'_, Option<TimerId>>) {
+    ///         *peer.session_mut() = Some(peer.set_timer(Duration::from_secs(60), 0));
+    ///     }
+    ///
+    ///     fn on_message(&mut self, peer: &mut Peer<'_, Option<TimerId>>, _: Message<'_>) {
+    ///         if let Some(timer) = peer.session_mut().take() {
+    ///             peer.cancel_timer(timer);
+    ///         }
+    ///         *peer.session_mut() = Some(peer.set_timer(Duration::from_secs(60), 0));
+    ///     }
+    ///
+    ///     fn on_peer_timer(&mut self, peer: &mut Peer<'_, Option<TimerId>>, _: Timer) {
+    ///         let _ = peer.close(1000, "idle");
+    ///     }
+    /// }
+    /// ```
+    pub fn set_timer(&mut self, after: Duration, token: u64) -> TimerId {
+        self.core.set_timer(TimerOwner::Peer(self.id), after, token)
+    }
+
+    /// The same again and again: the first time after one period, and from then on without drifting. A period of
+    /// less than a millisecond counts as one. See [`Peers::set_interval`].
+    pub fn set_interval(&mut self, every: Duration, token: u64) -> TimerId {
+        self.core.set_interval(TimerOwner::Peer(self.id), every, token)
+    }
+
+    /// Cancels a timer, of this connection or any other of the loop: whether it was still set. It is not called any
+    /// more then, even if its time has come.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.core.schedule.cancel(timer)
     }
 }
 

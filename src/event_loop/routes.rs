@@ -10,8 +10,10 @@ use super::handler::{Decision, Handler, HttpAnswer};
 use super::incoming_request::IncomingRequest;
 use super::opening_error::OpeningError;
 use super::path_pattern::{PathPattern, PatternError};
-use super::peer::Peer;
-use super::route::{Route, RouteId};
+use super::peer::{Peer, Peers};
+use super::route::{Route, RouteId, Scope};
+use super::schedule::Timer;
+use super::sources::SourceEvent;
 
 /// Several endpoints on one port: a [`Handler`] that gives each request to the handler of its path.
 ///
@@ -306,6 +308,16 @@ fn nested() -> Response {
 impl<S> Handler for Routes<S> {
     type Session = S;
 
+    /// Each handler has the connections of its own route.
+    fn on_start(&mut self, peers: &mut Peers<'_, S>) {
+        for (index, route) in self.routes.iter_mut().enumerate() {
+            route.handler.on_start(&mut peers.within(Scope::Route(RouteId::of(index))));
+        }
+        if let Some(handler) = &mut self.otherwise {
+            handler.on_start(&mut peers.within(Scope::Route(None)));
+        }
+    }
+
     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<S> {
         if request.pattern().is_some() {
             return Decision::reject(nested());
@@ -405,6 +417,26 @@ impl<S> Handler for Routes<S> {
     fn on_pong(&mut self, peer: &mut Peer<'_, S>, payload: Bytes<'_>) {
         if let Some(handler) = self.handler(peer.route()) {
             handler.on_pong(peer, payload);
+        }
+    }
+
+    /// Goes to the handler of the route whose peers have set it.
+    fn on_timer(&mut self, peers: &mut Peers<'_, S>, timer: Timer) {
+        if let Some(handler) = self.handler(peers.scope().route()) {
+            handler.on_timer(peers, timer);
+        }
+    }
+
+    fn on_peer_timer(&mut self, peer: &mut Peer<'_, S>, timer: Timer) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_peer_timer(peer, timer);
+        }
+    }
+
+    /// Goes to the handler of the route whose peers have registered it.
+    fn on_source(&mut self, peers: &mut Peers<'_, S>, event: SourceEvent) {
+        if let Some(handler) = self.handler(peers.scope().route()) {
+            handler.on_source(peers, event);
         }
     }
 

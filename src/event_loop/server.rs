@@ -12,6 +12,7 @@ use super::event_loops::EventLoops;
 use super::handler::{Handler, OnMessage};
 use super::listen_options::ListenOptions;
 use super::listener::Listener;
+use super::loop_handle::LoopHandle;
 use super::peer::Peer;
 use super::proxy_protocol::ProxyProtocol;
 use super::settings::{OnPanic, Settings};
@@ -385,6 +386,47 @@ impl Server {
     /// As [`into_event_loop`](Self::into_event_loop) and [`EventLoop::run`].
     pub fn run<H: Handler>(self, handler: H) -> io::Result<()> {
         self.into_event_loop(handler)?.run()
+    }
+
+    /// Serves like [`run`](Self::run), with a handler that is made with a handle to its loop.
+    ///
+    /// ```
+    /// # use framewire::{Decision, Handler, IncomingRequest, Message, Peer};
+    /// use framewire::{LoopHandle, Server};
+    ///
+    /// struct Search {
+    ///     own: LoopHandle<Self>,
+    /// }
+    ///
+    /// # fn look_up(text: &str) -> String { text.to_owned() }
+    /// impl Handler for Search {
+    /// #   type Session = ();
+    /// #   fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> { Decision::accept(()) }
+    ///     // What takes long is done elsewhere, and its result comes back.
+    ///     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+    ///         let (own, id) = (self.own.clone(), peer.id());
+    ///         let question = message.as_text().unwrap_or_default().to_owned();
+    ///         std::thread::spawn(move || {
+    ///             let answer = look_up(&question);
+    ///             own.call_peer(id, move |_, peer| drop(peer.send(answer)));
+    ///         });
+    ///     }
+    /// }
+    ///
+    /// # fn main() -> std::io::Result<()> {
+    /// Server::bind("127.0.0.1:0")?.run_with(|own| {
+    /// #   own.shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+    ///     Search { own }
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn run_with<H: Handler>(self, handler: impl FnOnce(LoopHandle<H>) -> H) -> io::Result<()> {
+        let (listeners, settings) = self.into_parts();
+        EventLoop::making(listeners, &settings, handler)?.run()
     }
 }
 

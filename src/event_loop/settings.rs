@@ -40,7 +40,7 @@ impl Default for Settings {
     }
 }
 
-/// What follows when a handler panics; see [`Server::on_panic`](crate::Server::on_panic).
+/// What follows when a handler panics, or a function that a [`LoopHandle`](crate::LoopHandle) has given; see [`Server::on_panic`](crate::Server::on_panic).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnPanic {
@@ -49,6 +49,6 @@ pub enum OnPanic {
     EndLoop,
     /// The connection that the handler was called for is closed with 1011 (internal error), and the loop goes
     /// on. The handler is not called for it any more, but for
-    /// [`on_close`](crate::Handler::on_close).
+    /// [`on_close`](crate::Handler::on_close). A panic in a call that is about no connection closes none.
     CloseConnection,
 }

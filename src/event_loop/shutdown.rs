@@ -121,7 +121,8 @@ impl fmt::Display for ShutdownReport {
 /// What a handle asks for.
 #[derive(Clone, Debug)]
 pub(super) struct ShutdownOrder {
-    pub(super) close: CloseFrame,
+    /// Without it, nothing listens any more, and connections are waited for.
+    pub(super) close: Option<CloseFrame>,
     /// Over how long the Closes are spread.
     pub(super) spread: Duration,
     pub(super) deadline: Duration,
@@ -131,7 +132,8 @@ pub(super) struct ShutdownOrder {
 /// A shutdown under way.
 #[derive(Debug)]
 pub(super) struct Draining {
-    close: CloseFrame,
+    /// `None` while connections are only waited for.
+    close: Option<CloseFrame>,
     /// When the Closes began to go out, and over how long they are spread.
     begun: Duration,
     spread: Duration,
@@ -159,7 +161,7 @@ pub(super) enum Departure {
 }
 
 impl Draining {
-    pub(super) fn new(now: Duration, close: CloseFrame) -> Self {
+    pub(super) fn new(now: Duration, close: Option<CloseFrame>) -> Self {
         Self {
             close,
             begun: now,
@@ -185,9 +187,14 @@ impl Draining {
         self.queue = queue;
     }
 
-    /// What a Close says.
-    pub(super) fn close(&self) -> &CloseFrame {
-        &self.close
+    /// Takes note of somebody who waits for the end, and changes nothing.
+    pub(super) fn note_waiting(&mut self, report: Reporter) {
+        self.waiting.push(report);
+    }
+
+    /// What a Close says, unless there are none.
+    pub(super) fn close(&self) -> Option<&CloseFrame> {
+        self.close.as_ref()
     }
 
     pub(super) fn is_over(&self) -> bool {
@@ -195,7 +202,7 @@ impl Draining {
     }
 
     pub(super) fn is_overdue(&self, now: Duration) -> bool {
-        !self.is_over && self.deadline <= now
+        !self.is_over && self.close.is_some() && self.deadline <= now
     }
 
     /// Whether nobody is left whom it waits for, of so many connections.
@@ -207,7 +214,7 @@ impl Draining {
     pub(super) fn next(&self) -> Option<Duration> {
         let share = |count: usize| count as f64 / self.queue.len() as f64;
         let next_close = || self.begun.saturating_add(self.spread.mul_f64(share(self.closed)));
-        if self.is_over {
+        if self.is_over || self.close.is_none() {
             None
         } else if self.closed < self.queue.len() {
             Some(next_close().min(self.deadline))

@@ -3,6 +3,7 @@
 mod adopt;
 mod audience;
 mod callers;
+mod calls;
 mod checks;
 mod client;
 mod closing;
@@ -31,7 +32,10 @@ mod policies;
 mod readiness;
 mod routes;
 mod slow;
+mod sources;
+mod stopping;
 mod threads;
+mod timers;
 mod topics;
 mod transports;
 mod turns;

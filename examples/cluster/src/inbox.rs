@@ -58,10 +58,9 @@ impl Inbox {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    /// A publication to nobody: no topic that a client can choose has an empty name.
     fn wake(&self) {
         if !self.woken.swap(true, Ordering::SeqCst) {
-            self.handle.publish("", "");
+            self.handle.wake();
         }
     }
 }

@@ -1,13 +1,19 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
+
+use mio::Interest;
+use mio::event::Source;
 
 use crate::event_loop::audience::Audience;
 use crate::event_loop::core::Core;
 use crate::event_loop::counters::Counters;
 use crate::event_loop::handle::Handle;
 use crate::event_loop::route::Scope;
+use crate::event_loop::schedule::{TimerId, TimerOwner};
 use crate::event_loop::slab::PeerId;
+use crate::event_loop::sources::SourceId;
 use crate::handshake::ClientRequest;
 use crate::protocol::{Config, Prepared};
 
@@ -46,6 +52,16 @@ impl<S> fmt::Debug for Peers<'_, S> {
 impl<'l, S> Peers<'l, S> {
     pub(in crate::event_loop) fn new(core: &'l mut Core<S>, scope: Scope) -> Self {
         Self { core, scope }
+    }
+
+    /// Which connections these are.
+    pub(in crate::event_loop) fn scope(&self) -> Scope {
+        self.scope
+    }
+
+    /// Those of them within a scope.
+    pub(in crate::event_loop) fn within(&mut self, scope: Scope) -> Peers<'_, S> {
+        Peers { core: self.core, scope }
     }
 }
 
@@ -204,6 +220,130 @@ impl<S> Peers<'_, S> {
         let socket =
             self.core.registry.connect(address)?.with_tls_client(server_name, tls.into())?;
         self.core.dial(socket, request, config, session, self.scope.route())
+    }
+
+    /// Has [`Handler::on_timer`](crate::Handler::on_timer) called once, when so much time has passed, and not before.
+    /// `token` tells the application which timer it is; several may have the same.
+    ///
+    /// Timers of an event loop that has ended are not called any more.
+    pub fn set_timer(&mut self, after: Duration, token: u64) -> TimerId {
+        self.core.set_timer(TimerOwner::Loop(self.scope), after, token)
+    }
+
+    /// The same again and again: the first time after one period, and from then on without drifting. A period of
+    /// less than a millisecond counts as one.
+    ///
+    /// A loop that is late calls once for all the periods that have ended meanwhile, and
+    /// [says how many](crate::Timer::periods).
+    ///
+    /// ```
+    /// # use framewire::{Decision, IncomingRequest, Message, Peer};
+    /// use framewire::{Handler, Peers, Timer};
+    /// use std::time::Duration;
+    ///
+    /// const TICK: u64 = 1;
+    ///
+    /// /// Tells everybody how the world is, 60 times a second.
+    /// struct Game {
+    ///     age: u64,
+    /// }
+    ///
+    /// impl Handler for Game {
+    ///     type Session = ();
+    ///
+    ///     fn on_start(&mut self, peers: &mut Peers<'_>) {
+    ///         peers.set_interval(Duration::from_secs(1) / 60, TICK);
+    ///     }
+    ///
+    ///     fn on_timer(&mut self, peers: &mut Peers<'_>, timer: Timer) {
+    ///         self.age += timer.periods();
+    ///         let now = self.age.to_string();
+    ///         peers.for_each(|peer| drop(peer.send_latest("world", &*now)));
+    ///     }
+    /// #   fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> { Decision::accept(()) }
+    /// #   fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+    /// }
+    /// ```
+    pub fn set_interval(&mut self, every: Duration, token: u64) -> TimerId {
+        self.core.set_interval(TimerOwner::Loop(self.scope), every, token)
+    }
+
+    /// Cancels a timer of this loop, or of one of its connections: whether it was still set. It is not called any
+    /// more then, even if its time has come.
+    pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
+        self.core.schedule.cancel(timer)
+    }
+
+    /// Has the loop wait for the events of something else, too, such as a UDP socket or a pipe:
+    /// [`Handler::on_source`](crate::Handler::on_source) is called with them. `token` tells the application which
+    /// source it is, and collides with nothing; several may have the same.
+    ///
+    /// Events tell of changes: read until [`io::ErrorKind::WouldBlock`]. The types are those of
+    /// [`mio`](crate::mio). Deregister the source before it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the source cannot be watched.
+    ///
+    /// ```
+    /// # use framewire::{Decision, IncomingRequest, Message, Peer};
+    /// use framewire::mio::{Interest, net::UdpSocket};
+    /// use framewire::{Handler, Peers, SourceEvent};
+    ///
+    /// /// Passes on what comes by UDP.
+    /// struct Feed(UdpSocket);
+    ///
+    /// impl Handler for Feed {
+    ///     type Session = ();
+    ///
+    ///     fn on_start(&mut self, peers: &mut Peers<'_>) {
+    ///         peers.register_source(&mut self.0, 0, Interest::READABLE).expect("a socket can be watched");
+    ///     }
+    ///
+    ///     fn on_source(&mut self, peers: &mut Peers<'_>, _event: SourceEvent) {
+    ///         let mut room = [0; 1500];
+    ///         while let Ok(length) = self.0.recv(&mut room) {
+    ///             peers.for_each(|peer| drop(peer.send(&room[..length])));
+    ///         }
+    ///     }
+    /// #   fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> { Decision::accept(()) }
+    /// #   fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+    /// }
+    /// ```
+    pub fn register_source(
+        &mut self,
+        source: &mut (impl Source + ?Sized),
+        token: u64,
+        interest: Interest,
+    ) -> io::Result<SourceId> {
+        self.core.sources.register(&self.core.registry, source, token, interest, self.scope)
+    }
+
+    /// Changes which events of a source are waited for.
+    ///
+    /// # Errors
+    ///
+    /// The system's; [`io::ErrorKind::NotFound`] for a source that is not registered.
+    pub fn reregister_source(
+        &mut self,
+        id: SourceId,
+        source: &mut (impl Source + ?Sized),
+        interest: Interest,
+    ) -> io::Result<()> {
+        self.core.sources.reregister(&self.core.registry, id, source, interest)
+    }
+
+    /// Waits for events of a source no more: the handler is not called for it from now on, even if there are some.
+    ///
+    /// # Errors
+    ///
+    /// As [`reregister_source`](Self::reregister_source).
+    pub fn deregister_source(
+        &mut self,
+        id: SourceId,
+        source: &mut (impl Source + ?Sized),
+    ) -> io::Result<()> {
+        self.core.sources.deregister(&self.core.registry, id, source)
     }
 
     /// What this loop has done so far; [`Handle::counters`] adds up all loops that work together.

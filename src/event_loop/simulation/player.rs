@@ -179,7 +179,7 @@ impl Stagehand {
                 let message = numbered(&mut self.model, key);
                 match key {
                     Some((_, key)) => {
-                        handle.publish(Audience::topic(topic).latest(key), message.message())
+                        handle.publish(Audience::topic(topic).latest(key), message.message());
                     }
                     None => handle.publish(topic, message.message()),
                 }

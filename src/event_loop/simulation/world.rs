@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "deflate")]
@@ -14,6 +15,7 @@ use super::super::backlog::SlowConsumer;
 use super::super::event_loop::{EventLoop, READ_ROOM, SMALL_BUDGET, WAKE};
 use super::super::group::members_at;
 use super::super::listener::Listener;
+use super::super::loop_handle::call_queues;
 use super::super::selector::Selector;
 use super::super::settings::{OnPanic, Settings};
 use super::message::TELLING;
@@ -209,13 +211,19 @@ impl World {
         let selectors = (0..count).map(|_| Ok(Selector::Simulated(network.clone())));
         let members = members_at(selectors, WAKE).expect("members in memory");
         let mut loops = Vec::new();
-        for (number, member) in members.into_iter().enumerate() {
+        let (queues, calls) = call_queues(count);
+        for (number, (member, calls)) in members.into_iter().zip(calls).enumerate() {
             // The first loop listens.
             let entrance = (number == 0).then(|| Listener::simulated(network.entrance()));
             network.begin_turn(number);
             let player = Player { number, stage: Rc::clone(&stage) };
-            let event_loop =
-                EventLoop::of_member(entrance.into_iter().collect(), &settings, || player, member);
+            let event_loop = EventLoop::of_member(
+                entrance.into_iter().collect(),
+                &settings,
+                |_| player,
+                member,
+                (Arc::clone(&queues), calls),
+            );
             let event_loop = event_loop.expect("a loop in memory");
             stage.borrow_mut().handle = Some(event_loop.handle());
             loops.push(Member { event_loop, sleeps_until: None, idle_turns: 0 });
