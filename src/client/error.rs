@@ -64,7 +64,7 @@ pub enum ClientError {
 
 /// What took too long.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientTimeout {
     /// Resolving the name of this host, within
     /// [`ClientBuilder::connect_timeout`](crate::ClientBuilder::connect_timeout).

@@ -13,7 +13,7 @@ use super::slab::PeerId;
 ///
 /// Only messages are meant: Pings, Pongs and a Close are never refused.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SlowConsumer {
     /// Further messages are dropped until there is room again.
     #[default]

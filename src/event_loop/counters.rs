@@ -66,7 +66,7 @@ use crate::wire::CloseCode;
 /// # }
 /// ```
 #[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counters {
     /// Connections that are there now, those that are opening or closing included.
     pub connections: u64,
@@ -112,7 +112,7 @@ pub struct Counters {
 /// These, [`Counters::http_requests`] and the connections that are still opening make up
 /// [`Counters::connections_ever`].
 #[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HandshakeCounts {
     /// The connection was opened.
     pub accepted: u64,
@@ -142,7 +142,7 @@ impl HandshakeCounts {
 
 /// What went in one direction.
 #[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrafficCounts {
     /// Bytes of the sockets, handshakes and framing included; over TLS, what is within it.
     pub bytes: u64,
@@ -183,7 +183,7 @@ impl TrafficCounts {
 /// }
 /// assert_eq!(closes.get(1006), 0);
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CloseCounts {
     /// By code, in their order.
     codes: Vec<(u16, u64)>,

@@ -81,7 +81,7 @@ pub(super) struct Member {
 
 /// A message was not taken since as many bytes wait for an event loop as may; see
 /// [`Server::max_queued_bytes`](crate::Server::max_queued_bytes).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QueueFull;
 
 impl fmt::Display for QueueFull {

@@ -23,13 +23,13 @@ use crate::handshake::percent_decode;
 /// assert!(!pattern.matches("/chat") && !pattern.matches("/chat/") && !pattern.matches("/Chat/a"));
 /// # Ok::<(), framewire::PatternError>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PathPattern {
     text: Box<str>,
     segments: Box<[Segment]>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Segment {
     Literal(Box<str>),
     Parameter(Box<str>),
@@ -155,7 +155,7 @@ impl fmt::Display for PathPattern {
 }
 
 /// Why a pattern is none. Each names it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PatternError {
     /// It does not begin with `/`.

@@ -90,7 +90,7 @@ impl Page {
 }
 
 /// Why a route cannot be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RouteError {
     /// The pattern is none.

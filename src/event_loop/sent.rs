@@ -2,7 +2,7 @@ use crate::protocol::SendError;
 
 /// What became of a message that was sent: ignore it, or act on it.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
     /// It goes out at the end of this turn, or as soon as the socket takes it.
     Accepted,

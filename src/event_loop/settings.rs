@@ -42,7 +42,7 @@ impl Default for Settings {
 
 /// What follows when a handler panics, or a function that a [`LoopHandle`](crate::LoopHandle) has given; see [`Server::on_panic`](crate::Server::on_panic).
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnPanic {
     /// The panic goes on, and the loop ends with all its connections.
     #[default]

@@ -74,7 +74,7 @@ impl Reporter {
 /// What became of the connections when a loop was shut down. Those that closed by themselves while it
 /// lasted are counted, too.
 #[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ShutdownReport {
     /// Open connections that completed the closing handshake.
     pub clean: u64,

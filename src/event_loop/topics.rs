@@ -8,7 +8,7 @@ use super::slab::PeerId;
 
 /// What became of a [`subscribe`](crate::Peer::subscribe): ignore it, or act on it.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subscribed {
     /// The connection gets what is published to the topic from now on.
     New,
@@ -32,7 +32,7 @@ impl Subscribed {
 
 /// Why a connection cannot subscribe to a topic.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TopicError {
     /// The connection is closing or closed: nothing more would reach it.
     NotOpen,

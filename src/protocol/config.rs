@@ -127,7 +127,7 @@ impl From<Option<Duration>> for TimeLimit {
 /// A message of which pieces come takes no more memory than one of them, compressed or not; what can be
 /// delivered, [`Config::max_message_size`] limits all the same.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fragments {
     /// None: each is whole.
     #[default]
@@ -725,7 +725,7 @@ impl Settings {
 
 /// A setting that cannot work.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum InvalidConfig {
     /// A head size in which no request fits.
     HeadSize(usize),

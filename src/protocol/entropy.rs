@@ -23,7 +23,7 @@ impl<F: FnMut(&mut [u8])> Entropy for F {
 
 /// The source of entropy failed.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct EntropyError;
 
 impl fmt::Display for EntropyError {

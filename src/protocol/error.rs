@@ -11,7 +11,7 @@ use super::timers::TimeoutKind;
 /// The connection has then failed (RFC 6455 section 7.1.7): the Close with
 /// [`close_code`](Self::close_code) is in the output and nothing more is received.
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ProtocolError {
     /// A header that no frame can have, or not the next one of this connection (RFC 6455 sections 5.1 to
     /// 5.5).
@@ -71,7 +71,7 @@ impl std::error::Error for ProtocolError {}
 
 /// The opening handshake failed by the peer's fault (RFC 6455 section 4).
 #[allow(clippy::exhaustive_enums, reason = "a handshake is a request and a response")]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum HandshakeError {
     /// Server: the request, which is answered with an HTTP status.
     Request(RequestError),
@@ -123,7 +123,7 @@ impl From<ResponseError> for HandshakeError {
 
 /// The caller asked for something that cannot be sent; nothing was.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SendError {
     /// The opening handshake is not over.
     Connecting,

@@ -5,7 +5,7 @@ use super::message::MessageKind;
 ///
 /// They lie where all connections pass, so that counting costs an addition, and an idle connection no room.
 #[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Metrics {
     /// Whole text messages that were queued.
     pub text_messages_sent: u64,
@@ -23,7 +23,7 @@ pub struct Metrics {
 
 /// The payloads of compressed messages, in bytes; see [`Metrics`].
 #[non_exhaustive]
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct CompressionMetrics {
     /// As the application sees them.
     pub plain: u64,

@@ -46,7 +46,7 @@ struct Unfinished {
 /// Do not compress secrets together with text that somebody else may choose: the length of the result
 /// tells of the secret (RFC 7692 section 8).
 #[non_exhaustive]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compress {
     /// From the configured threshold up.
     #[default]

@@ -2,7 +2,7 @@ use std::fmt;
 
 /// Who began the closing handshake.
 #[allow(clippy::exhaustive_enums, reason = "a connection has two ends")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Initiator {
     /// This endpoint.
     Local,

@@ -4,7 +4,7 @@ use crate::handshake::UrlError;
 
 /// Why a redirect was not followed.
 #[non_exhaustive]
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum RedirectError {
     /// `Location` is not the URL of a WebSocket.
     Url(UrlError),
