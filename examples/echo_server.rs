@@ -47,9 +47,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let address = address.as_deref().unwrap_or("127.0.0.1:9001");
     let server = Server::bind(address)?.config(config.subprotocols(subprotocols));
-    let event_loop = server.on_message(|peer, message| {
-        peer.send(message);
-    })?;
+    let event_loop = server
+        .on_message(|peer, message| {
+            peer.send(message);
+        })
+        .into_event_loop()?;
     serving::run("ws", event_loop)?;
     Ok(())
 }

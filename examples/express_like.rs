@@ -11,9 +11,9 @@ mod page;
 mod serving;
 
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::error::Error;
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use framewire::{
     Audience, CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer,
@@ -51,14 +51,14 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn app(key: Option<String>) -> Result<Routes, Box<dyn Error>> {
-    let data = Rc::new(Data::default());
+    let data = Arc::new(Data::default());
     // Pages from elsewhere must not talk in the name of whoever looks at them.
     let talk = Config::new().same_origin().max_message_size(64 << 10);
     // Nothing is to be heard of those who watch.
     let watch = Config::new().same_origin().max_message_size(0);
-    let shown = Rc::clone(&data);
+    let shown = Arc::clone(&data);
     Ok(Routes::new()
-        .route("/talk", talk, Talk { data: Rc::clone(&data), key })?
+        .route("/talk", talk, Talk { data: Arc::clone(&data), key })?
         .route("/watch", watch, Watch { data })?
         .get("/", |_| page::asset("text/html", include_str!("express_like/page.html")))?
         .get("/page.css", |_| page::asset("text/css", include_str!("express_like/page.css")))?
@@ -67,23 +67,23 @@ fn app(key: Option<String>) -> Result<Routes, Box<dyn Error>> {
         .get("/favicon.ico", |_| Response::new(204))?)
 }
 
-/// What the routes have in common. They are called in turns, on one thread.
+/// What the routes have in common. Their handlers can be sent to another thread, so this can, too.
 #[derive(Default)]
 struct Data {
     /// Those who talk now.
-    clients: Cell<usize>,
+    clients: AtomicUsize,
     /// What they have said so far.
-    messages: Cell<u64>,
+    messages: AtomicU64,
 }
 
 impl Data {
     fn to_json(&self) -> String {
-        json!({ "clients": self.clients.get(), "messages": self.messages.get() }).to_string()
+        json!({ "clients": self.clients.load(Ordering::Relaxed), "messages": self.messages.load(Ordering::Relaxed) }).to_string()
     }
 }
 
 struct Talk {
-    data: Rc<Data>,
+    data: Arc<Data>,
     key: Option<String>,
 }
 
@@ -101,12 +101,12 @@ impl Handler for Talk {
     }
 
     fn on_open(&mut self, peer: &mut Peer<'_>) {
-        self.data.clients.set(self.data.clients.get() + 1);
+        self.data.clients.fetch_add(1, Ordering::Relaxed);
         peer.publish(DATA, self.data.to_json());
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
-        self.data.messages.set(self.data.messages.get() + 1);
+        self.data.messages.fetch_add(1, Ordering::Relaxed);
         match message.as_text().and_then(|text| text.strip_prefix("/all ")) {
             // To those of this route, not to those who watch.
             Some(text) => drop(peer.publish(Audience::route(peer.route()), text)),
@@ -116,13 +116,13 @@ impl Handler for Talk {
     }
 
     fn on_close(&mut self, peer: &mut Peer<'_>, _outcome: &Outcome) {
-        self.data.clients.set(self.data.clients.get() - 1);
+        self.data.clients.fetch_sub(1, Ordering::Relaxed);
         peer.publish(DATA, self.data.to_json());
     }
 }
 
 struct Watch {
-    data: Rc<Data>,
+    data: Arc<Data>,
 }
 
 impl Handler for Watch {

@@ -112,7 +112,7 @@ struct Style {
 fn site(options: &Options, style: &Arc<Style>) -> Result<Routes<Member<()>>, Box<dyn Error>> {
     let hosts = options.host_policy();
     // Who may not use the channel by this name must not read the token by it either.
-    let guarded = move |answer: Box<dyn Fn() -> Response>| {
+    let guarded = move |answer: Box<dyn Fn() -> Response + Send>| {
         let hosts = hosts.clone();
         move |request: &IncomingRequest| match hosts.check(request) {
             Ok(()) => answer(),

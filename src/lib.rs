@@ -235,12 +235,12 @@ pub use client::{
 };
 #[cfg(feature = "mio")]
 pub use event_loop::{
-    AdoptedStream, Attempt, Audience, Caller, CloseCounts, Counters, Decision, EventLoop,
-    EventLoops, Handle, Handler, HandshakeCounts, HttpAnswer, IncomingRequest, ListenOptions,
-    LoopHandle, OnPanic, OpeningError, PathPattern, PatternError, Peer, PeerId, PeerList, Peers,
-    Pending, PendingAnswer, ProxyProtocol, QueueFull, RouteError, RouteId, Routes, Sent, Server,
-    Shutdown, ShutdownReport, SlowConsumer, SourceEvent, SourceId, Subscribed, Timer, TimerId,
-    TopicError, TrafficCounts, serve,
+    AdoptedStream, Attempt, Audience, CallbackServer, Callbacks, Caller, CloseCounts, Counters,
+    Decision, EventLoop, EventLoops, Handle, Handler, HandshakeCounts, HttpAnswer, IncomingRequest,
+    ListenOptions, LoopHandle, OnPanic, OpeningError, PathPattern, PatternError, Peer, PeerId,
+    PeerList, Peers, Pending, PendingAnswer, ProxyProtocol, QueueFull, RateLimit, RateLimitPolicy,
+    RouteError, RouteId, Routes, Sent, Server, Shutdown, ShutdownReport, SlowConsumer, SourceEvent,
+    SourceId, Subscribed, Timer, TimerId, TopicError, TrafficCounts, serve,
 };
 pub use handshake::{Request, Response, TrustedProxies};
 pub use io::{Budget, Driver, Inbox, NonBlocking, Stopped, Transport};

@@ -99,7 +99,7 @@ fn what_happens_is_told_and_nothing_secret() {
     });
     event_loop.run().unwrap();
     clients.join().unwrap();
-    let mut dialling = Server::unbound().on_message(|_, _| {}).unwrap();
+    let mut dialling = Server::unbound().on_message(|_, _| {}).into_event_loop().unwrap();
     let (_socket, closed) = deserted();
     let request = ClientRequest::new(&Url::parse(&format!("ws://a/{SECRET}?{SECRET}")).unwrap());
     dialling.connect(closed, request, &untimed(), ()).unwrap();

@@ -40,7 +40,7 @@ const UNREAD: Duration = Duration::from_secs(1);
 /// # let server = Server::bind("127.0.0.1:0")?;
 /// # let address = server.local_addr()?;
 /// # std::thread::spawn(move || {
-/// #     server.on_message(|peer, message| { peer.send(message); }).unwrap().run().unwrap()
+/// #     server.on_message(|peer, message| { peer.send(message); }).into_event_loop().unwrap().run().unwrap()
 /// # });
 /// let mut client = Client::connect(&format!("ws://{address}/"))?;
 /// client.send("hello")?;

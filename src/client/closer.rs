@@ -24,7 +24,7 @@ use crate::wire::{CloseCode, CloseFrame};
 /// # let server = Server::bind("127.0.0.1:0")?;
 /// # let address = server.local_addr()?;
 /// # std::thread::spawn(move || {
-/// #     server.on_message(|peer, message| { peer.send(message); }).unwrap().run().unwrap()
+/// #     server.on_message(|peer, message| { peer.send(message); }).into_event_loop().unwrap().run().unwrap()
 /// # });
 /// let mut client = Client::connect(&format!("ws://{address}/"))?;
 /// let closer = client.closer();

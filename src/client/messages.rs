@@ -11,7 +11,7 @@ use crate::protocol::Message;
 /// # let server = Server::bind("127.0.0.1:0")?;
 /// # let address = server.local_addr()?;
 /// # std::thread::spawn(move || {
-/// #     server.on_message(|peer, message| { peer.send(message); }).unwrap().run().unwrap()
+/// #     server.on_message(|peer, message| { peer.send(message); }).into_event_loop().unwrap().run().unwrap()
 /// # });
 /// let (reader, mut writer) = Client::connect(&format!("ws://{address}/"))?.split()?;
 /// writer.send("one")?;

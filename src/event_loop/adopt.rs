@@ -17,7 +17,7 @@ use super::socket::{Foreign, Socket};
 ///
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
-/// let mut event_loop = framewire::Server::unbound().on_message(|peer, message| { peer.send(message); })?;
+/// let mut event_loop = framewire::Server::unbound().on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
 /// let (stream, _) = std::net::TcpListener::bind("127.0.0.1:9001")?.accept()?;
 /// event_loop.adopt(stream, "", "")?;
 /// # Ok(())
@@ -84,7 +84,7 @@ impl AdoptedStream {
     /// }
     ///
     /// # fn main() -> io::Result<()> {
-    /// let mut event_loop = framewire::Server::unbound().on_message(|peer, message| { peer.send(message); })?;
+    /// let mut event_loop = framewire::Server::unbound().on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
     /// let (stream, _) = std::net::TcpListener::bind("127.0.0.1:9001")?.accept()?;
     /// stream.set_nonblocking(true)?;
     /// let loud = Loud(mio::net::TcpStream::from_std(stream));

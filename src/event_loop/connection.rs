@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::time::Duration;
 use std::{io, mem};
 
 use mio::{Interest, Token};
@@ -15,6 +16,7 @@ use super::listener::ListenerIndex;
 use super::logging::event;
 use super::metrics::{Count, Counting};
 use super::open_counts::OpenCounts;
+use super::rate_limit::{Piece, RateLimit, RateLimiter, Verdict};
 use super::route::{RouteId, Scope};
 use super::selector::Registry;
 use super::sent::Sent;
@@ -40,6 +42,8 @@ pub(super) struct Connection<S> {
     pub(super) request: Option<IncomingRequest>,
     /// What waits for a slow consumer beside the output.
     backlog: Option<Box<Backlog>>,
+    /// How fast it may send, where that is limited.
+    limiter: Option<Box<RateLimiter>>,
     /// The earliest time at which the timers will look at this connection.
     pub(super) timer: Option<Tick>,
     /// Of [`Routes`](super::Routes), if it is for one of them.
@@ -108,6 +112,7 @@ impl<S> Connection<S> {
             session: None,
             request: None,
             backlog: None,
+            limiter: None,
             timer: None,
             route: None,
             origin,
@@ -535,13 +540,126 @@ impl<S> Connection<S> {
     /// Sets the timer, unless it will go off early enough anyway: as early as a tick can, which is up to a
     /// millisecond behind its deadline.
     pub(super) fn set_timer(&mut self, id: PeerId, timers: &mut Timers) {
-        if let Some(next) = self.driver.next_timeout()
+        if let Some(next) = self.next_timeout()
             && self.timer.is_none_or(|set| set.is_late_for(next))
         {
             let next = Tick::at(next);
             self.timer = Some(next);
             timers.set(next, id);
         }
+    }
+
+    /// When it is to have a turn, even if nothing happens.
+    #[inline]
+    pub(super) fn next_timeout(&self) -> Option<Duration> {
+        match &self.limiter {
+            None => self.driver.next_timeout(),
+            Some(limiter) => {
+                let times = [self.driver.next_timeout(), limiter.next_timeout()];
+                times.into_iter().flatten().min()
+            }
+        }
+    }
+
+    /// Stops reading for the application.
+    pub(super) fn pause(&mut self, shared: &mut Shared) {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.set_paused(true);
+        }
+        self.endpoint_mut().pause(&mut shared.workspace);
+    }
+
+    /// Reads again, unless it has to wait for its rate limit.
+    pub(super) fn resume(&mut self, shared: &mut Shared) {
+        if let Some(limiter) = &mut self.limiter {
+            limiter.set_paused(false);
+            if limiter.is_holding() {
+                return;
+            }
+        }
+        self.endpoint_mut().resume(&mut shared.workspace);
+    }
+
+    /// Whether the application has stopped reading.
+    pub(super) fn is_paused(&self) -> bool {
+        match &self.limiter {
+            Some(limiter) if limiter.is_holding() => limiter.is_paused(),
+            _ => self.endpoint().is_paused(),
+        }
+    }
+
+    /// Limits how fast it may send from now on, or does so no more.
+    pub(super) fn set_rate_limit(
+        &mut self,
+        limit: Option<RateLimit>,
+        now: Duration,
+        shared: &mut Shared,
+    ) {
+        let is_paused = self.is_paused();
+        self.limiter = limit.map(|limit| Box::new(RateLimiter::new(limit, now)));
+        if is_paused {
+            self.pause(shared);
+        } else {
+            self.resume(shared);
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_rate_limited(&self) -> bool {
+        self.limiter.is_some()
+    }
+
+    /// Decides by its rate limit whether a message, or a piece of one, is delivered.
+    #[cold]
+    pub(super) fn passes_limit(
+        &mut self,
+        bytes: usize,
+        piece: Piece,
+        now: Duration,
+        shared: &mut Shared,
+    ) -> bool {
+        let Some(limiter) = &mut self.limiter else { return true };
+        match limiter.judge(bytes, piece, now) {
+            Verdict::Deliver => true,
+            Verdict::DeliverAndPause => {
+                limiter.set_paused(self.driver.endpoint().is_paused());
+                shared.counting.add(Count::RateLimited);
+                self.endpoint_mut().pause(&mut shared.workspace);
+                true
+            }
+            Verdict::Drop => {
+                if piece.is_first {
+                    shared.counting.add(Count::RateLimited);
+                }
+                false
+            }
+            Verdict::Close => {
+                shared.counting.add(Count::RateLimited);
+                // A connection that is closing already needs no second Close.
+                let _ = self.endpoint_mut().close(
+                    CloseCode::POLICY_VIOLATION,
+                    "too many messages",
+                    &mut shared.workspace,
+                );
+                self.uncount_unless_open(shared);
+                false
+            }
+            Verdict::Ignore => false,
+        }
+    }
+
+    /// Goes on to read, if it has waited for its rate limit, and for nothing else, long enough.
+    #[cold]
+    pub(super) fn release_limit(&mut self, now: Duration, shared: &mut Shared) {
+        if self.limiter.as_mut().is_some_and(|limiter| limiter.take_release(now)) {
+            self.endpoint_mut().resume(&mut shared.workspace);
+        }
+    }
+
+    /// How many messages its rate limit has dropped since the last time.
+    #[cold]
+    pub(super) fn take_rate_limited(&mut self) -> u64 {
+        self.limiter.as_mut().map_or(0, |limiter| limiter.take_dropped())
     }
 
     /// Asks for events for writing while output waits, and only then.

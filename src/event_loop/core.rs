@@ -23,6 +23,7 @@ use super::handle::Handle;
 use super::listener::{ListenerFacts, ListenerIndex};
 use super::logging::event;
 use super::metrics::{Count, Counting};
+use super::rate_limit::RateLimit;
 use super::route::{RouteId, Scope};
 use super::schedule::{Schedule, TimerId, TimerOwner};
 use super::selector::{Clock, Registry};
@@ -41,6 +42,7 @@ pub(super) struct Core<S> {
     pub(super) registry: Registry,
     pub(super) config: Config,
     pub(super) keep_requests: bool,
+    pub(super) rate_limit: Option<RateLimit>,
     pub(super) handle: Handle,
     pub(super) outbox: Outbox,
     pub(super) timers: Timers,
@@ -81,11 +83,15 @@ impl<S> Core<S> {
         if let Some(limit) = settings.max_connections_per_ip {
             group.set_quota(limit);
         }
+        if let Some(rate) = settings.max_handshakes_per_ip {
+            group.set_handshake_rate(rate);
+        }
         Self {
             slab: Slab::new(home),
             registry,
             config: settings.config.clone(),
             keep_requests: settings.keep_requests,
+            rate_limit: settings.rate_limit,
             undecided: Undecided::new(Arc::clone(group), home),
             outbox: Outbox::new(Arc::clone(group), home),
             topics: Topics::new(settings.topics, group, home),

@@ -97,6 +97,12 @@ pub struct Counters {
     /// Messages that were dropped since too much waited already; see
     /// [`SlowConsumer`](crate::SlowConsumer).
     pub dropped: u64,
+    /// How often a [`RateLimit`](crate::RateLimit) was reached: messages that were dropped, pauses that began, and
+    /// connections that were closed for it.
+    pub rate_limited: u64,
+    /// Handshakes that were answered 429 by
+    /// [`Server::max_handshakes_per_ip`](crate::Server::max_handshakes_per_ip); they are among the rejected ones too.
+    pub rate_limited_handshakes: u64,
     /// How often a connection was to wait for [`on_drain`](crate::Handler::on_drain).
     pub backpressure: u64,
     /// Connections that were open and have ended, by the code of the Close that was sent: 1005 for one
@@ -254,6 +260,8 @@ impl AddAssign<&Self> for Counters {
         self.received += &other.received;
         self.sent += &other.sent;
         self.dropped += other.dropped;
+        self.rate_limited += other.rate_limited;
+        self.rate_limited_handshakes += other.rate_limited_handshakes;
         self.backpressure += other.backpressure;
         self.closes_sent += &other.closes_sent;
         self.closes_received += &other.closes_received;

@@ -241,16 +241,14 @@ impl<S> Undecided<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Peer;
-    use crate::event_loop::EventLoop;
-    use crate::event_loop::handler::OnMessage;
-    use crate::protocol::Message;
+    use crate::{Callbacks, EventLoop, Routes};
 
     #[test]
     fn a_decision_can_be_made_in_another_thread() {
         fn is_send<T: Send>() {}
         is_send::<Pending<String>>();
         is_send::<PendingAnswer>();
-        is_send::<EventLoop<OnMessage<fn(&mut Peer<'_>, Message<'_>)>>>();
+        is_send::<EventLoop<Callbacks>>();
+        is_send::<EventLoop<Routes>>();
     }
 }

@@ -40,6 +40,7 @@ use super::metrics::Count;
 use super::opening_error::OpeningError;
 use super::peer::{Peer, Peers};
 use super::quota::Neighbourhood;
+use super::rate_limit::Piece;
 use super::readiness::Readiness;
 use super::route::Scope;
 use super::schedule::{Timer, TimerOwner};
@@ -417,7 +418,7 @@ impl<H: Handler> EventLoop<H> {
     /// use framewire::{Config, Server};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut event_loop = Server::unbound().on_message(|_, message| println!("{message:?}"))?;
+    /// let mut event_loop = Server::unbound().on_message(|_, message| println!("{message:?}")).into_event_loop()?;
     /// let request = ClientRequest::new(&Url::parse("ws://127.0.0.1:9001/")?);
     /// for _ in 0..1000 {
     ///     let address = "127.0.0.1:9001".parse()?;
@@ -504,7 +505,7 @@ impl<H: Handler> EventLoop<H> {
     /// # use framewire::Server;
     /// # use std::time::Duration;
     /// # fn main() -> std::io::Result<()> {
-    /// let mut event_loop = Server::bind("127.0.0.1:0")?.on_message(|peer, message| { peer.send(message); })?;
+    /// let mut event_loop = Server::bind("127.0.0.1:0")?.on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
     /// # event_loop.handle().shutdown(1001, "", Duration::ZERO).unwrap();
     /// event_loop.run()?;
     /// if let Some(report) = event_loop.shutdown_report() {
@@ -565,7 +566,7 @@ impl<H: Handler> EventLoop<H> {
     ///
     /// # fn main() -> std::io::Result<()> {
     /// let mut event_loop =
-    ///     framewire::Server::unbound().on_message(|peer, message| { peer.send(message); })?;
+    ///     framewire::Server::unbound().on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
     /// let (mut stream, _) = std::net::TcpListener::bind("127.0.0.1:9001")?.accept()?;
     /// let mut head = [0; 100];
     /// let count = stream.read(&mut head)?;
@@ -920,6 +921,10 @@ impl<H: Handler> EventLoop<H> {
             let error = OpeningError::TooManyFromAddress;
             return self.reject(id, Some(error), Response::too_many_requests());
         };
+        if let Err(wait) = self.count_handshake(request.caller().address()) {
+            let response = too_many_handshakes(wait);
+            return self.reject(id, Some(OpeningError::TooManyHandshakes), response);
+        }
         let decided = self.call(id, |handler, _| handler.on_upgrade(&request));
         let Some(Decision { choice, route }) = decided else {
             return self.reject(id, None, Response::new(500));
@@ -948,6 +953,21 @@ impl<H: Handler> EventLoop<H> {
                 self.call_for_nobody(|_| begin(pending));
             }
         }
+    }
+
+    /// Counts a handshake from this address, unless as many have come from there as may: how long it would have to
+    /// wait then, `None` for ever.
+    fn count_handshake(&mut self, address: Option<SocketAddr>) -> Result<(), Option<Duration>> {
+        let (group, _) = self.core.handle.group_and_home();
+        let (Some(mut handshakes), Some(address)) = (group.handshakes(), address) else {
+            return Ok(());
+        };
+        let counted = handshakes.count(Neighbourhood::of(address.ip()), self.core.now);
+        drop(handshakes);
+        if counted.is_err() {
+            self.core.shared.counting.add(Count::HandshakesRateLimited);
+        }
+        counted
     }
 
     /// A plain request.
@@ -1017,6 +1037,9 @@ impl<H: Handler> EventLoop<H> {
             return self.reject(id, None, Response::new(500));
         }
         connection.session = Some(session);
+        if let Some(limit) = self.core.rate_limit {
+            connection.set_rate_limit(Some(limit), self.core.now, &mut self.core.shared);
+        }
         self.core.count_opened(id);
         self.call_for_peer(id, |handler, peer| handler.on_open(peer));
         if !self.core.keep_requests
@@ -1334,7 +1357,9 @@ impl<H: Handler> EventLoop<H> {
         {
             let workspace = &mut self.core.shared.workspace;
             if let Some(event) = connection.driver.fill(&mut inbox, &mut budget, workspace) {
-                self.dispatch_direct(id, event);
+                if !connection.is_rate_limited() || self.passes_limit(id, &event) {
+                    self.dispatch_direct(id, event);
+                }
             } else if budget.goes_on() {
                 let mut input = inbox.input();
                 self.take(id, &mut input, &mut budget);
@@ -1344,6 +1369,33 @@ impl<H: Handler> EventLoop<H> {
         }
         self.core.shared.counting.add_many(Count::BytesReceived, budget.received());
         self.inbox = Some(inbox);
+        if self.core.slab.get(id).is_some_and(Connection::is_rate_limited) {
+            self.tell_of_rate_limited(id);
+        }
+    }
+
+    /// Decides by the rate limit of a connection whether the handler is told of something.
+    #[cold]
+    fn passes_limit(&mut self, id: PeerId, event: &Event<'_>) -> bool {
+        let (bytes, piece) = match event {
+            Event::Message(message) => (message.len(), Piece::WHOLE),
+            Event::Fragment(fragment) => {
+                let piece = Piece { is_first: fragment.first, is_last: fragment.last };
+                (fragment.payload.len(), piece)
+            }
+            _ => return true,
+        };
+        let (now, shared) = (self.core.now, &mut self.core.shared);
+        self.core.slab.get_mut(id).is_some_and(|one| one.passes_limit(bytes, piece, now, shared))
+    }
+
+    /// Tells the handler how many messages of a connection its rate limit has dropped.
+    #[cold]
+    fn tell_of_rate_limited(&mut self, id: PeerId) {
+        let dropped = self.core.slab.get_mut(id).map_or(0, Connection::take_rate_limited);
+        if dropped > 0 {
+            self.call_for_peer(id, |handler, peer| handler.on_rate_limited(peer, dropped));
+        }
     }
 
     /// Takes the messages that were read.
@@ -1354,7 +1406,9 @@ impl<H: Handler> EventLoop<H> {
             && let Some(event) =
                 connection.driver.take(input, budget, &mut self.core.shared.workspace)
         {
-            self.dispatch(id, event);
+            if !connection.is_rate_limited() || self.passes_limit(id, &event) {
+                self.dispatch(id, event);
+            }
             // The first time there may be something to tell of without any bytes.
             if input.is_empty() {
                 break;
@@ -1596,14 +1650,10 @@ impl<H: Handler> EventLoop<H> {
                 self.core.change(id, |connection, _| connection.abort());
             }
             PeerCommand::Pause => {
-                self.core.change(id, |connection, shared| {
-                    connection.endpoint_mut().pause(&mut shared.workspace);
-                });
+                self.core.change(id, |connection, shared| connection.pause(shared));
             }
             PeerCommand::Resume => {
-                self.core.change(id, |connection, shared| {
-                    connection.endpoint_mut().resume(&mut shared.workspace);
-                });
+                self.core.change(id, |connection, shared| connection.resume(shared));
             }
         }
     }
@@ -1741,6 +1791,9 @@ impl<H: Handler> EventLoop<H> {
             let awaited = connection.endpoint().awaits_decision();
             self.begin(id);
             let Some(connection) = self.core.slab.get_mut(id) else { continue };
+            if connection.is_rate_limited() {
+                connection.release_limit(self.core.now, &mut self.core.shared);
+            }
             if connection.endpoint().state() == State::Closed {
                 connection.is_aborted = true;
                 event!(Debug, "limits", "{id} is past its deadline");
@@ -1857,7 +1910,7 @@ impl<H: Handler> EventLoop<H> {
             let driver = &connection.driver;
             let unfinished = self.unfinished.contains(&id);
             let timer = connection.timer.map(|tick| tick.time());
-            let deadline = driver.next_timeout().filter(|_| !connection.is_unsettled());
+            let deadline = connection.next_timeout().filter(|_| !connection.is_unsettled());
             // What settles has a turn at once, and is then asked whether there is more.
             let fault = if driver.has_more() && !unfinished && !connection.is_unsettled() {
                 "has more to read and gets no turn"
@@ -2011,6 +2064,17 @@ impl<H: Handler> Drop for EventLoop<H> {
     }
 }
 
+/// The answer to one handshake too many.
+fn too_many_handshakes(wait: Option<Duration>) -> Response {
+    let response = Response::too_many_requests();
+    let Some(wait) = wait else { return response };
+    // Whole seconds, and so many that it is not in vain.
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    let with_header = response.header("Retry-After", seconds.to_string());
+    // A number is a value that can be sent.
+    with_header.unwrap_or_else(|_| Response::too_many_requests())
+}
+
 /// Of two times, where there are two.
 fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
@@ -2032,6 +2096,19 @@ mod tests {
     use crate::event_loop::incoming_request::IncomingRequest;
     use crate::protocol::{Config, Message};
 
+    #[test]
+    fn one_handshake_too_many_is_told_when_it_is_not_in_vain() {
+        let told = |wait: Option<Duration>| {
+            let response = too_many_handshakes(wait);
+            assert_eq!(response.status(), 429);
+            response.headers().get_str("Retry-After").map(str::to_owned)
+        };
+        for (wait, seconds) in [(1, "1"), (1000, "1"), (1001, "2"), (60_000, "60")] {
+            assert_eq!(told(Some(Duration::from_millis(wait))).as_deref(), Some(seconds));
+        }
+        assert_eq!(told(None), None);
+    }
+
     fn answer_to(said: &'static [u8]) -> Vec<u8> {
         let server = Server::bind("127.0.0.1:0").unwrap();
         let address = server.local_addr().unwrap();
@@ -2039,6 +2116,7 @@ mod tests {
             .on_message(|peer, message| {
                 peer.send(message);
             })
+            .into_event_loop()
             .unwrap();
         let handle = event_loop.handle();
         let client = thread::spawn(move || {

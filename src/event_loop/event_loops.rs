@@ -9,10 +9,11 @@ use std::time::Duration;
 use crate::protocol::Message;
 use crate::wire::CloseCode;
 
+use super::callbacks::Callbacks;
 use super::event_loop::{EventLoop, WAKE};
 use super::group::{Member, members};
 use super::handle::Handle;
-use super::handler::{Handler, OnMessage};
+use super::handler::Handler;
 use super::listener::Listener;
 use super::loop_handle::{LoopHandle, call_queues};
 use super::peer::Peer;
@@ -197,16 +198,19 @@ impl EventLoops {
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
     /// let server = framewire::Server::bind("127.0.0.1:9001")?;
-    /// server.threads(4)?.serve(|peer, message| { peer.send(message); })
+    /// server.threads(4)?.serve(|peer, message| peer.send(message))
     /// # }
     /// ```
     ///
     /// # Errors
     ///
     /// As [`run`](Self::run).
-    pub fn serve(self, function: impl Fn(&mut Peer<'_>, Message<'_>) + Sync) -> io::Result<()> {
+    pub fn serve<R>(
+        self,
+        function: impl Fn(&mut Peer<'_>, Message<'_>) -> R + Sync,
+    ) -> io::Result<()> {
         let function = &function;
-        self.run(|_| OnMessage(|peer: &mut Peer<'_>, message: Message<'_>| function(peer, message)))
+        self.run(|_| Callbacks::new().on_message(function))
     }
 }
 

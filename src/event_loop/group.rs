@@ -6,13 +6,16 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::time::Instant;
 
 use mio::Token;
 
 use super::commands::{Command, PeerCommand};
+use super::handshake_rates::HandshakeRates;
 use super::metrics::Published;
 use super::open_counts::OpenCounts;
 use super::quota::Quota;
+use super::rate_limit::Rate;
 use super::selector::{Selector, Waker};
 use super::shutdown::{ShutdownOrder, ShutdownReport};
 use super::slab::PeerId;
@@ -28,6 +31,8 @@ pub(super) struct Group {
     open: Arc<OpenCounts>,
     /// How many connections come from each address, where that is limited.
     quota: OnceLock<Mutex<Quota>>,
+    /// How many handshakes come from each address, where that is limited.
+    handshakes: OnceLock<Mutex<HandshakeRates>>,
     /// How many bytes of messages may wait for one loop.
     max_queued: AtomicUsize,
 }
@@ -104,7 +109,9 @@ pub(super) enum WhenFull {
 
 /// Members for so many loops that work together.
 pub(super) fn members(count: usize, wake: Token) -> io::Result<Vec<Member>> {
-    members_at((0..count).map(|_| Selector::new()), wake)
+    // One clock for all, so that they can say to each other when something was.
+    let start = Instant::now();
+    members_at((0..count).map(|_| Selector::new(start)), wake)
 }
 
 /// Members for the loops of these selectors.
@@ -140,6 +147,7 @@ pub(super) fn members_at(
         subscriber_counts: SubscriberCounts::default(),
         open: Arc::default(),
         quota: OnceLock::new(),
+        handshakes: OnceLock::new(),
         max_queued: AtomicUsize::new(MAX_QUEUED),
     });
     let members = ends.into_iter().enumerate().map(|(home, (selector, commands))| {
@@ -345,6 +353,16 @@ impl Group {
     /// Limits the connections from each address, in all loops together.
     pub(super) fn set_quota(&self, limit: usize) {
         self.quota.get_or_init(|| Mutex::new(Quota::new(limit)));
+    }
+
+    /// Limits the handshakes from each address, in all loops together.
+    pub(super) fn set_handshake_rate(&self, rate: Rate) {
+        self.handshakes.get_or_init(|| Mutex::new(HandshakeRates::new(rate)));
+    }
+
+    /// What is known of handshakes, where they are limited.
+    pub(super) fn handshakes(&self) -> Option<MutexGuard<'_, HandshakeRates>> {
+        self.handshakes.get().map(|rates| rates.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     #[inline]

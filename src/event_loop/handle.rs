@@ -35,7 +35,7 @@ use super::slab::PeerId;
 /// ```no_run
 /// # fn main() -> std::io::Result<()> {
 /// let server = framewire::Server::bind("127.0.0.1:9001")?;
-/// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+/// let mut event_loop = server.on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
 /// let handle = event_loop.handle();
 /// std::thread::spawn(move || handle.broadcast("hello from another thread"));
 /// event_loop.run()
@@ -256,7 +256,7 @@ impl Handle {
     /// # use framewire::Server;
     /// # use std::time::Duration;
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut event_loop = Server::bind("127.0.0.1:0")?.on_message(|peer, message| { peer.send(message); })?;
+    /// let mut event_loop = Server::bind("127.0.0.1:0")?.on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
     /// let handle = event_loop.handle();
     /// let end = handle.stop_listening();
     /// event_loop.run()?; // Nobody is connected.
@@ -277,7 +277,7 @@ impl Handle {
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// # let server = framewire::Server::bind("127.0.0.1:0")?;
-    /// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+    /// let mut event_loop = server.on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
     /// let handle = event_loop.handle();
     /// let thread = std::thread::spawn(move || {
     ///     for id in handle.peers().wait() {
@@ -324,7 +324,7 @@ impl Handle {
     /// ```no_run
     /// # fn main() -> std::io::Result<()> {
     /// let mut event_loop =
-    ///     framewire::Server::unbound().on_message(|peer, message| { peer.send(message); })?;
+    ///     framewire::Server::unbound().on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
     /// let handle = event_loop.handle();
     /// std::thread::spawn(move || -> std::io::Result<()> {
     ///     for stream in std::net::TcpListener::bind("127.0.0.1:9001")?.incoming() {
@@ -406,7 +406,7 @@ impl Handle {
     /// use std::sync::mpsc::channel;
     ///
     /// let server = framewire::Server::bind("127.0.0.1:0")?;
-    /// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+    /// let mut event_loop = server.on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
     /// let handle = event_loop.handle();
     /// let (sender, receiver) = channel();
     /// let thread = std::thread::spawn(move || {
@@ -436,7 +436,7 @@ impl Handle {
     /// ```
     /// # fn main() -> std::io::Result<()> {
     /// # let server = framewire::Server::bind("127.0.0.1:0")?;
-    /// # let event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+    /// # let event_loop = server.on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
     /// let handle = event_loop.handle();
     /// let counters = handle.counters();
     /// println!("{} connections, {} messages", counters.open, counters.received.messages());

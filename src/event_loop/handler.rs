@@ -68,7 +68,9 @@ pub trait Handler {
     fn on_start(&mut self, peers: &mut Peers<'_, Self::Session>) {}
 
     /// A client asks for a WebSocket: accept with a session, reject with an HTTP answer, or
-    /// [defer](Decision::defer) the decision.
+    /// [defer](Decision::defer) the decision. [`Decision::default`] accepts with a session that is as it is by
+    /// default; a `Result` of a session or a [`Response`] becomes a decision by `into()`, and
+    /// [`Decision::attempt`] is for `?`.
     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<Self::Session>;
 
     /// A plain HTTP request came; by default 426 Upgrade Required is answered. Answer with a [`Response`], or
@@ -146,6 +148,11 @@ pub trait Handler {
     /// turn. A message that a newer one of the same [key](Peer::send_latest) has replaced does not count.
     fn on_dropped(&mut self, peer: &mut Peer<'_, Self::Session>, messages: u64) {}
 
+    /// So many messages of this connection were dropped since the last time, for it sends more than its
+    /// [`RateLimit`](crate::RateLimit) with [`RateLimitPolicy::Drop`](crate::RateLimitPolicy::Drop) allows. Called
+    /// behind the messages that were read with them, once for all.
+    fn on_rate_limited(&mut self, peer: &mut Peer<'_, Self::Session>, messages: u64) {}
+
     /// A Ping came; it is answered already, unless [`Config::auto_pong`](crate::Config::auto_pong) says
     /// otherwise.
     fn on_ping(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Bytes<'_>) {}
@@ -211,6 +218,23 @@ impl<S> Decision<S> {
         Choice::Reject(response).into()
     }
 
+    /// Opens the connection with the session that a closure makes, or rejects with the response that it fails with:
+    /// within it, `?` rejects.
+    ///
+    /// ```
+    /// use framewire::{Decision, IncomingRequest, Response};
+    ///
+    /// fn on_upgrade(request: &IncomingRequest) -> Decision<u32> {
+    ///     Decision::attempt(|| {
+    ///         let room = request.query_parameter("room").ok_or_else(Response::not_found)?;
+    ///         room.parse().map_err(|_| Response::bad_request("a room is a number\n"))
+    ///     })
+    /// }
+    /// ```
+    pub fn attempt(session: impl FnOnce() -> Result<S, Response>) -> Self {
+        session().into()
+    }
+
     /// Puts the decision off: `begin` is called at once with what takes the answer, to be kept or given to
     /// another thread. So a slow question, to a database perhaps, holds up nobody else.
     ///
@@ -258,6 +282,27 @@ impl<S> Decision<S> {
     /// ```
     pub fn defer(begin: impl FnOnce(Pending<S>) + 'static) -> Self {
         Choice::Defer(Box::new(begin)).into()
+    }
+}
+
+/// Opens the connection, with a session that is as it is by default.
+impl<S: Default> Default for Decision<S> {
+    fn default() -> Self {
+        Self::accept(S::default())
+    }
+}
+
+/// Rejects with this response.
+impl<S> From<Response> for Decision<S> {
+    fn from(response: Response) -> Self {
+        Self::reject(response)
+    }
+}
+
+/// Opens the connection with the session, or rejects with the response.
+impl<S> From<Result<S, Response>> for Decision<S> {
+    fn from(result: Result<S, Response>) -> Self {
+        result.map_or_else(Self::reject, Self::accept)
     }
 }
 
@@ -330,21 +375,5 @@ impl fmt::Debug for HttpAnswer {
             HttpChoice::Now(response) => f.debug_tuple("Now").field(response).finish(),
             HttpChoice::Defer(_) => f.write_str("Defer"),
         }
-    }
-}
-
-/// A function as a handler: every upgrade is accepted, every message goes to the function.
-#[derive(Debug)]
-pub(super) struct OnMessage<F>(pub(super) F);
-
-impl<F: FnMut(&mut Peer<'_>, Message<'_>)> Handler for OnMessage<F> {
-    type Session = ();
-
-    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
-        Decision::accept(())
-    }
-
-    fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
-        (self.0)(peer, message);
     }
 }

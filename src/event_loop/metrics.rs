@@ -8,13 +8,20 @@ use crate::wire::CloseCode;
 use super::counters::{CloseCounts, Counters, HandshakeCounts, TrafficCounts};
 
 /// Of the loop itself: adding is all that a turn does.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Counting {
     numbers: [u64; Count::NUMBER],
     closes: Closes,
     /// Something but [`Count::OFTEN`] has changed since it was last published.
     changed: bool,
     closed: bool,
+}
+
+impl Default for Counting {
+    fn default() -> Self {
+        let closes = Closes::default();
+        Self { numbers: [0; Count::NUMBER], closes, changed: false, closed: false }
+    }
 }
 
 #[derive(Clone, Debug, Default)]
@@ -73,6 +80,8 @@ pub(super) enum Count {
     CompressedSent,
     Backpressure,
     Dropped,
+    RateLimited,
+    HandshakesRateLimited,
     /// One more than there are; 0 where they are not counted.
     Buffered,
 }
@@ -234,6 +243,8 @@ impl Published {
             },
             buffered_bytes: of(Buffered).checked_sub(1),
             dropped: of(Dropped),
+            rate_limited: of(RateLimited),
+            rate_limited_handshakes: of(HandshakesRateLimited),
             backpressure: of(Backpressure),
             closes_sent,
             closes_received,

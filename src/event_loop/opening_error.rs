@@ -28,6 +28,9 @@ pub enum OpeningError {
     /// There are as many from there as
     /// [`Server::max_connections_per_ip`](crate::Server::max_connections_per_ip) allows. 429.
     TooManyFromAddress,
+    /// As many handshakes have come from there of late as
+    /// [`Server::max_handshakes_per_ip`](crate::Server::max_handshakes_per_ip) allows. 429.
+    TooManyHandshakes,
     /// The loop shuts down. 503.
     ShuttingDown,
 }
@@ -43,6 +46,7 @@ impl fmt::Display for OpeningError {
             Self::Lost => f.write_str("the client went away before it was answered"),
             Self::TooManyConnections => f.write_str("too many connections"),
             Self::TooManyFromAddress => f.write_str("too many connections from this address"),
+            Self::TooManyHandshakes => f.write_str("too many handshakes from this address"),
             Self::ShuttingDown => f.write_str("the server shuts down"),
         }
     }

@@ -19,6 +19,7 @@ use super::connection::{Connection, Release, Shared};
 use super::core::Core;
 use super::handle::Handle;
 use super::incoming_request::IncomingRequest;
+use super::rate_limit::RateLimit;
 use super::route::{RouteId, Scope};
 use super::schedule::{TimerId, TimerOwner};
 use super::sent::Sent;
@@ -230,17 +231,17 @@ impl<S> Peer<'_, S> {
     /// Stops reading from this connection: messages wait in the network until [`resume`](Self::resume).
     /// Until then nothing is asked of the peer by a deadline, but that it takes what is sent.
     pub fn pause(&mut self) {
-        self.change(|connection, shared| connection.endpoint_mut().pause(&mut shared.workspace));
+        self.change(|connection, shared| connection.pause(shared));
     }
 
     /// Reads from this connection again.
     pub fn resume(&mut self) {
-        self.change(|connection, shared| connection.endpoint_mut().resume(&mut shared.workspace));
+        self.change(|connection, shared| connection.resume(shared));
     }
 
     /// Whether reading is [paused](Self::pause).
     pub fn is_paused(&self) -> bool {
-        self.connection().endpoint().is_paused()
+        self.connection().is_paused()
     }
 
     /// How long the last automatic Ping that was answered took to come back, the turns of both loops
@@ -515,6 +516,14 @@ impl<S> Peer<'_, S> {
         self.core.send(self.id, key, message.into())
     }
 
+    /// Says how many messages and bytes a second this connection may send from now on, in place of what
+    /// [`Server::rate_limit`](crate::Server::rate_limit) says for all; `None` for any number. It begins with a full
+    /// burst.
+    pub fn set_rate_limit(&mut self, limit: impl Into<Option<RateLimit>>) {
+        let (limit, now) = (limit.into(), self.core.now);
+        self.change(|connection, shared| connection.set_rate_limit(limit, now, shared));
+    }
+
     /// How many messages are [kept](Self::send_latest) for this connection.
     pub fn kept_messages(&self) -> usize {
         self.connection().kept_messages()
@@ -612,7 +621,7 @@ impl<S> Peer<'_, S> {
     ///     if let Some(line) = message.as_text() {
     ///         on_line(peer, line);
     ///     }
-    /// })?;
+    /// }).into_event_loop()?;
     /// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
     /// event_loop.run()
     /// # }

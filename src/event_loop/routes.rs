@@ -27,7 +27,7 @@ use super::sources::SourceEvent;
 /// segment in which they differ decides, a literal before a parameter before a `*`. A path that cannot
 /// be percent-decoded, or is not UTF-8 then, is answered 400.
 ///
-/// All routes share a type of sessions. They cannot be nested: `Routes` as the handler of a route, or of
+/// All routes share a type of sessions, and can be sent to another thread. They cannot be nested: `Routes` as the handler of a route, or of
 /// [`otherwise`](Self::otherwise), answer 500.
 ///
 /// ```
@@ -67,20 +67,20 @@ pub struct Routes<S = ()> {
     order: Vec<usize>,
     /// Routes of plain requests, the most specific one first.
     pages: Vec<Page>,
-    otherwise: Option<Box<dyn Handler<Session = S>>>,
+    otherwise: Option<Box<dyn Handler<Session = S> + Send>>,
 }
 
 struct Endpoint<S> {
     pattern: Arc<PathPattern>,
     config: Config,
-    handler: Box<dyn Handler<Session = S>>,
+    handler: Box<dyn Handler<Session = S> + Send>,
 }
 
 struct Page {
     pattern: Arc<PathPattern>,
     /// `GET` stands for `HEAD` too.
     method: Box<str>,
-    answer: Box<dyn FnMut(&IncomingRequest) -> HttpAnswer>,
+    answer: Box<dyn FnMut(&IncomingRequest) -> HttpAnswer + Send>,
 }
 
 impl Page {
@@ -169,7 +169,7 @@ impl<S> Routes<S> {
         mut self,
         pattern: &str,
         config: Config,
-        handler: impl Handler<Session = S> + 'static,
+        handler: impl Handler<Session = S> + Send + 'static,
     ) -> Result<Self, RouteError> {
         let new = parse(pattern, self.routes.iter().map(|route| &route.pattern))?;
         config.validate().map_err(|error| RouteError::Config(pattern.to_owned(), error))?;
@@ -193,7 +193,7 @@ impl<S> Routes<S> {
     pub fn get<A: Into<HttpAnswer>>(
         self,
         pattern: &str,
-        answer: impl FnMut(&IncomingRequest) -> A + 'static,
+        answer: impl FnMut(&IncomingRequest) -> A + Send + 'static,
     ) -> Result<Self, RouteError> {
         self.page("GET", pattern, answer)
     }
@@ -224,7 +224,7 @@ impl<S> Routes<S> {
         mut self,
         method: &str,
         pattern: &str,
-        mut answer: impl FnMut(&IncomingRequest) -> A + 'static,
+        mut answer: impl FnMut(&IncomingRequest) -> A + Send + 'static,
     ) -> Result<Self, RouteError> {
         let others = self.pages.iter().filter(|page| &*page.method == method);
         let new = parse(pattern, others.map(|page| &page.pattern))?;
@@ -239,7 +239,7 @@ impl<S> Routes<S> {
     /// kinds; and connections that [`EventLoop::connect`](crate::EventLoop::connect) has dialled, which
     /// are otherwise closed when they open.
     #[must_use]
-    pub fn otherwise(mut self, handler: impl Handler<Session = S> + 'static) -> Self {
+    pub fn otherwise(mut self, handler: impl Handler<Session = S> + Send + 'static) -> Self {
         self.otherwise = Some(Box::new(handler));
         self
     }
@@ -405,6 +405,12 @@ impl<S> Handler for Routes<S> {
     fn on_dropped(&mut self, peer: &mut Peer<'_, S>, messages: u64) {
         if let Some(handler) = self.handler(peer.route()) {
             handler.on_dropped(peer, messages);
+        }
+    }
+
+    fn on_rate_limited(&mut self, peer: &mut Peer<'_, S>, messages: u64) {
+        if let Some(handler) = self.handler(peer.route()) {
+            handler.on_rate_limited(peer, messages);
         }
     }
 

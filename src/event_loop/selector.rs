@@ -30,7 +30,7 @@ pub(super) enum Events {
     Simulated(Vec<Readiness>, usize),
 }
 
-/// Tells the time since its loop was made.
+/// Tells the time since its loop was made, or the first of those that work together.
 #[derive(Clone, Debug)]
 pub(super) enum Clock {
     System(Instant),
@@ -55,8 +55,9 @@ pub(super) enum Waker {
 }
 
 impl Selector {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self::System(Poll::new()?, Instant::now()))
+    /// One whose clock begins there.
+    pub(super) fn new(start: Instant) -> io::Result<Self> {
+        Ok(Self::System(Poll::new()?, start))
     }
 
     pub(super) fn clock(&self) -> Clock {

@@ -4,17 +4,20 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::protocol::{Config, Message};
+use crate::protocol::{Config, Message, Outcome};
 
 use super::backlog::SlowConsumer;
+use super::callbacks::Callbacks;
 use super::event_loop::EventLoop;
 use super::event_loops::EventLoops;
-use super::handler::{Handler, OnMessage};
+use super::handler::{Decision, Handler};
+use super::incoming_request::IncomingRequest;
 use super::listen_options::ListenOptions;
 use super::listener::Listener;
 use super::loop_handle::LoopHandle;
 use super::peer::Peer;
 use super::proxy_protocol::ProxyProtocol;
+use super::rate_limit::{Rate, RateLimit};
 use super::settings::{OnPanic, Settings};
 
 /// Listening sockets and the settings they share, from which an [`EventLoop`] is made.
@@ -27,7 +30,7 @@ use super::settings::{OnPanic, Settings};
 ///     .config(Config::new().max_message_size(1 << 20))
 ///     .max_connections(10_000);
 /// println!("listening on ws://{}", server.local_addr()?);
-/// let mut event_loop = server.on_message(|peer, message| { peer.send(message); })?;
+/// let mut event_loop = server.on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
 /// # event_loop.handle().shutdown(1001, "", std::time::Duration::ZERO).unwrap();
 /// event_loop.run()
 /// # }
@@ -214,6 +217,35 @@ impl Server {
         self
     }
 
+    /// How many opening handshakes a second one IPv4 address may begin, or one /64 of IPv6 addresses, and how many at
+    /// once, in all loops; by default as many as come. Further ones are answered 429 with a `Retry-After`, and
+    /// [`Handler::on_handshake_error`](crate::Handler::on_handshake_error) is told
+    /// [`TooManyHandshakes`](crate::OpeningError::TooManyHandshakes). Plain requests are not counted, nor is what
+    /// comes over Unix-domain sockets.
+    ///
+    /// As for [`max_connections_per_ip`](Self::max_connections_per_ip), behind a proxy that is believed the address of
+    /// the [`Caller`](crate::Caller) counts. Handshakes of at most 65,536 addresses are counted at once, those of
+    /// further ones are let through meanwhile; so this holds back a client that comes again too often, and no crowd.
+    ///
+    /// ```
+    /// # fn main() -> std::io::Result<()> {
+    /// // One a second, and ten at once.
+    /// let server = framewire::Server::bind("127.0.0.1:0")?.max_handshakes_per_ip(1, 10);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn max_handshakes_per_ip(mut self, per_second: u32, burst: u32) -> Self {
+        self.settings.max_handshakes_per_ip = Some(Rate::new(per_second, burst));
+        self
+    }
+
+    /// How many messages and bytes a second each connection that comes in may send, by default any number;
+    /// [`Peer::set_rate_limit`] says it for one of them.
+    pub fn rate_limit(mut self, limit: RateLimit) -> Self {
+        self.settings.rate_limit = Some(limit);
+        self
+    }
+
     /// Keeps the request of each connection for as long as the connection lives, default no: a request
     /// is a few hundred bytes, which an idle connection can do without.
     pub fn keep_requests(mut self, keep: bool) -> Self {
@@ -348,18 +380,32 @@ impl Server {
         EventLoop::new(listeners, &settings, handler)
     }
 
-    /// The loop that serves these sockets and gives every message to a function.
-    ///
-    /// # Errors
-    ///
-    /// As [`into_event_loop`](Self::into_event_loop).
+    /// Has a closure decide on each request for a WebSocket, and make its session; see
+    /// [`Callbacks::on_upgrade`]. Call it before the others.
+    pub fn on_upgrade<S, D: Into<Decision<S>>>(
+        self,
+        function: impl FnMut(&IncomingRequest) -> D,
+    ) -> CallbackServer<Callbacks<S, impl FnMut(&IncomingRequest) -> Decision<S>>> {
+        CallbackServer { server: self, callbacks: Callbacks::new().on_upgrade(function) }
+    }
+
+    /// Has a closure called when a connection is open, as [`Handler::on_open`].
+    pub fn on_open<R>(
+        self,
+        function: impl FnMut(&mut Peer<'_>) -> R,
+    ) -> CallbackServer<Callbacks<(), AcceptAll, impl FnMut(&mut Peer<'_>)>> {
+        CallbackServer { server: self, callbacks: Callbacks::new().on_open(function) }
+    }
+
+    /// Has a closure called for each message, as [`Handler::on_message`]. What it returns is dropped.
+    #[allow(clippy::type_complexity, reason = "each closure keeps its own type")]
     pub fn on_message<R>(
         self,
-        mut function: impl FnMut(&mut Peer<'_>, Message<'_>) -> R,
-    ) -> io::Result<EventLoop<impl Handler<Session = ()>>> {
-        self.into_event_loop(OnMessage(move |peer: &mut Peer<'_>, message: Message<'_>| {
-            function(peer, message);
-        }))
+        function: impl FnMut(&mut Peer<'_>, Message<'_>) -> R,
+    ) -> CallbackServer<
+        Callbacks<(), AcceptAll, fn(&mut Peer<'_>), impl FnMut(&mut Peer<'_>, Message<'_>)>,
+    > {
+        CallbackServer { server: self, callbacks: Callbacks::new().on_message(function) }
     }
 
     /// So many loops, a thread each, that serve these sockets together; at most 255. For work that one
@@ -430,6 +476,74 @@ impl Server {
     }
 }
 
+type AcceptAll = fn(&IncomingRequest) -> Decision<()>;
+
+/// A [`Server`] with a handler of closures, which is to be [run](Self::run); made by [`Server::on_message`] and the
+/// like.
+///
+/// ```no_run
+/// fn main() -> std::io::Result<()> {
+///     framewire::Server::bind("127.0.0.1:8080")?
+///         .on_open(|peer| peer.send("something"))
+///         .on_message(|_, message| println!("received: {message:?}"))
+///         .on_close(|peer, outcome| println!("{}: {outcome}", peer.id()))
+///         .run()
+/// }
+/// ```
+#[must_use]
+#[derive(Debug)]
+pub struct CallbackServer<H> {
+    server: Server,
+    callbacks: H,
+}
+
+#[allow(clippy::type_complexity, reason = "each closure keeps its own type")]
+impl<S, U, O, M, C> CallbackServer<Callbacks<S, U, O, M, C>> {
+    /// Called when a connection is open, as [`Handler::on_open`].
+    pub fn on_open<R>(
+        self,
+        function: impl FnMut(&mut Peer<'_, S>) -> R,
+    ) -> CallbackServer<Callbacks<S, U, impl FnMut(&mut Peer<'_, S>), M, C>> {
+        CallbackServer { server: self.server, callbacks: self.callbacks.on_open(function) }
+    }
+
+    /// Called for each message, as [`Handler::on_message`].
+    pub fn on_message<R>(
+        self,
+        function: impl FnMut(&mut Peer<'_, S>, Message<'_>) -> R,
+    ) -> CallbackServer<Callbacks<S, U, O, impl FnMut(&mut Peer<'_, S>, Message<'_>), C>> {
+        CallbackServer { server: self.server, callbacks: self.callbacks.on_message(function) }
+    }
+
+    /// Called when a connection is gone, as [`Handler::on_close`].
+    pub fn on_close<R>(
+        self,
+        function: impl FnMut(&mut Peer<'_, S>, &Outcome) -> R,
+    ) -> CallbackServer<Callbacks<S, U, O, M, impl FnMut(&mut Peer<'_, S>, &Outcome)>> {
+        CallbackServer { server: self.server, callbacks: self.callbacks.on_close(function) }
+    }
+}
+
+impl<H: Handler> CallbackServer<H> {
+    /// The loop that serves with these closures.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::into_event_loop`].
+    pub fn into_event_loop(self) -> io::Result<EventLoop<H>> {
+        self.server.into_event_loop(self.callbacks)
+    }
+
+    /// Serves until a [`Handle`](crate::Handle) shuts the loop down.
+    ///
+    /// # Errors
+    ///
+    /// As [`Server::run`].
+    pub fn run(self) -> io::Result<()> {
+        self.server.run(self.callbacks)
+    }
+}
+
 /// Serves WebSockets on a TCP address and gives every message to a function, for ever.
 ///
 /// ```no_run
@@ -445,5 +559,5 @@ pub fn serve<R>(
     address: impl ToSocketAddrs,
     function: impl FnMut(&mut Peer<'_>, Message<'_>) -> R,
 ) -> io::Result<()> {
-    Server::bind(address)?.on_message(function)?.run()
+    Server::bind(address)?.on_message(function).run()
 }

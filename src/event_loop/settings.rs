@@ -5,6 +5,7 @@ use crate::protocol::Config;
 use super::backlog::BacklogLimits;
 use super::group::MAX_QUEUED;
 use super::listener::ListenerFacts;
+use super::rate_limit::{Rate, RateLimit};
 use super::topics::TopicLimits;
 
 /// What a server says of its loops, but for where they listen.
@@ -14,6 +15,8 @@ pub(super) struct Settings {
     pub(super) max_connections: usize,
     pub(super) spare_connections: usize,
     pub(super) max_connections_per_ip: Option<usize>,
+    pub(super) max_handshakes_per_ip: Option<Rate>,
+    pub(super) rate_limit: Option<RateLimit>,
     pub(super) keep_requests: bool,
     pub(super) topics: TopicLimits,
     pub(super) backlogs: BacklogLimits,
@@ -30,6 +33,8 @@ impl Default for Settings {
             max_connections: usize::MAX,
             spare_connections: 16,
             max_connections_per_ip: None,
+            max_handshakes_per_ip: None,
+            rate_limit: None,
             keep_requests: false,
             topics: TopicLimits::default(),
             backlogs: BacklogLimits::default(),

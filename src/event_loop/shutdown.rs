@@ -14,7 +14,7 @@ use super::slab::PeerId;
 /// # use framewire::Server;
 /// # use std::time::Duration;
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let mut event_loop = Server::bind("127.0.0.1:0")?.on_message(|peer, message| { peer.send(message); })?;
+/// let mut event_loop = Server::bind("127.0.0.1:0")?.on_message(|peer, message| { peer.send(message); }).into_event_loop()?;
 /// let handle = event_loop.handle();
 /// let stopper = std::thread::spawn(move || {
 ///     let shutdown = handle.shutdown(1012, "restart", Duration::from_secs(10)).unwrap();

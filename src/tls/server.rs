@@ -24,7 +24,7 @@ use super::{HTTP_1_1, TlsError, pem, provider};
 ///
 /// let tls = TlsServer::from_pem_files("chain.pem", "key.pem")?;
 /// let server = Server::bind("0.0.0.0:443")?.tls(tls);
-/// server.on_message(|peer, message| { peer.send(message); })?.run()?;
+/// server.on_message(|peer, message| { peer.send(message); }).into_event_loop()?.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone)]

@@ -19,6 +19,7 @@ mod handshake;
 mod layers;
 mod limits;
 mod roundtrip;
+mod side_by_side;
 mod support;
 mod traces;
 mod utf8;

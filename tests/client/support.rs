@@ -123,10 +123,7 @@ pub(crate) fn echo_server() -> SocketAddr {
 }
 
 pub(crate) fn echo(server: Server) {
-    let echo = server.on_message(|peer, message| {
-        peer.send(message);
-    });
-    echo.unwrap().run().unwrap();
+    server.on_message(|peer, message| peer.send(message)).run().unwrap();
 }
 
 /// The error of a client that must not connect.

@@ -10,4 +10,3 @@ mod signals;
 #[path = "../untimed.rs"]
 mod untimed;
 mod upgrade_by_protocol;
-mod upload;

@@ -253,7 +253,8 @@ fn a_loop_that_dials_counts_what_it_is_answered() {
     let (spy, _log) = Spy::echo();
     let house = House::new(untimed().path("/only"), spy);
     let (_socket, closed) = deserted();
-    let mut event_loop = Server::unbound().config(untimed()).on_message(|_, _| {}).unwrap();
+    let mut event_loop =
+        Server::unbound().config(untimed()).on_message(|_, _| {}).into_event_loop().unwrap();
     for (address, path) in [(house.address, "/only"), (house.address, "/other"), (closed, "/only")]
     {
         let request = ClientRequest::new(&Url::parse(&format!("ws://localhost{path}")).unwrap());

@@ -31,6 +31,7 @@ impl Echo {
                 .on_message(|peer, message| {
                     peer.send(message);
                 })
+                .into_event_loop()
                 .unwrap();
             sender.send(event_loop.handle()).unwrap();
             event_loop.run().unwrap();

@@ -24,6 +24,7 @@ fn a_function_serves_a_client_written_by_hand() {
             .on_message(|peer, message| {
                 peer.send(message);
             })
+            .into_event_loop()
             .unwrap();
         sender.send(event_loop.handle()).unwrap();
         event_loop.run().unwrap();

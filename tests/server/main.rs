@@ -29,6 +29,7 @@ mod opening;
 mod orders;
 mod peers;
 mod policies;
+mod rates;
 mod readiness;
 mod routes;
 mod slow;

@@ -277,7 +277,7 @@ fn a_configuration_that_cannot_work_is_refused() {
         Config::new().subprotocols(["not a token"]),
     ] {
         let server = untimed_server().config(config);
-        let error = server.on_message(|_, _| {}).unwrap_err();
+        let error = server.on_message(|_, _| {}).into_event_loop().unwrap_err();
         assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput, "{error}");
         assert!(error.get_ref().unwrap().is::<framewire::InvalidConfig>());
     }

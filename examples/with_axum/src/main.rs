@@ -38,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9004".to_owned());
     let config = Config::new().max_message_size(1 << 20).subprotocols(["talk"]);
     let server = Server::unbound().config(config.clone());
-    let mut event_loop = server.on_message(|peer, message| peer.broadcast(message))?;
+    let mut event_loop =
+        server.on_message(|peer, message| peer.broadcast(message)).into_event_loop()?;
     let state = Arc::new(WebSockets { handle: event_loop.handle(), config });
     std::thread::spawn(move || {
         if let Err(error) = event_loop.run() {

@@ -33,7 +33,8 @@ fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:9005".to_owned());
     let pages = serve_pages()?;
     let server = Server::unbound().config(Config::new().path("/talk"));
-    let mut event_loop = server.on_message(|peer, message| peer.broadcast(message))?;
+    let mut event_loop =
+        server.on_message(|peer, message| peer.broadcast(message)).into_event_loop()?;
     let handle = event_loop.handle();
     let listener = TcpListener::bind(address)?;
     println!("listening on http://{}", listener.local_addr()?);

@@ -37,9 +37,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let address = address.as_deref().unwrap_or("127.0.0.1:9443");
     let server = Server::bind(address)?.tls(tls);
-    let event_loop = server.on_message(|peer, message| {
-        peer.send(message);
-    })?;
+    let event_loop = server
+        .on_message(|peer, message| {
+            peer.send(message);
+        })
+        .into_event_loop()?;
     serving::run("wss", event_loop)?;
     Ok(())
 }
