@@ -62,6 +62,8 @@ const TESTS: &[(&str, fn())] = table![
     a_connection_keeps_little_of_what_has_left,
     #[cfg(feature = "mio")]
     a_client_keeps_little_of_what_has_left,
+    #[cfg(feature = "mio")]
+    timers_that_are_cancelled_leave_nothing,
     #[cfg(feature = "deflate")]
     a_bomb_costs_no_more_than_the_limit,
     #[cfg(feature = "deflate")]
@@ -75,6 +77,42 @@ const TESTS: &[(&str, fn())] = table![
     #[cfg(feature = "deflate")]
     idle_connections_with_compression_are_small,
 ];
+
+#[cfg(feature = "mio")]
+fn timers_that_are_cancelled_leave_nothing() {
+    const COUNT: u64 = 100_000;
+    const LONG: Duration = Duration::from_secs(3600);
+    let mut event_loop = framewire::Server::unbound().on_message(|_, _| {}).unwrap();
+    // What is there once, and stays.
+    let first = event_loop.peers().set_timer(LONG, 0);
+    assert!(event_loop.peers().cancel_timer(first));
+    event_loop.run_once(Some(Duration::ZERO)).unwrap();
+    let before = held();
+    for round in 0..3 {
+        let mut peers = event_loop.peers();
+        let (timers, measured) = measure(|| {
+            let set = |token| match token % 2 {
+                0 => peers.set_timer(LONG, token),
+                _ => peers.set_interval(LONG, token),
+            };
+            (0..COUNT).map(set).collect::<Vec<_>>()
+        });
+        let each = measured.peak / COUNT as usize;
+        assert!(each < 400, "{each} bytes a timer");
+        for timer in timers {
+            assert!(peers.cancel_timer(timer));
+        }
+        assert_eq!(held(), before, "round {round}");
+    }
+    // And those whose time has come.
+    for token in 0..COUNT {
+        event_loop.peers().set_timer(Duration::ZERO, token);
+    }
+    assert!(held() > before);
+    while held() > before {
+        event_loop.run_once(Some(Duration::ZERO)).unwrap();
+    }
+}
 
 /// What is allocated now.
 fn held() -> usize {

@@ -16,6 +16,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "loop-echo-20x32", rounds: 300, run: |rounds| echo(20, 32, rounds) },
     Scenario { name: "loop-echo-1kx8", rounds: 300, run: |rounds| echo(1024, 8, rounds) },
     Scenario { name: "loop-broadcast-128", rounds: 100, run: broadcast },
+    Scenario { name: "loop-timer-fire", rounds: 20, run: |rounds| timers(rounds, false) },
+    Scenario { name: "loop-timer-cancel", rounds: 20, run: |rounds| timers(rounds, true) },
 ];
 
 struct Echo;
@@ -83,6 +85,28 @@ fn echo(length: usize, batch: usize, rounds: usize) -> usize {
         take(&mut event_loop, &mut client, &mut answer);
     }
     rounds * batch
+}
+
+/// 1,000 timers at a time, beside 1,000 that stay: set, and then called or cancelled.
+fn timers(rounds: usize, cancel: bool) -> usize {
+    const COUNT: usize = 1000;
+    let mut event_loop = event_loop();
+    for token in 0..COUNT as u64 {
+        event_loop.peers().set_timer(Duration::from_secs(100_000), token);
+    }
+    for _ in 0..rounds {
+        let mut peers = event_loop.peers();
+        let after = if cancel { Duration::from_secs(1) } else { Duration::ZERO };
+        let timers: Vec<_> = (0..COUNT as u64).map(|token| peers.set_timer(after, token)).collect();
+        if cancel {
+            for timer in timers {
+                assert!(peers.cancel_timer(timer));
+            }
+        } else {
+            event_loop.run_once(Some(Duration::ZERO)).expect("a turn");
+        }
+    }
+    rounds * COUNT
 }
 
 /// One message to 50 connections, in deliveries.

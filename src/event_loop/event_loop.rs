@@ -84,6 +84,9 @@ const ACCEPTS_A_TURN: usize = if cfg!(test) { 2 } else { 256 };
 const COMMANDS_A_TURN: usize = if cfg!(test) { 6 } else { 4096 };
 const DELIVERIES_A_TURN: usize = if cfg!(test) { 12 } else { 16 * 1024 };
 
+/// How long is waited for a timer of the application at most: mio counts milliseconds in 32 bits.
+const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
+
 /// Of how many timers of the application the handler is told before the others get their turn.
 const TIMERS_A_TURN: usize = if cfg!(test) { 6 } else { 4096 };
 
@@ -534,7 +537,7 @@ impl<H: Handler> EventLoop<H> {
         let mut next = self.core.timers.next();
         // These are rare.
         if let Some(due) = self.core.schedule.next() {
-            next = earlier(next, Some(due));
+            next = earlier(next, Some(due.min(self.core.now + LONGEST_WAIT)));
         }
         if let Some(again) = self.acceptor.next() {
             next = earlier(next, Some(again));

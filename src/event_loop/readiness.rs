@@ -11,8 +11,6 @@ pub(super) struct Readiness {
     pub(super) is_priority: bool,
     /// The peer has ended its direction.
     pub(super) is_read_closed: bool,
-    pub(super) is_write_closed: bool,
-    pub(super) is_error: bool,
 }
 
 impl From<&Event> for Readiness {
@@ -24,8 +22,6 @@ impl From<&Event> for Readiness {
             is_writable: event.is_writable(),
             is_priority: event.is_priority(),
             is_read_closed: event.is_read_closed(),
-            is_write_closed: event.is_write_closed(),
-            is_error: event.is_error(),
         }
     }
 }

@@ -10,9 +10,6 @@ use super::readiness::Readiness;
 use super::simulation::network::Network;
 use super::socket::Socket;
 
-/// How long one wait lasts at the most.
-const LONGEST_WAIT: Duration = Duration::from_secs(24 * 3600);
-
 /// What a loop has of the world outside: it waits for events here, and has from here its clock, its way to
 /// sockets and what wakes it. That is the system's, or in a simulation one that follows from a seed.
 #[derive(Debug)]
@@ -102,8 +99,6 @@ impl Selector {
         events: &mut Events,
         timeout: Option<Duration>,
     ) -> io::Result<()> {
-        // mio counts milliseconds in 32 bits.
-        let timeout = timeout.map(|timeout| timeout.min(LONGEST_WAIT));
         match (self, events) {
             (Self::System(poll, _), Events::System(events)) => match poll.poll(events, timeout) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {

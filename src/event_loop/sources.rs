@@ -14,7 +14,7 @@ use super::slab::MAX_LOOPS;
 pub struct SourceId(u64);
 
 /// An event of a source that the application has registered; see
-/// [`Peers::register_source`](crate::Peers::register_source).
+/// [`Peers::register_source`](crate::Peers::register_source). What has failed, the next read or write tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SourceEvent {
     id: SourceId,
@@ -54,22 +54,10 @@ impl SourceEvent {
         self.readiness.is_read_closed
     }
 
-    /// Whether nothing can be written any more; see [`mio::event::Event::is_write_closed`].
-    #[must_use]
-    pub fn is_write_closed(&self) -> bool {
-        self.readiness.is_write_closed
-    }
-
     /// Whether urgent data is there; see [`mio::event::Event::is_priority`].
     #[must_use]
     pub fn is_priority(&self) -> bool {
         self.readiness.is_priority
-    }
-
-    /// Whether the source has failed; see [`mio::event::Event::is_error`].
-    #[must_use]
-    pub fn is_error(&self) -> bool {
-        self.readiness.is_error
     }
 }
 

@@ -45,7 +45,7 @@ impl Handler for Feed {
 
     fn on_source(&mut self, peers: &mut Peers<'_>, event: SourceEvent) {
         assert_eq!((Some(event.id()), event.token()), (self.id, u64::MAX));
-        assert!(event.is_readable() && !event.is_error());
+        assert!(event.is_readable() && !event.is_read_closed());
         self.events += 1;
         let mut room = [0; 100];
         loop {

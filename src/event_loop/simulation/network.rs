@@ -198,8 +198,6 @@ impl Link {
             is_writable: writable || spurious && !connects && registration.writes,
             is_priority: false,
             is_read_closed: is_read_closed && readable,
-            is_write_closed: false,
-            is_error: false,
         })
     }
 }
@@ -231,8 +229,6 @@ impl Network {
             is_writable: false,
             is_priority: false,
             is_read_closed: false,
-            is_write_closed: false,
-            is_error: false,
         };
         if let Some(token) = woken[*current].take() {
             events.push(Readiness { token, is_readable: true, ..quiet });
