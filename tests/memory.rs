@@ -82,7 +82,8 @@ const TESTS: &[(&str, fn())] = table![
 fn timers_that_are_cancelled_leave_nothing() {
     const COUNT: u64 = 100_000;
     const LONG: Duration = Duration::from_secs(3600);
-    let mut event_loop = framewire::Server::unbound().on_message(|_, _| {}).unwrap();
+    let mut event_loop =
+        framewire::Server::unbound().on_message(|_, _| {}).into_event_loop().unwrap();
     // What is there once, and stays.
     let first = event_loop.peers().set_timer(LONG, 0);
     assert!(event_loop.peers().cancel_timer(first));
