@@ -1,6 +1,9 @@
 //! Sends each line of the standard input as a text message and prints each text message that comes:
 //! `echo_client URL`. At the end of the input it closes once every line was answered.
 
+#[path = "support/causes.rs"]
+mod causes;
+
 use std::error::Error;
 use std::io::{self, BufRead, Write};
 use std::process::ExitCode;
@@ -19,7 +22,7 @@ fn main() -> ExitCode {
     match run(&url) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", causes::told(&*error));
             ExitCode::FAILURE
         }
     }

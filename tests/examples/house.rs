@@ -17,6 +17,9 @@ pub(crate) use crate::untimed::{PATIENCE, untimed_client};
 pub(crate) const SERVERS: &[&str] =
     &["broadcast", "express_like", "hmr_channel", "rooms_with_acks", "upgrade_by_protocol"];
 
+/// Those that need arguments beyond an address.
+const OTHERS: &[&str] = &["echo_server", "chat", "upload"];
+
 /// An example as a process; it ends with this value.
 pub(crate) struct Program {
     process: Child,
@@ -57,6 +60,11 @@ impl Program {
     /// Says a line to it.
     pub(crate) fn tell(&mut self, line: &str) {
         writeln!(self.process.stdin.as_mut().expect("it is piped"), "{line}").unwrap();
+    }
+
+    #[cfg(unix)]
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
     }
 
     pub(crate) fn address(&self) -> &str {
@@ -121,7 +129,7 @@ fn built(name: &str) -> PathBuf {
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--locked"]);
-        for name in ["echo_server", "chat"].iter().chain(SERVERS) {
+        for name in OTHERS.iter().chain(SERVERS) {
             cargo.args(["--example", name]);
         }
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));

@@ -10,3 +10,4 @@ mod signals;
 #[path = "../untimed.rs"]
 mod untimed;
 mod upgrade_by_protocol;
+mod upload;
