@@ -12,7 +12,8 @@ use crate::protocol::{
 #[cfg(feature = "tls")]
 use crate::tls::TlsError;
 
-/// Why a client could not connect, send or receive.
+/// Why a client could not connect, send or receive. Its text says what happened, and its
+/// [sources](std::error::Error::source) why, in words of their own: print the chain.
 #[non_exhaustive]
 #[derive(Debug)]
 pub enum ClientError {
@@ -23,7 +24,7 @@ pub enum ClientError {
     /// The configuration cannot work.
     Config(InvalidConfig),
     /// The name could not be resolved, the address could not be reached, or the transport failed. The text of a
-    /// failure to connect names the URL, and the name or the address; what the system said is its source.
+    /// failure to connect names the URL; its sources the name or the address, and what the system said.
     Io(io::Error),
     /// It took too long; what, is said. After a `read` the connection can still be used.
     TimedOut(ClientTimeout),
@@ -191,7 +192,7 @@ struct InContext {
 
 impl fmt::Display for InContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.error)
+        f.write_str(&self.what)
     }
 }
 
@@ -232,7 +233,7 @@ impl fmt::Display for ClientError {
             Self::Proxy(error) => error.fmt(f),
             Self::Redirect(error) => error.fmt(f),
             Self::TooManyRedirects => f.write_str("the server redirected too often"),
-            Self::Protocol(error) => write!(f, "the server broke the protocol: {error}"),
+            Self::Protocol(_) => f.write_str("the server broke the protocol"),
             Self::Lost(outcome) => {
                 match outcome {
                     Outcome::TimedOut { timeout, .. } => {
@@ -243,10 +244,7 @@ impl fmt::Display for ClientError {
                 if let Some(close) = outcome.received() {
                     write!(f, ", after a Close with {}", close.code())?;
                 }
-                match outcome.cause() {
-                    Some(cause) => write!(f, ": {cause}"),
-                    None => Ok(()),
-                }
+                Ok(())
             }
             Self::Send(error) => error.fmt(f),
             Self::Entropy(error) => error.fmt(f),
@@ -287,19 +285,20 @@ impl fmt::Display for ClientTimeout {
 impl std::error::Error for ClientError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Url(error) => Some(error),
-            Self::Request(error) => Some(error),
-            Self::Config(error) => Some(error),
-            Self::Io(error) => Some(error),
-            Self::Handshake(error) => Some(error),
-            Self::Proxy(error) => Some(error),
-            Self::Redirect(error) => Some(error),
+            // What these say is said already.
+            Self::Url(error) => error.source(),
+            Self::Request(error) => error.source(),
+            Self::Config(error) => error.source(),
+            Self::Io(error) => error.source(),
+            Self::Handshake(error) => error.source(),
+            Self::Proxy(error) => error.source(),
+            Self::Redirect(error) => error.source(),
+            Self::Send(error) => error.source(),
+            Self::Entropy(error) => error.source(),
+            #[cfg(feature = "tls")]
+            Self::Tls(error) => error.source(),
             Self::Protocol(error) => Some(error),
             Self::Lost(outcome) => outcome.cause().map(|cause| cause as _),
-            Self::Send(error) => Some(error),
-            Self::Entropy(error) => Some(error),
-            #[cfg(feature = "tls")]
-            Self::Tls(error) => Some(error),
             _ => None,
         }
     }

@@ -21,6 +21,7 @@ use crate::protocol::Message;
 /// }
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[must_use = "an iterator receives nothing by itself"]
 #[derive(Debug)]
 pub struct Messages<R> {
     receiver: R,

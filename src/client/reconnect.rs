@@ -51,6 +51,7 @@ const SLEPT: Duration = Duration::from_secs(10);
 /// }
 /// # Ok::<(), framewire::ClientError>(())
 /// ```
+#[must_use = "it connects when it is used"]
 pub struct Reconnecting {
     builder: ClientBuilder,
     closer: Closer,

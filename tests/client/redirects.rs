@@ -95,7 +95,7 @@ fn redirects_to_where_nobody_may_send_a_client() {
         let server = redirecting(vec![location.into()]);
         let error = refused(untimed_client(&server.url("/")).redirects(5));
         assert!(matches!(error, ClientError::Redirect(_)), "{location}: {error:?}");
-        assert!(error.to_string().contains(expected), "{error}");
+        assert!(chain(&error).contains(expected), "{}", chain(&error));
         assert!(!error.is_retryable());
         server.join();
     }

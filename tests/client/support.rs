@@ -133,3 +133,11 @@ pub(crate) fn refused(builder: ClientBuilder) -> ClientError {
         Ok(client) => panic!("{client:?} connected"),
     }
 }
+
+/// What an error says, and its sources.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}

@@ -35,6 +35,7 @@ use crate::tls::{self, TlsSocket, TlsStream};
 /// println!("speaking {:?}", client.subprotocol());
 /// # Ok::<(), framewire::ClientError>(())
 /// ```
+#[must_use = "it connects when told to"]
 #[derive(Clone)]
 pub struct ClientBuilder {
     url: Url,
@@ -414,7 +415,9 @@ impl ClientBuilder {
         let proxy = self.proxy_for(url)?;
         let socket = match &proxy {
             None => self.dial_directly(url, until, wait).map_err(|error| match error {
-                ClientError::Io(error) => ClientError::Io(in_context(named(url), error)),
+                ClientError::Io(error) => {
+                    ClientError::Io(in_context(format!("cannot connect to {}", named(url)), error))
+                }
                 error => error,
             })?,
             Some(proxy) => self

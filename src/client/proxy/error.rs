@@ -50,15 +50,15 @@ impl ProxyError {
 impl fmt::Display for ProxyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(error) => write!(f, "the proxy's URL: {error}"),
+            Self::Url(_) => f.write_str("the URL of the proxy cannot be read"),
             Self::Scheme(scheme) => {
                 write!(f, "the proxy's scheme {scheme:?} is not http, https, socks5 or socks5h")
             }
-            Self::Io(error) => write!(f, "the proxy {error}"),
+            Self::Io(error) => write!(f, "the connection to the proxy {error} failed"),
             #[cfg(feature = "tls")]
-            Self::Tls(proxy, error) => write!(f, "TLS to the proxy {proxy}: {error}"),
+            Self::Tls(proxy, _) => write!(f, "TLS to the proxy {proxy} failed"),
             Self::Rejected(response) => write!(f, "the proxy answered {}", response.status()),
-            Self::Response(error) => write!(f, "the proxy's answer: {error}"),
+            Self::Response(_) => f.write_str("the proxy's answer is not one of HTTP"),
             Self::UnexpectedData => f.write_str("the proxy sent something behind its answer"),
             Self::Socks => f.write_str("the proxy does not speak SOCKS 5"),
             Self::SocksMethod => f.write_str("the proxy wants another authentication"),
@@ -77,7 +77,8 @@ impl std::error::Error for ProxyError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Url(error) => Some(error),
-            Self::Io(error) => Some(error),
+            // It is named already; what went wrong stands below.
+            Self::Io(error) => error.source(),
             #[cfg(feature = "tls")]
             Self::Tls(_, error) => Some(error),
             Self::Response(error) => Some(error),

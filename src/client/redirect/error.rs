@@ -17,7 +17,7 @@ pub enum RedirectError {
 impl fmt::Display for RedirectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(error) => write!(f, "the server redirected to no WebSocket: {error}"),
+            Self::Url(_) => f.write_str("the server redirected to no WebSocket"),
             Self::Insecure => f.write_str("the server redirected from wss: to ws:"),
             Self::UnixSocket => f.write_str("the server redirected to a Unix socket"),
         }
