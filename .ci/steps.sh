@@ -119,6 +119,12 @@ documentation() {
     run cargo doc --locked --no-deps --no-default-features
 }
 
+# Holds all that is public against docs/public_face.txt.
+public_face() {
+    command -v python3 || debian python3
+    run .ci/public_face.py
+}
+
 # Builds what would be published, from the files that would be in it. Refuses uncommitted changes.
 package() {
     run cargo package --locked

@@ -206,7 +206,7 @@ impl Chat {
             if let Some(mut other) = peer.to(id) {
                 other.send_prepared(message);
                 if other.buffered_amount() > MAX_UNREAD {
-                    other.terminate();
+                    other.abort();
                 }
             }
         }

@@ -180,7 +180,7 @@ fn listen(hmr: &Hmr<()>, style: &Arc<Style>) {
             all.send(&json!({ "type": "full-reload", "path": "*" }));
         }),
     );
-    hmr.on("demo:drop", &Listener::new(|_: &Value, client| client.socket().terminate()));
+    hmr.on("demo:drop", &Listener::new(|_: &Value, client| client.socket().abort()));
 
     invoke::answer(hmr, |name, arguments| match (name, arguments) {
         ("add", [one, other]) => match (one.as_f64(), other.as_f64()) {

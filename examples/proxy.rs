@@ -43,7 +43,7 @@ impl Handler for Relay {
             (Role::Client, other) => match other.and_then(|other| peer.to(other)) {
                 Some(mut other) => other.resume(),
                 // Whom it was dialled for is gone meanwhile.
-                None => peer.terminate(),
+                None => peer.abort(),
             },
         }
     }

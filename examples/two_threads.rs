@@ -136,7 +136,7 @@ impl Mirror {
                 Sent::Backpressure => return,
                 sent => {
                     peer.session_mut().fault = Some(format!("the server's send: {sent:?}").into());
-                    return peer.terminate();
+                    return peer.abort();
                 }
             }
         }
@@ -167,7 +167,7 @@ impl Handler for Mirror {
     fn on_message(&mut self, peer: &mut Peer<'_, Session>, message: Message<'_>) {
         if let Err(error) = peer.session_mut().receiving.check(message.as_bytes()) {
             peer.session_mut().fault = Some(error);
-            peer.terminate();
+            peer.abort();
         }
     }
 

@@ -262,10 +262,7 @@ fn tiny_fragments_cost_their_payload() {
             let held = held() - base - first.len() - next.len();
             assert!(held <= 2 * received + 4 * KIB, "{held} bytes for {received}");
         }
-        assert_eq!(
-            connection.terminate(),
-            Outcome::Lost { sent: None, received: None, cause: None }
-        );
+        assert_eq!(connection.abort(), Outcome::Lost { sent: None, received: None, cause: None });
     }
 }
 
@@ -806,7 +803,7 @@ mod deflate {
                 // While the buffer grows for the last time there are two of them.
                 let most = 2 * MIB + 64 * KIB + more;
                 assert!(measured.peak <= most, "{} bytes", measured.peak);
-                drop(connection.terminate());
+                drop(connection.abort());
             }
         }
     }

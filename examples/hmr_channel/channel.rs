@@ -119,7 +119,7 @@ impl<T: 'static> Channel<T> {
     fn welcome(&mut self, peer: &mut Peer<'_, Member<T>>) {
         if !self.hmr.add(peer.id()) {
             // The channel was closed while this one came.
-            peer.terminate();
+            peer.abort();
             return;
         }
         // One topic is far from the limit. What is sent to all from now on comes behind what follows here.

@@ -200,7 +200,7 @@ impl<T> Hmr<T> {
         shared.closed = true;
         let Some(handle) = &shared.handle else { return };
         for &id in &shared.clients {
-            handle.terminate(id);
+            handle.abort(id);
         }
         if shared.standalone {
             // The code may be sent.

@@ -114,7 +114,7 @@ fuzz_target!(|calls: Vec<Call<'_>>| {
         world.drive(&call);
     }
     let outcome = world.connection.receive_eof();
-    assert_eq!(world.connection.terminate(), outcome);
+    assert_eq!(world.connection.abort(), outcome);
 });
 
 impl World {
@@ -374,7 +374,7 @@ impl World {
                 assert_eq!(connection.handle_timeout(now), None);
             }
             Call::End(true) => drop(connection.receive_eof()),
-            Call::End(false) => drop(connection.terminate()),
+            Call::End(false) => drop(connection.abort()),
             _ => {}
         }
         if self.connection.state() == State::Closed {

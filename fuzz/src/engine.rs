@@ -134,10 +134,10 @@ impl Engine {
         }
     }
 
-    pub fn terminate(&mut self) -> Outcome {
+    pub fn abort(&mut self) -> Outcome {
         match self {
-            Self::Alone(connection) => connection.terminate(),
-            Self::Shared(endpoint, _) => endpoint.terminate(),
+            Self::Alone(connection) => connection.abort(),
+            Self::Shared(endpoint, _) => endpoint.abort(),
         }
     }
 

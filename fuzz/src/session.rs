@@ -600,7 +600,7 @@ impl<A: Iterator<Item = u8>> Run<A> {
             16 | 17 => {
                 self.cut = true;
                 drop(match action {
-                    16 => self.connection.terminate(),
+                    16 => self.connection.abort(),
                     _ => self.connection.receive_eof(),
                 });
             }
@@ -677,7 +677,7 @@ impl<A: Iterator<Item = u8>> Run<A> {
 
         let outcome = self.connection.receive_eof();
         assert_eq!(self.connection.receive_eof(), outcome, "another answer the second time");
-        assert_eq!(self.connection.terminate(), outcome);
+        assert_eq!(self.connection.abort(), outcome);
         assert_eq!(self.connection.state(), State::Closed);
         assert_eq!(self.connection.send("late"), Err(SendError::Closed));
         assert_eq!(self.connection.receive(&mut &mut b"\x81\x80\0\0\0\0".to_vec()[..]), None);

@@ -270,7 +270,7 @@ impl ClientConnection {
                 let endpoint = self.driver.endpoint_mut();
                 let outcome = match failure {
                     None => endpoint.receive_eof(),
-                    Some(cause) => endpoint.terminate_with(cause),
+                    Some(cause) => endpoint.abort_with(cause),
                 };
                 self.end(outcome);
             }
@@ -342,7 +342,7 @@ impl ClientConnection {
         self.driver.set_writable();
         self.driver.flush(&mut self.workspace);
         if self.endpoint().state() == State::Closed {
-            self.terminate();
+            self.end_without_close();
         }
     }
 
@@ -352,10 +352,10 @@ impl ClientConnection {
         let event = self.driver.handle_timeout(self.start.elapsed(), &mut self.workspace);
         self.keep(event);
         if self.endpoint().state() == State::Closed {
-            self.terminate();
+            self.end_without_close();
         }
         if !self.is_over() && self.close_by.is_some_and(|by| by <= self.start.elapsed()) {
-            let outcome = match self.driver.endpoint_mut().terminate() {
+            let outcome = match self.driver.endpoint_mut().abort() {
                 Outcome::Lost { sent, received, .. } => {
                     Outcome::TimedOut { timeout: TimeoutKind::Close, sent, received }
                 }
@@ -368,16 +368,16 @@ impl ClientConnection {
     /// Ends the connection because this side wants no more of it.
     pub(super) fn abort(&mut self) -> Outcome {
         self.is_aborted |= !self.is_over();
-        self.terminate()
+        self.end_without_close()
     }
 
     /// Ends the connection without a Close.
-    pub(super) fn terminate(&mut self) -> Outcome {
+    pub(super) fn end_without_close(&mut self) -> Outcome {
         let failure = self.driver.transport().failure().cloned();
         let endpoint = self.driver.endpoint_mut();
         let outcome = match failure {
-            None => endpoint.terminate(),
-            Some(cause) => endpoint.terminate_with(cause),
+            None => endpoint.abort(),
+            Some(cause) => endpoint.abort_with(cause),
         };
         self.end(outcome.clone());
         outcome

@@ -299,7 +299,7 @@ impl SharedConnection {
                 Ok(Some(_)) => {}
                 // A stream's own timeout is none as long as a deadline is to come.
                 Err(ClientError::TimedOut(_)) if self.next_deadline().is_some() => {}
-                _ => return Ok(self.terminate()),
+                _ => return Ok(self.end_without_close()),
             }
         }
     }
@@ -311,16 +311,16 @@ impl SharedConnection {
     /// Ends the connection because this side wants no more of it.
     pub(super) fn abort(&self) -> Outcome {
         self.lock().close(&CloseRequest::Abort);
-        self.terminate()
+        self.end_without_close()
     }
 
     /// The outcome; a connection that has none is ended.
-    fn terminate(&self) -> Outcome {
+    fn end_without_close(&self) -> Outcome {
         let mut state = self.lock();
         if let Some(outcome) = self.outcome() {
             return outcome.clone();
         }
-        let outcome = state.connection.terminate();
+        let outcome = state.connection.end_without_close();
         state.wake_all();
         outcome
     }

@@ -39,7 +39,7 @@ pub(super) enum PeerCommand {
     Unsubscribe(Box<str>),
     Close(CloseFrame),
     CloseWithoutCode,
-    Terminate,
+    Abort,
     Pause,
     Resume,
 }

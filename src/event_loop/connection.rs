@@ -183,7 +183,7 @@ impl<S> Connection<S> {
     /// Ends it without a Close.
     pub(super) fn abort(&mut self) {
         if self.endpoint().state() != State::Closed {
-            self.endpoint_mut().terminate();
+            self.endpoint_mut().abort();
             self.is_aborted = true;
         }
     }

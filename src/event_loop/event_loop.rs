@@ -129,6 +129,8 @@ pub struct EventLoop<H: Handler> {
     /// When the time of day is to be looked up again.
     next_date: Duration,
     pace: Pace,
+    /// Whether the rate limit of the connection that is being read has dropped messages.
+    has_rate_limited: bool,
     /// Once a shutdown has begun.
     shutdown: Option<Box<Draining>>,
 }
@@ -202,6 +204,7 @@ impl<H: Handler> EventLoop<H> {
             continued: Vec::new(),
             next_date: Duration::ZERO,
             pace: Pace::default(),
+            has_rate_limited: false,
             shutdown: None,
         })
     }
@@ -343,7 +346,7 @@ impl<H: Handler> EventLoop<H> {
             driver.set_read_closed();
             // A client that ends its direction before it has an answer does not wait for one.
             if driver.endpoint().awaits_decision() {
-                driver.endpoint_mut().terminate();
+                driver.endpoint_mut().abort();
             }
         }
         // One that waits for the rest of its last turn has its turn with the others that do.
@@ -949,7 +952,7 @@ impl<H: Handler> EventLoop<H> {
             Choice::Defer(begin) => {
                 // No event will tell a second time that the client is gone already.
                 if connection.driver.is_read_closed() {
-                    connection.endpoint_mut().terminate();
+                    connection.endpoint_mut().abort();
                 }
                 let pending = self.core.undecided.add(id, request);
                 // Where this panics, the request is answered by the end of what was pending.
@@ -998,7 +1001,7 @@ impl<H: Handler> EventLoop<H> {
                 let _ = connection.endpoint_mut().respond_later(workspace);
                 // No event will tell a second time that the client is gone already.
                 if connection.driver.is_read_closed() {
-                    connection.endpoint_mut().terminate();
+                    connection.endpoint_mut().abort();
                 }
                 let pending = self.core.undecided.add_plain(id, request);
                 // Where this panics, the request is answered by the end of what was pending.
@@ -1204,11 +1207,11 @@ impl<H: Handler> EventLoop<H> {
                     return false;
                 }
                 Stopped::Eof => {
-                    connection.endpoint_mut().terminate();
+                    connection.endpoint_mut().abort();
                     return false;
                 }
                 Stopped::Broken(error) => {
-                    connection.endpoint_mut().terminate_with(error);
+                    connection.endpoint_mut().abort_with(error);
                     return false;
                 }
             }
@@ -1360,7 +1363,9 @@ impl<H: Handler> EventLoop<H> {
         {
             let workspace = &mut self.core.shared.workspace;
             if let Some(event) = connection.driver.fill(&mut inbox, &mut budget, workspace) {
-                if !connection.is_rate_limited() || self.passes_limit(id, &event) {
+                if connection.is_rate_limited() {
+                    self.dispatch_limited(id, event);
+                } else {
                     self.dispatch_direct(id, event);
                 }
             } else if budget.goes_on() {
@@ -1372,29 +1377,36 @@ impl<H: Handler> EventLoop<H> {
         }
         self.core.shared.counting.add_many(Count::BytesReceived, budget.received());
         self.inbox = Some(inbox);
-        if self.core.slab.get(id).is_some_and(Connection::is_rate_limited) {
+        if self.has_rate_limited {
             self.tell_of_rate_limited(id);
         }
     }
 
-    /// Decides by the rate limit of a connection whether the handler is told of something.
+    /// Passes an event of a connection with a rate limit on, unless the limit has the message dropped.
     #[cold]
-    fn passes_limit(&mut self, id: PeerId, event: &Event<'_>) -> bool {
-        let (bytes, piece) = match event {
+    #[inline(never)]
+    fn dispatch_limited(&mut self, id: PeerId, event: Event<'_>) {
+        let (bytes, piece) = match &event {
             Event::Message(message) => (message.len(), Piece::WHOLE),
             Event::Fragment(fragment) => {
                 let piece = Piece { is_first: fragment.first, is_last: fragment.last };
                 (fragment.payload.len(), piece)
             }
-            _ => return true,
+            _ => return self.dispatch_direct(id, event),
         };
         let (now, shared) = (self.core.now, &mut self.core.shared);
-        self.core.slab.get_mut(id).is_some_and(|one| one.passes_limit(bytes, piece, now, shared))
+        let connection = self.core.slab.get_mut(id);
+        if connection.is_some_and(|connection| connection.passes_limit(bytes, piece, now, shared)) {
+            self.dispatch_direct(id, event);
+        } else {
+            self.has_rate_limited = true;
+        }
     }
 
     /// Tells the handler how many messages of a connection its rate limit has dropped.
     #[cold]
     fn tell_of_rate_limited(&mut self, id: PeerId) {
+        self.has_rate_limited = false;
         let dropped = self.core.slab.get_mut(id).map_or(0, Connection::take_rate_limited);
         if dropped > 0 {
             self.call_for_peer(id, |handler, peer| handler.on_rate_limited(peer, dropped));
@@ -1409,7 +1421,9 @@ impl<H: Handler> EventLoop<H> {
             && let Some(event) =
                 connection.driver.take(input, budget, &mut self.core.shared.workspace)
         {
-            if !connection.is_rate_limited() || self.passes_limit(id, &event) {
+            if connection.is_rate_limited() {
+                self.dispatch_limited(id, event);
+            } else {
                 self.dispatch(id, event);
             }
             // The first time there may be something to tell of without any bytes.
@@ -1441,9 +1455,9 @@ impl<H: Handler> EventLoop<H> {
         }
     }
 
-    /// Of a long message, which was read into its place.
+    /// Off the path of short messages: of a long one, which was read into its place, and of a connection with a rate limit.
     #[inline(never)]
-    fn dispatch_direct(&mut self, id: PeerId, event: Event<'static>) {
+    fn dispatch_direct(&mut self, id: PeerId, event: Event<'_>) {
         self.dispatch(id, event);
     }
 
@@ -1649,7 +1663,7 @@ impl<H: Handler> EventLoop<H> {
                     let _ = peer.close_without_code();
                 }
             }
-            PeerCommand::Terminate => {
+            PeerCommand::Abort => {
                 self.core.change(id, |connection, _| connection.abort());
             }
             PeerCommand::Pause => {
@@ -1729,7 +1743,7 @@ impl<H: Handler> EventLoop<H> {
             connection.unsettle(id, &mut self.core.unsettled);
         }
         if let Err(error) = connection.watch_writing(&self.core.registry, id) {
-            connection.endpoint_mut().terminate_with(error);
+            connection.endpoint_mut().abort_with(error);
             return self.remove(id);
         }
         connection.set_timer(id, &mut self.core.timers);

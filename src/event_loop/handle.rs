@@ -202,8 +202,8 @@ impl Handle {
     }
 
     /// Drops one connection without a Close.
-    pub fn terminate(&self, id: PeerId) {
-        self.order_peer(id, PeerCommand::Terminate);
+    pub fn abort(&self, id: PeerId) {
+        self.order_peer(id, PeerCommand::Abort);
     }
 
     /// Ends the loop in good order: every open connection gets a Close with this code and reason, such as
@@ -309,7 +309,7 @@ impl Handle {
             match outcome.received() {
                 Some(close) if close.code().is_sendable() => PeerCommand::Close(close.clone()),
                 Some(_) => PeerCommand::CloseWithoutCode,
-                None => PeerCommand::Terminate,
+                None => PeerCommand::Abort,
             },
         );
     }

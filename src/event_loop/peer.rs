@@ -212,14 +212,14 @@ impl<S> Peer<'_, S> {
             Some(close) if close.code().is_sendable() => self.close(close.code(), close.reason()),
             Some(_) => self.close_without_code(),
             None => {
-                self.terminate();
+                self.abort();
                 Ok(())
             }
         }
     }
 
     /// Drops the connection without a Close; the peer sees 1006.
-    pub fn terminate(&mut self) {
+    pub fn abort(&mut self) {
         self.change(|connection, _| connection.abort());
     }
 

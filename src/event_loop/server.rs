@@ -132,6 +132,7 @@ impl Server {
     }
 
     /// Serves the sockets of another server too, with the settings of this one.
+    #[must_use]
     pub fn and(mut self, other: Self) -> Self {
         self.listeners.extend(other.listeners);
         self
@@ -149,6 +150,7 @@ impl Server {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[cfg(feature = "tls")]
+    #[must_use]
     pub fn tls(mut self, tls: impl Into<Arc<rustls::ServerConfig>>) -> Self {
         let config = tls.into();
         self.listeners = self.listeners.into_iter().map(|one| one.with_tls(&config)).collect();
@@ -166,6 +168,7 @@ impl Server {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn name(mut self, name: &str) -> Self {
         let name = Arc::from(name);
         self.listeners = self.listeners.into_iter().map(|one| one.with_name(&name)).collect();
@@ -175,6 +178,7 @@ impl Server {
     /// Takes headers of the PROXY protocol on the sockets of this server. Those that [`and`](Self::and) adds later
     /// keep what they have. The header has to come within
     /// [`Config::handshake_timeout`](Config::handshake_timeout).
+    #[must_use]
     pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> Self {
         let protocol = Arc::new(protocol);
         self.listeners =
@@ -183,6 +187,7 @@ impl Server {
     }
 
     /// Sets what all connections share: limits, deadlines, path, origins, subprotocols, compression.
+    #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.settings.config = config;
         self
@@ -190,6 +195,7 @@ impl Server {
 
     /// The most connections at a time, by default as many as the system allows; further ones are
     /// answered 503, but for [a few](Self::spare_connections) that ask plain requests.
+    #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections;
         self
@@ -200,6 +206,7 @@ impl Server {
     /// answered 503 there, unless there is room by then. They have 5 s for their requests, or the
     /// [handshake timeout](Config::handshake_timeout) if that is shorter. With 0, and for those beyond them, all are
     /// answered 503 before they have said anything.
+    #[must_use]
     pub fn spare_connections(mut self, connections: usize) -> Self {
         self.settings.spare_connections = connections;
         self
@@ -212,6 +219,7 @@ impl Server {
     /// Behind a proxy all connections come from its address. Where it is one of
     /// [`Config::trusted_proxies`](Config::trusted_proxies), or speaks the [PROXY protocol](Self::proxy_protocol), the
     /// address of the [`Caller`](crate::Caller) counts, from when it is known.
+    #[must_use]
     pub fn max_connections_per_ip(mut self, connections: usize) -> Self {
         self.settings.max_connections_per_ip = Some(connections);
         self
@@ -234,6 +242,7 @@ impl Server {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn max_handshakes_per_ip(mut self, per_second: u32, burst: u32) -> Self {
         self.settings.max_handshakes_per_ip = Some(Rate::new(per_second, burst));
         self
@@ -241,6 +250,7 @@ impl Server {
 
     /// How many messages and bytes a second each connection that comes in may send, by default any number;
     /// [`Peer::set_rate_limit`] says it for one of them.
+    #[must_use]
     pub fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.settings.rate_limit = Some(limit);
         self
@@ -248,12 +258,14 @@ impl Server {
 
     /// Keeps the request of each connection for as long as the connection lives, default no: a request
     /// is a few hundred bytes, which an idle connection can do without.
+    #[must_use]
     pub fn keep_requests(mut self, keep: bool) -> Self {
         self.settings.keep_requests = keep;
         self
     }
 
     /// The most topics that one connection may [subscribe](Peer::subscribe) to, default 1,024.
+    #[must_use]
     pub fn max_topics(mut self, topics: usize) -> Self {
         self.settings.topics.topics = topics;
         self
@@ -261,6 +273,7 @@ impl Server {
 
     /// The longest name of a topic in bytes, default 1,024. Names are often chosen by clients, and take
     /// memory.
+    #[must_use]
     pub fn max_topic_length(mut self, bytes: usize) -> Self {
         self.settings.topics.length = bytes;
         self
@@ -268,6 +281,7 @@ impl Server {
 
     /// What is done about connections whose peers do not take what is sent to them, by default
     /// [`SlowConsumer::DropNew`]; [`Peer::set_slow_consumer`] says it for one of them.
+    #[must_use]
     pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
         self.settings.backlogs.policy = policy;
         self
@@ -281,6 +295,7 @@ impl Server {
     /// reads is not made to suffer for who does not. Where what waits still comes to more at the end of a
     /// turn, the connections for which most waits are dropped, without a Close (none would get through),
     /// until it does not.
+    #[must_use]
     pub fn max_buffered_total(mut self, bytes: usize) -> Self {
         self.settings.backlogs.total = bytes;
         self
@@ -288,6 +303,7 @@ impl Server {
 
     /// The most messages that [`Peer::send_latest`] keeps for one connection, which is the number of
     /// keys, default 1,024; those of further keys are dropped.
+    #[must_use]
     pub fn max_latest_keys(mut self, keys: usize) -> Self {
         self.settings.backlogs.keys = keys;
         self
@@ -296,6 +312,7 @@ impl Server {
     /// How many bytes of messages, sent by [`Handle`](crate::Handle)s and not taken up yet, may wait for each
     /// loop: 16 MiB by default. Producers that are faster than the loop then [wait](crate::Handle::broadcast), or
     /// are told that they [are](crate::Handle::try_publish).
+    #[must_use]
     pub fn max_queued_bytes(mut self, bytes: usize) -> Self {
         self.settings.max_queued = bytes;
         self
@@ -323,6 +340,7 @@ impl Server {
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
         self.settings.on_panic = on_panic;
         self

@@ -22,7 +22,7 @@ use super::slab::PeerId;
 /// });
 /// event_loop.run()?;
 /// let report = stopper.join().unwrap().expect("the loop was run to its end");
-/// assert_eq!((report.clean, report.terminated, report.unsent_bytes), (0, 0, 0));
+/// assert_eq!((report.clean, report.aborted, report.unsent_bytes), (0, 0, 0));
 /// # Ok(())
 /// # }
 /// ```
@@ -80,7 +80,7 @@ pub struct ShutdownReport {
     pub clean: u64,
     /// Open connections that this side cut off: at the deadline, at
     /// [`Config::close_timeout`](crate::Config::close_timeout), or by another limit.
-    pub terminated: u64,
+    pub aborted: u64,
     /// Open connections whose transport ended or broke before the closing handshake was complete.
     pub lost: u64,
     /// Clients that asked to be let in, or waited for an answer, and were answered 503.
@@ -94,7 +94,7 @@ pub struct ShutdownReport {
 impl ShutdownReport {
     fn add(&mut self, other: &Self) {
         self.clean += other.clean;
-        self.terminated += other.terminated;
+        self.aborted += other.aborted;
         self.lost += other.lost;
         self.refused += other.refused;
         self.unsent_bytes += other.unsent_bytes;
@@ -103,16 +103,16 @@ impl ShutdownReport {
 
     /// Whether every connection closed in good order, with nothing left unsent.
     pub fn was_clean(&self) -> bool {
-        self.terminated == 0 && self.lost == 0 && self.unsent_bytes == 0
+        self.aborted == 0 && self.lost == 0 && self.unsent_bytes == 0
     }
 }
 
 impl fmt::Display for ShutdownReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { clean, terminated, lost, refused, unsent_bytes, duration } = self;
+        let Self { clean, aborted, lost, refused, unsent_bytes, duration } = self;
         write!(
             f,
-            "shut down in {duration:.1?}: {clean} closed, {terminated} terminated, {lost} lost, \
+            "shut down in {duration:.1?}: {clean} closed, {aborted} aborted, {lost} lost, \
             {refused} refused, {unsent_bytes} bytes unsent"
         )
     }
@@ -267,7 +267,7 @@ impl Draining {
             Outcome::Rejected(response) if response.status() == 503 => self.report.refused += 1,
             _ if departure == Departure::Unknown => {}
             Outcome::Clean { .. } => self.report.clean += 1,
-            _ if departure == Departure::Aborted => self.report.terminated += 1,
+            _ if departure == Departure::Aborted => self.report.aborted += 1,
             _ => self.report.lost += 1,
         }
     }

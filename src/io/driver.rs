@@ -451,7 +451,7 @@ impl<T: Transport> Driver<T> {
         if self.output == Output::Shut {
             self.drained = self.drained.saturating_add(u32::try_from(wire).unwrap_or(u32::MAX));
             if self.drained > MAX_DRAINED {
-                self.endpoint.terminate();
+                self.endpoint.abort();
             }
         }
         match stopped {
@@ -481,7 +481,7 @@ impl<T: Transport> Driver<T> {
             Stopped::Blocked if self.output == Output::Ready => self.output = Output::Blocked,
             Stopped::Blocked => {}
             Stopped::Eof => {
-                self.endpoint.terminate();
+                self.endpoint.abort();
             }
             Stopped::Broken(error) => self.fail(error),
         }
@@ -498,7 +498,7 @@ impl<T: Transport> Driver<T> {
     /// The transport has failed.
     #[cold]
     fn fail(&mut self, error: io::Error) {
-        self.endpoint.terminate_with(transport::cause(error));
+        self.endpoint.abort_with(transport::cause(error));
     }
 
     /// Whether the connection has ended, and how: drop the driver then. The answer stays the same.
@@ -518,7 +518,7 @@ impl<T: Transport> Driver<T> {
     #[cold]
     fn ended(&mut self) -> Outcome {
         if self.endpoint.state() == State::Closed {
-            return self.endpoint.terminate();
+            return self.endpoint.abort();
         }
         self.endpoint.receive_eof()
     }

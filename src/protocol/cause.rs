@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 /// Why a transport ended a connection, as the program that drives it was told: a [`std::io::Error`] where the
 /// system did, the error of TLS where that failed, or whatever else a driver gave to
-/// [`terminate_with`](crate::Connection::terminate_with). It is part of an [`Outcome`](crate::Outcome).
+/// [`abort_with`](crate::Connection::abort_with). It is part of an [`Outcome`](crate::Outcome).
 ///
 /// Any error makes one, and so does a text. It can be asked for everything that
 /// `dyn Error + Send + Sync` can, such as `downcast_ref`, and is cheap to clone. Errors cannot be compared; two

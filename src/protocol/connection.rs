@@ -305,8 +305,8 @@ impl Connection {
 
     /// Takes note that the transport is dropped without further ado, and says how the connection
     /// ended. Nothing more is sent or received.
-    pub fn terminate(&mut self) -> Outcome {
-        self.endpoint.terminate()
+    pub fn abort(&mut self) -> Outcome {
+        self.endpoint.abort()
     }
 
     /// Takes note that the transport has failed, and why, and says how the connection ended. Nothing more is
@@ -331,7 +331,7 @@ impl Connection {
     ///                 println!("{event:?}");
     ///             }
     ///         }
-    ///         Err(error) => println!("{}", connection.terminate_with(error)),
+    ///         Err(error) => println!("{}", connection.abort_with(error)),
     ///     }
     /// }
     /// # struct Broken;
@@ -344,8 +344,8 @@ impl Connection {
     /// # receive(&mut connection, &mut Broken);
     /// # assert!(connection.outcome().is_some_and(|outcome| outcome.cause().is_some()));
     /// ```
-    pub fn terminate_with(&mut self, cause: impl Into<Cause>) -> Outcome {
-        self.endpoint.terminate_with(cause)
+    pub fn abort_with(&mut self, cause: impl Into<Cause>) -> Outcome {
+        self.endpoint.abort_with(cause)
     }
 }
 

@@ -554,13 +554,13 @@ impl Endpoint {
 
     /// Takes note that the transport is dropped without further ado, and says how the connection
     /// ended. Nothing more is sent or received.
-    pub fn terminate(&mut self) -> Outcome {
+    pub fn abort(&mut self) -> Outcome {
         self.end(EndedBy::Transport(None))
     }
 
     /// Takes note that the transport has failed, and why, and says how the connection ended. Drop the
-    /// transport. See [`Connection::terminate_with`](crate::Connection::terminate_with).
-    pub fn terminate_with(&mut self, cause: impl Into<Cause>) -> Outcome {
+    /// transport. See [`Connection::abort_with`](crate::Connection::abort_with).
+    pub fn abort_with(&mut self, cause: impl Into<Cause>) -> Outcome {
         match self.unfinished_rejection() {
             Some(outcome) => self.end_as(outcome),
             None => self.end(EndedBy::Transport(Some(cause.into()))),
@@ -1444,7 +1444,7 @@ impl Endpoint {
     fn go_away(&mut self, reason: &str, workspace: &mut Workspace) -> Option<Event<'static>> {
         if let Err(error) = self.close(CloseCode::GOING_AWAY, reason, workspace) {
             // There is no entropy for a Close.
-            self.terminate_with(error);
+            self.abort_with(error);
         }
         None
     }

@@ -144,7 +144,7 @@ impl Outcome {
     /// use std::io::{Error, ErrorKind};
     ///
     /// let mut connection = Connection::adopted_server(&Config::new());
-    /// let outcome = connection.terminate_with(Error::from(ErrorKind::ConnectionReset));
+    /// let outcome = connection.abort_with(Error::from(ErrorKind::ConnectionReset));
     /// let error = outcome.cause().and_then(|cause| cause.downcast_ref::<Error>());
     /// assert_eq!(error.map(Error::kind), Some(ErrorKind::ConnectionReset));
     /// assert_eq!(outcome.to_string(), "lost without a closing handshake: connection reset");

@@ -238,7 +238,7 @@ fn an_end_before_the_answer_is_a_loss() {
         let mut connection = client(&plain());
         drain(&mut connection);
         feed(&mut connection, &head.as_bytes()[..cut]);
-        let outcome = connection.terminate_with("a reset");
+        let outcome = connection.abort_with("a reset");
         assert_eq!(outcome.to_string(), "lost without a closing handshake: a reset");
     }
 }
@@ -249,7 +249,7 @@ fn a_rejection_that_a_reset_cuts_short_is_one() {
     let mut connection = client(&plain());
     drain(&mut connection);
     feed(&mut connection, b"HTTP/1.1 403 Forbidden\r\nContent-Length: 10\r\n\r\nhalf");
-    assert_eq!(rejected(&connection.terminate_with("a reset")), (403, b"half".to_vec()));
+    assert_eq!(rejected(&connection.abort_with("a reset")), (403, b"half".to_vec()));
 }
 
 // req: W001, W002, W003, W004, W016, H007

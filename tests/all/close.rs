@@ -169,7 +169,7 @@ fn nothing_follows_our_close() {
                 false => SendError::Closing,
                 true => {
                     assert_eq!(drain_frames(&mut connection), [close(1000, "")]);
-                    connection.terminate();
+                    connection.abort();
                     SendError::Closed
                 }
             };
@@ -256,7 +256,7 @@ fn an_end_inside_the_closing_handshake_is_not_clean() {
             Outcome::Lost { sent: Some(frame_of(1001, "going")), received: None, cause: None }
         );
         assert_eq!((outcome.code(), outcome.reason()), (CloseCode::ABNORMAL, ""));
-        assert_eq!(connection.terminate(), outcome);
+        assert_eq!(connection.abort(), outcome);
 
         // Half of our Close went out when the peer's end came: the rest can still be written until
         // then, and what came of the connection is said once.
@@ -289,7 +289,7 @@ fn a_transport_that_fails_is_the_cause_of_a_loss() {
         let mut connection = open(role, &Config::new(), None);
         assert_eq!(feed(&mut connection, &text("half").by(peer_of(role))[..3]), vec![]);
         connection.send("unsent").unwrap();
-        let outcome = connection.terminate_with(reset());
+        let outcome = connection.abort_with(reset());
         let Outcome::Lost { sent: None, received: None, cause: Some(cause) } = &outcome else {
             panic!("{outcome:?}")
         };
@@ -300,20 +300,20 @@ fn a_transport_that_fails_is_the_cause_of_a_loss() {
         assert_eq!(connection.buffered_amount(), 0);
         assert_eq!(connection.send("more"), Err(SendError::Closed));
         // The first word on the end is the last, and is equal to itself only.
-        for again in [connection.terminate_with("another"), connection.receive_eof()] {
+        for again in [connection.abort_with("another"), connection.receive_eof()] {
             assert_eq!(again, outcome);
         }
         assert_eq!(connection.outcome(), Some(&outcome));
-        assert_ne!(open(role, &Config::new(), None).terminate_with(reset()), outcome);
+        assert_ne!(open(role, &Config::new(), None).abort_with(reset()), outcome);
         let unknown = Outcome::Lost { sent: None, received: None, cause: None };
         assert_ne!(outcome, unknown);
         assert!(unknown.cause().is_none());
 
         // A text, and a cause of which somebody else was told, are causes, too.
         let mut connection = open(role, &Config::new(), None);
-        let outcome = connection.terminate_with("the cable was pulled");
+        let outcome = connection.abort_with("the cable was pulled");
         assert_eq!(outcome.cause().unwrap().to_string(), "the cable was pulled");
-        let again = open(role, &Config::new(), None).terminate_with(cause.clone());
+        let again = open(role, &Config::new(), None).abort_with(cause.clone());
         assert_eq!(cause_of(&again), Some(io::ErrorKind::ConnectionReset));
     }
 }
@@ -326,7 +326,7 @@ fn a_transport_that_fails_does_not_change_what_is_certain() {
         let mut connection = open(role, &Config::new(), None);
         connection.close(1001, "going").unwrap();
         drain(&mut connection);
-        let outcome = connection.terminate_with(reset());
+        let outcome = connection.abort_with(reset());
         let Outcome::Lost { sent: Some(sent), received: None, .. } = &outcome else {
             panic!("{outcome:?}")
         };
@@ -336,7 +336,7 @@ fn a_transport_that_fails_does_not_change_what_is_certain() {
         // Theirs came, ours has not left.
         let mut connection = open(role, &Config::new(), None);
         feed(&mut connection, &close(1000, "x").by(peer_of(role)));
-        let outcome = connection.terminate_with(reset());
+        let outcome = connection.abort_with(reset());
         assert_eq!((outcome.code().0, outcome.reason()), (1000, "x"));
         assert_eq!(cause_of(&outcome), Some(io::ErrorKind::ConnectionReset));
 
@@ -344,14 +344,14 @@ fn a_transport_that_fails_does_not_change_what_is_certain() {
         let mut connection = open(role, &Config::new(), None);
         feed(&mut connection, &close(1000, "x").by(peer_of(role)));
         drain(&mut connection);
-        let outcome = connection.terminate_with(reset());
+        let outcome = connection.abort_with(reset());
         assert_eq!(outcome, clean(Initiator::Remote, frame_of(1000, "x")));
         assert!(outcome.cause().is_none());
 
         // The peer broke the protocol.
         let mut connection = open(role, &Config::new(), None);
         feed(&mut connection, b"\xff\xff");
-        let outcome = connection.terminate_with(reset());
+        let outcome = connection.abort_with(reset());
         assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
 }
@@ -450,7 +450,7 @@ fn a_connection_can_be_dropped_at_once() {
         let mut connection = open(role, &Config::new(), None);
         connection.send(vec![1; 100_000]).unwrap();
         let lost = Outcome::Lost { sent: None, received: None, cause: None };
-        assert_eq!(connection.terminate(), lost);
+        assert_eq!(connection.abort(), lost);
         assert_eq!((connection.buffered_amount(), connection.state()), (0, State::Closed));
         assert_eq!(connection.receive_eof(), lost);
     }

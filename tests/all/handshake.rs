@@ -779,13 +779,13 @@ fn a_handshake_that_is_dropped_leaves_nothing() {
         let mut server = Connection::server(&Config::new());
         assert_eq!(feed(&mut server, &request("").as_bytes()[..cut]), vec![]);
         let lost = Outcome::Lost { sent: None, received: None, cause: None };
-        assert_eq!(server.terminate(), lost);
+        assert_eq!(server.abort(), lost);
         assert_eq!((server.buffered_amount(), server.state()), (0, State::Closed));
         assert_eq!(server.receive_eof(), lost);
 
         let mut server = Connection::server(&Config::new());
         feed(&mut server, &request("").as_bytes()[..cut]);
-        let outcome = server.terminate_with("a reset");
+        let outcome = server.abort_with("a reset");
         assert_eq!(outcome.cause().unwrap().to_string(), "a reset");
         assert_eq!((server.buffered_amount(), server.state()), (0, State::Closed));
     }

@@ -22,7 +22,7 @@ fn an_echo_server_says_goodbye_and_reports() {
             (CloseCode::GOING_AWAY, "the server goes away")
         );
         let (report, status) = server.end();
-        assert!(report.contains("1 closed, 0 terminated, 0 lost, 0 refused, 0 bytes"), "{report}");
+        assert!(report.contains("1 closed, 0 aborted, 0 lost, 0 refused, 0 bytes"), "{report}");
         assert!(status.success());
     }
 }
@@ -48,7 +48,7 @@ fn a_second_signal_does_not_wait_for_who_does_not_answer() {
     }
     server.signal("-TERM");
     let (report, status) = server.end();
-    assert!(report.contains(" 1 terminated"), "{report}");
+    assert!(report.contains(" 1 aborted"), "{report}");
     assert!(status.success());
     drop(silent);
 }
@@ -65,7 +65,7 @@ fn a_chat_ends_for_everybody() {
         assert!(matches!(outcome, Outcome::Clean { .. }), "{outcome:?}");
     }
     let (report, status) = server.end();
-    assert!(report.contains("3 closed, 0 terminated"), "{report}");
+    assert!(report.contains("3 closed, 0 aborted"), "{report}");
     assert!(status.success());
 }
 
@@ -75,7 +75,7 @@ fn every_other_server_ends_in_good_order() {
         let server = Program::start(name);
         server.signal("-TERM");
         let (report, status) = server.end();
-        assert!(report.contains("0 closed, 0 terminated"), "{name}: {report}");
+        assert!(report.contains("0 closed, 0 aborted"), "{name}: {report}");
         assert!(status.success(), "{name}");
     }
 }

@@ -162,10 +162,10 @@ impl Engine {
         }
     }
 
-    pub(crate) fn terminate(&mut self) -> Outcome {
+    pub(crate) fn abort(&mut self) -> Outcome {
         match self {
-            Self::Alone(connection) => connection.terminate(),
-            Self::Shared(endpoint, _) => endpoint.terminate(),
+            Self::Alone(connection) => connection.abort(),
+            Self::Shared(endpoint, _) => endpoint.abort(),
         }
     }
 

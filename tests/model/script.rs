@@ -100,7 +100,7 @@ pub(crate) enum Step {
     FailEntropy(usize),
     Neighbour(usize),
     Eof,
-    Terminate,
+    Abort,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -358,7 +358,7 @@ impl Step {
             What::Config => Self::SetConfig { seed: random.next() },
             What::Neighbour => Self::Neighbour(random.length(3000)),
             What::End if random.percent(60) => Self::Eof,
-            What::End => Self::Terminate,
+            What::End => Self::Abort,
         }
     }
 

@@ -217,7 +217,7 @@ impl Session {
                 }
             }
             Step::Eof => self.transport_ends(true),
-            Step::Terminate => self.transport_ends(false),
+            Step::Abort => self.transport_ends(false),
         }
         self.check_next_timeout();
     }
@@ -508,7 +508,7 @@ impl Session {
     fn transport_ends(&mut self, by_eof: bool) {
         let outcome = match by_eof {
             true => self.engine.receive_eof(),
-            false => self.engine.terminate(),
+            false => self.engine.abort(),
         };
         self.drew();
         let end = self.oracle.transport_ended(by_eof);

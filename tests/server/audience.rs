@@ -125,7 +125,7 @@ fn whoever_closes_is_counted_no_more() {
         let other = peer.peers().ids().into_iter().find(|id| *id != peer.id());
         match text {
             "close the other" => peer.to(other.unwrap()).unwrap().close(1000, "").unwrap(),
-            "abort the other" => peer.to(other.unwrap()).unwrap().terminate(),
+            "abort the other" => peer.to(other.unwrap()).unwrap().abort(),
             "close" => peer.close(1000, "").unwrap(),
             _ => panic!("{text}"),
         }

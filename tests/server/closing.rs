@@ -185,11 +185,11 @@ fn nothing_is_heard_after_a_close() {
 }
 
 #[test]
-fn a_terminated_connection_ends_without_a_close() {
+fn an_aborted_connection_ends_without_a_close() {
     let (spy, mut log) = Spy::new(|peer, call| {
         if let Call::Message(..) = call {
             peer.send("never sent");
-            peer.terminate();
+            peer.abort();
         }
     });
     let house = House::new(untimed(), spy);
@@ -308,11 +308,11 @@ fn a_handler_may_do_anything_in_any_call() {
                 3 => drop(peer.publish(Audience::everyone().except(peer.id()), vec![2; 10_000])),
                 4 => drop(peer.ping(b"ping")),
                 5 if roll(8) == 0 => drop(peer.close(4000, "by chance")),
-                6 if roll(8) == 0 => peer.terminate(),
+                6 if roll(8) == 0 => peer.abort(),
                 7 => peer.pause(),
                 8 | 9 => peer.resume(),
                 10 => peer.handle().broadcast("by handle"),
-                11 if roll(8) == 0 => peer.handle().terminate(peer.id()),
+                11 if roll(8) == 0 => peer.handle().abort(peer.id()),
                 _ if depth < 2 => {
                     let others: Vec<_> = peer.peers().ids();
                     if let Some(other) = others.get(roll(others.len().max(1) as u64) as usize)

@@ -48,11 +48,11 @@ fn a_shutdown_reports_what_became_of_everybody() {
     house.join();
     let report = shutdown.wait().expect("a report");
     assert_eq!(second.wait(), Some(report.clone()));
-    assert_eq!((report.clean, report.terminated, report.lost, report.refused), (4, 1, 1, 2));
+    assert_eq!((report.clean, report.aborted, report.lost, report.refused), (4, 1, 1, 2));
     assert!((1..=UNSENT as u64 + 100).contains(&report.unsent_bytes), "{report:?}");
     assert!(!report.was_clean());
     let text = report.to_string();
-    assert!(text.contains("4 closed, 1 terminated, 1 lost, 2 refused"), "{text}");
+    assert!(text.contains("4 closed, 1 aborted, 1 lost, 2 refused"), "{text}");
     // Whoever asks when all is over is told as well.
     assert_eq!(house.handle.shutdown(1001, "", PATIENCE).unwrap().wait(), Some(report));
     drop((stuck, silent));
@@ -110,7 +110,7 @@ fn a_loop_turned_by_hand_tells_its_report() {
     assert_eq!(event_loop.shutdown_report(), None);
     event_loop.run().unwrap();
     let report = event_loop.shutdown_report().unwrap().clone();
-    assert_eq!((report.clean, report.terminated, report.lost, report.refused), (0, 0, 0, 0));
+    assert_eq!((report.clean, report.aborted, report.lost, report.refused), (0, 0, 0, 0));
     assert_eq!(shutdown.wait(), Some(report.clone()));
     // Asked again when it is over, it says it again.
     let again = event_loop.handle().shutdown(1001, "", PATIENCE).unwrap();

@@ -148,7 +148,7 @@ fn a_stream_driven_by_on_drain_leaves_the_others_their_turn() {
             peer.send(vec![0; 1000]);
         }
         Call::Message(..) => echo(peer, call),
-        Call::Drain(_) if stopped.load(Ordering::SeqCst) => peer.terminate(),
+        Call::Drain(_) if stopped.load(Ordering::SeqCst) => peer.abort(),
         Call::Drain(_) => {
             peer.send(vec![0; 1000]);
         }

@@ -90,7 +90,7 @@ fn an_id_is_never_used_again_and_a_stale_one_reaches_nobody() {
     for stale in &seen {
         house.handle.send(*stale, "to the dead");
         house.handle.close(*stale, 1000, "").unwrap();
-        house.handle.terminate(*stale);
+        house.handle.abort(*stale);
     }
     house.handle.send(id, "to the living");
     assert_eq!(client.read_text(), "to the living");
@@ -175,7 +175,7 @@ fn a_flood_of_orders_leaves_the_connections_their_turn() {
             std::thread::spawn(move || {
                 while !over.load(Ordering::SeqCst) {
                     // Orders that cost the loop least: it must not catch up with them.
-                    handle.terminate(stale);
+                    handle.abort(stale);
                 }
             })
         })
@@ -191,7 +191,7 @@ fn a_flood_of_orders_leaves_the_connections_their_turn() {
 }
 
 #[test]
-fn a_handle_closes_and_terminates() {
+fn a_handle_closes_and_aborts() {
     let (spy, mut log) = Spy::new(|_, _| {});
     let house = House::new(untimed(), spy);
     let mut clients = open_many(&house, &mut log, 2);
@@ -204,7 +204,7 @@ fn a_handle_closes_and_terminates() {
     assert_eq!(clients[0].1.read_close(), (4000, "by handle".to_owned()));
     clients[0].1.send_close(4000, "");
     clients[0].1.read_eof();
-    house.handle.terminate(clients[1].0);
+    house.handle.abort(clients[1].0);
     assert!(clients[1].1.is_gone());
     assert_eq!(log.next_close(), Outcome::Lost { sent: None, received: None, cause: None });
     clients.clear();
@@ -222,7 +222,7 @@ fn a_broadcast_inside_a_close_reaches_those_who_stay() {
         // It leaves in the turn in which it has also been sent something.
         Call::Message(..) => {
             peer.broadcast("leaving");
-            peer.terminate();
+            peer.abort();
         }
         _ => {}
     });
@@ -292,7 +292,7 @@ fn a_shutdown_drops_those_who_do_not_answer() {
     }
     // Orders to a loop that is gone go nowhere.
     house.handle.broadcast("anybody?");
-    house.handle.terminate(clients[0].0);
+    house.handle.abort(clients[0].0);
     drop((clients, silent));
 }
 

@@ -237,12 +237,12 @@ fn a_handle_finds_the_loop_of_each_connection() {
     for (client, _) in &mut clients {
         client.asks("count", "2");
     }
-    let [(mut closed, closed_id), (terminated, terminated_id), rest @ ..] = clients;
+    let [(mut closed, closed_id), (aborted, terminated_id), rest @ ..] = clients;
     mill.handle.close(closed_id, 4000, "you").unwrap();
     assert_eq!(closed.read_close(), (4000, "you".into()));
-    mill.handle.terminate(terminated_id);
+    mill.handle.abort(terminated_id);
     mill.wait(&What::Close(terminated_id, 1006));
-    drop((closed, terminated));
+    drop((closed, aborted));
     // An id of a server with more loops names nobody here.
     let other = Mill::new(5);
     let foreign = other.open_many::<5>();
@@ -250,7 +250,7 @@ fn a_handle_finds_the_loop_of_each_connection() {
         mill.handle.send(*id, "to nobody");
         mill.handle.subscribe(*id, "x");
         mill.handle.close(*id, 1000, "").unwrap();
-        mill.handle.terminate(*id);
+        mill.handle.abort(*id);
     }
     drop(foreign);
     other.stop();

@@ -213,7 +213,7 @@ fn a_timer_may_end_its_connection() {
             match *peer.session() {
                 1 => drop(peer.close(4000, "too slow")),
                 // The Close is not answered.
-                2 => peer.terminate(),
+                2 => peer.abort(),
                 _ => panic!("it has gone"),
             }
         }

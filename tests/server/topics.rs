@@ -138,7 +138,7 @@ fn a_connection_leaves_its_topics_when_on_close_is_over() {
                 drop(leaves);
             }
             "drop" => drop(leaves),
-            _ => house.handle.terminate(id),
+            _ => house.handle.abort(id),
         }
         let (mut topics, subscribers, reached) = told.recv_timeout(PATIENCE).unwrap();
         topics.sort();

@@ -39,7 +39,7 @@ impl Shared {
                 _ => Ok(()),
             };
             if sent.is_err() {
-                driver.endpoint_mut().terminate();
+                driver.endpoint_mut().abort();
             }
         }
         driver.flush(workspace);

@@ -72,7 +72,7 @@ enum Deed {
     Ping,
     Pause,
     Close,
-    Terminate,
+    Abort,
     Dial,
     Order,
     Work,
@@ -200,7 +200,7 @@ impl Stagehand {
             }
             29 => {
                 self.model.connections[number].is_closed_here = true;
-                handle.terminate(id);
+                handle.abort(id);
             }
             _ => handle.resume(id),
         }
@@ -243,7 +243,7 @@ impl Player {
                 (2, Deed::Ping),
                 (2, Deed::Pause),
                 (1, Deed::Close),
-                (1, Deed::Terminate),
+                (1, Deed::Abort),
                 (2, Deed::Dial),
                 (6, Deed::Order),
                 (3, Deed::Work),
@@ -345,9 +345,9 @@ impl Player {
                 stage.model.connection(number).is_closed_here = true;
                 let _ = peer.close(1000, "by the handler");
             }
-            Deed::Terminate => {
+            Deed::Abort => {
                 stage.model.connection(number).is_closed_here = true;
-                peer.terminate();
+                peer.abort();
             }
             Deed::Dial => self.dial(stage, peer),
             Deed::Order => stage.order(),
