@@ -53,19 +53,34 @@ fn lists(text: &[u8], client: &DeflateConfig, server: &DeflateConfig) {
     assert_eq!(parse_extensions(format(&list).as_bytes()).as_ref(), Ok(&list));
 
     if let Some((params, answer)) = accept_offer(&list, server) {
-        assert!((8..=server.params().server_max_window_bits()).contains(&params.server_max_window_bits()));
-        assert!((8..=server.params().client_max_window_bits()).contains(&params.client_max_window_bits()));
-        assert!(params.server_no_context_takeover() >= server.params().server_no_context_takeover());
-        assert!(params.client_no_context_takeover() >= server.params().client_no_context_takeover());
+        assert!(
+            (8..=server.params().server_max_window_bits())
+                .contains(&params.server_max_window_bits())
+        );
+        assert!(
+            (8..=server.params().client_max_window_bits())
+                .contains(&params.client_max_window_bits())
+        );
+        assert!(
+            params.server_no_context_takeover() >= server.params().server_no_context_takeover()
+        );
+        assert!(
+            params.client_no_context_takeover() >= server.params().client_no_context_takeover()
+        );
         for said in [answer, params.to_string()] {
             let said = parse_extensions(said.as_bytes()).unwrap();
             assert_eq!(verify_response(&said, &DeflateConfig::new()), Ok(Some(params)));
         }
     }
     if let Ok(Some(params)) = verify_response(&list, client) {
-        assert!((8..=client.params().client_max_window_bits()).contains(&params.client_max_window_bits()));
+        assert!(
+            (8..=client.params().client_max_window_bits())
+                .contains(&params.client_max_window_bits())
+        );
         assert!((8..=15).contains(&params.server_max_window_bits()));
-        assert!(params.client_no_context_takeover() >= client.params().client_no_context_takeover());
+        assert!(
+            params.client_no_context_takeover() >= client.params().client_no_context_takeover()
+        );
     }
 }
 

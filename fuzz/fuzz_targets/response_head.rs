@@ -26,9 +26,8 @@ enum Read {
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let limits = HeadLimits::default()
-        .head_bytes(input.head_bytes.into())
-        .headers(input.headers.into());
+    let limits =
+        HeadLimits::default().head_bytes(input.head_bytes.into()).headers(input.headers.into());
     let limit = usize::from(input.body_limit);
     let whole = read(limits, limit, &[input.stream]);
     assert_eq!(read(limits, limit, &framewire_fuzz::pieces(input.stream, &input.cuts)), whole);

@@ -170,7 +170,7 @@ impl Client {
             Some(Event::HandshakeFailed(HandshakeError::Response(error))) => Err(error.into()),
             _ => {
                 // Nothing is owed to a server that refused, nor is the rest of its body of use.
-                let outcome = connection.abort();
+                let outcome = connection.end_without_close();
                 Err(connection.error().unwrap_or(ClientError::Lost(outcome)))
             }
         }

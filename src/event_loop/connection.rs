@@ -539,26 +539,32 @@ impl<S> Connection<S> {
 
     /// Sets the timer, unless it will go off early enough anyway: as early as a tick can, which is up to a
     /// millisecond behind its deadline.
+    #[inline]
     pub(super) fn set_timer(&mut self, id: PeerId, timers: &mut Timers) {
         if let Some(next) = self.next_timeout()
             && self.timer.is_none_or(|set| set.is_late_for(next))
         {
-            let next = Tick::at(next);
-            self.timer = Some(next);
-            timers.set(next, id);
+            self.set_timer_at(Tick::at(next), id, timers);
         }
+    }
+
+    #[cold]
+    fn set_timer_at(&mut self, next: Tick, id: PeerId, timers: &mut Timers) {
+        self.timer = Some(next);
+        timers.set(next, id);
     }
 
     /// When it is to have a turn, even if nothing happens.
     #[inline]
     pub(super) fn next_timeout(&self) -> Option<Duration> {
-        match &self.limiter {
-            None => self.driver.next_timeout(),
-            Some(limiter) => {
-                let times = [self.driver.next_timeout(), limiter.next_timeout()];
-                times.into_iter().flatten().min()
-            }
-        }
+        let next = self.driver.next_timeout();
+        if self.limiter.is_none() { next } else { self.next_timeout_with_limit(next) }
+    }
+
+    #[cold]
+    fn next_timeout_with_limit(&self, next: Option<Duration>) -> Option<Duration> {
+        let limit = self.limiter.as_ref().and_then(|limiter| limiter.next_timeout());
+        [next, limit].into_iter().flatten().min()
     }
 
     /// Stops reading for the application.

@@ -14,9 +14,8 @@ pub(crate) fn verify(scenario: &Scenario, port: u16) -> Result<(), Box<dyn Error
     let config = Config::new().max_message_size(64 << 20);
     let config = match scenario.mode {
         "deflate" => config.deflate(deflate),
-        "deflate-nct" => config.deflate(
-            deflate.server_no_context_takeover(true).client_no_context_takeover(true),
-        ),
+        "deflate-nct" => config
+            .deflate(deflate.server_no_context_takeover(true).client_no_context_takeover(true)),
         _ => config.no_deflate(),
     };
     let builder = Client::builder(&format!("ws://127.0.0.1:{port}/"))?;

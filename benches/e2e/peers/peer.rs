@@ -55,9 +55,8 @@ pub async fn open(stream: &mut TcpStream, mode: Mode) -> Option<()> {
     let config = match mode {
         Mode::Echo | Mode::Broadcast => Config::new(),
         Mode::Deflate => Config::new().deflate(deflate),
-        Mode::DeflateNoTakeover => Config::new().deflate(
-            deflate.server_no_context_takeover(true).client_no_context_takeover(true),
-        ),
+        Mode::DeflateNoTakeover => Config::new()
+            .deflate(deflate.server_no_context_takeover(true).client_no_context_takeover(true)),
     };
     let mut connection = Connection::server(&config);
     let mut head = [0; 4096];

@@ -1,5 +1,6 @@
-
-use framewire::{Bytes, Decision, Fragment, Handler, IncomingRequest, Message, Outcome, Peer, Server};
+use framewire::{
+    Bytes, Decision, Fragment, Handler, IncomingRequest, Message, Outcome, Peer, Server,
+};
 use framewire_interop::{
     Failure, SERVER_CLOSE, SERVER_PING, SUBPROTOCOL, Settings, pieces, report_end,
 };
