@@ -358,6 +358,10 @@ impl Reconnecting {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Outcome, ClientError> {
+        if self.is_attempting {
+            // Otherwise the connection that it makes would stay open, and nobody would serve it.
+            self.closer.abort();
+        }
         let outcome = match &mut self.client {
             Some(client) => client.close(code, reason)?,
             None => match &self.disconnected {

@@ -330,6 +330,8 @@ impl SharedConnection {
         let mut state = self.lock();
         state.reader = Reader::Dropped;
         state.connection.discard_events();
+        // There is room again for what a writer that waits would read.
+        state.wake_all();
     }
 
     /// Waits as long as so much waits in the output that no message can be queued.

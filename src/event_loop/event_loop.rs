@@ -538,9 +538,12 @@ impl<H: Handler> EventLoop<H> {
             return Some(Duration::ZERO);
         }
         let mut next = self.core.timers.next();
+        let mut now = self.core.now;
         // These are rare.
         if let Some(due) = self.core.schedule.next() {
-            next = earlier(next, Some(due.min(self.core.now + LONGEST_WAIT)));
+            next = earlier(next, Some(due.min(now + LONGEST_WAIT)));
+            // A turn may have taken long: a tick is not to be late by that.
+            now = self.clock.now();
         }
         if let Some(again) = self.acceptor.next() {
             next = earlier(next, Some(again));
@@ -549,7 +552,7 @@ impl<H: Handler> EventLoop<H> {
             next = earlier(next, draining.next());
         }
         let next = next?;
-        Some(next.saturating_sub(self.core.now))
+        Some(next.saturating_sub(now))
     }
 }
 

@@ -227,7 +227,7 @@ impl Server {
 
     /// How many opening handshakes a second one IPv4 address may begin, or one /64 of IPv6 addresses, and how many at
     /// once, in all loops; by default as many as come. Further ones are answered 429 with a `Retry-After`, and
-    /// [`Handler::on_handshake_error`](crate::Handler::on_handshake_error) is told
+    /// [`Handler::on_handshake_error`] is told
     /// [`TooManyHandshakes`](crate::OpeningError::TooManyHandshakes). Plain requests are not counted, nor is what
     /// comes over Unix-domain sockets.
     ///

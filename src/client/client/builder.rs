@@ -191,8 +191,8 @@ impl ClientBuilder {
     /// with a host and a port; addresses are not looked up. What it answers with is tried in turn, the two families
     /// alternating.
     ///
-    /// With a [`connect_timeout`](Self::connect_timeout) it runs in a thread of its own, which is left to itself when
-    /// the time is up.
+    /// It runs in a thread of its own, which is left to itself when the
+    /// [`connect_timeout`](Self::connect_timeout) is over, or a [`Closer`](crate::Closer) has ended the client.
     pub fn resolver(
         mut self,
         resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,

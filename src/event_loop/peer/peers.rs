@@ -279,7 +279,7 @@ impl<S> Peers<'_, S> {
     /// source it is, and collides with nothing; several may have the same.
     ///
     /// Events tell of changes: read until [`io::ErrorKind::WouldBlock`]. The types are those of
-    /// [`mio`](crate::mio). Deregister the source before it is dropped.
+    /// [`mio`]. Deregister the source before it is dropped.
     ///
     /// # Errors
     ///
