@@ -539,7 +539,13 @@ impl Model {
     /// Of each message that is lost the handler was told, and of no other.
     fn check_lost(&mut self, number: usize) {
         let connection = &self.connections[number];
-        let (mut least, mut most) = (connection.refused, connection.refused + connection.floating);
+        // What was sent before it opened may be carried out after that: then it can be dropped, too.
+        let is_afloat = |sending: &&Sending| {
+            sending.floats && !connection.owed.contains_key(&sending.numbered.serial)
+        };
+        let afloat = self.sent.iter().filter(is_afloat).count() as u64;
+        let most = connection.refused + connection.floating.max(afloat);
+        let (mut least, mut most) = (connection.refused, most);
         for (&serial, owed) in &connection.owed {
             if !owed.is_delivered {
                 most += 1;
