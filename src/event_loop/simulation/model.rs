@@ -158,7 +158,9 @@ impl Model {
     pub(super) fn connection(&mut self, number: usize) -> &mut Connection {
         while self.connections.len() <= number {
             let number = self.connections.len();
-            self.connections.push(Connection { number, ..Connection::default() });
+            // What was sent to all before it was heard of may be carried out after it has opened.
+            let floating = self.sent.iter().filter(|sending| sending.floats).count() as u64;
+            self.connections.push(Connection { number, floating, ..Connection::default() });
         }
         &mut self.connections[number]
     }
@@ -539,13 +541,7 @@ impl Model {
     /// Of each message that is lost the handler was told, and of no other.
     fn check_lost(&mut self, number: usize) {
         let connection = &self.connections[number];
-        // What was sent before it opened may be carried out after that: then it can be dropped, too.
-        let is_afloat = |sending: &&Sending| {
-            sending.floats && !connection.owed.contains_key(&sending.numbered.serial)
-        };
-        let afloat = self.sent.iter().filter(is_afloat).count() as u64;
-        let most = connection.refused + connection.floating.max(afloat);
-        let (mut least, mut most) = (connection.refused, most);
+        let (mut least, mut most) = (connection.refused, connection.refused + connection.floating);
         for (&serial, owed) in &connection.owed {
             if !owed.is_delivered {
                 most += 1;
