@@ -2044,7 +2044,8 @@ impl<H: Handler> EventLoop<H> {
                 order.report.send(report);
             }
         }
-        self.calls.clear();
+        self.commands.end();
+        self.calls.end();
         self.core.schedule.clear();
     }
 

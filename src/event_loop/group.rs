@@ -61,17 +61,20 @@ struct Arrival {
     is_served: AtomicBool,
     /// How many bytes of messages are on their way.
     bytes: AtomicUsize,
+    /// Whether the loop takes nothing any more.
+    is_over: AtomicBool,
     /// How many threads wait until there are fewer.
     waiting: AtomicUsize,
-    /// For those; whether the loop is gone.
-    gone: Mutex<bool>,
+    /// For those.
+    lock: Mutex<()>,
     room: Condvar,
 }
 
 /// A loop's end of its queue.
 #[derive(Debug)]
 pub(super) struct Commands {
-    receiver: Receiver<Command>,
+    /// Until the loop has come to its end.
+    receiver: Option<Receiver<Command>>,
     arrival: Arc<Arrival>,
 }
 
@@ -128,11 +131,12 @@ pub(super) fn members_at(
             woken: AtomicBool::new(false),
             is_served: AtomicBool::new(false),
             bytes: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
-            gone: Mutex::new(false),
+            lock: Mutex::new(()),
             room: Condvar::new(),
         });
-        ends.push((selector, Commands { receiver, arrival: Arc::clone(&arrival) }));
+        ends.push((selector, Commands { receiver: Some(receiver), arrival: Arc::clone(&arrival) }));
         links.push(Link {
             commands,
             arrival,
@@ -181,7 +185,7 @@ impl Commands {
 
     /// The next command, if there is one.
     pub(super) fn take(&self) -> Option<Command> {
-        let command = self.receiver.try_recv().ok()?;
+        let command = self.receiver.as_ref()?.try_recv().ok()?;
         let bytes = command.bytes();
         if bytes > 0 {
             self.arrival.bytes.fetch_sub(bytes, Ordering::SeqCst);
@@ -191,19 +195,25 @@ impl Commands {
         }
         Some(command)
     }
+
+    /// Takes nothing from now on: what is there is dropped, what comes is handed back, and nobody waits for room.
+    pub(super) fn end(&mut self) {
+        self.receiver = None;
+        self.arrival.is_over.store(true, Ordering::SeqCst);
+        self.arrival.make_room();
+    }
 }
 
 impl Drop for Commands {
     fn drop(&mut self) {
-        *self.arrival.lock() = true;
-        self.arrival.room.notify_all();
+        self.end();
     }
 }
 
 impl Arrival {
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        // Nothing that is done under it can leave it half done.
-        self.gone.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ()> {
+        // It guards nothing that could be left half done.
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     #[cold]
@@ -219,8 +229,14 @@ impl Arrival {
         }
     }
 
+    /// How many bytes of messages wait; none of them wait any more for a loop that is over.
+    fn queued(&self) -> usize {
+        let is_over = self.is_over.load(Ordering::SeqCst);
+        if is_over { 0 } else { self.bytes.load(Ordering::SeqCst) }
+    }
+
     fn has_room(&self, bytes: usize, limit: usize) -> bool {
-        let queued = self.bytes.load(Ordering::SeqCst);
+        let queued = self.queued();
         // What is longer than the limit by itself has room where nothing else is.
         queued == 0 || queued.saturating_add(bytes) <= limit
     }
@@ -229,11 +245,11 @@ impl Arrival {
     #[cold]
     fn wait_for_room(&self, bytes: usize, limit: usize) {
         self.waiting.fetch_add(1, Ordering::SeqCst);
-        let mut gone = self.lock();
-        while !*gone && !self.has_room(bytes, limit) {
-            gone = self.room.wait(gone).unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.lock();
+        while !self.has_room(bytes, limit) {
+            guard = self.room.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
-        drop(gone);
+        drop(guard);
         self.waiting.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -254,7 +270,7 @@ impl Group {
 
     /// How many bytes of messages wait for all loops.
     pub(super) fn queued_bytes(&self) -> usize {
-        self.links.iter().map(|link| link.arrival.bytes.load(Ordering::SeqCst)).sum()
+        self.links.iter().map(|link| link.arrival.queued()).sum()
     }
 
     /// Orders something of one loop and wakes it; whether it is there to hear it.
@@ -314,9 +330,6 @@ impl Group {
                     }
                     arrival.wake();
                     arrival.wait_for_room(bytes, limit);
-                    if *arrival.lock() {
-                        return Ok(());
-                    }
                 }
             }
         }
@@ -335,12 +348,6 @@ impl Group {
                 }
             }
         }
-    }
-
-    /// Keeps a loop from its end while something is ordered of it that must be carried out or dropped; `None` if it
-    /// has come to it.
-    pub(super) fn keep_from_ending(&self, number: usize) -> Option<impl Sized> {
-        self.links.get(number).map(Link::report).filter(|report| report.is_none())
     }
 
     /// Takes note of the end of a loop: from now on whoever orders it is told at once.

@@ -293,10 +293,7 @@ impl Handle {
     pub fn peers(&self) -> PeerList {
         let (sender, lists) = channel();
         for number in 0..self.group.len() {
-            if let Some(open) = self.group.keep_from_ending(number) {
-                group::order(&self.group, number, Command::List(sender.clone()));
-                drop(open);
-            }
+            group::order(&self.group, number, Command::List(sender.clone()));
         }
         PeerList(lists)
     }

@@ -128,13 +128,8 @@ impl<H: Handler> LoopHandle<H> {
         let ticket = self.queues.next_ticket.fetch_add(1, Ordering::Relaxed);
         let command = Command::Call(ticket);
         let _ = group.reserve(number..number + 1, command.bytes(), WhenFull::Wait);
-        let Some(open) = group.keep_from_ending(number) else { return false };
-        let unheard = queue.send((ticket, call)).err();
         // The command finds the function there. What this thread asks of its handle next comes behind it.
-        let heard = unheard.is_none() && group::order(group, number, command);
-        // What a function does when it is dropped may lead back here.
-        drop(open);
-        heard
+        queue.send((ticket, call)).is_ok() && group::order(group, number, command)
     }
 }
 
@@ -176,7 +171,8 @@ pub(super) struct CallQueues<H: Handler> {
 
 /// A loop's end of its queue.
 pub(super) struct Calls<H: Handler> {
-    receiver: Receiver<(u64, Call<H>)>,
+    /// Until the loop has come to its end.
+    receiver: Option<Receiver<(u64, Call<H>)>>,
     /// Those that have come before others whose turn it was.
     early: BTreeMap<u64, Call<H>>,
 }
@@ -184,7 +180,9 @@ pub(super) struct Calls<H: Handler> {
 /// The queues of so many loops that work together.
 pub(super) fn call_queues<H: Handler>(loops: usize) -> (Arc<CallQueues<H>>, Vec<Calls<H>>) {
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..loops).map(|_| channel()).unzip();
-    let calls = receivers.into_iter().map(|receiver| Calls { receiver, early: BTreeMap::new() });
+    let calls = receivers
+        .into_iter()
+        .map(|receiver| Calls { receiver: Some(receiver), early: BTreeMap::new() });
     (Arc::new(CallQueues { senders, next_ticket: AtomicU64::new(0) }), calls.collect())
 }
 
@@ -197,7 +195,7 @@ impl<H: Handler> Calls<H> {
             return Some(call);
         }
         loop {
-            let (number, call) = self.receiver.try_recv().ok()?;
+            let (number, call) = self.receiver.as_ref()?.try_recv().ok()?;
             if number == ticket {
                 return Some(call);
             }
@@ -205,9 +203,9 @@ impl<H: Handler> Calls<H> {
         }
     }
 
-    /// Drops all that are there.
-    pub(super) fn clear(&mut self) {
+    /// Takes none from now on, and drops those that are there.
+    pub(super) fn end(&mut self) {
+        self.receiver = None;
         self.early.clear();
-        while self.receiver.try_recv().is_ok() {}
     }
 }

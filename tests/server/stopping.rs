@@ -1,10 +1,14 @@
-//! A server that listens no more and keeps its connections; who is connected; closing as another has ended.
+//! A server that listens no more and keeps its connections; who is connected; closing as another has ended; a loop
+//! that has ended.
 
 use std::io::ErrorKind;
 use std::net::TcpStream;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
-use framewire::{CloseCode, Outcome, PeerId};
+use framewire::{Audience, CloseCode, Handle, Outcome, PeerId};
 
 use crate::client::{Client, REQUEST, TEXT};
 use crate::house::{Call, House, Spy, eventually};
@@ -112,4 +116,53 @@ fn a_connection_ends_as_another_has_ended() {
         assert_eq!(relayed(&without, by_handle), Some((1005, String::new())));
         assert_eq!(relayed(&lost, by_handle), None);
     }
+}
+
+#[test]
+fn a_loop_that_has_ended_takes_nothing_and_makes_nobody_wait() {
+    let (spy, _log) = Spy::echo();
+    let mut turns = Turns::of(untimed_server().max_queued_bytes(1000), spy);
+    let handle = turns.event_loop.loop_handle();
+    handle.shutdown(1001, "", Duration::ZERO).unwrap();
+    // The first turn: from now on who sends waits for room.
+    turns.event_loop.run_once(Some(Duration::ZERO)).unwrap();
+    let (done, all_done) = channel();
+    for _ in 0..4 {
+        let (handle, done) = (handle.clone(), done.clone());
+        thread::spawn(move || {
+            (0..100).for_each(|_| handle.broadcast("x".repeat(900)));
+            done.send(()).unwrap();
+        });
+    }
+    turns.event_loop.run().unwrap();
+    // It is there still, and ended.
+    for _ in 0..4 {
+        assert_eq!(all_done.recv_timeout(PATIENCE), Ok(()));
+    }
+    for _ in 0..3 {
+        assert_eq!(handle.try_publish(Audience::everyone(), "x".repeat(900)), Ok(()));
+    }
+    assert!(!handle.call(|_, _| {}));
+    assert_eq!(handle.queued_bytes(), 0);
+}
+
+#[test]
+fn who_asks_for_the_peers_in_the_last_turn_is_told_that_there_are_none() {
+    let (lists, list) = channel();
+    let handle = Arc::new(OnceLock::<Handle>::new());
+    let own = Arc::clone(&handle);
+    let (spy, _log) = Spy::new(move |_, call: &Call| {
+        if let (Call::Close(..), Some(handle)) = (call, own.get()) {
+            lists.send(handle.peers()).unwrap();
+        }
+    });
+    let mut turns = Turns::new(untimed(), spy);
+    handle.set(turns.event_loop.handle()).unwrap();
+    let (_client, _) = turns.open();
+    turns.event_loop.handle().shutdown(1001, "", Duration::ZERO).unwrap();
+    turns.event_loop.run().unwrap();
+    let list = list.try_recv().unwrap();
+    let (answer, answers) = channel();
+    thread::spawn(move || answer.send(list.wait()).unwrap());
+    assert_eq!(answers.recv_timeout(PATIENCE), Ok(Vec::new()));
 }
