@@ -58,4 +58,9 @@ impl Command {
             _ => 0,
         }
     }
+
+    /// Whether it is answered even by a loop that comes to its end: a client waits for that, or somebody for the report.
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self, Self::Shutdown(_) | Self::Adopt(_) | Self::Serve(..))
+    }
 }

@@ -2027,6 +2027,7 @@ impl<H: Handler> EventLoop<H> {
         }
         // Nobody is left to settle.
         self.core.unsettled.clear();
+        self.answer_last_commands();
         // Whoever is told of the end may ask for the counters next.
         self.core.publish_counters();
         let Some(draining) = self.shutdown.as_deref_mut() else { return };
@@ -2038,15 +2039,31 @@ impl<H: Handler> EventLoop<H> {
             // Whoever does not wait any more need not be told.
             waiting.send(report);
         }
-        // Those who asked again before they could know are told as well. Nothing else is carried out any more.
-        while let Some(command) = self.commands.take() {
-            if let Command::Shutdown(order) = command {
-                order.report.send(report);
-            }
-        }
+        // What had come before that could be known; from now on nothing comes.
+        self.answer_last_commands();
         self.commands.end();
         self.calls.end();
         self.core.schedule.clear();
+    }
+
+    /// Answers what cannot just be dropped of what was asked of the loop before its end.
+    fn answer_last_commands(&mut self) {
+        while let Some(command) = self.commands.take() {
+            match command {
+                Command::Shutdown(order) => self.begin_shutdown(order),
+                Command::Serve(socket, listener) => self.reject_at_the_end(socket, Some(listener)),
+                Command::Adopt(adoption) => self.reject_at_the_end(adoption.socket, None),
+                _ => {}
+            }
+        }
+    }
+
+    /// Rejects a connection that was on its way to this loop, which has come to its end.
+    fn reject_at_the_end(&mut self, socket: Socket, listener: Option<ListenerIndex>) {
+        let response = Response::service_unavailable();
+        self.reject_at_once(socket, listener, &OpeningError::ShuttingDown, response);
+        let (group, home) = self.core.handle.group_and_home();
+        group.arrives(home);
     }
 
     /// Closes a connection that has opened only now.

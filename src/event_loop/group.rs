@@ -286,6 +286,11 @@ impl Group {
     /// it, the order comes back.
     pub(super) fn order_quietly(&self, number: usize, command: Command) -> Option<Command> {
         let Some(link) = self.links.get(number) else { return Some(command) };
+        // Held until the order is on its way: the loop looks once more when it has reported.
+        let report = command.is_answered().then(|| link.report());
+        if report.as_ref().is_some_and(|report| report.is_some()) {
+            return Some(command);
+        }
         let bytes = command.bytes();
         if bytes > 0 {
             link.arrival.bytes.fetch_add(bytes, Ordering::SeqCst);
@@ -339,13 +344,10 @@ impl Group {
     /// Orders the end of all loops; those that have come to it already report at once.
     pub(super) fn order_shutdown(&self, order: &ShutdownOrder) {
         for (number, link) in self.links.iter().enumerate() {
-            // Held until the order is on its way: the loop looks once more when it has reported.
-            let report = link.report();
-            match &*report {
-                Some(report) => order.report.send(report),
-                None => {
-                    self.order(number, Command::Shutdown(order.clone()));
-                }
+            if !self.order(number, Command::Shutdown(order.clone()))
+                && let Some(report) = &*link.report()
+            {
+                order.report.send(report);
             }
         }
     }

@@ -2,7 +2,7 @@
 //! that has ended.
 
 use std::io::ErrorKind;
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -165,4 +165,30 @@ fn who_asks_for_the_peers_in_the_last_turn_is_told_that_there_are_none() {
     let (answer, answers) = channel();
     thread::spawn(move || answer.send(list.wait()).unwrap());
     assert_eq!(answers.recv_timeout(PATIENCE), Ok(Vec::new()));
+}
+
+#[test]
+fn who_is_handed_over_when_the_loop_ends_is_answered_503() {
+    let (spy, _log) = Spy::echo();
+    let mut turns = Turns::new(untimed(), spy);
+    let handle = turns.event_loop.handle();
+    let end = handle.shutdown(1001, "", Duration::ZERO).unwrap();
+    // More than one turn carries out, of which the first says that it is to end.
+    for _ in 0..10_000 {
+        handle.broadcast("to nobody");
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut client = Client::connect(listener.local_addr().unwrap());
+    handle.adopt(listener.accept().unwrap().0, REQUEST, "").unwrap();
+    let again = handle.shutdown(1001, "", Duration::ZERO).unwrap();
+    turns.event_loop.run().unwrap();
+    assert!(client.read_head().starts_with("HTTP/1.1 503 "));
+    for end in [end, again] {
+        assert_eq!(end.wait_timeout(PATIENCE).map(|report| report.refused), Some(1));
+    }
+    // Later ones are closed, and who hands them over is told.
+    let mut late = Client::connect(listener.local_addr().unwrap());
+    let error = handle.adopt(listener.accept().unwrap().0, REQUEST, "").unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotConnected);
+    late.read_eof();
 }
