@@ -17,7 +17,7 @@ use super::open_counts::OpenCounts;
 use super::quota::Quota;
 use super::rate_limit::Rate;
 use super::selector::{Selector, Waker};
-use super::shutdown::{ShutdownOrder, ShutdownReport};
+use super::shutdown::ShutdownReport;
 use super::slab::PeerId;
 
 /// How many bytes of messages may wait for a loop, unless a server says otherwise.
@@ -283,12 +283,15 @@ impl Group {
     }
 
     /// Orders something of one loop, which has to be [woken](Self::wake) then; if it is not there to hear
-    /// it, the order comes back.
+    /// it, the order comes back. A loop that has come to its end reports at once, if it is to end.
     pub(super) fn order_quietly(&self, number: usize, command: Command) -> Option<Command> {
         let Some(link) = self.links.get(number) else { return Some(command) };
         // Held until the order is on its way: the loop looks once more when it has reported.
         let report = command.is_answered().then(|| link.report());
-        if report.as_ref().is_some_and(|report| report.is_some()) {
+        if let Some(Some(report)) = report.as_deref() {
+            if let Command::Shutdown(order) = &command {
+                order.report.send(report);
+            }
             return Some(command);
         }
         let bytes = command.bytes();
@@ -339,17 +342,6 @@ impl Group {
             }
         }
         Ok(())
-    }
-
-    /// Orders the end of all loops; those that have come to it already report at once.
-    pub(super) fn order_shutdown(&self, order: &ShutdownOrder) {
-        for (number, link) in self.links.iter().enumerate() {
-            if !self.order(number, Command::Shutdown(order.clone()))
-                && let Some(report) = &*link.report()
-            {
-                order.report.send(report);
-            }
-        }
     }
 
     /// Takes note of the end of a loop: from now on whoever orders it is told at once.

@@ -241,9 +241,7 @@ impl Handle {
         deadline: Duration,
     ) -> Result<Shutdown, CloseFrameError> {
         let close = Some(CloseFrame::new(code.into(), reason)?);
-        let (report, reports) = Reporter::new(self.group.len());
-        self.group.order_shutdown(&ShutdownOrder { close, spread, deadline, report });
-        Ok(Shutdown(reports))
+        Ok(self.order_shutdown(close, spread, deadline))
     }
 
     /// Listens no more, and keeps the connections: ws's `close()` of a server. Those that are open go on as before
@@ -265,9 +263,21 @@ impl Handle {
     /// # }
     /// ```
     pub fn stop_listening(&self) -> Shutdown {
+        self.order_shutdown(None, Duration::ZERO, Duration::MAX)
+    }
+
+    /// Orders the end of all loops.
+    fn order_shutdown(
+        &self,
+        close: Option<CloseFrame>,
+        spread: Duration,
+        deadline: Duration,
+    ) -> Shutdown {
         let (report, reports) = Reporter::new(self.group.len());
-        let (spread, deadline) = (Duration::ZERO, Duration::MAX);
-        self.group.order_shutdown(&ShutdownOrder { close: None, spread, deadline, report });
+        let order = ShutdownOrder { close, spread, deadline, report };
+        for number in 0..self.group.len() {
+            group::order(&self.group, number, Command::Shutdown(order.clone()));
+        }
         Shutdown(reports)
     }
 

@@ -192,3 +192,32 @@ fn who_is_handed_over_when_the_loop_ends_is_answered_503() {
     assert_eq!(error.kind(), ErrorKind::NotConnected);
     late.read_eof();
 }
+
+#[test]
+fn a_handler_that_ends_the_loop_is_obeyed_behind_what_it_has_asked_before() {
+    for stop in [false, true] {
+        let handle = Arc::new(OnceLock::<Handle>::new());
+        let own = Arc::clone(&handle);
+        let (spy, _log) = Spy::new(move |peer, call: &Call| {
+            if let (Call::Message(..), Some(handle)) = (call, own.get()) {
+                handle.send(peer.id(), "the last message");
+                handle.close(peer.id(), 4000, "first").unwrap();
+                if stop {
+                    drop(handle.stop_listening());
+                }
+                drop(handle.shutdown(1001, "second", PATIENCE).unwrap());
+            }
+        });
+        let mut turns = Turns::new(untimed(), spy);
+        handle.set(turns.event_loop.handle()).unwrap();
+        let (mut client, _) = turns.open();
+        client.send_frame(TEXT, "end");
+        turns.until(|event_loop| event_loop.counters().sent.text_messages == 1);
+        turns.turn();
+        assert_eq!(client.read_text(), "the last message");
+        assert_eq!(client.read_close(), (4000, "first".into()));
+        client.send_close(4000, "");
+        drop(client);
+        turns.event_loop.run().unwrap();
+    }
+}
