@@ -603,6 +603,9 @@ impl<S> Connection<S> {
     ) {
         let is_paused = self.is_paused();
         self.limiter = limit.map(|limit| Box::new(RateLimiter::new(limit, now)));
+        if self.driver.is_read_closed() {
+            self.cease_waiting_for_limit(shared);
+        }
         if is_paused {
             self.pause(shared);
         } else {
@@ -628,7 +631,9 @@ impl<S> Connection<S> {
         match limiter.judge(bytes, piece, now) {
             Verdict::Deliver => true,
             Verdict::DeliverAndPause => {
-                limiter.set_paused(self.driver.endpoint().is_paused());
+                let endpoint = self.driver.endpoint();
+                limiter.set_paused(endpoint.is_paused());
+                limiter.ping_after(endpoint.config().ping_time_limit(), now);
                 shared.counting.add(Count::RateLimited);
                 self.endpoint_mut().pause(&mut shared.workspace);
                 true
@@ -654,10 +659,24 @@ impl<S> Connection<S> {
         }
     }
 
-    /// Goes on to read, if it has waited for its rate limit, and for nothing else, long enough.
+    /// Goes on to read, if it has waited for its rate limit, and for nothing else, long enough; asks whether the peer is
+    /// there, if it waits for long.
     #[cold]
     pub(super) fn release_limit(&mut self, now: Duration, shared: &mut Shared) {
-        if self.limiter.as_mut().is_some_and(|limiter| limiter.take_release(now)) {
+        let Some(limiter) = &mut self.limiter else { return };
+        if limiter.take_release(now) {
+            self.endpoint_mut().resume(&mut shared.workspace);
+        } else if limiter.is_ping_due(now) {
+            limiter.ping_after(self.driver.endpoint().config().ping_time_limit(), now);
+            // Where there is no room for it, the peer is told enough, and is to take that.
+            let _ = self.endpoint_mut().ping(b"", &mut shared.workspace);
+        }
+    }
+
+    /// The peer has ended its direction: to wait would not slow it down any more.
+    #[cold]
+    pub(super) fn cease_waiting_for_limit(&mut self, shared: &mut Shared) {
+        if self.limiter.as_mut().is_some_and(|limiter| limiter.drop_from_now_on()) {
             self.endpoint_mut().resume(&mut shared.workspace);
         }
     }

@@ -348,6 +348,9 @@ impl<H: Handler> EventLoop<H> {
             if driver.endpoint().awaits_decision() {
                 driver.endpoint_mut().abort();
             }
+            if connection.is_rate_limited() {
+                connection.cease_waiting_for_limit(&mut self.core.shared);
+            }
         }
         // One that waits for the rest of its last turn has its turn with the others that do.
         if !connection.is_unfinished {

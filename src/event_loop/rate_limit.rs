@@ -8,7 +8,9 @@ use std::time::Duration;
 /// bytes are those of the messages as the handler gets them.
 ///
 /// A message is let through as long as there is room for one message and one byte, however long it is; what it takes
-/// beyond that is missing to those behind it. A rate of 0 allows nothing but the burst, and a burst of 0 nothing.
+/// beyond that is missing to those behind it: after one of `n` bytes nothing is read for up to `n` divided by the
+/// rate, at most [`Config::max_message_size`](crate::Config::max_message_size) divided by it. A rate of 0 allows
+/// nothing but the burst, and a burst of 0 nothing.
 ///
 /// ```
 /// use framewire::{RateLimit, RateLimitPolicy, Server};
@@ -58,7 +60,12 @@ impl RateLimit {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum RateLimitPolicy {
     /// Nothing is read until there is room: messages wait in the network, none is lost, and a client that sends
-    /// faster is slowed down. Deadlines are suspended meanwhile, as by [`Peer::pause`](crate::Peer::pause).
+    /// faster is slowed down. Deadlines for what the client sends are suspended meanwhile, as by
+    /// [`Peer::pause`](crate::Peer::pause). Pings are sent all the same, at
+    /// [`Config::ping_interval`](crate::Config::ping_interval), so that the system notices a client that is gone.
+    ///
+    /// A client that ends its direction without waiting for our Close cannot be slowed down any more: what it has
+    /// sent above the limit is dropped then, as by [`Drop`](Self::Drop).
     #[default]
     Pause,
     /// The message is dropped, and [`Handler::on_rate_limited`](crate::Handler::on_rate_limited) told how many were.
@@ -147,6 +154,8 @@ pub(super) struct RateLimiter {
     pieces: Option<Verdict>,
     /// Reading is paused until there is room.
     is_holding: bool,
+    /// When a Ping is to be sent meanwhile.
+    next_ping: Option<Duration>,
     /// The application has paused reading, too.
     is_paused: bool,
     /// The connection was closed for it: nothing more is delivered.
@@ -176,6 +185,7 @@ impl RateLimiter {
             bytes: limit.bytes.map(|rate| Bucket::new(rate, now)),
             pieces: None,
             is_holding: false,
+            next_ping: None,
             is_paused: false,
             is_closed: false,
             dropped: 0,
@@ -232,11 +242,16 @@ impl RateLimiter {
             & has_token(&mut self.bytes, self.limit.bytes)
     }
 
-    /// When reading goes on that is paused for it; `None` if none is, or for ever.
+    /// When there is something to do while reading is paused for it; `None` if it is not, or for ever.
     pub(super) fn next_timeout(&self) -> Option<Duration> {
         if !self.is_holding {
             return None;
         }
+        [self.next_release(), self.next_ping].into_iter().flatten().min()
+    }
+
+    /// When reading goes on.
+    fn next_release(&self) -> Option<Duration> {
         let next = |bucket: &Option<Bucket>, rate: Option<Rate>| match (bucket, rate) {
             (Some(bucket), Some(rate)) => bucket.next_token(rate),
             _ => Some(Duration::ZERO),
@@ -247,11 +262,29 @@ impl RateLimiter {
 
     /// Whether reading goes on, which was paused for it and for nothing else.
     pub(super) fn take_release(&mut self, now: Duration) -> bool {
-        if !self.is_holding || !self.has_room(now) {
-            return false;
+        self.is_holding && self.has_room(now) && self.release()
+    }
+
+    fn release(&mut self) -> bool {
+        std::mem::take(&mut self.is_holding) && !self.is_paused
+    }
+
+    /// From now on drops what is too much, if it has paused reading for that: whether reading goes on by this.
+    pub(super) fn drop_from_now_on(&mut self) -> bool {
+        if self.limit.policy == RateLimitPolicy::Pause {
+            self.limit.policy = RateLimitPolicy::Drop;
         }
-        self.is_holding = false;
-        !self.is_paused
+        self.release()
+    }
+
+    /// A Ping is to be sent when so much time has passed, if reading is still paused for it then.
+    pub(super) fn ping_after(&mut self, interval: Option<Duration>, now: Duration) {
+        self.next_ping = interval.map(|interval| now.saturating_add(interval));
+    }
+
+    /// Whether that time has come.
+    pub(super) fn is_ping_due(&self, now: Duration) -> bool {
+        self.is_holding && self.next_ping.is_some_and(|next| next <= now)
     }
 
     /// Whether reading is paused for it.

@@ -381,6 +381,11 @@ impl Config {
         self.settings().timeouts.close.duration()
     }
 
+    /// The time that [`ping_interval`](Self::ping_interval) has set.
+    pub fn ping_time_limit(&self) -> Option<Duration> {
+        self.settings().timeouts.ping.duration()
+    }
+
     /// The limit that [`pong_timeout`](Self::pong_timeout) has set.
     pub fn pong_time_limit(&self) -> Option<Duration> {
         self.settings().timeouts.pong.duration()

@@ -1,11 +1,13 @@
 //! How fast clients may send and come. Where a rate is 0, nothing depends on the time: there is the burst only.
 
+use std::time::Duration;
+
 use framewire::{
     Decision, Handler, IncomingRequest, Message, OpeningError, Peer, RateLimit, RateLimitPolicy,
     Response, TrustedProxies,
 };
 
-use crate::client::{Client, REQUEST, TEXT, frame};
+use crate::client::{Client, PING, REQUEST, TEXT, frame};
 use crate::turns::Turns;
 use crate::untimed::{untimed, untimed_server};
 
@@ -68,7 +70,7 @@ fn what_is_too_much_is_dropped_and_told() {
     assert_eq!((counters.rate_limited, counters.received.text_messages), (7, 3));
     // Each connection has a burst of its own, and control frames are not counted.
     let (mut other, _) = turns.open();
-    other.send_frame(crate::client::PING, "ping");
+    other.send_frame(PING, "ping");
     other.send_raw(frames(0..3));
     turns.until(|event_loop| event_loop.counters().received.text_messages == 6);
     assert_eq!(other.read_frame().unwrap().payload, b"ping");
@@ -166,6 +168,45 @@ fn a_connection_that_waits_for_its_limit_can_be_closed() {
     client.send_close(1000, "");
     drop(client);
     turns.until(|event_loop| event_loop.connections() == 0);
+}
+
+#[test]
+fn who_hangs_up_is_not_waited_for() {
+    // It ends its direction in good order, or is just gone.
+    for reads in [true, false] {
+        let mut turns = echo(RateLimit::new().messages(0, 2));
+        let (mut client, _) = turns.open();
+        client.send_raw(frames(0..2));
+        turns.until(|event_loop| event_loop.counters().rate_limited == 1);
+        if reads {
+            client.send_raw(frames(2..5));
+            client.half_close();
+            turns.until(|event_loop| event_loop.connections() == 0);
+            assert_eq!(["0", "1"], [client.read_text(), client.read_text()]);
+            client.read_eof();
+            // Nobody can be slowed down any more who has hung up.
+            assert_eq!(turns.event_loop.handler().told, [3]);
+        } else {
+            drop(client);
+            turns.until(|event_loop| event_loop.connections() == 0);
+        }
+        assert_eq!(turns.event_loop.counters().received.text_messages, 2);
+    }
+}
+
+#[test]
+fn who_waits_for_its_limit_is_asked_whether_it_is_there() {
+    let config = untimed().ping_interval(Duration::from_millis(5));
+    let server = untimed_server().config(config).rate_limit(RateLimit::new().messages(0, 1));
+    let mut turns = Turns::of(server, Echo::default());
+    let (mut client, id) = turns.open();
+    client.send_raw(frames(0..2));
+    turns.until(|event_loop| event_loop.counters().rate_limited == 1);
+    let pings = turns.event_loop.counters().sent.pings;
+    turns.until(|event_loop| event_loop.counters().sent.pings >= pings + 3);
+    // Its Pongs cannot be read.
+    assert!(turns.event_loop.peer(id).is_some());
+    assert_eq!(turns.event_loop.counters().received.text_messages, 1);
 }
 
 #[test]
