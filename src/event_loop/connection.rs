@@ -602,7 +602,11 @@ impl<S> Connection<S> {
         shared: &mut Shared,
     ) {
         let is_paused = self.is_paused();
-        self.limiter = limit.map(|limit| Box::new(RateLimiter::new(limit, now)));
+        let limiter = match &self.limiter {
+            Some(before) => before.followed_by(limit, now),
+            None => limit.map(|limit| RateLimiter::new(limit, now)),
+        };
+        self.limiter = limiter.map(Box::new);
         if self.driver.is_read_closed() {
             self.cease_waiting_for_limit(shared);
         }

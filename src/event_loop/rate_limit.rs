@@ -192,6 +192,16 @@ impl RateLimiter {
         }
     }
 
+    /// What follows this one where there is a new limit, or none: it keeps what is known of the message under way, and
+    /// what the handler was not told. `None` if there is nothing to limit and nothing to keep.
+    pub(super) fn followed_by(&self, limit: Option<RateLimit>, now: Duration) -> Option<Self> {
+        let Self { is_closed, dropped, .. } = *self;
+        let pieces = self.pieces.filter(|verdict| *verdict != Verdict::Deliver);
+        let has_more = pieces.is_some() || is_closed || dropped > 0;
+        let limit = limit.or_else(|| has_more.then(RateLimit::new))?;
+        Some(Self { pieces, is_closed, dropped, ..Self::new(limit, now) })
+    }
+
     /// Decides on a message of so many bytes, or on a piece of one.
     pub(super) fn judge(&mut self, bytes: usize, piece: Piece, now: Duration) -> Verdict {
         if self.is_closed {

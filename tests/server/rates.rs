@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use framewire::{
-    Decision, Handler, IncomingRequest, Message, OpeningError, Peer, RateLimit, RateLimitPolicy,
-    Response, TrustedProxies,
+    Bytes, Decision, Fragment, Fragments, Handler, IncomingRequest, Message, OpeningError, Peer,
+    RateLimit, RateLimitPolicy, Response, TrustedProxies,
 };
 
-use crate::client::{Client, PING, REQUEST, TEXT, frame};
+use crate::client::{Client, PING, REQUEST, TEXT, frame, frame_with};
 use crate::turns::Turns;
 use crate::untimed::{untimed, untimed_server};
 
@@ -207,6 +207,66 @@ fn who_waits_for_its_limit_is_asked_whether_it_is_there() {
     // Its Pongs cannot be read.
     assert!(turns.event_loop.peer(id).is_some());
     assert_eq!(turns.event_loop.counters().received.text_messages, 1);
+}
+
+/// Notes the pieces that it gets and what it is told, and has a connection that pings send as it likes.
+#[derive(Default)]
+struct Pieces {
+    pieces: Vec<String>,
+    told: u64,
+}
+
+impl Handler for Pieces {
+    type Session = ();
+
+    fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> {
+        Decision::default()
+    }
+
+    fn on_message(&mut self, _: &mut Peer<'_>, message: Message<'_>) {
+        unreachable!("{message:?} has not come in pieces");
+    }
+
+    fn on_fragment(&mut self, _: &mut Peer<'_>, fragment: Fragment<'_>) {
+        self.pieces.push(String::from_utf8(fragment.payload.to_vec()).unwrap());
+    }
+
+    fn on_ping(&mut self, peer: &mut Peer<'_>, _: Bytes<'_>) {
+        peer.set_rate_limit(None);
+    }
+
+    fn on_rate_limited(&mut self, _: &mut Peer<'_>, messages: u64) {
+        self.told += messages;
+    }
+}
+
+#[test]
+fn a_new_limit_keeps_what_is_known_of_the_message_under_way() {
+    let limit = RateLimit::new().messages(0, 1).policy(RateLimitPolicy::Drop);
+    let roomy = RateLimit::new().messages(0, 9).policy(RateLimitPolicy::Drop);
+    for new in [None, Some(limit), Some(roomy)] {
+        let config = untimed().fragments(Fragments::Always);
+        let server = untimed_server().config(config).rate_limit(limit);
+        let mut turns = Turns::of(server, Pieces::default());
+        let (mut client, id) = turns.open();
+        client.send_raw([frame(TEXT, "first"), frame_with(0x01, "too ")].concat());
+        turns.until(|event_loop| event_loop.counters().rate_limited == 1);
+        turns.event_loop.peer(id).unwrap().set_rate_limit(new);
+        let rest = [frame_with(0x80, "much"), frame_with(0x01, "be"), frame_with(0x80, "hind")];
+        client.send_raw(rest.concat());
+        turns.until(|event_loop| event_loop.handler().pieces.last().is_some_and(|p| p == "hind"));
+        assert_eq!(turns.event_loop.handler().pieces, ["first", "be", "hind"]);
+        assert_eq!(turns.event_loop.handler().told, 1);
+    }
+    // A handler that sets one while the messages are read is told all the same of those that were dropped.
+    let server = untimed_server().config(untimed().fragments(Fragments::Always));
+    let mut turns = Turns::of(server.rate_limit(limit), Pieces::default());
+    let (mut client, _) = turns.open();
+    let all = [frame(TEXT, "first"), frame(TEXT, "second"), frame(PING, ""), frame(TEXT, "third")];
+    client.send_raw(all.concat());
+    turns.until(|event_loop| event_loop.handler().pieces.len() == 2);
+    assert_eq!(turns.event_loop.handler().pieces, ["first", "third"]);
+    assert_eq!(turns.event_loop.handler().told, 1);
 }
 
 #[test]
