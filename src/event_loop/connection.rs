@@ -610,11 +610,24 @@ impl<S> Connection<S> {
         if self.driver.is_read_closed() {
             self.cease_waiting_for_limit(shared);
         }
+        if self.limiter.as_ref().is_some_and(|limiter| limiter.is_holding()) {
+            self.hold(now, shared);
+        }
         if is_paused {
             self.pause(shared);
         } else {
             self.resume(shared);
         }
+    }
+
+    /// Stops reading for the rate limit.
+    fn hold(&mut self, now: Duration, shared: &mut Shared) {
+        let endpoint = self.driver.endpoint_mut();
+        if let Some(limiter) = &mut self.limiter {
+            limiter.set_paused(endpoint.is_paused());
+            limiter.ping_after(endpoint.config().ping_time_limit(), now);
+        }
+        endpoint.pause(&mut shared.workspace);
     }
 
     #[inline]
@@ -635,11 +648,8 @@ impl<S> Connection<S> {
         match limiter.judge(bytes, piece, now) {
             Verdict::Deliver => true,
             Verdict::DeliverAndPause => {
-                let endpoint = self.driver.endpoint();
-                limiter.set_paused(endpoint.is_paused());
-                limiter.ping_after(endpoint.config().ping_time_limit(), now);
                 shared.counting.add(Count::RateLimited);
-                self.endpoint_mut().pause(&mut shared.workspace);
+                self.hold(now, shared);
                 true
             }
             Verdict::Drop => {

@@ -179,7 +179,7 @@ pub(super) enum Verdict {
 
 impl RateLimiter {
     pub(super) fn new(limit: RateLimit, now: Duration) -> Self {
-        Self {
+        let mut limiter = Self {
             limit,
             messages: limit.messages.map(|rate| Bucket::new(rate, now)),
             bytes: limit.bytes.map(|rate| Bucket::new(rate, now)),
@@ -189,7 +189,10 @@ impl RateLimiter {
             is_paused: false,
             is_closed: false,
             dropped: 0,
-        }
+        };
+        // Without a burst there is never any room.
+        limiter.is_holding = limit.policy == RateLimitPolicy::Pause && !limiter.has_room(now);
+        limiter
     }
 
     /// What follows this one where there is a new limit, or none: it keeps what is known of the message under way, and

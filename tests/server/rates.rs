@@ -171,6 +171,21 @@ fn a_connection_that_waits_for_its_limit_can_be_closed() {
 }
 
 #[test]
+fn a_burst_of_0_lets_nothing_through() {
+    for limit in [RateLimit::new().messages(1000, 0), RateLimit::new().bytes(1000, 0)] {
+        let mut turns = echo(limit);
+        let (mut client, id) = turns.open();
+        client.send_raw(frames(0..2));
+        (0..5).for_each(|_| turns.turn());
+        assert_eq!(turns.event_loop.counters().received.text_messages, 0);
+        let mut peer = turns.event_loop.peer(id).unwrap();
+        assert!(!peer.is_paused());
+        peer.set_rate_limit(RateLimit::new().messages(0, 2));
+        turns.until(|event_loop| event_loop.counters().received.text_messages == 2);
+    }
+}
+
+#[test]
 fn who_hangs_up_is_not_waited_for() {
     // It ends its direction in good order, or is just gone.
     for reads in [true, false] {
