@@ -9,7 +9,7 @@ use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
 
 use framewire::handshake::{ClientRequest, Url};
-use framewire::{Decision, Handler, IncomingRequest, Message, Peer, Response, Server};
+use framewire::{Decision, Handler, IncomingRequest, Message, Peer, Response, Routes, Server};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
 use crate::deserted::deserted;
@@ -134,4 +134,13 @@ fn what_happens_is_told_and_nothing_secret() {
         };
         assert!(events.iter().any(fits), "{text:?} is not in {events:#?}");
     }
+    drop(events);
+    // Of a timer for the connections of all routes, no handler of one can be told.
+    let mut routed = untimed_server().into_event_loop(Routes::<()>::new()).unwrap();
+    routed.peers().set_timer(Duration::ZERO, 7);
+    routed.run_once(Some(PATIENCE)).unwrap();
+    let events = LOGGER.0.lock().unwrap();
+    let (level, target, text) = events.last().unwrap();
+    assert_eq!((*level, &target[..]), (Level::Warn, "framewire::connection"), "{text}");
+    assert!(text.contains("no handler is told of it"), "{text}");
 }

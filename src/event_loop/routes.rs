@@ -8,6 +8,7 @@ use crate::wire::CloseCode;
 use super::attempt::Attempt;
 use super::handler::{Decision, Handler, HttpAnswer};
 use super::incoming_request::IncomingRequest;
+use super::logging::event;
 use super::opening_error::OpeningError;
 use super::path_pattern::{PathPattern, PatternError};
 use super::peer::{Peer, Peers};
@@ -26,6 +27,12 @@ use super::sources::SourceEvent;
 /// Paths are matched as [`PathPattern`] says. Where several match, the most specific one counts: the first
 /// segment in which they differ decides, a literal before a parameter before a `*`. A path that cannot
 /// be percent-decoded, or is not UTF-8 then, is answered 400.
+///
+/// Timers and sources are of the route whose handler has set them, such as in its
+/// [`on_start`](Handler::on_start). Those that are set for all connections, by
+/// [`EventLoop::peers`](crate::EventLoop::peers) or [`LoopHandle::call`](crate::LoopHandle::call), are of no route: the
+/// handler of [`otherwise`](Self::otherwise) is told of them, and nobody where there is none, which is a warning of the
+/// feature `log`.
 ///
 /// All routes share a type of sessions, and can be sent to another thread. They cannot be nested: `Routes` as the handler of a route, or of
 /// [`otherwise`](Self::otherwise), answer 500.
@@ -428,8 +435,13 @@ impl<S> Handler for Routes<S> {
 
     /// Goes to the handler of the route whose peers have set it.
     fn on_timer(&mut self, peers: &mut Peers<'_, S>, timer: Timer) {
-        if let Some(handler) = self.handler(peers.scope().route()) {
-            handler.on_timer(peers, timer);
+        match self.handler(peers.scope().route()) {
+            Some(handler) => handler.on_timer(peers, timer),
+            None => event!(
+                Warn,
+                "connection",
+                "a timer is for the connections of all routes: no handler is told of it"
+            ),
         }
     }
 
@@ -441,8 +453,13 @@ impl<S> Handler for Routes<S> {
 
     /// Goes to the handler of the route whose peers have registered it.
     fn on_source(&mut self, peers: &mut Peers<'_, S>, event: SourceEvent) {
-        if let Some(handler) = self.handler(peers.scope().route()) {
-            handler.on_source(peers, event);
+        match self.handler(peers.scope().route()) {
+            Some(handler) => handler.on_source(peers, event),
+            None => event!(
+                Warn,
+                "connection",
+                "a source is for the connections of all routes: no handler is told of it"
+            ),
         }
     }
 

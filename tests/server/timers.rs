@@ -269,6 +269,9 @@ fn timers_of_routes_come_to_the_handler_that_has_set_them() {
         told.iter().all(Option::is_some)
     });
     assert_eq!(told, [1, 2, 3].map(|token| Some(Told::Loop(token, 1))));
+    // One of the loop is of no route.
+    turns.event_loop.peers().set_timer(SOON, 4);
+    turns.until(|_| told_others.try_recv() == Ok(Told::Loop(4, 1)));
     // Those of a connection come to the handler of its route.
     let mut client = Client::connect(turns.address);
     client.send_raw(crate::client::REQUEST.replacen("GET /chat ", "GET /b ", 1));
