@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
+use crate::handshake::Response;
 use crate::protocol::Prepared;
 use crate::wire::CloseFrame;
 
@@ -42,6 +43,8 @@ pub(super) enum PeerCommand {
     Abort,
     Pause,
     Resume,
+    /// The answer to its plain request, which waits for it.
+    Answer(Response),
 }
 
 /// What a command counts beside its message.

@@ -92,7 +92,7 @@ impl<S> Core<S> {
             config: settings.config.clone(),
             keep_requests: settings.keep_requests,
             rate_limit: settings.rate_limit,
-            undecided: Undecided::new(Arc::clone(group), home),
+            undecided: Undecided::new(Arc::clone(group)),
             outbox: Outbox::new(Arc::clone(group), home),
             topics: Topics::new(settings.topics, group, home),
             handle,

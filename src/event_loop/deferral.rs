@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use crate::handshake::Response;
 use crate::protocol::Accept;
 
-use super::commands::Command;
+use super::commands::{Command, PeerCommand};
 use super::group::{self, Group};
 use super::incoming_request::IncomingRequest;
 use super::slab::PeerId;
@@ -25,7 +25,7 @@ pub struct Pending<S = ()> {
     request: IncomingRequest,
     over: Arc<AtomicBool>,
     /// Until the answer is given.
-    decisions: Option<Decisions<Answer<S>>>,
+    decisions: Option<Decisions<S>>,
 }
 
 /// What was decided.
@@ -44,30 +44,29 @@ pub struct PendingAnswer {
     id: PeerId,
     request: IncomingRequest,
     over: Arc<AtomicBool>,
-    /// Until the answer is given.
-    answers: Option<Decisions<Response>>,
+    /// Where the answer goes, until it is given.
+    group: Option<Arc<Group>>,
 }
 
-/// The way of decisions to the loop.
-struct Decisions<T> {
-    sender: Sender<(PeerId, T)>,
+/// The way of decisions to the loop: they have the type of the sessions, and so cannot go with the other commands.
+struct Decisions<S> {
+    sender: Sender<(PeerId, Answer<S>)>,
     group: Arc<Group>,
-    home: usize,
 }
 
-impl<T> Decisions<T> {
-    fn send(self, id: PeerId, decision: T) {
+impl<S> Decisions<S> {
+    fn send(self, id: PeerId, answer: Answer<S>) {
         // A loop that has ended has dropped the client.
-        if self.sender.send((id, decision)).is_ok() {
+        if self.sender.send((id, answer)).is_ok() {
             // What this thread asks of its handle next comes behind it.
-            group::order(&self.group, self.home, Command::Decided);
+            group::order(&self.group, Group::loop_of(id), Command::Decided);
         }
     }
 }
 
-impl<T> Clone for Decisions<T> {
+impl<S> Clone for Decisions<S> {
     fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), group: Arc::clone(&self.group), home: self.home }
+        Self { sender: self.sender.clone(), group: Arc::clone(&self.group) }
     }
 }
 
@@ -136,17 +135,19 @@ impl PendingAnswer {
 
     /// Answers, and ends the connection by that.
     pub fn respond(mut self, response: Response) {
-        if let Some(answers) = self.answers.take() {
-            answers.send(self.id, response);
+        self.answer(response);
+    }
+
+    fn answer(&mut self, response: Response) {
+        if let Some(group) = self.group.take() {
+            group::order_peer(&group, self.id, PeerCommand::Answer(response));
         }
     }
 }
 
 impl Drop for PendingAnswer {
     fn drop(&mut self) {
-        if let Some(answers) = self.answers.take() {
-            answers.send(self.id, Response::new(500).body("no answer was found\n"));
-        }
+        self.answer(Response::new(500).body("no answer was found\n"));
     }
 }
 
@@ -158,11 +159,9 @@ impl fmt::Debug for PendingAnswer {
 
 /// The loop's end: who waits for a decision, and the decisions that were made.
 pub(super) struct Undecided<S> {
-    decisions: Decisions<Answer<S>>,
-    receiver: Receiver<(PeerId, Answer<S>)>,
-    answers: Decisions<Response>,
-    /// Of plain requests.
-    answered: Receiver<(PeerId, Response)>,
+    decisions: Decisions<S>,
+    /// Until the loop has come to its end.
+    receiver: Option<Receiver<(PeerId, Answer<S>)>>,
     /// Those who wait, each with what tells their `Pending` that they do not any more.
     waiting: HashMap<PeerId, Deferred>,
 }
@@ -174,11 +173,10 @@ struct Deferred {
 }
 
 impl<S> Undecided<S> {
-    pub(super) fn new(group: Arc<Group>, home: usize) -> Self {
-        let ((sender, receiver), (answers, answered)) = (channel(), channel());
-        let answers = Decisions { sender: answers, group: Arc::clone(&group), home };
-        let decisions = Decisions { sender, group, home };
-        Self { decisions, receiver, answers, answered, waiting: HashMap::new() }
+    pub(super) fn new(group: Arc<Group>) -> Self {
+        let (sender, receiver) = channel();
+        let decisions = Decisions { sender, group };
+        Self { decisions, receiver: Some(receiver), waiting: HashMap::new() }
     }
 
     fn wait(&mut self, id: PeerId, is_plain: bool) -> Arc<AtomicBool> {
@@ -189,7 +187,7 @@ impl<S> Undecided<S> {
 
     pub(super) fn add_plain(&mut self, id: PeerId, request: IncomingRequest) -> PendingAnswer {
         let over = self.wait(id, true);
-        PendingAnswer { id, request, over, answers: Some(self.answers.clone()) }
+        PendingAnswer { id, request, over, group: Some(Arc::clone(&self.decisions.group)) }
     }
 
     pub(super) fn add(&mut self, id: PeerId, request: IncomingRequest) -> Pending<S> {
@@ -199,7 +197,15 @@ impl<S> Undecided<S> {
 
     /// The next decision that was made.
     pub(super) fn take(&self) -> Option<(PeerId, Answer<S>)> {
-        self.receiver.try_recv().ok()
+        self.receiver.as_ref()?.try_recv().ok()
+    }
+
+    /// Takes none from now on, and drops those that are there: nobody waits any more.
+    pub(super) fn end(&mut self) {
+        self.receiver = None;
+        for (_, Deferred { over, .. }) in self.waiting.drain() {
+            over.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Whether a plain request of this one waits for its answer.
@@ -207,21 +213,9 @@ impl<S> Undecided<S> {
         self.waiting.get(&id).is_some_and(|waiting| waiting.is_plain)
     }
 
-    /// The next answer to a plain request that was given.
-    pub(super) fn take_answer(&self) -> Option<(PeerId, Response)> {
-        self.answered.try_recv().ok()
-    }
-
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
-    }
-
-    /// Nobody waits any more.
-    pub(super) fn clear(&mut self) {
-        for (_, Deferred { over, .. }) in self.waiting.drain() {
-            over.store(true, Ordering::Relaxed);
-        }
     }
 
     /// Whether this one waited; it does no longer.

@@ -1018,13 +1018,6 @@ impl<H: Handler> EventLoop<H> {
 
     /// Carries out what was decided elsewhere.
     fn take_decisions(&mut self) {
-        while let Some((id, response)) = self.core.undecided.take_answer() {
-            if self.core.undecided.remove(id) {
-                self.begin(id);
-                self.answer(id, response);
-                self.finish(id);
-            }
-        }
         while let Some((id, answer)) = self.core.undecided.take() {
             // Nobody waits for the others any more.
             if self.core.undecided.remove(id) {
@@ -1678,6 +1671,14 @@ impl<H: Handler> EventLoop<H> {
             PeerCommand::Resume => {
                 self.core.change(id, |connection, shared| connection.resume(shared));
             }
+            PeerCommand::Answer(response) => {
+                // Nobody waits for the others any more.
+                if self.core.undecided.remove(id) {
+                    self.begin(id);
+                    self.answer(id, response);
+                    self.finish(id);
+                }
+            }
         }
     }
 }
@@ -2046,6 +2047,7 @@ impl<H: Handler> EventLoop<H> {
         self.answer_last_commands();
         self.commands.end();
         self.calls.end();
+        self.core.undecided.end();
         self.core.schedule.clear();
     }
 
@@ -2094,7 +2096,7 @@ enum Entry {
 impl<H: Handler> Drop for EventLoop<H> {
     fn drop(&mut self) {
         self.core.is_ending = true;
-        self.core.undecided.clear();
+        self.core.undecided.end();
         // After a panic nobody knows how the handler is.
         if !std::thread::panicking() {
             let _turn = Turn::begin();

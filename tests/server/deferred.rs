@@ -1,6 +1,7 @@
 //! Decisions that are made later, by another thread.
 
 use std::net::TcpListener;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use framewire::{
 
 use crate::client::{Client, REQUEST, TEXT, frame, request_with};
 use crate::house::{House, eventually};
+use crate::turns::Turns;
 use crate::untimed::{PATIENCE, untimed, untimed_server};
 
 /// Puts every decision off, and answers messages with the session.
@@ -248,4 +250,36 @@ fn a_shutdown_waits_for_no_decision() {
     let (session, outcome) = next(&ends);
     assert_eq!((session.as_str(), outcome.code()), ("open", CloseCode::from(1001)));
     assert!(ends.try_recv().is_err());
+}
+
+/// Puts every decision off. How many hold a session can be counted.
+struct Counted(Sender<Pending<Arc<()>>>);
+
+impl Handler for Counted {
+    type Session = Arc<()>;
+
+    fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<Arc<()>> {
+        let pending = self.0.clone();
+        Decision::defer(move |one| pending.send(one).unwrap())
+    }
+
+    fn on_message(&mut self, _: &mut Peer<'_, Arc<()>>, _: Message<'_>) {}
+}
+
+#[test]
+fn a_loop_that_has_ended_keeps_no_session() {
+    let (pending, doors) = channel();
+    let mut turns = Turns::new(untimed(), Counted(pending));
+    let mut client = Client::connect(turns.address);
+    client.send_raw(REQUEST);
+    let mut waiting = None;
+    turns.until(|_| {
+        waiting = doors.try_recv().ok();
+        waiting.is_some()
+    });
+    turns.event_loop.handle().shutdown(1001, "", Duration::ZERO).unwrap();
+    turns.event_loop.run().unwrap();
+    let session = Arc::new(());
+    waiting.unwrap().accept(Arc::clone(&session));
+    assert_eq!(Arc::strong_count(&session), 1);
 }
