@@ -1,3 +1,4 @@
+use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use super::reconnecting_writer::{
     IfUnsent, ReconnectingWriter, Unsent, is_deadline, is_of_connection,
 };
 use super::{Client, ClientBuilder};
-use crate::protocol::{Event, Message, Outcome, SendError, SystemEntropy, TimeoutKind};
+use crate::protocol::{Event, Message, Outcome, SendError, State, SystemEntropy, TimeoutKind};
 use crate::wire::CloseCode;
 
 /// How often, at least, the clocks are compared while nothing comes.
@@ -59,6 +60,8 @@ pub struct Reconnecting {
     entropy: SystemEntropy,
     link: Arc<Link>,
     client: Option<Client>,
+    /// What connections that are over have received, for [`recv`](Self::recv).
+    received: VecDeque<Message<'static>>,
     connected: Instant,
     /// Why there is no client; `None` before the first.
     disconnected: Option<Disconnected>,
@@ -140,6 +143,7 @@ impl Reconnecting {
             entropy: SystemEntropy::new(),
             link,
             client: None,
+            received: VecDeque::new(),
             connected: Instant::now(),
             disconnected: None,
             next_attempt: None,
@@ -215,7 +219,8 @@ impl Reconnecting {
 
 /// Use.
 impl Reconnecting {
-    /// The connection, made again if it was lost.
+    /// The connection, made again if it was lost; one that is closing is waited for first, unless the
+    /// [closer](Self::closer) closes it. What an earlier connection has received is kept for [`recv`](Self::recv).
     ///
     /// # Errors
     ///
@@ -235,6 +240,9 @@ impl Reconnecting {
     /// As [`connect`](Self::connect), and [`ClientError::TimedOut`] of a
     /// [read](Self::set_read_timeout), after which it can go on to be used.
     pub fn recv(&mut self) -> Result<Option<Message<'static>>, ClientError> {
+        if let Some(message) = self.received.pop_front() {
+            return Ok(Some(message));
+        }
         let until = self.read_timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             self.establish(until)?;
@@ -246,8 +254,7 @@ impl Reconnecting {
                 Ok(Some(event)) => {
                     self.answer_by = None;
                     if let Event::Message(message) = event {
-                        self.backoff.reset();
-                        self.deadlines = 0;
+                        self.begin_anew();
                         return Ok(Some(message));
                     }
                     continue;
@@ -258,7 +265,7 @@ impl Reconnecting {
                         let timeout = TimeoutKind::Pong;
                         let outcome = Outcome::TimedOut { timeout, sent: None, received: None };
                         client.abort();
-                        self.lose(Some(ClientError::Lost(outcome)), None)?;
+                        self.lose(Some(ClientError::Lost(outcome)))?;
                     } else if until.is_some_and(|until| until <= now) {
                         return Err(ClientError::TimedOut(ClientTimeout::Read));
                     }
@@ -267,8 +274,7 @@ impl Reconnecting {
                 Ok(None) => None,
                 Err(error) => Some(error),
             };
-            let outcome = client.outcome().cloned();
-            self.lose(error, outcome)?;
+            self.lose(error)?;
         }
     }
 
@@ -297,12 +303,8 @@ impl Reconnecting {
                 None => Err(ClientError::Send(SendError::Closed)),
             };
             let Err(error) = result else { return Ok(()) };
-            // A client that could not send has an outcome, which decides whether there is to be another.
-            let is_over = self.client.as_ref().is_none_or(|client| client.outcome().is_some());
-            if !sends_again || !is_over || !is_of_connection(&error, &self.closer) {
-                return Err(Unsent::new(message, error));
-            }
-            if let Err(error) = self.notice_end() {
+            // Otherwise the end of the connection decides whether there is to be another.
+            if !sends_again || self.closer.is_requested() || !is_of_connection(&error) {
                 return Err(Unsent::new(message, error));
             }
         }
@@ -348,7 +350,8 @@ impl Reconnecting {
         }
     }
 
-    /// Closes the connection, if there is one, for good.
+    /// Closes the connection, if there is one, for good. Messages that were not received yet are thrown away, as by
+    /// [`Client::close`].
     ///
     /// # Errors
     ///
@@ -370,6 +373,7 @@ impl Reconnecting {
             },
         };
         self.client = None;
+        self.received.clear();
         self.end(outcome.clone());
         Ok(outcome)
     }
@@ -390,11 +394,38 @@ impl Reconnecting {
         });
     }
 
-    /// Takes note of an end that came while sending, or in the caller's hands.
+    /// Takes note of an end that came, or began, while sending, or in the caller's hands; what was received until then
+    /// is kept.
     fn notice_end(&mut self) -> Result<(), ClientError> {
-        let outcome = self.client.as_ref().and_then(|client| client.outcome().cloned());
-        let Some(outcome) = outcome else { return Ok(()) };
-        self.lose(ClientError::of(&outcome), Some(outcome))
+        let Some(client) = &mut self.client else { return Ok(()) };
+        match client.state() {
+            State::Closed => {}
+            // Whoever has closed it receives until it is over.
+            State::Closing if !self.closer.is_requested() => {}
+            _ => return Ok(()),
+        }
+        let mut has_received = false;
+        let error = loop {
+            match client.next_event_until(None) {
+                Ok(Some(Event::Message(message))) => {
+                    has_received = true;
+                    self.received.push_back(message);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(error) => break Some(error),
+            }
+        };
+        if has_received {
+            self.begin_anew();
+        }
+        self.lose(error)
+    }
+
+    /// Forgets the failures: there is a server that works.
+    fn begin_anew(&mut self) {
+        self.backoff.reset();
+        self.deadlines = 0;
     }
 
     /// Connects unless it is connected, or closed for good; waits before each attempt but the first.
@@ -418,7 +449,7 @@ impl Reconnecting {
                     self.connected = Instant::now();
                     (self.clocks, self.answer_by) = (None, None);
                 }
-                Err(error) => self.lose(Some(error), None)?,
+                Err(error) => self.lose(Some(error))?,
             }
         }
         Ok(())
@@ -528,40 +559,33 @@ impl Reconnecting {
     }
 
     /// Takes note that there is no connection any more; an error if it is not to be retried.
-    fn lose(
-        &mut self,
-        error: Option<ClientError>,
-        outcome: Option<Outcome>,
-    ) -> Result<(), ClientError> {
+    fn lose(&mut self, error: Option<ClientError>) -> Result<(), ClientError> {
         self.link.change(|state| state.writer = None);
+        let client = self.client.take();
         // A server that accepts and drops is no better than one that refuses.
-        if self.client.take().is_some() && self.connected.elapsed() >= self.backoff.longest() {
-            self.backoff.reset();
-            self.deadlines = 0;
+        if client.is_some() && self.connected.elapsed() >= self.backoff.longest() {
+            self.begin_anew();
         }
+        let outcome = client.and_then(|client| client.outcome().cloned()).unwrap_or(LOST);
         if self.closer.is_requested() {
-            return self.end_as_requested(error, outcome.unwrap_or(LOST));
+            return self.end_as_requested(error, outcome);
         }
-        match (error, outcome) {
-            (Some(error), _) => {
-                self.deadlines = if is_deadline(&error) { self.deadlines + 1 } else { 0 };
-                let is_last = self.max_deadlines.is_some_and(|max| self.deadlines > max);
-                if is_last || !(self.retry_if)(Ending::Failed(&error)) {
-                    self.deadlines = 0;
-                    self.disconnected = Some(Disconnected::Told);
-                    return Err(error);
-                }
-                self.disconnected = Some(Disconnected::Failed(error));
+        let Some(error) = error else {
+            if (self.retry_if)(Ending::Closed(&outcome)) {
+                self.disconnected = Some(Disconnected::Closed(outcome));
+            } else {
+                self.end(outcome);
             }
-            (None, Some(outcome)) => {
-                if (self.retry_if)(Ending::Closed(&outcome)) {
-                    self.disconnected = Some(Disconnected::Closed(outcome));
-                } else {
-                    self.end(outcome);
-                }
-            }
-            (None, None) => self.disconnected = Some(Disconnected::Told),
+            return Ok(());
+        };
+        self.deadlines = if is_deadline(&error) { self.deadlines + 1 } else { 0 };
+        let is_last = self.max_deadlines.is_some_and(|max| self.deadlines > max);
+        if is_last || !(self.retry_if)(Ending::Failed(&error)) {
+            self.deadlines = 0;
+            self.disconnected = Some(Disconnected::Told);
+            return Err(error);
         }
+        self.disconnected = Some(Disconnected::Failed(error));
         Ok(())
     }
 

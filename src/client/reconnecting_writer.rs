@@ -111,7 +111,8 @@ impl ReconnectingWriter {
             let Err(error) = writer.send(message.borrowed()) else { return Ok(()) };
             deadlines += u32::from(is_deadline(&error));
             if self.if_unsent == IfUnsent::GiveBack
-                || !is_of_connection(&error, &self.closer)
+                || self.closer.is_requested()
+                || !is_of_connection(&error)
                 || deadlines >= MAX_DEADLINES
             {
                 return Err(Unsent::new(message, error));
@@ -150,11 +151,11 @@ impl ReconnectingWriter {
 }
 
 /// Whether another connection may take what this one did not.
-pub(super) fn is_of_connection(error: &ClientError, closer: &Closer) -> bool {
+pub(super) fn is_of_connection(error: &ClientError) -> bool {
     match error {
-        ClientError::Send(SendError::Closing | SendError::Closed) => true,
-        ClientError::Send(_) | ClientError::Entropy(_) => false,
-        _ => !closer.is_requested(),
+        ClientError::Send(error) => matches!(error, SendError::Closing | SendError::Closed),
+        ClientError::Entropy(_) => false,
+        _ => true,
     }
 }
 

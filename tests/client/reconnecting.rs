@@ -9,7 +9,9 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use framewire::handshake::HttpDate;
-use framewire::{Backoff, ClientError, ClientTimeout, Ending, IfUnsent, Reconnecting, SendError};
+use framewire::{
+    Backoff, ClientError, ClientTimeout, Ending, Event, IfUnsent, Reconnecting, SendError,
+};
 
 use super::support::*;
 
@@ -460,6 +462,75 @@ fn what_has_not_left_is_sent_again_or_given_back() {
         }
         assert_eq!(client.recv().unwrap(), None);
         server.join();
+    }
+}
+
+#[test]
+fn what_a_lost_connection_has_received_comes_first() {
+    for if_unsent in [IfUnsent::SendAgain, IfUnsent::GiveBack] {
+        let server = Scripted::new(move |listener| {
+            let mut stream = accept(listener);
+            upgrade(&mut stream);
+            stream.write_all(b"\x81\x03one\x81\x03two").unwrap();
+            stream.read_exact(&mut [0; 14]).unwrap();
+            drop(stream);
+            let mut stream = accept(listener);
+            upgrade(&mut stream);
+            if if_unsent == IfUnsent::SendAgain {
+                let message = (&mut stream).take(14 + LONG_MESSAGE as u64);
+                io::copy(&mut { message }, &mut io::sink()).unwrap();
+            }
+            stream.write_all(b"\x81\x05three\x88\x02\x03\xe8").unwrap();
+            assert_eq!(read_frame(&mut stream).0, 0x88);
+        });
+        let builder = untimed_client(&server.url("/")).config(untimed().no_deflate());
+        let mut client = Reconnecting::new(builder)
+            .wait_with(|_| ControlFlow::Continue(()))
+            .if_unsent(if_unsent);
+        client.connect().unwrap();
+        let is_sent = client.send(vec![7; LONG_MESSAGE]).is_ok();
+        assert_eq!(is_sent, if_unsent == IfUnsent::SendAgain);
+        client.connect().unwrap();
+        for text in ["one", "two", "three"] {
+            assert_eq!(client.recv().unwrap().unwrap().as_text(), Some(text));
+        }
+        assert_eq!(client.recv().unwrap(), None);
+        server.join();
+    }
+}
+
+#[test]
+fn what_meets_a_closing_connection_is_sent_over_the_next_one() {
+    // The first is for a restart, the second for good.
+    for (code, is_sent) in [(1012u16, true), (1000, false)] {
+        let (hang_up, hung_up) = mpsc::channel::<()>();
+        let server = Scripted::new(move |listener| {
+            let mut stream = accept(listener);
+            upgrade(&mut stream);
+            let [high, low] = code.to_be_bytes();
+            stream.write_all(&[0x88, 2, high, low]).unwrap();
+            assert_eq!(read_frame(&mut stream).0, 0x88);
+            hung_up.recv().unwrap();
+            drop(stream);
+            is_sent.then(|| {
+                let mut stream = accept(listener);
+                upgrade(&mut stream);
+                read_frame(&mut stream)
+            })
+        });
+        let (client, _delays) = reconnecting(&server.url("/"));
+        let mut client = client.if_unsent(IfUnsent::SendAgain);
+        let event = client.connect().unwrap().next_event().unwrap();
+        assert!(matches!(event, Some(Event::Close(_))), "{event:?}");
+        hang_up.send(()).unwrap();
+        let sent = client.send("hello");
+        assert_eq!(sent.is_ok(), is_sent, "{sent:?}");
+        assert_eq!(server.join(), is_sent.then(|| (0x81, b"hello".to_vec())));
+        if let Err(unsent) = sent {
+            assert!(matches!(unsent.error(), ClientError::Send(SendError::Closed)), "{unsent:?}");
+            assert_eq!(unsent.into_message().as_text(), Some("hello"));
+            assert_eq!(client.outcome().unwrap().code().0, code);
+        }
     }
 }
 
