@@ -374,7 +374,7 @@ impl Reconnecting {
         };
         self.client = None;
         self.received.clear();
-        self.end(outcome.clone());
+        self.disconnect(Disconnected::Ended(outcome.clone()));
         Ok(outcome)
     }
 
@@ -386,12 +386,13 @@ impl Reconnecting {
         }
     }
 
-    fn end(&mut self, outcome: Outcome) {
-        self.disconnected = Some(Disconnected::Ended(outcome));
+    /// There is no connection any more; those who wait for one are told where none is to come.
+    fn disconnect(&mut self, why: Disconnected) {
         self.link.change(|state| {
             state.writer = None;
-            state.is_over = true;
+            state.is_given_up = matches!(why, Disconnected::Told | Disconnected::Ended(_));
         });
+        self.disconnected = Some(why);
     }
 
     /// Takes note of an end that came, or began, while sending, or in the caller's hands; what was received until then
@@ -437,6 +438,9 @@ impl Reconnecting {
         while self.client.is_none() && !matches!(self.disconnected, Some(Disconnected::Ended(_))) {
             if self.closer.is_requested() {
                 return self.end_as_requested(None, LOST);
+            }
+            if matches!(self.disconnected, Some(Disconnected::Told)) {
+                self.link.change(|state| state.is_given_up = false);
             }
             let is_first = self.disconnected.is_none() || self.is_attempting;
             if !is_first && !self.wait_for_turn(until)? {
@@ -548,19 +552,17 @@ impl Reconnecting {
     }
 
     fn give_up(&mut self) -> Result<(), ClientError> {
-        match self.disconnected.replace(Disconnected::Told) {
-            Some(Disconnected::Failed(error)) => Err(error),
-            Some(Disconnected::Closed(outcome)) => {
-                self.end(outcome);
-                Ok(())
-            }
-            _ => Err(ClientError::Send(SendError::Closed)),
-        }
+        let (why, result) = match self.disconnected.take() {
+            Some(Disconnected::Closed(outcome)) => (Disconnected::Ended(outcome), Ok(())),
+            Some(Disconnected::Failed(error)) => (Disconnected::Told, Err(error)),
+            _ => (Disconnected::Told, Err(ClientError::Send(SendError::Closed))),
+        };
+        self.disconnect(why);
+        result
     }
 
     /// Takes note that there is no connection any more; an error if it is not to be retried.
     fn lose(&mut self, error: Option<ClientError>) -> Result<(), ClientError> {
-        self.link.change(|state| state.writer = None);
         let client = self.client.take();
         // A server that accepts and drops is no better than one that refuses.
         if client.is_some() && self.connected.elapsed() >= self.backoff.longest() {
@@ -571,21 +573,19 @@ impl Reconnecting {
             return self.end_as_requested(error, outcome);
         }
         let Some(error) = error else {
-            if (self.retry_if)(Ending::Closed(&outcome)) {
-                self.disconnected = Some(Disconnected::Closed(outcome));
-            } else {
-                self.end(outcome);
-            }
+            let goes_on = (self.retry_if)(Ending::Closed(&outcome));
+            let why = if goes_on { Disconnected::Closed } else { Disconnected::Ended };
+            self.disconnect(why(outcome));
             return Ok(());
         };
         self.deadlines = if is_deadline(&error) { self.deadlines + 1 } else { 0 };
         let is_last = self.max_deadlines.is_some_and(|max| self.deadlines > max);
         if is_last || !(self.retry_if)(Ending::Failed(&error)) {
             self.deadlines = 0;
-            self.disconnected = Some(Disconnected::Told);
+            self.disconnect(Disconnected::Told);
             return Err(error);
         }
-        self.disconnected = Some(Disconnected::Failed(error));
+        self.disconnect(Disconnected::Failed(error));
         Ok(())
     }
 
@@ -595,7 +595,7 @@ impl Reconnecting {
         error: Option<ClientError>,
         outcome: Outcome,
     ) -> Result<(), ClientError> {
-        self.end(outcome);
+        self.disconnect(Disconnected::Ended(outcome));
         match (self.closer.requested(), error) {
             (Some(CloseRequest::Abort), _) => Err(ClientError::Aborted),
             (_, Some(error @ ClientError::Lost(_))) => Err(error),
@@ -636,7 +636,7 @@ impl Drop for Reconnecting {
         if self.is_attempting {
             self.closer.abort();
         }
-        self.end(LOST);
+        self.disconnect(Disconnected::Ended(LOST));
     }
 }
 

@@ -18,8 +18,8 @@ pub(super) struct LinkState {
     /// What sends over the present connection, and which connection that is.
     pub(super) writer: Option<ClientWriter>,
     pub(super) number: u64,
-    /// There is to be no other connection.
-    pub(super) is_over: bool,
+    /// No other connection is made, unless whoever receives asks for one.
+    pub(super) is_given_up: bool,
     /// What came of an attempt that was made by a thread of its own.
     pub(super) attempted: Option<Result<Client, ClientError>>,
 }

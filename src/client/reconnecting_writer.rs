@@ -130,7 +130,7 @@ impl ReconnectingWriter {
     fn writer_after(&mut self, tried: u64) -> Option<&mut ClientWriter> {
         let mut state = self.link.lock();
         loop {
-            if state.is_over || self.closer.is_requested() {
+            if state.is_given_up || self.closer.is_requested() {
                 return None;
             }
             if let Some(writer) = state.writer.as_ref().filter(|_| state.number > tried) {

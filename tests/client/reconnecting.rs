@@ -500,6 +500,38 @@ fn what_a_lost_connection_has_received_comes_first() {
 }
 
 #[test]
+fn a_writer_that_waits_is_told_when_no_further_attempt_is_made() {
+    // A failure that is not tried again, and one before which the waiting is given up.
+    for (status, mut breaks) in [(404, 0), (503, 1)] {
+        let server = Scripted::new(move |listener| {
+            let mut stream = accept(listener);
+            read_head(&mut stream);
+            let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).unwrap();
+            let mut stream = accept(listener);
+            upgrade(&mut stream);
+            read_frame(&mut stream)
+        });
+        let mut client = Reconnecting::new(untimed_client(&server.url("/")))
+            .if_unsent(IfUnsent::SendAgain)
+            .wait_with(move |_| {
+                breaks -= 1;
+                if breaks < 0 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            });
+        let mut writer = client.writer();
+        let sending = thread::spawn(move || (writer.send("one").unwrap_err(), writer));
+        assert_eq!(client.recv().unwrap_err().status(), Some(status));
+        let (unsent, mut writer) = sending.join().unwrap();
+        assert!(matches!(unsent.error(), ClientError::Send(SendError::Closed)), "{unsent:?}");
+        assert_eq!(unsent.message().as_text(), Some("one"));
+        // The next call of this thread is another attempt.
+        client.connect().unwrap();
+        writer.send("two").unwrap();
+        assert_eq!(server.join(), (0x81, b"two".to_vec()));
+    }
+}
+
+#[test]
 fn what_meets_a_closing_connection_is_sent_over_the_next_one() {
     // The first is for a restart, the second for good.
     for (code, is_sent) in [(1012u16, true), (1000, false)] {
