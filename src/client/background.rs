@@ -1,47 +1,70 @@
 use std::io;
-use std::sync::Arc;
 use std::sync::mpsc::{self, TryRecvError};
 use std::thread;
 use std::time::Instant;
 
-use mio::{Interest, Waker};
+use mio::Interest;
 
 use super::wait::ConnectWait;
 
-/// What comes of a task that cannot be called off: it has a thread of its own, which is left to itself when the time is
-/// up, or the waiting is ended.
+/// A task that cannot be called off: it has a thread of its own, which is left to itself when nobody wants its result
+/// any more.
+pub(super) struct Task<T>(mpsc::Receiver<T>);
+
+impl<T: Send + 'static> Task<T> {
+    /// Begins it; `wake` is called when the result is there.
+    pub(super) fn spawn(
+        name: &str,
+        task: impl FnOnce() -> T + Send + 'static,
+        wake: impl Fn() + Send + 'static,
+    ) -> io::Result<Self> {
+        let (results, result) = mpsc::sync_channel(1);
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            // Dropped after the channel, by a task that panics too.
+            let _wakes = CallOnDrop(wake);
+            let results = results;
+            // Nobody listens any more if the time was up.
+            let _ = results.send(task());
+        })?;
+        Ok(Self(result))
+    }
+
+    /// What came of it, once it is over; an error if it panicked.
+    pub(super) fn result(&self) -> Option<io::Result<T>> {
+        match self.0.try_recv() {
+            Ok(result) => Some(Ok(result)),
+            Err(TryRecvError::Disconnected) => Some(Err(io::Error::other("the thread panicked"))),
+            Err(TryRecvError::Empty) => None,
+        }
+    }
+}
+
+struct CallOnDrop<F: Fn()>(F);
+
+impl<F: Fn()> Drop for CallOnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// What comes of a [`Task`], unless the time is up before, or the waiting is ended.
 pub(super) fn run<T: Send + 'static>(
     name: &str,
     task: impl FnOnce() -> io::Result<T> + Send + 'static,
     until: Option<Instant>,
     wait: &mut ConnectWait,
 ) -> io::Result<T> {
-    let (answer, answered) = mpsc::sync_channel(1);
     let waker = wait.waker();
-    thread::Builder::new().name(name.to_owned()).spawn(move || {
-        // Dropped after the channel, by a task that panics too.
-        let _wakes = WakeOnDrop(waker);
-        let answer = answer;
-        // Nobody listens any more if the time was up.
-        let _ = answer.send(task());
+    let task = Task::spawn(name, task, move || {
+        let _ = waker.wake();
     })?;
     loop {
-        match answered.try_recv() {
-            Ok(result) => return result,
-            Err(TryRecvError::Disconnected) => return Err(io::Error::other("the thread panicked")),
-            Err(TryRecvError::Empty) => {}
+        if let Some(result) = task.result() {
+            return result?;
         }
         if until.is_some_and(|until| until <= Instant::now()) {
             return Err(io::ErrorKind::TimedOut.into());
         }
         wait.wait(until, Interest::READABLE)?;
-    }
-}
-
-struct WakeOnDrop(Arc<Waker>);
-
-impl Drop for WakeOnDrop {
-    fn drop(&mut self) {
-        let _ = self.0.wake();
     }
 }

@@ -2,9 +2,9 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
+use super::background::Task;
 use super::backoff::Backoff;
 use super::closer::{CloseRequest, Closer};
 use super::error::{ClientError, ClientTimeout};
@@ -67,8 +67,8 @@ pub struct Reconnecting {
     disconnected: Option<Disconnected>,
     /// When the next attempt is to be made, once that is known.
     next_attempt: Option<Instant>,
-    /// A thread of its own makes an attempt.
-    is_attempting: bool,
+    /// The attempt that a thread of its own makes.
+    attempt: Option<Task<Result<Client, ClientError>>>,
     /// How many connections, and attempts, in turn have ended by a deadline.
     deadlines: u32,
     max_deadlines: Option<u32>,
@@ -147,7 +147,7 @@ impl Reconnecting {
             connected: Instant::now(),
             disconnected: None,
             next_attempt: None,
-            is_attempting: false,
+            attempt: None,
             deadlines: 0,
             max_deadlines: Some(10),
             read_timeout: None,
@@ -361,7 +361,7 @@ impl Reconnecting {
         code: impl Into<CloseCode>,
         reason: &str,
     ) -> Result<Outcome, ClientError> {
-        if self.is_attempting {
+        if self.attempt.is_some() {
             // Otherwise the connection that it makes would stay open, and nobody would serve it.
             self.closer.abort();
         }
@@ -442,7 +442,7 @@ impl Reconnecting {
             if matches!(self.disconnected, Some(Disconnected::Told)) {
                 self.link.change(|state| state.is_given_up = false);
             }
-            let is_first = self.disconnected.is_none() || self.is_attempting;
+            let is_first = self.disconnected.is_none() || self.attempt.is_some();
             if !is_first && !self.wait_for_turn(until)? {
                 return self.give_up();
             }
@@ -464,7 +464,7 @@ impl Reconnecting {
         &mut self,
         until: Option<Instant>,
     ) -> Result<Result<Client, ClientError>, ClientError> {
-        let connected = if until.is_none() && !self.is_attempting {
+        let connected = if until.is_none() && self.attempt.is_none() {
             self.builder.clone().with_closer(self.closer.clone()).connect()
         } else {
             self.attempt_beside(until)?
@@ -487,21 +487,20 @@ impl Reconnecting {
         &mut self,
         until: Option<Instant>,
     ) -> Result<Result<Client, ClientError>, ClientError> {
-        if !self.is_attempting {
+        if self.attempt.is_none() {
             let builder = self.builder.clone().with_closer(self.closer.clone());
             let link = Arc::clone(&self.link);
-            let name = "framewire-connect".to_owned();
-            thread::Builder::new().name(name).spawn(move || {
-                let result = builder.connect();
-                link.change(|state| state.attempted = Some(result));
-            })?;
-            self.is_attempting = true;
+            let connect = move || builder.connect();
+            match Task::spawn("framewire-connect", connect, move || link.change(|_| ())) {
+                Ok(task) => self.attempt = Some(task),
+                Err(error) => return Ok(Err(error.into())),
+            }
         }
         let mut state = self.link.lock();
         loop {
-            if let Some(result) = state.attempted.take() {
-                self.is_attempting = false;
-                return Ok(result);
+            if let Some(result) = self.attempt.as_ref().and_then(Task::result) {
+                self.attempt = None;
+                return Ok(result.unwrap_or_else(|error| Err(error.into())));
             }
             if until.is_some_and(|until| until <= Instant::now()) {
                 return Err(ClientError::TimedOut(ClientTimeout::Read));
@@ -633,7 +632,7 @@ impl Drop for Reconnecting {
         if let Some(client) = &mut self.client {
             client.abort();
         }
-        if self.is_attempting {
+        if self.attempt.is_some() {
             self.closer.abort();
         }
         self.disconnect(Disconnected::Ended(LOST));

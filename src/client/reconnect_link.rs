@@ -1,9 +1,7 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use super::client::Client;
 use super::closer::{Closable, CloseRequest};
-use super::error::ClientError;
 use super::split::ClientWriter;
 
 /// What the threads of a client that connects again tell each other: which connection is the present one.
@@ -20,8 +18,6 @@ pub(super) struct LinkState {
     pub(super) number: u64,
     /// No other connection is made, unless whoever receives asks for one.
     pub(super) is_given_up: bool,
-    /// What came of an attempt that was made by a thread of its own.
-    pub(super) attempted: Option<Result<Client, ClientError>>,
 }
 
 impl Closable for Link {

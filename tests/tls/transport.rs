@@ -5,11 +5,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use framewire::handshake::{ResponseError, accept_key};
-use framewire::rustls::{
-    AlertDescription, ClientConfig, ClientConnection, Error, ServerConfig, ServerConnection,
-    StreamOwned,
+use framewire::rustls::client::{
+    ClientSessionStore, Resumption, Tls12ClientSessionValue, Tls13ClientSessionValue,
 };
-use framewire::{ClientError, ClientTimeout, Outcome, TlsError};
+use framewire::rustls::pki_types::ServerName;
+use framewire::rustls::{
+    AlertDescription, ClientConfig, ClientConnection, Error, NamedGroup, ServerConfig,
+    ServerConnection, StreamOwned,
+};
+use framewire::{ClientError, ClientTimeout, Outcome, Reconnecting, TlsError};
 
 use crate::support::{Authority, Echo, LONG, Running, next_outcome};
 use crate::untimed::{untimed, untimed_client, untimed_server};
@@ -373,4 +377,44 @@ fn who_finds_no_room_is_turned_away() {
     assert!(first.close(1000, "").unwrap().was_clean());
     assert!(next_outcome(&seen).was_clean());
     connect().unwrap();
+}
+
+/// Sessions that nobody can resume.
+#[derive(Debug)]
+struct Panicking;
+
+impl ClientSessionStore for Panicking {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        panic!("as the test wants it")
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, _: Tls13ClientSessionValue) {}
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        None
+    }
+}
+
+#[test]
+fn an_attempt_beside_the_caller_that_panics_has_failed() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let config: Arc<ClientConfig> = Authority::new().client().into();
+    let mut config = ClientConfig::clone(&config);
+    config.resumption = Resumption::store(Arc::new(Panicking));
+    let builder = untimed_client(&format!("wss://{}/", listener.local_addr().unwrap()));
+    let mut client = Reconnecting::new(builder.tls(config)).retry_if(|_| false);
+    client.set_read_timeout(Some(LONG));
+    let error = client.recv().unwrap_err();
+    assert!(matches!(error, ClientError::Io(_)), "{error:?}");
+    assert_eq!(error.to_string(), "the thread panicked");
 }
