@@ -8,7 +8,7 @@ use super::error::ClientError;
 use super::transport::{ClientStream, ClientTransport};
 use crate::io::transport::Transport;
 use crate::io::{Budget, Driver, Inbox};
-use crate::protocol::{Endpoint, Event, Outcome, SendError, State, TimeoutKind, Workspace};
+use crate::protocol::{Cause, Endpoint, Event, Outcome, SendError, State, TimeoutKind, Workspace};
 use crate::wire::CloseFrame;
 
 /// How much is read into a long message before the caller gets its turn.
@@ -381,6 +381,12 @@ impl ClientConnection {
         };
         self.end(outcome.clone());
         outcome
+    }
+
+    /// Ends the connection, for this reason.
+    pub(super) fn end_with(&mut self, cause: impl Into<Cause>) {
+        let outcome = self.driver.endpoint_mut().abort_with(cause);
+        self.end(outcome);
     }
 
     /// Takes note of the end, and lets the peer see it.

@@ -264,7 +264,6 @@ impl Reconnecting {
                     if self.answer_by.is_some_and(|by| by <= now) {
                         let timeout = TimeoutKind::Pong;
                         let outcome = Outcome::TimedOut { timeout, sent: None, received: None };
-                        client.abort();
                         self.lose(Some(ClientError::Lost(outcome)))?;
                     } else if until.is_some_and(|until| until <= now) {
                         return Err(ClientError::TimedOut(ClientTimeout::Read));
@@ -567,7 +566,8 @@ impl Reconnecting {
         if client.is_some() && self.connected.elapsed() >= self.backoff.longest() {
             self.begin_anew();
         }
-        let outcome = client.and_then(|client| client.outcome().cloned()).unwrap_or(LOST);
+        // Writers may hold it still.
+        let outcome = client.map_or(LOST, |mut client| client.abort());
         if self.closer.is_requested() {
             return self.end_as_requested(error, outcome);
         }

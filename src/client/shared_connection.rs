@@ -352,7 +352,10 @@ impl SharedConnection {
 
     /// Waits until the output has left up to this position.
     fn wait_until_left(&self, waiter: &mut Waiter, end: u64) -> Result<(), ClientError> {
-        let waker = waiter.waker(self.socket.as_ref())?;
+        let waker = match waiter.waker(self.socket.as_ref()) {
+            Ok(waker) => waker,
+            Err(error) => return self.fail(error, end),
+        };
         loop {
             let (next, interest) = {
                 let mut state = self.lock();
@@ -382,9 +385,19 @@ impl SharedConnection {
                         return Err(ClientError::TimedOut(ClientTimeout::Write));
                     }
                 }
-                result => result?,
+                Err(error) => return self.fail(error, end),
+                Ok(()) => {}
             }
         }
+    }
+
+    /// Ends the connection, since the system does not let a thread wait until the output has left up to this position:
+    /// what is queued must not leave after the thread was told that it has not.
+    fn fail(&self, error: io::Error, end: u64) -> Result<(), ClientError> {
+        let mut state = self.lock();
+        state.connection.end_with(error);
+        state.wake_all();
+        state.connection.result_of_sending(end)
     }
 
     fn result_of_sending(&self, state: &mut SharedState, end: u64) -> Result<(), ClientError> {
@@ -406,5 +419,35 @@ impl SharedConnection {
                 request => state.close(request),
             }
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::fs::File;
+    use std::net::TcpStream;
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+    use crate::client::transport::Holding;
+    use crate::protocol::{Config, Role, SystemEntropy};
+
+    #[test]
+    fn a_connection_ends_with_the_waiting_for_it() {
+        // No event system waits for a file.
+        let file = OwnedFd::from(File::open("/dev/null").unwrap());
+        let socket = Socket::Tcp(TcpStream::from(file));
+        let endpoint = Endpoint::adopted(Role::Client, &Config::new());
+        let workspace = Workspace::with_entropy(SystemEntropy::new());
+        let transport = Box::new(Holding(Arc::new(true.into())));
+        let connection = ClientConnection::new(endpoint, workspace, transport);
+        let shared = SharedConnection::new(connection, None, Some(socket), Closer::new());
+        let sent = shared.send(&mut Waiter::Later, Duration::MAX, |endpoint, workspace| {
+            endpoint.send("words", workspace)
+        });
+        let Err(ClientError::Lost(outcome)) = sent else { panic!("{sent:?}") };
+        let cause = outcome.cause().unwrap().downcast_ref::<io::Error>().unwrap();
+        assert_eq!(cause.kind(), io::ErrorKind::PermissionDenied);
+        assert_eq!(shared.outcome(), Some(&outcome));
     }
 }

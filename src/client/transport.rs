@@ -98,3 +98,30 @@ impl Transport for ClientTransport {
         Ok(())
     }
 }
+
+/// A transport that takes everything, and holds it for as long as it is told to.
+#[cfg(test)]
+pub(super) struct Holding(pub(super) std::sync::Arc<std::sync::atomic::AtomicBool>);
+
+#[cfg(test)]
+impl ClientStream for Holding {}
+
+#[cfg(test)]
+impl Transport for Holding {
+    fn read(&mut self, _: &mut [u8]) -> (usize, Stopped) {
+        (0, Stopped::Blocked)
+    }
+
+    fn write(&mut self, slices: Chunks<'_>) -> (usize, Stopped) {
+        let count = slices.map(<[u8]>::len).sum();
+        (count, if self.is_flushed() { Stopped::Done } else { Stopped::Blocked })
+    }
+
+    fn is_flushed(&self) -> bool {
+        !self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    fn shutdown(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
