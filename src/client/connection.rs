@@ -42,8 +42,8 @@ pub(super) struct ClientConnection {
     is_aborted: bool,
     /// By when the closing must be over, however much is under way.
     close_by: Option<Duration>,
-    /// The connection ended while the transport still held bytes that were to go out.
-    output_was_lost: bool,
+    /// The position in the output up to which the transport has nothing left to send.
+    flushed_to: u64,
 }
 
 impl ClientConnection {
@@ -78,7 +78,7 @@ impl ClientConnection {
             outcome: Arc::default(),
             is_aborted: false,
             close_by: None,
-            output_was_lost: false,
+            flushed_to: 0,
         }
     }
 
@@ -122,8 +122,7 @@ impl ClientConnection {
     }
 
     fn has_left(&self, end: u64) -> bool {
-        let is_flushed = self.driver.transport().is_flushed();
-        self.endpoint().left() >= end && is_flushed && !self.output_was_lost
+        self.flushed_to >= end
     }
 
     /// What came of sending what was queued up to this position, once it is no longer
@@ -340,7 +339,11 @@ impl ClientConnection {
             return;
         }
         self.driver.set_writable();
-        self.driver.flush(&mut self.workspace);
+        let count = self.driver.flush(&mut self.workspace);
+        // Where TLS has failed it holds nothing, whatever has left of a record; but then it has moved nothing either.
+        if self.driver.transport().is_flushed() && (count > 0 || !self.is_broken()) {
+            self.flushed_to = self.endpoint().left();
+        }
         if self.endpoint().state() == State::Closed {
             self.end_without_close();
         }
@@ -392,7 +395,6 @@ impl ClientConnection {
     /// Takes note of the end, and lets the peer see it.
     fn end(&mut self, outcome: Outcome) {
         if self.outcome.set(outcome).is_ok() {
-            self.output_was_lost = !self.driver.transport().is_flushed();
             self.driver.transport_mut().close();
         }
     }
@@ -406,4 +408,71 @@ fn size_of_event(event: &Event<'_>) -> usize {
         _ => 0,
     };
     EVENT_SIZE + payload
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::client::transport::Holding;
+    use crate::io::transport::Stopped;
+    use crate::protocol::{Chunks, Config, Role, SystemEntropy};
+
+    fn connection(transport: impl ClientStream + 'static) -> ClientConnection {
+        let endpoint = Endpoint::adopted(Role::Client, &Config::new());
+        let workspace = Workspace::with_entropy(SystemEntropy::new());
+        ClientConnection::new(endpoint, workspace, Box::new(transport))
+    }
+
+    #[test]
+    fn what_has_left_is_told_so_whatever_is_held_afterwards() {
+        let holds = Arc::new(AtomicBool::new(false));
+        let mut connection = connection(Holding(Arc::clone(&holds)));
+        let mut send =
+            || connection.enqueue(|endpoint, workspace| endpoint.send("words", workspace)).unwrap();
+        let first = send();
+        holds.store(true, Ordering::Relaxed);
+        let second = send();
+        assert!(!connection.is_leaving(first));
+        assert!(connection.is_leaving(second));
+        connection.end_without_close();
+        connection.result_of_sending(first).unwrap();
+        let error = connection.result_of_sending(second).unwrap_err();
+        assert!(matches!(error, ClientError::Lost(_)), "{error:?}");
+    }
+    /// A transport that takes a message of five bytes, and then breaks.
+    struct Breaking(Option<usize>);
+
+    impl ClientStream for Breaking {}
+
+    impl Transport for Breaking {
+        fn read(&mut self, _: &mut [u8]) -> (usize, Stopped) {
+            (0, Stopped::Blocked)
+        }
+
+        fn write(&mut self, _: Chunks<'_>) -> (usize, Stopped) {
+            match self.0.take() {
+                Some(count) => (count, Stopped::Done),
+                None => (0, Stopped::Broken(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+
+        fn shutdown(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_has_left_is_told_so_where_the_rest_could_not() {
+        let mut connection = connection(Breaking(Some(2 + 4 + 5)));
+        let mut queue =
+            || connection.queue(|endpoint, workspace| endpoint.send("words", workspace)).unwrap();
+        let (first, second) = (queue(), queue());
+        connection.settle();
+        connection.result_of_sending(first).unwrap();
+        let error = connection.result_of_sending(second).unwrap_err();
+        assert!(matches!(error, ClientError::Lost(_)), "{error:?}");
+    }
 }
