@@ -299,7 +299,7 @@ impl ClientConnection {
 
     /// Whether more may be taken in for later: nothing is there, or less than
     /// [`Config::max_buffered_amount`](crate::Config::max_buffered_amount).
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.held == 0 || self.held < self.endpoint().max_buffered_amount()
     }
 

@@ -62,6 +62,17 @@ impl SharedState {
         }
     }
 
+    /// The next event that was taken in. Those who send read on where it makes room for more: whoever receives may
+    /// wait for them next.
+    fn next_event(&mut self) -> Option<Event<'static>> {
+        let had_room = self.connection.has_room();
+        let event = self.connection.next_event()?;
+        if !had_room && self.connection.has_room() {
+            self.wake_writers();
+        }
+        Some(event)
+    }
+
     fn wake_reader(&mut self) {
         if let Reader::Waiting(waker) = &self.reader {
             let _ = waker.wake();
@@ -85,6 +96,10 @@ impl SharedState {
     /// Has everybody look at what has become of the connection and its deadlines.
     fn wake_all(&mut self) {
         self.wake_reader();
+        self.wake_writers();
+    }
+
+    fn wake_writers(&mut self) {
         for writer in self.blocked_writers.drain(..) {
             let _ = writer.waker.wake();
         }
@@ -182,7 +197,7 @@ impl SharedConnection {
                 let mut state = self.lock();
                 state.reader = Reader::Busy;
                 self.look_at_closer(&mut state);
-                if let Some(event) = state.connection.next_event() {
+                if let Some(event) = state.next_event() {
                     return Ok(Some(event));
                 }
                 if self.outcome().is_some() {

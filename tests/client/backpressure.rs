@@ -1,6 +1,6 @@
 //! Peers that are slow, silent or gone.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Read, Write};
 use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
@@ -228,4 +228,48 @@ fn what_is_kept_while_something_is_sent_is_bounded_in_bytes() {
         });
         assert!(is_kept);
     }
+}
+
+/// The peer reads nothing before it has sent three messages, two of which fill what is kept.
+#[test]
+fn a_blocked_writer_goes_on_when_a_message_is_received() {
+    // More than any socket buffers.
+    const LENGTH: usize = 16 << 20;
+    let (stops, has_stopped) = mpsc::channel();
+    let server = Scripted::new(move |listener| {
+        let mut stream = accept(listener);
+        upgrade(&mut stream);
+        let header = [&b"\x82\x7f"[..], &(LENGTH as u64).to_be_bytes()].concat();
+        let message = [header, vec![7; LENGTH]].concat();
+        stream.write_all(&message.repeat(2)).unwrap();
+        // If nothing of the third is taken for so long, the client has no room for it.
+        stream.set_write_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut rest = &message[..];
+        while !rest.is_empty() {
+            match stream.write(rest) {
+                Ok(count) => rest = &rest[count..],
+                Err(error) => {
+                    let is_full =
+                        matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
+                    assert!(is_full, "{error}");
+                    stops.send(()).unwrap();
+                    stream.set_write_timeout(Some(LONG)).unwrap();
+                }
+            }
+        }
+        let mut received = (&mut stream).take(14 + LENGTH as u64);
+        assert_eq!(io::copy(&mut received, &mut io::sink()).unwrap(), 14 + LENGTH as u64);
+    });
+    let config = untimed().no_deflate().max_buffered_amount(2 * LENGTH);
+    let client = untimed_client(&server.url("/")).config(config).connect().unwrap();
+    let (mut reader, mut writer) = client.split().unwrap();
+    let sending = thread::spawn(move || writer.send(vec![7; LENGTH]));
+    // Where the buffers have taken all of it, the server has ended.
+    let _ = has_stopped.recv();
+    assert_eq!(reader.recv().unwrap().unwrap().len(), LENGTH);
+    sending.join().unwrap().unwrap();
+    for _ in 0..2 {
+        assert_eq!(reader.recv().unwrap().unwrap().len(), LENGTH);
+    }
+    server.join();
 }
