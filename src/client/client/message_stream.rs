@@ -12,19 +12,21 @@ use crate::protocol::{Message, Outcome};
 ///
 /// Each write is one binary message; put a [`BufWriter`](std::io::BufWriter) around it to send fewer.
 /// Reading ends, with `Ok(0)`, at the peer's clean close. [`close`](Self::close) closes.
+#[derive(Debug)]
 pub struct MessageStream {
     client: Client,
     unread: Unread,
 }
 
 /// The half of a [`MessageStream`] that reads.
+#[derive(Debug)]
 pub struct MessageReader {
     reader: ClientReader,
     unread: Unread,
 }
 
 /// The half of a [`MessageStream`] that writes: each write is one binary message. Clones of it write from other threads.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct MessageWriter {
     writer: ClientWriter,
 }
@@ -140,21 +142,10 @@ fn write(buffer: &[u8], send: impl FnOnce(&[u8]) -> Result<(), ClientError>) -> 
     Ok(buffer.len())
 }
 
-impl fmt::Debug for MessageStream {
+/// How much it is, and not what.
+impl fmt::Debug for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageStream").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for MessageReader {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageReader").finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for MessageWriter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MessageWriter").finish_non_exhaustive()
+        write!(f, "{} bytes", self.rest().len())
     }
 }
 
