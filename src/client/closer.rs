@@ -85,9 +85,10 @@ impl Closer {
     /// [`Config::close_timeout`](crate::Config::close_timeout) from now on, the connection is dropped and the `send` fails: a
     /// peer that reads nothing does not hold up the end. [`abort`](Self::abort) does not wait for that.
     ///
-    /// While there is no connection yet, the attempt to make one ends with [`ClientError::Aborted`], at once; only a
-    /// resolver that is being asked is left to itself in its thread. A connection that is closing or was closed
-    /// already is left as it is.
+    /// While there is no connection yet, the attempt to make one ends with [`ClientError::Aborted`], at once. A thread
+    /// that asks a resolver, or waits for room in the queue of a Unix socket's listener, is left to itself: the latter
+    /// until the [`connect_timeout`](crate::ClientBuilder::connect_timeout) is over. A connection that is closing or was
+    /// closed already is left as it is.
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ const SLEPT: Duration = Duration::from_secs(10);
 /// A client that connects again when the connection is lost (RFC 6455 section 7.2.3).
 ///
 /// [`recv`](Self::recv) does it, by itself, and so does [`connect`](Self::connect), which alone is enough
-/// for who only sends. Failures that time may heal are retried by the schedule of a [`Backoff`]; what they
+/// for a program that only sends. Failures that time may heal are retried by the schedule of a [`Backoff`]; what they
 /// are says [`Ending::is_retryable`]. All others, and the last of too many, are the caller's. A server that
 /// refuses with `Retry-After` is given so many seconds more, or the time up to its date, up to [`Backoff::max_delay`].
 ///
@@ -207,7 +207,7 @@ impl Reconnecting {
 
     /// Waits with this before an attempt, instead of sleeping until the time has come or the
     /// [closer](Self::closer) is used. With [`Break`](ControlFlow::Break) the attempt is given up, and the caller gets the
-    /// failure that led to it. Neither the closer nor a read timeout ends this waiting.
+    /// failure that led to it. Neither the closer nor a read timeout ends this waiting, nor does a sleep of the machine.
     pub fn wait_with(
         mut self,
         wait: impl FnMut(Duration) -> ControlFlow<()> + Send + 'static,
@@ -233,7 +233,7 @@ impl Reconnecting {
     }
 
     /// The next message, from however many connections; `None` after a close that is not retried, and after one by the
-    /// [closer](Self::closer).
+    /// [closer](Self::closer). What a connection has received comes before its end and before what the next one receives.
     ///
     /// # Errors
     ///
@@ -289,7 +289,7 @@ impl Reconnecting {
     /// # Errors
     ///
     /// [`Unsent`] with the message and the reason: [`SendError::Closed`] while there is no connection; otherwise as
-    /// [`Client::send`].
+    /// [`Client::send`], and with [`IfUnsent::SendAgain`] as [`connect`](Self::connect).
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), Unsent> {
         let message = message.into();
         loop {
@@ -349,7 +349,7 @@ impl Reconnecting {
         }
     }
 
-    /// Closes the connection, if there is one, for good. Messages that were not received yet are thrown away, as by
+    /// Closes the connection, or gives up the attempt to make one, for good. Messages that were not received yet are thrown away, as by
     /// [`Client::close`].
     ///
     /// # Errors

@@ -18,8 +18,9 @@ pub enum IfUnsent {
     #[default]
     GiveBack,
     /// The call waits for the next connection, and sends the message over that one, after what
-    /// [`on_connect`](crate::Reconnecting::on_connect) sends. Never twice over one connection, and never a message that has
-    /// left: whether the server has got such a one, only its answer can say. A message is given back after all when the
+    /// [`on_connect`](crate::Reconnecting::on_connect) sends. Never twice over one connection, and never a message that is
+    /// known to have left: whether the server has got such a one, only its answer can say. Over TLS that is known once
+    /// all that was sent with it has left, too. A message is given back after all when the
     /// client is closed, when no further attempt to connect is made, and when two connections in turn
     /// met a deadline over it.
     SendAgain,

@@ -150,8 +150,9 @@ impl Drop for ClientReader {
     }
 }
 
-/// While the reader is busy elsewhere, or was dropped, each call first reads what has come: Pings are answered and a
-/// Close is heeded. Messages are kept for the reader, as in [`send`](Self::send), or thrown away if there is none.
+/// Each call that sends first reads what has come, if the reader was dropped, or is busy elsewhere and nothing was read
+/// for 50 ms: Pings are answered and a Close is heeded. Messages are kept for the reader, as in [`send`](Self::send), or
+/// thrown away if there is none.
 impl ClientWriter {
     knowing!();
 
