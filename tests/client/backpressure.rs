@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use framewire::{Client, ClientError, ClientTimeout, Message, Outcome, TimeoutKind};
+use framewire::{Client, ClientError, Message, Outcome, TimeoutKind};
 
 use super::support::*;
 
@@ -16,7 +16,7 @@ fn a_read_timeout_leaves_the_client_usable() {
     client.set_read_timeout(Some(Duration::from_millis(20)));
     for _ in 0..3 {
         let error = client.recv().unwrap_err();
-        assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Read)), "{error:?}");
+        assert!(is_read_timeout(&error), "{error:?}");
         assert!(!error.is_retryable());
     }
     client.set_read_timeout(Some(LONG));
@@ -26,24 +26,13 @@ fn a_read_timeout_leaves_the_client_usable() {
     let (mut reader, mut writer) = client.split().unwrap();
     reader.set_read_timeout(Some(Duration::from_millis(20)));
     let error = reader.recv().unwrap_err();
-    assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Read)), "{error:?}");
+    assert!(is_read_timeout(&error), "{error:?}");
     reader.set_read_timeout(None);
     writer.send("and here").unwrap();
     assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some("and here"));
     writer.close(1000, "").unwrap();
     assert_eq!(reader.recv().unwrap(), None);
     assert!(reader.outcome().unwrap().was_clean());
-}
-
-/// A server that accepts, and then neither reads nor writes until it is told to hang up.
-fn deaf() -> (Scripted<()>, mpsc::Sender<()>) {
-    let (hang_up, hung_up) = mpsc::channel();
-    let server = Scripted::new(move |listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
-        let _ = hung_up.recv();
-    });
-    (server, hang_up)
 }
 
 fn impatient(url: &str) -> Client {
@@ -65,7 +54,7 @@ fn is_write_timeout(error: &ClientError) -> bool {
 
 #[test]
 fn a_peer_that_never_reads_meets_the_deadline_of_writing() {
-    let (server, hang_up) = deaf();
+    let (server, hang_up) = deaf(drop);
     let mut client = impatient(&server.url("/"));
     let error = send_until_it_fails(|block| client.send(block));
     assert!(is_write_timeout(&error), "{error:?}");
@@ -78,7 +67,7 @@ fn a_peer_that_never_reads_meets_the_deadline_of_writing() {
 #[test]
 fn a_peer_that_never_reads_does_not_hold_up_the_halves() {
     for is_reading in [true, false] {
-        let (server, hang_up) = deaf();
+        let (server, hang_up) = deaf(drop);
         let (mut reader, mut writer) = impatient(&server.url("/")).split().unwrap();
         let reading = is_reading.then(|| thread::spawn(move || reader.recv()));
         let error = send_until_it_fails(|block| writer.send(block));
@@ -95,7 +84,7 @@ fn a_peer_that_never_reads_does_not_hold_up_the_halves() {
 #[test]
 fn sending_to_a_peer_that_is_gone_fails() {
     for is_split in [false, true] {
-        let (server, hang_up) = deaf();
+        let (server, hang_up) = deaf(drop);
         let client = untimed_client(&server.url("/")).connect().unwrap();
         drop(hang_up);
         server.join();
@@ -134,8 +123,7 @@ fn sending_goes_on_while_the_peer_waits_to_be_read() {
 #[test]
 fn a_silent_peer_is_asked_and_then_given_up() {
     let server = Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         let asked = read_frame(&mut stream);
         (asked, read_rest(&mut stream))
     });
@@ -150,7 +138,7 @@ fn a_silent_peer_is_asked_and_then_given_up() {
 
 #[test]
 fn a_close_that_is_not_answered_meets_its_deadline() {
-    let (server, hang_up) = deaf();
+    let (server, hang_up) = deaf(drop);
     let config = untimed().close_timeout(Duration::from_millis(50));
     let mut client = untimed_client(&server.url("/")).config(config).connect().unwrap();
     let outcome = client.close(1000, "bye").unwrap();
@@ -167,8 +155,7 @@ fn a_close_that_is_not_answered_meets_its_deadline() {
 #[test]
 fn a_message_too_long_is_refused_with_1009() {
     let server = Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         stream.write_all(b"\x82\x7e\x01\x00").unwrap();
         read_frame(&mut stream)
     });
@@ -196,8 +183,7 @@ fn send_to_who_only_sends(is_split: bool, timeout: Duration) -> (ClientError, Cl
         }
     }
     let server = Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         let message = [&b"\x82\x7f\0\0\0\0\0\x10\0\0"[..], &[7; 1 << 20]].concat();
         while stream.write_all(&message).is_ok() {}
     });
@@ -237,8 +223,7 @@ fn a_blocked_writer_goes_on_when_a_message_is_received() {
     const LENGTH: usize = 16 << 20;
     let (stops, has_stopped) = mpsc::channel();
     let server = Scripted::new(move |listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         let header = [&b"\x82\x7f"[..], &(LENGTH as u64).to_be_bytes()].concat();
         let message = [header, vec![7; LENGTH]].concat();
         stream.write_all(&message.repeat(2)).unwrap();

@@ -36,20 +36,6 @@ fn is_aborted<T>(result: &Result<T, ClientError>) -> bool {
     matches!(result, Err(ClientError::Aborted))
 }
 
-/// A server that accepts, says so, and then neither reads nor writes until it is told to go on with this.
-fn deaf<T: Send + 'static>(
-    then: impl FnOnce(std::net::TcpStream) -> T + Send + 'static,
-) -> (Scripted<T>, mpsc::Sender<()>) {
-    let (go_on, goes_on) = mpsc::channel();
-    let server = Scripted::new(move |listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
-        let _ = goes_on.recv();
-        then(stream)
-    });
-    (server, go_on)
-}
-
 #[test]
 fn recv_ends() {
     for (is_abort, is_split) in [(false, false), (false, true), (true, false), (true, true)] {

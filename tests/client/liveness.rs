@@ -8,8 +8,7 @@ use super::support::*;
 #[test]
 fn the_round_trip_of_a_ping_is_told() {
     let server = Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         loop {
             let (first, payload) = read_frame(&mut stream);
             if first == 0x88 {

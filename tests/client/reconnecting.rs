@@ -30,27 +30,21 @@ fn reconnecting(url: &str) -> (Reconnecting, mpsc::Receiver<Duration>) {
 fn a_server_that_goes_away_and_comes_back() {
     let server = Scripted::new(|listener| {
         // Lost in the middle of a message.
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         assert_eq!(read_frame(&mut stream), (0x81, b"subscribe 1".to_vec()));
         stream.write_all(b"\x81\x03one\x81\x05tw").unwrap();
         drop(stream);
         for status in [503, 429] {
-            let mut stream = accept(listener);
-            read_head(&mut stream);
-            let answer = format!("HTTP/1.1 {status} Later\r\nContent-Length: 0\r\n\r\n");
-            stream.write_all(answer.as_bytes()).unwrap();
+            reject(listener, status);
         }
         // Closed for a restart.
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         assert_eq!(read_frame(&mut stream), (0x81, b"subscribe 2".to_vec()));
         stream.write_all(b"\x88\x02\x03\xf4").unwrap();
         assert_eq!(read_frame(&mut stream).0, 0x88);
         drop(stream);
         // Closed for good.
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         assert_eq!(read_frame(&mut stream), (0x81, b"subscribe 3".to_vec()));
         stream.write_all(b"\x81\x03two\x88\x02\x03\xe8").unwrap();
         assert_eq!(read_frame(&mut stream).0, 0x88);
@@ -94,8 +88,7 @@ fn a_server_that_does_not_listen_yet() {
             let socket = socket.take().unwrap();
             socket.listen(8).unwrap();
             let server = Scripted::on(TcpListener::from(socket), |listener| {
-                let mut stream = accept(listener);
-                upgrade(&mut stream);
+                let mut stream = open(listener);
                 read_frame(&mut stream)
             });
             sender.send(server).unwrap();
@@ -111,10 +104,7 @@ fn a_server_that_does_not_listen_yet() {
 fn refusing(status: u16, times: usize) -> Scripted<()> {
     Scripted::new(move |listener| {
         for _ in 0..times {
-            let mut stream = accept(listener);
-            read_head(&mut stream);
-            let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
-            stream.write_all(answer.as_bytes()).unwrap();
+            reject(listener, status);
         }
     })
 }
@@ -195,15 +185,10 @@ fn waiting_can_be_called_off() {
 #[test]
 fn the_application_decides_what_is_retried() {
     let server = Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        read_head(&mut stream);
-        stream.write_all(b"HTTP/1.1 404 x\r\nContent-Length: 0\r\n\r\n").unwrap();
+        reject(listener, 404);
         for code in [4000u16, 1012] {
-            let mut stream = accept(listener);
-            upgrade(&mut stream);
-            let [high, low] = code.to_be_bytes();
-            stream.write_all(&[0x88, 2, high, low]).unwrap();
-            assert_eq!(read_frame(&mut stream).0, 0x88);
+            let mut stream = open(listener);
+            close(&mut stream, code);
         }
     });
     let (client, delays) = reconnecting(&server.url("/"));
@@ -222,11 +207,8 @@ fn the_application_decides_what_is_retried() {
 fn which_closes_are_retried() {
     let ending = |code: u16| {
         let server = Scripted::new(move |listener| {
-            let mut stream = accept(listener);
-            upgrade(&mut stream);
-            let [high, low] = code.to_be_bytes();
-            stream.write_all(&[0x88, 2, high, low]).unwrap();
-            assert_eq!(read_frame(&mut stream).0, 0x88);
+            let mut stream = open(listener);
+            close(&mut stream, code);
         });
         let mut client = untimed_client(&server.url("/")).connect().unwrap();
         assert_eq!(client.recv().unwrap(), None);
@@ -244,13 +226,11 @@ fn which_closes_are_retried() {
 #[test]
 fn a_fault_of_the_server_is_not_tried_again() {
     let server = Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         stream.write_all(b"\xf1\x00").unwrap();
         assert_eq!(read_frame(&mut stream).0, 0x88);
         drop(stream);
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         stream.write_all(b"\x81\x05again").unwrap();
         read_rest(&mut stream)
     });
@@ -269,8 +249,7 @@ fn a_fault_of_the_server_is_not_tried_again() {
 fn a_read_timeout_leaves_the_connection_alone() {
     let (say, may_say) = mpsc::channel();
     let server = Scripted::new(move |listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         may_say.recv().unwrap();
         stream.write_all(b"\x81\x04late").unwrap();
         assert_eq!(read_frame(&mut stream), (0x88, vec![0x03, 0xe8]));
@@ -280,7 +259,7 @@ fn a_read_timeout_leaves_the_connection_alone() {
     client.set_read_timeout(Some(Duration::from_millis(20)));
     for _ in 0..2 {
         let error = client.recv().unwrap_err();
-        assert!(matches!(error, ClientError::TimedOut(ClientTimeout::Read)), "{error:?}");
+        assert!(is_read_timeout(&error), "{error:?}");
     }
     say.send(()).unwrap();
     client.set_read_timeout(None);
@@ -376,13 +355,11 @@ const LONG_MESSAGE: usize = 64 << 20;
 /// A server that hangs up in the middle of the first long message; of the second connection it reads all.
 fn hanging_up() -> Scripted<()> {
     Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         assert_eq!(read_frame(&mut stream), (0x81, b"subscribe".to_vec()));
         stream.read_exact(&mut [0; 14]).unwrap();
         drop(stream);
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         assert_eq!(read_frame(&mut stream), (0x81, b"subscribe".to_vec()));
         let mut header = [0; 14];
         stream.read_exact(&mut header).unwrap();
@@ -469,13 +446,11 @@ fn what_has_not_left_is_sent_again_or_given_back() {
 fn what_a_lost_connection_has_received_comes_first() {
     for if_unsent in [IfUnsent::SendAgain, IfUnsent::GiveBack] {
         let server = Scripted::new(move |listener| {
-            let mut stream = accept(listener);
-            upgrade(&mut stream);
+            let mut stream = open(listener);
             stream.write_all(b"\x81\x03one\x81\x03two").unwrap();
             stream.read_exact(&mut [0; 14]).unwrap();
             drop(stream);
-            let mut stream = accept(listener);
-            upgrade(&mut stream);
+            let mut stream = open(listener);
             if if_unsent == IfUnsent::SendAgain {
                 let message = (&mut stream).take(14 + LONG_MESSAGE as u64);
                 io::copy(&mut { message }, &mut io::sink()).unwrap();
@@ -504,12 +479,8 @@ fn a_writer_that_waits_is_told_when_no_further_attempt_is_made() {
     // A failure that is not tried again, and one before which the waiting is given up.
     for (status, mut breaks) in [(404, 0), (503, 1)] {
         let server = Scripted::new(move |listener| {
-            let mut stream = accept(listener);
-            read_head(&mut stream);
-            let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
-            stream.write_all(answer.as_bytes()).unwrap();
-            let mut stream = accept(listener);
-            upgrade(&mut stream);
+            reject(listener, status);
+            let mut stream = open(listener);
             read_frame(&mut stream)
         });
         let mut client = Reconnecting::new(untimed_client(&server.url("/")))
@@ -537,16 +508,12 @@ fn what_meets_a_closing_connection_is_sent_over_the_next_one() {
     for (code, is_sent) in [(1012u16, true), (1000, false)] {
         let (hang_up, hung_up) = mpsc::channel::<()>();
         let server = Scripted::new(move |listener| {
-            let mut stream = accept(listener);
-            upgrade(&mut stream);
-            let [high, low] = code.to_be_bytes();
-            stream.write_all(&[0x88, 2, high, low]).unwrap();
-            assert_eq!(read_frame(&mut stream).0, 0x88);
+            let mut stream = open(listener);
+            close(&mut stream, code);
             hung_up.recv().unwrap();
             drop(stream);
             is_sent.then(|| {
-                let mut stream = accept(listener);
-                upgrade(&mut stream);
+                let mut stream = open(listener);
                 read_frame(&mut stream)
             })
         });
@@ -564,10 +531,6 @@ fn what_meets_a_closing_connection_is_sent_over_the_next_one() {
             assert_eq!(client.outcome().unwrap().code().0, code);
         }
     }
-}
-
-fn is_read_timeout(error: &ClientError) -> bool {
-    matches!(error, ClientError::TimedOut(ClientTimeout::Read))
 }
 
 #[test]
@@ -634,8 +597,7 @@ fn day() -> (Arc<AtomicU64>, impl FnMut() -> SystemTime + Send) {
 fn after_a_sleep_of_the_machine_the_server_is_asked_at_once() {
     for answers in [true, false] {
         let server = Scripted::new(move |listener| {
-            let mut stream = accept(listener);
-            upgrade(&mut stream);
+            let mut stream = open(listener);
             stream.write_all(b"\x81\x03one").unwrap();
             assert_eq!(read_frame(&mut stream), (0x89, vec![]));
             if answers {
@@ -665,11 +627,8 @@ fn after_a_sleep_of_the_machine_the_server_is_asked_at_once() {
 #[test]
 fn after_a_sleep_of_the_machine_the_next_attempt_is_made_at_once() {
     let server = Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        read_head(&mut stream);
-        stream.write_all(b"HTTP/1.1 503 Later\r\nContent-Length: 0\r\n\r\n").unwrap();
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        reject(listener, 503);
+        let mut stream = open(listener);
         stream.write_all(b"\x81\x02hi").unwrap();
         stream
     });

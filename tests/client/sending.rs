@@ -25,8 +25,7 @@ fn refusing(
 ) -> (Scripted<()>, mpsc::Sender<()>) {
     let (hang_up, hung_up) = mpsc::channel();
     let server = Scripted::new(move |listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         stream.read_exact(&mut vec![0; 256 * 1024]).unwrap();
         stream.write_all(CLOSE).unwrap();
         then(&mut stream);
@@ -124,8 +123,7 @@ fn the_time_limit_of_writing_is_named() {
 fn what_has_left_before_a_close_was_sent() {
     for _ in 0..20 {
         let server = Scripted::new(|listener| {
-            let mut stream = accept(listener);
-            upgrade(&mut stream);
+            let mut stream = open(listener);
             stream.read_exact(&mut vec![0; 14 + LENGTH / 8]).unwrap();
             stream.write_all(CLOSE).unwrap();
             let answer = read_frame(&mut stream);

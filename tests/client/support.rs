@@ -1,9 +1,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc;
 use std::thread::{self, JoinHandle};
 
 use framewire::handshake::accept_key;
-use framewire::{ClientBuilder, ClientError, Server};
+use framewire::{ClientBuilder, ClientError, ClientTimeout, Server};
 
 pub(crate) use crate::deserted::deserted;
 pub(crate) use crate::untimed::{
@@ -40,6 +41,19 @@ impl<T: Send + 'static> Scripted<T> {
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
+}
+
+/// A server that accepts, and then neither reads nor writes until it is told to go on with this.
+pub(crate) fn deaf<T: Send + 'static>(
+    then: impl FnOnce(TcpStream) -> T + Send + 'static,
+) -> (Scripted<T>, mpsc::Sender<()>) {
+    let (go_on, goes_on) = mpsc::channel();
+    let server = Scripted::new(move |listener| {
+        let stream = open(listener);
+        let _ = goes_on.recv();
+        then(stream)
+    });
+    (server, go_on)
 }
 
 /// The next connection, which fails rather than hangs.
@@ -99,6 +113,33 @@ pub(crate) fn upgrade(stream: &mut TcpStream) -> String {
     let request = read_head(stream);
     stream.write_all(switch(&request, "").as_bytes()).unwrap();
     request
+}
+
+/// The next connection, whose request is accepted.
+pub(crate) fn open(listener: &TcpListener) -> TcpStream {
+    let mut stream = accept(listener);
+    upgrade(&mut stream);
+    stream
+}
+
+/// Rejects the request of the next connection with this status.
+pub(crate) fn reject(listener: &TcpListener, status: u16) {
+    let mut stream = accept(listener);
+    read_head(&mut stream);
+    let answer = format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n");
+    stream.write_all(answer.as_bytes()).unwrap();
+}
+
+/// Sends a Close with this code, and reads the answer.
+pub(crate) fn close(stream: &mut TcpStream, code: u16) {
+    let [high, low] = code.to_be_bytes();
+    stream.write_all(&[0x88, 2, high, low]).unwrap();
+    assert_eq!(read_frame(stream).0, 0x88);
+}
+
+/// Whether nothing came within the read timeout.
+pub(crate) fn is_read_timeout(error: &ClientError) -> bool {
+    matches!(error, ClientError::TimedOut(ClientTimeout::Read))
 }
 
 /// Reads one frame of less than 126 bytes: its first byte and its payload.

@@ -18,8 +18,7 @@ fn await_frame(stream: &mut TcpStream, first: u8) -> bool {
 /// A server that sends a message and a Ping, and closes once it has its Pong: whether it was answered both.
 fn asking() -> Scripted<(bool, bool)> {
     Scripted::new(|listener| {
-        let mut stream = accept(listener);
-        upgrade(&mut stream);
+        let mut stream = open(listener);
         stream.write_all(b"\x81\x04kept\x89\x01?").unwrap();
         let has_pong = await_frame(&mut stream, 0x8a);
         stream.write_all(b"\x88\x02\x03\xf3").unwrap();
