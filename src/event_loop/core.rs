@@ -22,7 +22,7 @@ use super::group::Outbox;
 use super::handle::Handle;
 use super::listener::{ListenerFacts, ListenerIndex};
 use super::logging::event;
-use super::metrics::{Count, Counting};
+use super::metrics::{Count, Counting, Published};
 use super::rate_limit::RateLimit;
 use super::route::{RouteId, Scope};
 use super::schedule::{Schedule, TimerId, TimerOwner};
@@ -191,10 +191,8 @@ impl<S> Core<S> {
             if self.has_broadcasts() {
                 self.catch_up(id);
             }
-            let connection = self.slab.get_mut(id)?;
-            let result = change(connection, &mut self.shared);
-            connection.uncount_unless_open(&self.shared);
-            return Some(result);
+            // If it ceases to be open, it is counted until its turn ends; whoever counts before that looks at it.
+            return Some(change(self.slab.get_mut(id)?, &mut self.shared));
         }
         self.change_other(id, change)
     }
@@ -369,19 +367,15 @@ impl<S> Core<S> {
 
     pub(super) fn publish_counters(&mut self) {
         let Shared { workspace, counting, buffered, .. } = &mut self.shared;
-        counting.copy(workspace.metrics());
-        counting.set(Count::Buffered, buffered.total().map_or(0, |total| total as u64 + 1));
-        counting.publish(self.handle.published());
+        publish(counting, workspace, buffered, self.handle.published());
     }
 
     /// What the loop has done so far, also in this turn.
     pub(super) fn counters(&self) -> Counters {
         let Shared { workspace, counting, buffered, .. } = &self.shared;
-        let mut counting = counting.clone();
-        counting.copy(workspace.metrics());
-        counting.set(Count::Buffered, buffered.total().map_or(0, |total| total as u64 + 1));
-        counting.publish(self.handle.published());
-        self.handle.published().snapshot()
+        let published = self.handle.published();
+        publish(&mut counting.clone(), workspace, buffered, published);
+        published.snapshot()
     }
 
     /// The connections to drop so that what waits for the others is within the limit.
@@ -610,4 +604,16 @@ impl<S> Core<S> {
         }
         count
     }
+}
+
+/// Has everybody see what was counted, here and elsewhere.
+fn publish(
+    counting: &mut Counting,
+    workspace: &Workspace,
+    buffered: &Buffered,
+    published: &Published,
+) {
+    counting.copy(workspace.metrics());
+    counting.set(Count::Buffered, buffered.total().map_or(0, |total| total as u64 + 1));
+    counting.publish(published);
 }
