@@ -162,7 +162,7 @@ pub struct TrafficCounts {
     pub pongs: u64,
     /// The payloads of compressed messages in bytes, as the application has them.
     pub uncompressed_bytes: u64,
-    /// The same as they are on the wire.
+    /// The bytes of those messages as they are on the wire.
     pub compressed_bytes: u64,
 }
 

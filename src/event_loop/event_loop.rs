@@ -596,7 +596,8 @@ impl<H: Handler> EventLoop<H> {
         self.add_adopted(*Adoption::new(stream, None, [head.as_ref(), leftover.as_ref()])?)
     }
 
-    /// The same, with a request that the other server has parsed.
+    /// Serves a connection that another server has accepted, with a request that it has parsed already; see
+    /// [`adopt`](Self::adopt).
     ///
     /// # Errors
     ///

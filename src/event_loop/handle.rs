@@ -226,8 +226,8 @@ impl Handle {
         self.shutdown_spread(code, reason, Duration::ZERO, deadline)
     }
 
-    /// The same, but the Closes go out one after the other over a time of `spread`, which is no longer
-    /// than the deadline: thousands of clients do not all connect again in the same second. Who has not
+    /// Ends the loop like [`shutdown`](Self::shutdown), but the Closes go out one after the other over a time of
+    /// `spread`, which is no longer than the deadline: thousands of clients do not all connect again in the same second. Who has not
     /// got its Close yet is served as before.
     ///
     /// # Errors
@@ -346,7 +346,7 @@ impl Handle {
     /// # Errors
     ///
     /// The system's, if the stream cannot be made non-blocking; [`io::ErrorKind::NotConnected`] if the
-    /// loop is gone, and the stream is closed then.
+    /// loop has ended or is gone, and the stream is closed then.
     pub fn adopt(
         &self,
         stream: impl Into<AdoptedStream>,
@@ -356,7 +356,7 @@ impl Handle {
         self.adoption(Adoption::new(stream, None, [head.as_ref(), leftover.as_ref()])?)
     }
 
-    /// The same, with a request that the other server has parsed; see
+    /// Has the loop serve a connection that another server has accepted, with a request that it has parsed already; see
     /// [`EventLoop::adopt_request`](crate::EventLoop::adopt_request).
     ///
     /// # Errors
@@ -371,7 +371,7 @@ impl Handle {
         self.adopt(stream, request.to_head(), leftover)
     }
 
-    /// The same for a connection to which another server has sent the 101; see
+    /// Has the loop serve a connection to which another server has sent the 101; see
     /// [`EventLoop::adopt_upgraded`](crate::EventLoop::adopt_upgraded).
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use crate::protocol::SendError;
 pub enum Sent {
     /// It goes out at the end of this turn, or as soon as the socket takes it.
     Accepted,
-    /// The same, but the output has reached its high water mark: wait for
+    /// It goes out, but the output has reached its high water mark: wait for
     /// [`on_drain`](crate::Handler::on_drain) before sending much more.
     Backpressure,
     /// It goes out when the output has come down to its low water mark, unless a newer one with its key

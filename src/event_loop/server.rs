@@ -57,7 +57,7 @@ impl Server {
         Self::bind_with(address, &ListenOptions::new())
     }
 
-    /// The same with other options.
+    /// Listens on a TCP address like [`bind`](Self::bind), with other options.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Server {
         Self::bind_unix_with(path, &ListenOptions::new())
     }
 
-    /// The same with other options, of which [`backlog`](ListenOptions::backlog) and
+    /// Listens on a Unix-domain socket with other options, of which [`backlog`](ListenOptions::backlog) and
     /// [`mode`](ListenOptions::mode) are for such a socket.
     ///
     /// # Errors

@@ -37,7 +37,7 @@ impl Shutdown {
         self.0.recv().ok()
     }
 
-    /// The same, but waits for so long at the most; `None` then, too.
+    /// Waits until the loop has ended, but for so long at the most; `None` then, too.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<ShutdownReport> {
         self.0.recv_timeout(timeout).ok()
     }
