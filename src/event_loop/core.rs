@@ -607,6 +607,7 @@ impl<S> Core<S> {
 }
 
 /// Has everybody see what was counted, here and elsewhere.
+#[inline]
 fn publish(
     counting: &mut Counting,
     workspace: &Workspace,
