@@ -445,7 +445,10 @@ impl Reconnecting {
             if !is_first && !self.wait_for_turn(until)? {
                 return self.give_up();
             }
-            match self.attempt(until)? {
+            let Some(attempted) = self.attempt(until) else {
+                return Err(ClientError::TimedOut(ClientTimeout::Read));
+            };
+            match attempted {
                 Ok(client) => {
                     self.link.connected(client.writer());
                     (self.client, self.disconnected) = (Some(client), None);
@@ -458,51 +461,47 @@ impl Reconnecting {
         Ok(())
     }
 
-    /// What comes of an attempt; an error of its own when the time is up before that.
-    fn attempt(
-        &mut self,
-        until: Option<Instant>,
-    ) -> Result<Result<Client, ClientError>, ClientError> {
+    /// What comes of an attempt; `None` when the time is up before that.
+    fn attempt(&mut self, until: Option<Instant>) -> Option<Result<Client, ClientError>> {
+        let builder = self.builder.clone().with_closer(self.closer.clone());
         let connected = if until.is_none() && self.attempt.is_none() {
-            self.builder.clone().with_closer(self.closer.clone()).connect()
+            builder.connect()
         } else {
-            self.attempt_beside(until)?
+            self.attempt_beside(builder, until)?
         };
-        let mut client = match connected {
-            Ok(client) => client,
-            Err(error) => return Ok(Err(error)),
-        };
-        match (self.on_connect)(&mut client) {
-            // The server closes already; how, is found out by receiving.
-            Ok(()) | Err(ClientError::Send(SendError::Closing | SendError::Closed)) => {}
-            Err(error) => return Ok(Err(error)),
-        }
-        client.set_read_timeout(self.read_timeout);
-        Ok(Ok(client))
+        Some(connected.and_then(|mut client| {
+            match (self.on_connect)(&mut client) {
+                // The server closes already; how, is found out by receiving.
+                Ok(()) | Err(ClientError::Send(SendError::Closing | SendError::Closed)) => {}
+                Err(error) => return Err(error),
+            }
+            client.set_read_timeout(self.read_timeout);
+            Ok(client)
+        }))
     }
 
-    /// Has a thread of its own connect, which goes on when the time is up.
+    /// Has a thread of its own connect, unless one does already; it goes on when the time is up.
     fn attempt_beside(
         &mut self,
+        builder: ClientBuilder,
         until: Option<Instant>,
-    ) -> Result<Result<Client, ClientError>, ClientError> {
+    ) -> Option<Result<Client, ClientError>> {
         if self.attempt.is_none() {
-            let builder = self.builder.clone().with_closer(self.closer.clone());
             let link = Arc::clone(&self.link);
             let connect = move || builder.connect();
             match Task::spawn("framewire-connect", connect, move || link.change(|_| ())) {
                 Ok(task) => self.attempt = Some(task),
-                Err(error) => return Ok(Err(error.into())),
+                Err(error) => return Some(Err(error.into())),
             }
         }
         let mut state = self.link.lock();
         loop {
             if let Some(result) = self.attempt.as_ref().and_then(Task::result) {
                 self.attempt = None;
-                return Ok(result.unwrap_or_else(|error| Err(error.into())));
+                return Some(result.unwrap_or_else(|error| Err(error.into())));
             }
             if until.is_some_and(|until| until <= Instant::now()) {
-                return Err(ClientError::TimedOut(ClientTimeout::Read));
+                return None;
             }
             state = self.link.wait(state, until);
         }
