@@ -17,7 +17,7 @@ use super::messages::{Messages, Receive, receiving};
 use super::sending::sending;
 use super::shared_connection::SharedConnection;
 use super::socket::Socket;
-use super::split::{self, ClientReader, ClientWriter};
+use super::split::{self, ClientReader, ClientWriter, knowing};
 use super::wait::Waiter;
 use crate::handshake::{ClientRequest, Response, ResponseError};
 use crate::protocol::{
@@ -184,10 +184,7 @@ impl Client {
         self.shared.state()
     }
 
-    /// The subprotocol that the server chose.
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.shared.subprotocol()
-    }
+    knowing!();
 
     /// The parameters of permessage-deflate that the server accepted.
     #[cfg(feature = "deflate")]
@@ -195,31 +192,11 @@ impl Client {
         self.shared.deflate()
     }
 
-    /// The server's answer to the opening handshake; `None` for an [adopted](Self::adopt) stream.
-    pub fn response(&self) -> Option<&Response> {
-        self.shared.response()
-    }
-
-    /// How many bytes were sent or queued and wait here, framing included.
-    pub fn buffered_amount(&self) -> usize {
-        self.shared.buffered_amount()
-    }
-
     /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
     /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
     /// See [`Config::ping_interval`].
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.shared.round_trip_time()
-    }
-
-    /// How the connection ended, once it has.
-    pub fn outcome(&self) -> Option<&Outcome> {
-        self.shared.outcome()
-    }
-
-    /// What ends the connection from any thread, whatever this one waits for.
-    pub fn closer(&self) -> Closer {
-        self.shared.closer()
     }
 }
 

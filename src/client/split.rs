@@ -64,7 +64,7 @@ pub(super) fn writer(shared: Arc<SharedConnection>) -> ClientWriter {
     ClientWriter { shared, waiter: Waiter::Later }
 }
 
-/// What both halves know of the connection.
+/// What a client and either half of it know of the connection.
 macro_rules! knowing {
     () => {
         /// The subprotocol that the server chose.
@@ -87,12 +87,14 @@ macro_rules! knowing {
             self.shared.outcome()
         }
 
-        /// What ends the connection from any thread.
+        /// What ends the connection from any thread, whatever other threads wait for.
         pub fn closer(&self) -> Closer {
             self.shared.closer()
         }
     };
 }
+
+pub(super) use knowing;
 
 impl ClientReader {
     knowing!();
