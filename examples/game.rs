@@ -129,7 +129,7 @@ impl Handler for Players {
     }
 
     fn on_close(&mut self, peer: &mut Peer<'_>, _outcome: &Outcome) {
-        if peer.connections() == 1 {
+        if peer.peers().connections() == 1 {
             // The code may be sent, so there is no error.
             let _ = peer.handle().shutdown(1000, "", Duration::ZERO);
         }
@@ -140,7 +140,7 @@ fn play(address: SocketAddr, clients: usize) -> std::io::Result<u64> {
     let mut event_loop = Server::unbound().into_event_loop(Players::default())?;
     let url = Url::parse(&format!("ws://{address}/")).map_err(std::io::Error::other)?;
     for _ in 0..clients {
-        event_loop.connect(address, ClientRequest::new(&url), &Config::new(), ())?;
+        event_loop.peers().connect(address, ClientRequest::new(&url), &Config::new(), ())?;
     }
     event_loop.run()?;
     Ok(event_loop.handler().messages)

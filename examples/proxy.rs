@@ -35,7 +35,7 @@ impl Handler for Relay {
                 // Nothing may be read before there is somebody to give it to.
                 peer.pause();
                 let request = ClientRequest::new(&self.upstream);
-                match peer.connect(self.address, request, &Config::new(), Some(here)) {
+                match peer.peers().connect(self.address, request, &Config::new(), Some(here)) {
                     Ok(there) => *peer.session_mut() = Some(there),
                     Err(_) => drop(peer.close(CloseCode::BAD_GATEWAY, "upstream is unreachable")),
                 }

@@ -102,7 +102,7 @@ fn what_happens_is_told_and_nothing_secret() {
     let mut dialling = Server::unbound().on_message(|_, _| {}).into_event_loop().unwrap();
     let (_socket, closed) = deserted();
     let request = ClientRequest::new(&Url::parse(&format!("ws://a/{SECRET}?{SECRET}")).unwrap());
-    dialling.connect(closed, request, &untimed(), ()).unwrap();
+    dialling.peers().connect(closed, request, &untimed(), ()).unwrap();
     while dialling.connections() > 0 {
         dialling.run_once(Some(PATIENCE)).unwrap();
     }

@@ -8,13 +8,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mio::Token;
 
-use crate::handshake::{
-    ClientRequest, HttpDate, ProxyHeader, ProxyHeaderError, Request, RequestParts, Response,
-};
+use crate::handshake::{HttpDate, ProxyHeader, ProxyHeaderError, Request, RequestParts, Response};
 use crate::io::{Budget, Driver, Inbox, Stopped};
 use crate::protocol::{
-    Accept, Config, Endpoint, Event, HandshakeError, Outcome, PartialRequest, Prepared, State,
-    Upgraded,
+    Accept, Endpoint, Event, HandshakeError, Outcome, PartialRequest, Prepared, State, Upgraded,
 };
 use crate::wire::CloseCode;
 
@@ -415,63 +412,6 @@ impl<H: Handler> EventLoop<H> {
         Peer::of(&mut self.core, id)
     }
 
-    /// Opens a connection to a server, which the handler is told of like any other; see
-    /// [`Peer::connect`].
-    ///
-    /// # Errors
-    ///
-    /// The system's, if connecting cannot even begin.
-    ///
-    /// ```no_run
-    /// use framewire::handshake::{ClientRequest, Url};
-    /// use framewire::{Config, Server};
-    ///
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut event_loop = Server::unbound().on_message(|_, message| println!("{message:?}")).into_event_loop()?;
-    /// let request = ClientRequest::new(&Url::parse("ws://127.0.0.1:9001/")?);
-    /// for _ in 0..1000 {
-    ///     let address = "127.0.0.1:9001".parse()?;
-    ///     event_loop.connect(address, request.clone(), &Config::new(), ())?;
-    /// }
-    /// event_loop.run()?;
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn connect(
-        &mut self,
-        address: SocketAddr,
-        request: ClientRequest,
-        config: &Config,
-        session: H::Session,
-    ) -> io::Result<PeerId> {
-        self.look_at_the_clock();
-        let socket = self.core.registry.connect(address)?;
-        self.core.dial(socket, request, config, session, None)
-    }
-
-    /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name,
-    /// or the IP address, that the server's certificate must have; `tls` is a
-    /// [`TlsClient`](crate::TlsClient) or a [`rustls::ClientConfig`].
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect), and for a name that cannot be one of a server.
-    #[cfg(feature = "tls")]
-    pub fn connect_tls(
-        &mut self,
-        address: SocketAddr,
-        server_name: &str,
-        tls: impl Into<Arc<rustls::ClientConfig>>,
-        request: ClientRequest,
-        config: &Config,
-        session: H::Session,
-    ) -> io::Result<PeerId> {
-        let socket =
-            self.core.registry.connect(address)?.with_tls_client(server_name, tls.into())?;
-        self.look_at_the_clock();
-        self.core.dial(socket, request, config, session, None)
-    }
-
     /// Sends a message to all open connections, in the next turn: [`publish`](Self::publish) to
     /// [`Audience::everyone`]; returns for how many it is.
     pub fn broadcast(&mut self, message: impl Into<Prepared>) -> usize {
@@ -486,16 +426,6 @@ impl<H: Handler> EventLoop<H> {
         message: impl Into<Prepared>,
     ) -> usize {
         self.core.publish(audience.into(), message)
-    }
-
-    /// How many connections have subscribed to a topic, those included that are closing.
-    pub fn subscribers(&self, topic: &str) -> usize {
-        self.core.subscribers(topic)
-    }
-
-    /// All topics that have subscribers, with their number, in no particular order.
-    pub fn all_topics(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.core.topics.iter()
     }
 
     /// What this loop has done so far; [`Handle::counters`] adds up all that work together.

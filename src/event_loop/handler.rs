@@ -179,7 +179,7 @@ pub trait Handler {
     fn on_subscription(&mut self, topic: &str, subscribers: usize) {}
 
     /// The connection is gone, and this is how: called exactly once, last, for each that was open and
-    /// each that was [dialled](Peer::connect).
+    /// each that was [dialled](Peers::connect).
     /// Nothing can be sent to this peer any more.
     fn on_close(&mut self, peer: &mut Peer<'_, Self::Session>, outcome: &Outcome) {}
 }

@@ -5,10 +5,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::handshake::ClientRequest;
 use crate::protocol::{
-    Compress, Config, Endpoint, Fragment, Fragments, Message, Outcome, Outgoing, Prepared, Role,
-    SendError, State, Workspace,
+    Compress, Endpoint, Fragment, Fragments, Message, Outcome, Outgoing, Prepared, Role, SendError,
+    State, Workspace,
 };
 use crate::wire::CloseCode;
 
@@ -52,30 +51,6 @@ impl<'l, S> Peer<'l, S> {
     pub(super) fn of(core: &'l mut Core<S>, id: PeerId) -> Option<Self> {
         core.flush_broadcasts();
         core.is_peer(id).then_some(Self { core, id })
-    }
-
-    /// Sends a message to the open connections for which a condition holds; to how many.
-    fn broadcast_in(
-        core: &mut Core<S>,
-        mut condition: impl FnMut(&Peer<'_, S>) -> bool,
-        message: impl Into<Prepared>,
-    ) -> usize {
-        core.flush_broadcasts();
-        let (mut message, mut prepared) = (Some(message), None);
-        let mut count = 0;
-        for index in 0..core.slab.places() {
-            let Some(id) = core.slab.id_at(index).filter(|&id| core.is_peer(id)) else { continue };
-            if condition(&Peer { core: &mut *core, id }) {
-                if let Some(message) = message.take() {
-                    prepared = Some(message.into());
-                }
-                if let Some(prepared) = &prepared {
-                    core.deliver(id, Key::default(), prepared);
-                    count += 1;
-                }
-            }
-        }
-        count
     }
 }
 
@@ -399,16 +374,6 @@ impl<S> Peer<'_, S> {
         self.core.publish(audience.into(), message)
     }
 
-    /// Sends a message to the open connections of this loop for which `condition` holds, this one included, whatever
-    /// their route; returns to how many. See [`Peers::broadcast_if`].
-    pub fn broadcast_if(
-        &mut self,
-        condition: impl FnMut(&Peer<'_, S>) -> bool,
-        message: impl Into<Prepared>,
-    ) -> usize {
-        Peer::broadcast_in(self.core, condition, message)
-    }
-
     /// Another open connection of this loop, by its id; `None` if it is not open any more.
     pub fn to(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
         Peer::of(self.core, id)
@@ -419,55 +384,6 @@ impl<S> Peer<'_, S> {
     pub fn peers(&mut self) -> Peers<'_, S> {
         let scope = Scope::Route(self.route());
         Peers::new(self.core, scope)
-    }
-
-    /// How many connections there are, those that are still opening or closing included.
-    pub fn connections(&self) -> usize {
-        self.core.slab.len()
-    }
-
-    /// Opens a connection to a server from within the loop; it belongs to the route of this one. [`on_open`](crate::Handler::on_open) is
-    /// called when it has accepted, and [`on_close`](crate::Handler::on_close) in any case at the end.
-    ///
-    /// Resolve names elsewhere: that may take long, and all connections would wait for it.
-    ///
-    /// # Errors
-    ///
-    /// The system's, if connecting cannot even begin; [`io::ErrorKind::InvalidInput`] for a
-    /// [`Config`] that cannot work.
-    pub fn connect(
-        &mut self,
-        address: SocketAddr,
-        request: ClientRequest,
-        config: &Config,
-        session: S,
-    ) -> io::Result<PeerId> {
-        let route = self.route();
-        let socket = self.core.registry.connect(address)?;
-        self.core.dial(socket, request, config, session, route)
-    }
-
-    /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name,
-    /// or the IP address, that the server's certificate must have; `tls` is a
-    /// [`TlsClient`](crate::TlsClient) or a [`rustls::ClientConfig`].
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect), and for a name that cannot be one of a server.
-    #[cfg(feature = "tls")]
-    pub fn connect_tls(
-        &mut self,
-        address: SocketAddr,
-        server_name: &str,
-        tls: impl Into<std::sync::Arc<rustls::ClientConfig>>,
-        request: ClientRequest,
-        config: &Config,
-        session: S,
-    ) -> io::Result<PeerId> {
-        let socket =
-            self.core.registry.connect(address)?.with_tls_client(server_name, tls.into())?;
-        let route = self.route();
-        self.core.dial(socket, request, config, session, route)
     }
 
     /// A handle to the loop, for other threads.
@@ -643,15 +559,5 @@ impl<S> Peer<'_, S> {
     /// The topics that this connection has subscribed to, in no particular order.
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.core.topics.of(self.id)
-    }
-
-    /// How many connections have subscribed to a topic, those included that are closing.
-    pub fn subscribers(&self, topic: &str) -> usize {
-        self.core.subscribers(topic)
-    }
-
-    /// All topics that have subscribers in this loop, with their number, in no particular order.
-    pub fn all_topics(&self) -> impl Iterator<Item = (&str, usize)> {
-        self.core.topics.iter()
     }
 }

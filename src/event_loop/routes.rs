@@ -243,7 +243,7 @@ impl<S> Routes<S> {
     }
 
     /// Serves what no route is for, with the settings of the server, in place of a 404: requests of both
-    /// kinds; and connections that [`EventLoop::connect`](crate::EventLoop::connect) has dialled, which
+    /// kinds; and connections that [`Peers::connect`](crate::Peers::connect) has dialled, which
     /// are otherwise closed when they open.
     #[must_use]
     pub fn otherwise(mut self, handler: impl Handler<Session = S> + Send + 'static) -> Self {

@@ -198,7 +198,7 @@ fn idle(connections: usize, seconds: u64) -> ExitCode {
     let config = Config::new().ping_interval(None);
     let mut event_loop = Server::unbound().into_event_loop(Client::default()).unwrap();
     for number in 0..connections {
-        event_loop.connect(server.address, request.clone(), &config, ()).unwrap();
+        event_loop.peers().connect(server.address, request.clone(), &config, ()).unwrap();
         if number % 200 == 0 {
             event_loop.run_once(Some(Duration::ZERO)).unwrap();
         }

@@ -65,9 +65,9 @@ fn a_message_reaches_exactly_the_audience_and_tells_for_how_many_it_was() {
             "others of the topic" => peer.publish(&"x".to_owned(), text) + 100,
             "by peers" => peer.peers().publish(Audience::topic("x").except(id), text),
             "all by peers" => peer.peers().broadcast(text),
-            "if" => peer.broadcast_if(|other| *other.session() < 3, text),
+            "if" => peer.peers().broadcast_if(|other| *other.session() < 3, text),
             "if by peers" => peer.peers().broadcast_if(|other| other.id() != id, text),
-            "if nobody" => peer.broadcast_if(|_| false, text),
+            "if nobody" => peer.peers().broadcast_if(|_| false, text),
             _ => panic!("{text}"),
         }
     });

@@ -258,7 +258,7 @@ fn a_loop_that_dials_counts_what_it_is_answered() {
     for (address, path) in [(house.address, "/only"), (house.address, "/other"), (closed, "/only")]
     {
         let request = ClientRequest::new(&Url::parse(&format!("ws://localhost{path}")).unwrap());
-        event_loop.connect(address, request, &untimed(), ()).unwrap();
+        event_loop.peers().connect(address, request, &untimed(), ()).unwrap();
     }
     assert_eq!(event_loop.counters().connections, 3, "of now, also between two turns");
     let mut turns = 0;

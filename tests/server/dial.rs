@@ -126,7 +126,7 @@ fn one_loop_dials_thousands() {
     for portion in 0..CLIENTS / 500 {
         for name in portion * 500..(portion + 1) * 500 {
             let session = Talker { name, said: 0 };
-            event_loop.connect(echo.address, echo.request(), &config, session).unwrap();
+            event_loop.peers().connect(echo.address, echo.request(), &config, session).unwrap();
         }
         while event_loop.handler().opened < ((portion + 1) * 500) as usize {
             event_loop.run_once(Some(Duration::from_secs(30))).unwrap();
@@ -149,7 +149,7 @@ fn compression_is_offered_and_used() {
         .unwrap();
     for name in 0..5 {
         let session = Talker { name, said: 0 };
-        event_loop.connect(echo.address, echo.request(), &untimed(), session).unwrap();
+        event_loop.peers().connect(echo.address, echo.request(), &untimed(), session).unwrap();
     }
     run_until_empty(&mut event_loop);
     assert_eq!(event_loop.handler().answered, 15);
@@ -163,7 +163,7 @@ fn an_address_that_refuses_ends_in_on_close() {
         Server::unbound().config(untimed()).into_event_loop(Talk::default()).unwrap();
     let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
     let session = Talker { name: 0, said: 0 };
-    event_loop.connect(address, request, &untimed(), session).unwrap();
+    event_loop.peers().connect(address, request, &untimed(), session).unwrap();
     run_until_empty(&mut event_loop);
     let closed = &event_loop.handler().closed;
     let [outcome @ Outcome::Lost { sent: None, received: None, .. }] = &closed[..] else {
@@ -179,7 +179,7 @@ fn a_server_that_refuses_ends_in_on_close_with_its_answer() {
     let mut event_loop =
         Server::unbound().config(untimed()).into_event_loop(Talk::default()).unwrap();
     let session = Talker { name: 0, said: 0 };
-    event_loop.connect(echo.address, echo.request(), &untimed(), session).unwrap();
+    event_loop.peers().connect(echo.address, echo.request(), &untimed(), session).unwrap();
     run_until_empty(&mut event_loop);
     let closed = &event_loop.handler().closed;
     let [Outcome::Rejected(response)] = &closed[..] else { panic!("{closed:?}") };
@@ -203,7 +203,8 @@ impl Handler for Relay {
         if peer.role() == Role::Server {
             peer.pause();
             let (here, request) = (peer.id(), self.request.clone());
-            let there = peer.connect(self.upstream, request, &untimed(), Some(here)).unwrap();
+            let there =
+                peer.peers().connect(self.upstream, request, &untimed(), Some(here)).unwrap();
             *peer.session_mut() = Some(there);
         } else {
             let other = peer.session().unwrap();

@@ -34,7 +34,7 @@ impl Handler for Stubborn {
 
     fn on_close(&mut self, peer: &mut Peer<'_>, _: &Outcome) {
         self.closes += 1;
-        let error = peer.connect(self.address, self.request.clone(), &untimed(), ());
+        let error = peer.peers().connect(self.address, self.request.clone(), &untimed(), ());
         self.refused += usize::from(error.is_err());
     }
 }
@@ -51,13 +51,13 @@ fn nothing_is_dialled_once_a_shutdown_has_begun() {
     let address = listener.local_addr().unwrap();
     let (mut event_loop, request) = dialling(address);
     for _ in 0..3 {
-        event_loop.connect(address, request.clone(), &untimed(), ()).unwrap();
+        event_loop.peers().connect(address, request.clone(), &untimed(), ()).unwrap();
     }
     let shutdown = event_loop.handle().shutdown(1001, "", Duration::ZERO).unwrap();
     event_loop.run().unwrap();
     assert_eq!((event_loop.handler().closes, event_loop.handler().refused), (3, 3));
     assert!(shutdown.wait().is_some());
-    let error = event_loop.connect(address, request, &untimed(), ()).unwrap_err();
+    let error = event_loop.peers().connect(address, request, &untimed(), ()).unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::NotConnected);
 }
 
@@ -74,8 +74,10 @@ fn a_dial_between_two_turns_has_all_its_time() {
     while begun.elapsed() < 2 * timeout {
         std::thread::yield_now();
     }
-    let id =
-        event_loop.connect(address, request, &untimed().handshake_timeout(timeout), ()).unwrap();
+    let id = event_loop
+        .peers()
+        .connect(address, request, &untimed().handshake_timeout(timeout), ())
+        .unwrap();
     event_loop.run_once(Some(Duration::ZERO)).unwrap();
     let closes = event_loop.handler().closes;
     assert!(closes == 0 || begun.elapsed() > 3 * timeout, "{id} had no time");
@@ -159,7 +161,7 @@ fn dialled_connections_take_no_place_of_those_that_come() {
     let mut turns = Turns::of(server, Silent::default());
     let request = ClientRequest::new(&Url::parse(&format!("ws://{address}/")).unwrap());
     for _ in 0..5 {
-        turns.event_loop.connect(address, request.clone(), &untimed(), ()).unwrap();
+        turns.event_loop.peers().connect(address, request.clone(), &untimed(), ()).unwrap();
     }
     let _clients = [turns.open(), turns.open()];
     let mut third = Client::connect(turns.address);

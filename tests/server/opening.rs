@@ -18,7 +18,7 @@ fn what_on_open_sends_stands_right_behind_the_answer() {
         if let Call::Open(id) = call {
             assert_eq!(peer.request().unwrap().path(), "/chat");
             assert!(peer.peers().ids().contains(id));
-            assert_eq!((peer.connections(), peer.is_paused()), (1, false));
+            assert_eq!((peer.peers().connections(), peer.is_paused()), (1, false));
             peer.send("first");
             peer.send("second");
         } else {

@@ -94,7 +94,7 @@ fn the_subscribers_of_a_topic_are_listed() {
         }
         let own = peer.id();
         let ids = peer.peers().subscribers_of("news");
-        assert_eq!(ids.len(), peer.subscribers("news"));
+        assert_eq!(ids.len(), peer.peers().subscribers("news"));
         format!("{} {}", ids.len(), ids.contains(&own))
     });
     let (mut first, _) = turns.open();

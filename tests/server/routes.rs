@@ -51,7 +51,7 @@ impl Handler for Place {
             }
             Some("everywhere") => drop(peer.broadcast("to everybody")),
             Some("count") => {
-                let (here, all) = (peer.peers().len(), peer.connections());
+                let (here, all) = (peer.peers().len(), peer.peers().connections());
                 peer.send(format!("{here} of {all}"));
             }
             _ => {
@@ -362,7 +362,7 @@ impl Handler for Dialler {
         if let Ok(address) = text.parse() {
             let url = Url::parse(&format!("ws://{text}/other")).unwrap();
             let request = ClientRequest::new(&url);
-            peer.connect(address, request, &untimed(), "client".to_owned()).unwrap();
+            peer.peers().connect(address, request, &untimed(), "client".to_owned()).unwrap();
         } else {
             let said = format!("{} heard {text}", peer.session());
             peer.publish(Audience::route(peer.route()).except(peer.id()), said);
@@ -392,7 +392,7 @@ fn what_is_dialled_without_a_route_is_closed() {
     let near = Routes::new().route("/", untimed(), Place("near")).unwrap();
     let mut event_loop = Server::unbound().config(untimed()).into_event_loop(near).unwrap();
     let request = ClientRequest::new(&Url::parse(&format!("ws://{}/", far.address)).unwrap());
-    event_loop.connect(far.address, request, &untimed(), String::new()).unwrap();
+    event_loop.peers().connect(far.address, request, &untimed(), String::new()).unwrap();
     eventually("gone", || {
         event_loop.run_once(Some(Duration::from_millis(1))).unwrap();
         event_loop.connections() == 0

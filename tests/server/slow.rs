@@ -155,7 +155,10 @@ fn a_stuck_reader_among_a_thousand_costs_the_others_nothing_and_wakes_to_the_lat
         .unwrap();
     let request = ClientRequest::new(&Url::parse("ws://localhost/").unwrap());
     for _ in 0..READERS {
-        readers.connect(test.house.address, request.clone(), &untimed().no_deflate(), 0).unwrap();
+        readers
+            .peers()
+            .connect(test.house.address, request.clone(), &untimed().no_deflate(), 0)
+            .unwrap();
     }
     let stop = readers.handle();
     let thread = std::thread::spawn(move || readers.run().unwrap());

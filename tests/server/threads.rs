@@ -63,7 +63,7 @@ impl Handler for Worker {
             "latest" => {
                 peer.publish(Audience::topic("x").latest("key").except(peer.id()), rest).to_string()
             }
-            "subscribers" => peer.subscribers(rest).to_string(),
+            "subscribers" => peer.peers().subscribers(rest).to_string(),
             "broadcast" => {
                 peer.broadcast(rest);
                 return;
@@ -72,7 +72,7 @@ impl Handler for Worker {
                 peer.publish(Audience::everyone().except(peer.id()), rest);
                 return;
             }
-            "count" => peer.connections().to_string(),
+            "count" => peer.peers().connections().to_string(),
             "series" => {
                 // Short ones are copied, long ones are shared.
                 for n in 0..300 {

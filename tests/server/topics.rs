@@ -25,8 +25,9 @@ fn obey(peer: &mut Peer<'_, u64>, line: &str) {
             let mut own: Vec<_> = peer.topics().map(str::to_owned).collect();
             own.sort();
             assert!(own.iter().all(|topic| peer.is_subscribed(topic)));
-            let all: BTreeMap<_, _> = peer.all_topics().map(|(t, n)| (t.to_owned(), n)).collect();
-            assert!(all.iter().all(|(topic, count)| peer.subscribers(topic) == *count));
+            let all: BTreeMap<_, _> =
+                peer.peers().topics().map(|(t, n)| (t.to_owned(), n)).collect();
+            assert!(all.iter().all(|(topic, count)| peer.peers().subscribers(topic) == *count));
             format!("{own:?} of {all:?}")
         }
         _ if line == "bye" => {
@@ -113,7 +114,7 @@ fn a_connection_leaves_its_topics_when_on_close_is_over() {
             assert_eq!(peer.subscribe("late"), Subscribed::Refused(TopicError::NotOpen));
             // It is not open, and so gets nothing and is not counted.
             let reached = peer.publish("x", "has left");
-            sender.send((topics, peer.subscribers("x"), reached)).unwrap();
+            sender.send((topics, peer.peers().subscribers("x"), reached)).unwrap();
         }
         _ => {}
     });
@@ -416,11 +417,11 @@ fn a_loop_publishes_too() {
         assert_eq!(client.read_text(), "done");
     });
     assert_eq!(event_loop.publish("x", Counted), 0);
-    while event_loop.subscribers("x") == 0 {
+    while event_loop.peers().subscribers("x") == 0 {
         event_loop.run_once(Some(PATIENCE)).unwrap();
     }
     assert_eq!((next(&told), MADE.get()), (("x".into(), 1), 0));
-    assert_eq!(event_loop.all_topics().collect::<Vec<_>>(), [("x", 1)]);
+    assert_eq!(event_loop.peers().topics().collect::<Vec<_>>(), [("x", 1)]);
     assert_eq!(event_loop.publish("x", "from the loop"), 1);
     let id = event_loop.peers().ids().first().copied().unwrap();
     assert!(event_loop.peer(id).unwrap().subscribe("between").is_new());
@@ -435,5 +436,5 @@ fn a_loop_publishes_too() {
     });
     event_loop.run().unwrap();
     watch.join().unwrap();
-    assert_eq!((event_loop.all_topics().count(), event_loop.subscribers("x")), (0, 0));
+    assert_eq!((event_loop.peers().topics().count(), event_loop.peers().subscribers("x")), (0, 0));
 }

@@ -64,7 +64,7 @@ fn a_loop_dials_over_tls() {
     for seed in 0..20 {
         let (tls, config) = (authority.client(), untimed());
         let request = request.clone();
-        event_loop.connect_tls(address, "127.0.0.1", tls, request, &config, seed).unwrap();
+        event_loop.peers().connect_tls(address, "127.0.0.1", tls, request, &config, seed).unwrap();
     }
     run_until_empty(&mut event_loop);
     let dialler = event_loop.handler();
@@ -82,10 +82,14 @@ fn a_loop_trusts_no_wrong_name_and_no_unknown_root() {
     let config = untimed();
     let stranger = Authority::new().client();
     let (known, other) = (authority.client(), request.clone());
-    event_loop.connect_tls(address, "example.com", known, other, &config, 0).unwrap();
-    event_loop.connect_tls(address, "127.0.0.1", stranger, request.clone(), &config, 1).unwrap();
+    event_loop.peers().connect_tls(address, "example.com", known, other, &config, 0).unwrap();
+    event_loop
+        .peers()
+        .connect_tls(address, "127.0.0.1", stranger, request.clone(), &config, 1)
+        .unwrap();
     assert!(
         event_loop
+            .peers()
             .connect_tls(address, "not a name", authority.client(), request, &config, 2)
             .is_err()
     );
@@ -107,7 +111,7 @@ fn an_address_that_refuses_is_told_as_such_over_tls_too() {
     let mut event_loop =
         Server::unbound().config(untimed()).into_event_loop(Dialler::default()).unwrap();
     let tls = Authority::new().client();
-    event_loop.connect_tls(address, "127.0.0.1", tls, request, &untimed(), 0).unwrap();
+    event_loop.peers().connect_tls(address, "127.0.0.1", tls, request, &untimed(), 0).unwrap();
     run_until_empty(&mut event_loop);
     let [outcome] = &event_loop.handler().closed[..] else { panic!("not closed once") };
     let error = outcome.cause().and_then(|cause| cause.downcast_ref::<io::Error>());
@@ -122,7 +126,10 @@ fn a_bad_record_of_the_server_ends_a_connection_that_was_dialled() {
     let mut event_loop =
         Server::unbound().config(untimed()).into_event_loop(Dialler::default()).unwrap();
     let config = untimed();
-    event_loop.connect_tls(address, "127.0.0.1", authority.client(), request, &config, 0).unwrap();
+    event_loop
+        .peers()
+        .connect_tls(address, "127.0.0.1", authority.client(), request, &config, 0)
+        .unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut stream = accept_by_hand(&authority, &listener);

@@ -7,6 +7,7 @@ use mio::Interest;
 use mio::event::Source;
 
 use crate::event_loop::audience::Audience;
+use crate::event_loop::backlog::Key;
 use crate::event_loop::core::Core;
 use crate::event_loop::counters::Counters;
 use crate::event_loop::handle::Handle;
@@ -122,9 +123,10 @@ impl<S> Peers<'_, S> {
         self.core.publish(audience.into(), message)
     }
 
-    /// Sends a message to the open connections of this loop for which `condition` holds, whatever their route; returns
-    /// to how many. It is encoded once, and not at all if it is for nobody. Each connection is asked about, so a topic
-    /// is cheaper where the same few are meant again and again, and it reaches the other loops as well.
+    /// Sends a message to the open connections of this loop for which `condition` holds, whatever their route, as
+    /// [`broadcast`](Self::broadcast) does; returns to how many. It is encoded once, and not at all if it is for nobody.
+    /// Each connection is asked about, so a topic is cheaper where the same few are meant again and again, and it
+    /// reaches the other loops as well.
     ///
     /// ```
     /// use framewire::Peer;
@@ -140,10 +142,21 @@ impl<S> Peers<'_, S> {
     /// ```
     pub fn broadcast_if(
         &mut self,
-        condition: impl FnMut(&Peer<'_, S>) -> bool,
+        mut condition: impl FnMut(&Peer<'_, S>) -> bool,
         message: impl Into<Prepared>,
     ) -> usize {
-        Peer::broadcast_in(self.core, condition, message)
+        let (mut message, mut prepared) = (Some(message), None);
+        let mut count = 0;
+        self.within(Scope::All).for_each(|peer| {
+            if condition(peer) {
+                let prepared = prepared.get_or_insert_with(|| message.take().map(Into::into));
+                if let Some(prepared) = prepared {
+                    peer.core.deliver(peer.id, Key::default(), prepared);
+                    count += 1;
+                }
+            }
+        });
+        count
     }
 
     /// How many open connections there are. They are counted one by one.
@@ -184,8 +197,29 @@ impl<S> Peers<'_, S> {
         self.core.topics.iter()
     }
 
-    /// Opens a connection to a server; see [`Peer::connect`]. It belongs to the route whose peers these are, if they
-    /// are those of one.
+    /// Opens a connection to a server, which the handler is told of like any other: by
+    /// [`on_open`](crate::Handler::on_open) when the server has accepted, and by
+    /// [`on_close`](crate::Handler::on_close) in any case at the end. It belongs to the route whose peers these are, if
+    /// they are those of one.
+    ///
+    /// Resolve names elsewhere: that may take long, and all connections would wait for it.
+    ///
+    /// ```no_run
+    /// use framewire::handshake::{ClientRequest, Url};
+    /// use framewire::{Config, Server};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::unbound().on_message(|_, message| println!("{message:?}"));
+    /// let mut event_loop = server.into_event_loop()?;
+    /// let request = ClientRequest::new(&Url::parse("ws://127.0.0.1:9001/")?);
+    /// for _ in 0..1000 {
+    ///     let address = "127.0.0.1:9001".parse()?;
+    ///     event_loop.peers().connect(address, request.clone(), &Config::new(), ())?;
+    /// }
+    /// event_loop.run()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -202,7 +236,9 @@ impl<S> Peers<'_, S> {
         self.core.dial(socket, request, config, session, self.scope.route())
     }
 
-    /// Opens a connection to a server over TLS; see [`Peer::connect_tls`].
+    /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name, or the IP
+    /// address, that the server's certificate must have; `tls` is a [`TlsClient`](crate::TlsClient) or a
+    /// [`rustls::ClientConfig`].
     ///
     /// # Errors
     ///

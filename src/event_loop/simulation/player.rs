@@ -394,7 +394,7 @@ impl Player {
         let link = stage.network.next_link();
         let url = Url::parse(&format!("ws://remote/{link}")).expect("a URL");
         let request = ClientRequest::new(&url);
-        if let Ok(id) = peer.connect(address(link), request, &stage.config, link) {
+        if let Ok(id) = peer.peers().connect(address(link), request, &stage.config, link) {
             stage.model.reached.insert("a handler dials");
             let connection = stage.model.connection(link);
             (connection.is_dialled, connection.id) = (true, Some(id));

@@ -105,7 +105,7 @@ impl Load {
                 .ok_or("the URL resolves to nothing")?;
             let session = Session { topic: topic_name(topic), ..Session::default() };
             let request = ClientRequest::new(&url);
-            clients.push(event_loop.connect(address, request, &Config::new(), session)?);
+            clients.push(event_loop.peers().connect(address, request, &Config::new(), session)?);
         }
         Ok(Self { event_loop, clients, nodes, published: 0, due: 0 })
     }
