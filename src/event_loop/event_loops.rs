@@ -33,7 +33,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// their next turn, encoded once for all; a loop without subscribers of the topic is not bothered. Each
 /// receiver gets what one peer, or one thread, publishes in its order. A [`Handle`] reaches every
 /// connection, wherever it is. What a [`Peer`] can list or touch is of its own loop: [`Peer::peers`],
-/// [`Peer::to`], [`Peers::connections`], [`Peers::topics`], and what
+/// [`Peer::to`], [`Peers::connections`](crate::Peers::connections), [`Peers::topics`](crate::Peers::topics), and what
 /// [`Handler::on_subscription`] tells.
 ///
 /// A handler that panics ends its loop, whose connections are lost. The others then close theirs with 1001,

@@ -70,7 +70,7 @@ impl<S> Peer<'_, S> {
         self.connection().session.as_ref().expect(HAS_SESSION)
     }
 
-    /// The same, to change it.
+    /// What [`on_upgrade`](crate::Handler::on_upgrade) made for this connection, to change it.
     ///
     /// # Panics
     ///
@@ -220,7 +220,7 @@ impl<S> Peer<'_, S> {
     }
 
     /// How long the last automatic Ping that was answered took to come back, the turns of both loops
-    /// included; `None` before the first one. [`Config::ping_interval`] says when they are sent, which
+    /// included; `None` before the first one. [`Config::ping_interval`](crate::Config::ping_interval) says when they are sent, which
     /// is only in silence.
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.connection().endpoint().round_trip_time()
@@ -232,7 +232,7 @@ impl<S> Peer<'_, S> {
     }
 
     /// Server for a connection that was accepted, client for one that was
-    /// [dialled](Self::connect).
+    /// [dialled](crate::Peers::connect).
     pub fn role(&self) -> Role {
         self.connection().endpoint().role()
     }
@@ -489,8 +489,8 @@ impl<S> Peer<'_, S> {
         self.core.set_timer(TimerOwner::Peer(self.id), after, token)
     }
 
-    /// The same again and again: the first time after one period, and from then on without drifting. A period of
-    /// less than a millisecond counts as one. See [`Peers::set_interval`].
+    /// Has [`Handler::on_peer_timer`](crate::Handler::on_peer_timer) called again and again: the first time after one
+    /// period, and from then on without drifting. A period of less than a millisecond counts as one. See [`Peers::set_interval`].
     pub fn set_interval(&mut self, every: Duration, token: u64) -> TimerId {
         self.core.set_interval(TimerOwner::Peer(self.id), every, token)
     }

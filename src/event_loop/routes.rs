@@ -32,7 +32,7 @@ use super::sources::SourceEvent;
 /// [`on_start`](Handler::on_start). Those that are set for all connections, by
 /// [`EventLoop::peers`](crate::EventLoop::peers) or [`LoopHandle::call`](crate::LoopHandle::call), are of no route: the
 /// handler of [`otherwise`](Self::otherwise) is told of them, and nobody where there is none, which is a warning of the
-/// feature `log`.
+/// feature `log`. [`Peers::route`](crate::Peers::route) sets them for one route.
 ///
 /// All routes share a type of sessions, and can be sent to another thread. They cannot be nested: `Routes` as the handler of a route, or of
 /// [`otherwise`](Self::otherwise), answer 500.
@@ -252,7 +252,7 @@ impl<S> Routes<S> {
     }
 
     /// The name of the route with exactly this pattern, for
-    /// [`Audience::route`](crate::Audience::route).
+    /// [`Audience::route`](crate::Audience::route) and [`Peers::route`](crate::Peers::route).
     #[must_use]
     pub fn id(&self, pattern: &str) -> Option<RouteId> {
         let index = self.routes.iter().position(|route| route.pattern.as_str() == pattern)?;

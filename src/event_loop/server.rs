@@ -122,7 +122,7 @@ impl Server {
         Ok(Self::with(vec![Listener::from_unix(listener)?]))
     }
 
-    /// Listens nowhere, for a loop that only [dials](Peers::connect).
+    /// Listens nowhere, for a loop that only [dials](crate::Peers::connect).
     pub fn unbound() -> Self {
         Self::with(Vec::new())
     }
@@ -214,7 +214,7 @@ impl Server {
 
     /// The most connections at a time from one IPv4 address, or from one /64 of IPv6 addresses, by default
     /// as many as come; further ones are answered 429. Unix-domain sockets do not count, nor what is
-    /// [dialled](Peers::connect).
+    /// [dialled](crate::Peers::connect).
     ///
     /// Behind a proxy all connections come from its address. Where it is one of
     /// [`Config::trusted_proxies`](Config::trusted_proxies), or speaks the [PROXY protocol](Self::proxy_protocol), the

@@ -260,6 +260,7 @@ fn timers_of_routes_come_to_the_handler_that_has_set_them() {
     let ((a, told_a), (b, told_b), (otherwise, told_others)) = (of(1), of(2), of(3));
     let routes = Routes::new().route("/a", untimed(), a).unwrap();
     let routes = routes.route("/b", untimed(), b).unwrap().otherwise(otherwise);
+    let route_b = routes.id("/b").unwrap();
     let mut turns = Turns::new(untimed(), routes);
     let mut told = [None, None, None];
     turns.until(|_| {
@@ -272,6 +273,9 @@ fn timers_of_routes_come_to_the_handler_that_has_set_them() {
     // One of the loop is of no route.
     turns.event_loop.peers().set_timer(SOON, 4);
     turns.until(|_| told_others.try_recv() == Ok(Told::Loop(4, 1)));
+    // And one that is set for a route from outside is of that route.
+    turns.event_loop.peers().route(route_b).set_timer(SOON, 5);
+    turns.until(|_| told_b.try_recv() == Ok(Told::Loop(5, 1)));
     // Those of a connection come to the handler of its route.
     let mut client = Client::connect(turns.address);
     client.send_raw(crate::client::REQUEST.replacen("GET /chat ", "GET /b ", 1));

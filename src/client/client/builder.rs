@@ -192,7 +192,7 @@ impl ClientBuilder {
     /// alternating.
     ///
     /// It runs in a thread of its own, which is left to itself when the
-    /// [`connect_timeout`](Self::connect_timeout) is over, or a [`Closer`](crate::Closer) has ended the client.
+    /// [`connect_timeout`](Self::connect_timeout) is over, or a [`Closer`] has ended the client.
     pub fn resolver(
         mut self,
         resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,

@@ -11,7 +11,7 @@ use crate::event_loop::backlog::Key;
 use crate::event_loop::core::Core;
 use crate::event_loop::counters::Counters;
 use crate::event_loop::handle::Handle;
-use crate::event_loop::route::Scope;
+use crate::event_loop::route::{RouteId, Scope};
 use crate::event_loop::schedule::{TimerId, TimerOwner};
 use crate::event_loop::slab::PeerId;
 use crate::event_loop::sources::SourceId;
@@ -67,6 +67,12 @@ impl<'l, S> Peers<'l, S> {
 }
 
 impl<S> Peers<'_, S> {
+    /// Those for one of the [`Routes`](crate::Routes): what is set, registered or dialled through them belongs to that
+    /// route, and its handler is told of it.
+    pub fn route(&mut self, route: RouteId) -> Peers<'_, S> {
+        self.within(Scope::Route(Some(route)))
+    }
+
     /// One open connection by its id, whatever its route; `None` if it is not open, or not one of this loop.
     pub fn get(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
         Peer::of(self.core, id)
@@ -266,8 +272,8 @@ impl<S> Peers<'_, S> {
         self.core.set_timer(TimerOwner::Loop(self.scope), after, token)
     }
 
-    /// The same again and again: the first time after one period, and from then on without drifting. A period of
-    /// less than a millisecond counts as one.
+    /// Has [`Handler::on_timer`](crate::Handler::on_timer) called again and again: the first time after one period, and
+    /// from then on without drifting. A period of less than a millisecond counts as one.
     ///
     /// A loop that is late calls once for all the periods that have ended meanwhile, and
     /// [says how many](crate::Timer::periods).
