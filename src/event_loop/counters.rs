@@ -108,7 +108,7 @@ pub struct Counters {
     /// Connections that were open and have ended, by the code of the Close that was sent: 1005 for one
     /// without a code, 1006 where none was sent.
     pub closes_sent: CloseCounts,
-    /// The same by the code of the peer's Close, which is
+    /// Connections that were open and have ended, by the code of the peer's Close, which is
     /// [`Outcome::code`](crate::Outcome::code).
     pub closes_received: CloseCounts,
 }
@@ -124,11 +124,11 @@ pub struct HandshakeCounts {
     pub accepted: u64,
     /// A handler refused it, or the server that was dialled, with a status from 200 to 299.
     pub rejected_2xx: u64,
-    /// The same with a status from 300 to 399.
+    /// Refused so with a status from 300 to 399.
     pub rejected_3xx: u64,
-    /// The same with a status from 400 to 499.
+    /// Refused so with a status from 400 to 499.
     pub rejected_4xx: u64,
-    /// The same with a status from 500 to 599.
+    /// Refused so with a status from 500 to 599.
     pub rejected_5xx: u64,
     /// The peer broke the rules, or those of [`Config`](crate::Config) for paths and origins; see
     /// [`RequestError`](crate::handshake::RequestError).

@@ -164,8 +164,8 @@ pub trait Handler {
     /// [repeats](Peers::set_interval) have ended: [`Timer::periods`] says how many.
     fn on_timer(&mut self, peers: &mut Peers<'_, Self::Session>, timer: Timer) {}
 
-    /// The same of a timer that was set for a connection, by [`Peer::set_timer`] or [`Peer::set_interval`]. It may
-    /// be closing already.
+    /// The time of a timer has come that was set for this connection, by [`Peer::set_timer`] or
+    /// [`Peer::set_interval`]; [`Timer::periods`] says how many periods have ended. The connection may be closing already.
     fn on_peer_timer(&mut self, peer: &mut Peer<'_, Self::Session>, timer: Timer) {}
 
     /// Something has happened at a source that was [registered](Peers::register_source).

@@ -15,12 +15,14 @@ pub(super) struct Counting {
     /// Something but [`Count::OFTEN`] has changed since it was last published.
     changed: bool,
     closed: bool,
+    /// The sum of what was copied last of what seldom changes.
+    copied: u64,
 }
 
 impl Default for Counting {
     fn default() -> Self {
         let closes = Closes::default();
-        Self { numbers: [0; Count::NUMBER], closes, changed: false, closed: false }
+        Self { numbers: [0; Count::NUMBER], closes, changed: false, closed: false, copied: 0 }
     }
 }
 
@@ -167,6 +169,19 @@ impl Counting {
     pub(super) fn copy(&mut self, metrics: &Metrics) {
         self.numbers[Count::TextSent as usize] = metrics.text_messages_sent;
         self.numbers[Count::BinarySent as usize] = metrics.binary_messages_sent;
+        let (inflated, deflated) = (&metrics.inflated, &metrics.deflated);
+        // These seldom change, and none of them ever becomes less: where their sum is the same, so are they.
+        let sum = [metrics.pings_sent, metrics.pongs_sent, inflated.plain, inflated.compressed]
+            .into_iter()
+            .chain([deflated.plain, deflated.compressed])
+            .fold(0, u64::wrapping_add);
+        if mem::replace(&mut self.copied, sum) != sum {
+            self.copy_rare(metrics);
+        }
+    }
+
+    #[cold]
+    fn copy_rare(&mut self, metrics: &Metrics) {
         self.set(Count::PingsSent, metrics.pings_sent);
         self.set(Count::PongsSent, metrics.pongs_sent);
         self.set(Count::PlainReceived, metrics.inflated.plain);
