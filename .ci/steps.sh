@@ -108,7 +108,7 @@ at_most() {
 one_feature_each() {
     local feature
     for feature in "${features[@]}"; do
-        run cargo test --locked --no-default-features --features "$feature" --lib
+        bounded 600 cargo test --locked --no-default-features --features "$feature" --lib
     done
 }
 
@@ -294,7 +294,7 @@ slow_links() {
 # mio tells of a socket in two ways, by system: here each once more only after it has said that nothing is left.
 poll_backend() {
     local -x RUSTFLAGS="${RUSTFLAGS-} --cfg mio_unsupported_force_poll_poll"
-    run cargo test --locked --target-dir "${CARGO_TARGET_DIR:-target}/poll" --test server --test client
+    bounded 900 cargo test --locked --target-dir "${CARGO_TARGET_DIR:-target}/poll" --test server --test client
 }
 
 # A short one: who adds a test runs more of it.

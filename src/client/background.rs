@@ -56,7 +56,7 @@ pub(super) fn run<T: Send + 'static>(
 ) -> io::Result<T> {
     let waker = wait.waker();
     let task = Task::spawn(name, task, move || {
-        let _ = waker.wake();
+        waker.wake();
     })?;
     loop {
         if let Some(result) = task.result() {

@@ -2,8 +2,6 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use mio::Waker;
-
 use super::error::ClientError;
 use crate::protocol::SendError;
 use crate::wire::{CloseCode, CloseFrame};
@@ -63,13 +61,6 @@ pub(super) enum CloseRequest {
 pub(super) trait Closable: Send + Sync {
     /// Does what was asked for, or wakes the thread that will. It never waits.
     fn close(&self, request: &CloseRequest);
-}
-
-impl Closable for Waker {
-    fn close(&self, _: &CloseRequest) {
-        // Without it the thread wakes at its own deadline.
-        let _ = self.wake();
-    }
 }
 
 impl Closer {

@@ -24,6 +24,7 @@ mod socket;
 mod split;
 mod transport;
 mod wait;
+mod waker;
 
 pub use backoff::Backoff;
 pub use client::{Client, ClientBuilder, MessageReader, MessageStream, MessageWriter};

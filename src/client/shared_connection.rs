@@ -2,13 +2,12 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use mio::Waker;
-
 use super::closer::{Closable, CloseRequest, Closer};
 use super::connection::ClientConnection;
 use super::error::{ClientError, ClientTimeout};
 use super::socket::Socket;
 use super::wait::Waiter;
+use super::waker::Waker;
 use crate::handshake::Response;
 use crate::protocol::{Endpoint, Event, Outcome, SendError, State, Workspace};
 use crate::wire::CloseFrame;
@@ -51,10 +50,11 @@ impl SharedState {
     /// Wakes those whose waiting is over.
     fn wake(&mut self) {
         let Self { connection, blocked_writers, .. } = self;
-        // Who cannot be woken wakes at the next deadline.
         blocked_writers.retain(|writer| {
             let is_blocked = connection.is_leaving(writer.end);
-            let _ = is_blocked || writer.waker.wake().is_ok();
+            if !is_blocked {
+                writer.waker.wake();
+            }
             is_blocked
         });
         if connection.has_events() || connection.outcome().is_some() {
@@ -75,7 +75,7 @@ impl SharedState {
 
     fn wake_reader(&mut self) {
         if let Reader::Waiting(waker) = &self.reader {
-            let _ = waker.wake();
+            waker.wake();
             self.reader = Reader::Busy;
         }
     }
@@ -101,7 +101,7 @@ impl SharedState {
 
     fn wake_writers(&mut self) {
         for writer in self.blocked_writers.drain(..) {
-            let _ = writer.waker.wake();
+            writer.waker.wake();
         }
     }
 }

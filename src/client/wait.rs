@@ -3,10 +3,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::event::Source;
-use mio::{Events, Interest, Poll, Registry, Token, Waker};
+use mio::{Events, Interest, Poll, Registry, Token};
 
 use super::closer::Closer;
 use super::socket::Socket;
+use super::waker::Waker;
 use crate::io::transport::TELLS_AGAIN;
 
 const SOCKET: Token = Token(0);
@@ -60,9 +61,18 @@ impl PollWait {
     }
 
     fn poll(&mut self, until: Option<Instant>) -> io::Result<()> {
+        self.events.clear();
+        if self.waker.take_woken() {
+            return Ok(());
+        }
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
-        match self.poll.poll(&mut self.events, timeout) {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(()),
+        let result = self.poll.poll(&mut self.events, timeout);
+        self.waker.take_woken();
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+                self.events.clear();
+                Ok(())
+            }
             result => result,
         }
     }
