@@ -105,6 +105,11 @@ at_most() {
     [ "$count" -gt 1 ] && [ "$count" -le "$limit" ]
 }
 
+no_default_features() {
+    bounded 600 cargo test --locked --no-default-features
+    bounded 600 cargo test --locked --no-default-features -p framewire-heap-tests
+}
+
 one_feature_each() {
     local feature
     for feature in "${features[@]}"; do

@@ -1,4 +1,4 @@
-//! Limits: RFC 6455 section 10.4. What they bound in memory is measured in tests/memory.rs.
+//! Limits: RFC 6455 section 10.4. What they bound in memory is measured in tests/heap/memory.rs.
 
 use framewire::{Config, Fragments, InvalidConfig, Outcome, ProtocolError, Role, SendError, State};
 

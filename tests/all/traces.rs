@@ -123,7 +123,7 @@ impl List {
             let next = lines[number..].iter().find(is_code).copied().unwrap_or_default();
             let following = lines[number..].iter().find_map(|line| function(line));
             let around = lines[..number].iter().rev().find_map(|line| function(line));
-            // The tables of tests/memory.rs, and of programs with a `main` of their own, have no attributes.
+            // The tables of tests/heap/memory.rs, and of programs with a `main` of their own, have no attributes.
             let before_test = next.starts_with("#[test]") || function(next).is_some();
             let test = if line.starts_with("//!") || place.ends_with("run") {
                 None

@@ -57,29 +57,6 @@ fn the_engine_as_a_client_is_echoed() {
     house.stop(log);
 }
 
-#[test]
-fn another_implementation_is_echoed() {
-    use tungstenite::Message as Theirs;
-    let (spy, log) = Spy::echo();
-    let house = House::new(untimed(), spy);
-    let stream = Client::connect(house.address).stream;
-    let (mut client, _) = tungstenite::client("ws://localhost/", stream).unwrap();
-    for message in payloads() {
-        let theirs = match message.as_text() {
-            Some(text) => Theirs::text(text),
-            None => Theirs::binary(message.into_bytes().into_vec()),
-        };
-        client.send(theirs.clone()).unwrap();
-        assert!(client.read().unwrap() == theirs);
-    }
-    client.send(Theirs::Ping("are you there?".into())).unwrap();
-    assert_eq!(client.read().unwrap(), Theirs::Pong("are you there?".into()));
-    client.close(None).unwrap();
-    assert_eq!(client.read().unwrap(), Theirs::Close(None));
-    assert!(matches!(client.read(), Err(tungstenite::Error::ConnectionClosed)));
-    house.stop(log);
-}
-
 /// Sends in a second thread, so that neither side waits for the other.
 fn round_trips(config: Config, opcode: u8, payload: Vec<u8>, times: usize) {
     let (spy, log) = Spy::echo();
