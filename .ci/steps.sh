@@ -130,6 +130,14 @@ public_face() {
     run .ci/public_face.py
 }
 
+# Looks up what people search for in the documentation, as docs.rs builds it.
+search() {
+    there .ci/search.mjs
+    toolchain nightly
+    command -v node || debian nodejs
+    run .ci/search.mjs
+}
+
 # Builds what would be published, from the files that would be in it. Refuses uncommitted changes.
 package() {
     run cargo package --locked

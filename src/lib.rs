@@ -214,6 +214,18 @@ mod client;
 pub mod deflate;
 #[cfg(feature = "mio")]
 mod event_loop;
+#[doc(alias(
+    "ws",
+    "uWebSockets",
+    "socket.io",
+    "tungstenite",
+    "acks",
+    "emitWithAck",
+    "tutorial",
+    "migration",
+    "cookbook",
+    "examples"
+))]
 #[cfg(all(feature = "mio", feature = "deflate"))]
 pub mod guide;
 pub mod handshake;

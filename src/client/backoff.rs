@@ -20,6 +20,7 @@ use crate::protocol::{Entropy, EntropyError};
 /// assert_eq!(backoff.next_delay(&mut entropy)?, None);
 /// # Ok::<(), framewire::EntropyError>(())
 /// ```
+#[doc(alias("exponential backoff", "retry delay"))]
 #[must_use = "a schedule does nothing by itself"]
 #[derive(Clone, Debug)]
 pub struct Backoff {

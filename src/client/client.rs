@@ -50,6 +50,7 @@ const UNREAD: Duration = Duration::from_secs(1);
 /// assert!(outcome.was_clean());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("WebSocket", "websocket client"))]
 pub struct Client {
     shared: Arc<SharedConnection>,
     waiter: Waiter,
@@ -69,6 +70,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] says which step failed.
+    #[doc(alias("connect_async", "dial", "new WebSocket"))]
     pub fn connect(url: &str) -> Result<Self, ClientError> {
         Self::builder(url)?.connect()
     }
@@ -78,6 +80,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError::Url`].
+    #[doc(alias("connect_with_config", "client_with_config", "IntoClientRequest"))]
     pub fn builder(url: &str) -> Result<ClientBuilder, ClientError> {
         ClientBuilder::new(url)
     }
@@ -89,6 +92,7 @@ impl Client {
     /// # Errors
     ///
     /// [`ClientError`] says what the server did wrong, or with which status it refused.
+    #[doc(alias("createConnection", "client_async"))]
     pub fn handshake(
         stream: impl Read + Write + Send + 'static,
         request: ClientRequest,
@@ -221,6 +225,7 @@ impl Client {
     /// [`ClientError::Lost`] if the connection ended without a closing handshake,
     /// [`ClientError::Protocol`] if the server broke the protocol, [`ClientError::TimedOut`] if none
     /// came within the [read timeout](Self::set_read_timeout): then the client can still be used.
+    #[doc(alias("read_message", "next"))]
     pub fn recv(&mut self) -> Result<Option<Message<'static>>, ClientError> {
         loop {
             match self.next_event()? {
@@ -295,6 +300,7 @@ impl Client {
     ///
     /// [`ClientError::NotSplittable`] for a client over a stream that was [given](Self::handshake) to
     /// it; the client is dropped.
+    #[doc(alias("full duplex", "two threads"))]
     pub fn split(self) -> Result<(ClientReader, ClientWriter), ClientError> {
         let Self { shared, waiter, read_timeout } = self;
         if !shared.is_splittable() {
@@ -315,6 +321,7 @@ impl Client {
 
     /// Uses the connection as a stream of bytes: what is written goes out as binary messages, what is
     /// read is the payload of the messages that come, of either kind, one after the other.
+    #[doc(alias("createWebSocketStream", "stream", "duplex"))]
     pub fn into_stream(self) -> MessageStream {
         MessageStream::new(self)
     }

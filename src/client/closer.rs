@@ -31,6 +31,7 @@ use crate::wire::{CloseCode, CloseFrame};
 /// assert!(receiving.join().unwrap()?.is_none());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("cancel", "interrupt"))]
 #[derive(Clone)]
 pub struct Closer {
     shared: Arc<Shared>,

@@ -32,6 +32,7 @@ pub enum ClientError {
     Handshake(ResponseError),
     /// The server answered the opening handshake with another status than 101: here is the answer, with
     /// up to [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
+    #[doc(alias("unexpected-response", "Unexpected server response"))]
     Rejected(Arc<Response>),
     /// The proxy did not connect to the server.
     Proxy(ProxyError),
@@ -39,6 +40,7 @@ pub enum ClientError {
     Redirect(RedirectError),
     /// The server redirected more often than
     /// [`ClientBuilder::redirects`](crate::ClientBuilder::redirects) allows.
+    #[doc(alias = "Maximum redirects exceeded")]
     TooManyRedirects,
     /// The server broke the protocol.
     Protocol(ProtocolError),

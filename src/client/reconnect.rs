@@ -52,6 +52,7 @@ const SLEPT: Duration = Duration::from_secs(10);
 /// }
 /// # Ok::<(), framewire::ClientError>(())
 /// ```
+#[doc(alias("reconnect", "ReconnectingWebSocket", "retry", "reconnection"))]
 #[must_use = "it connects when it is used"]
 pub struct Reconnecting {
     builder: ClientBuilder,
@@ -177,6 +178,7 @@ impl Reconnecting {
 
     /// What becomes of a message that could not leave; by default it is given back. It holds for
     /// [`send`](Self::send), and for the [writers](Self::writer) that are made afterwards.
+    #[doc(alias("offline queue", "resend"))]
     pub fn if_unsent(mut self, if_unsent: IfUnsent) -> Self {
         self.if_unsent = if_unsent;
         self

@@ -50,6 +50,7 @@ macro_rules! sending {
         /// client.flush()?;
         /// # Ok::<(), Box<dyn std::error::Error>>(())
         /// ```
+        #[doc(alias("feed", "batch"))]
         pub fn queue<'m>(&mut self, message: impl Into<Message<'m>>) -> Result<(), ClientError> {
             let message = message.into();
             self.shared

@@ -18,6 +18,7 @@ use crate::wire::{CloseCode, CloseFrame};
 const UNREAD: Duration = Duration::from_millis(50);
 
 /// The receiving half of a [split](super::Client::split) client.
+#[doc(alias = "SplitStream")]
 pub struct ClientReader {
     shared: Arc<SharedConnection>,
     waiter: Waiter,
@@ -26,6 +27,7 @@ pub struct ClientReader {
 
 /// The sending half of a [split](super::Client::split) client. Clones of it send from as many threads as one likes;
 /// fragments of one message have to be sent by one of them, with nothing of the others between.
+#[doc(alias = "SplitSink")]
 pub struct ClientWriter {
     shared: Arc<SharedConnection>,
     waiter: Waiter,

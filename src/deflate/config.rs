@@ -45,6 +45,7 @@ impl DeflateConfig {
     /// # Errors
     ///
     /// [`InvalidDeflateConfig::Level`] above 9.
+    #[doc(alias = "zlibDeflateOptions")]
     pub const fn level(mut self, level: u8) -> Result<Self, InvalidDeflateConfig> {
         if level > 9 {
             return Err(InvalidDeflateConfig::Level(level));

@@ -46,6 +46,7 @@ impl<'a> Audience<'a> {
 
     /// Leaves out one connection, which need not be one of the audience. Only one can be left out: a second call
     /// replaces the first.
+    #[doc(alias("socket.broadcast", "everyone but the sender"))]
     pub fn except(mut self, id: PeerId) -> Self {
         self.0.except = Some(id);
         self

@@ -12,6 +12,7 @@ use super::slab::PeerId;
 /// [`Server::max_buffered_total`](crate::Server::max_buffered_total).
 ///
 /// Only messages are meant: Pings, Pongs and a Close are never refused.
+#[doc(alias("closeOnBackpressureLimit", "slow client", "slow reader"))]
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SlowConsumer {

@@ -65,6 +65,7 @@ use crate::wire::CloseCode;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("prometheus", "statistics", "stats", "monitoring", "OpenMetrics"))]
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counters {

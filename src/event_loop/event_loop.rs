@@ -99,6 +99,7 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 ///
 /// Dropping a loop ends its connections without a Close; the handler is told of each by
 /// [`on_close`](Handler::on_close).
+#[doc(alias("reactor", "runtime"))]
 pub struct EventLoop<H: Handler> {
     handler: H,
     core: Core<H::Session>,
@@ -231,6 +232,7 @@ impl<H: Handler> EventLoop<H> {
     /// Where the handler does, or a function that a [`LoopHandle`] has given, unless [`Server::on_panic`](crate::Server::on_panic) says otherwise. Whoever
     /// catches that must drop the loop, and its connections with it: the rest of the turn is lost, and what was
     /// to be read in it is not announced again.
+    #[doc(alias("step", "integrate"))]
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         let mut events = match self.events.take() {
             Some(events) => events,

@@ -41,6 +41,7 @@ use super::slab::PeerId;
 /// event_loop.run()
 /// # }
 /// ```
+#[doc(alias("Sender", "UnboundedSender"))]
 #[derive(Clone)]
 pub struct Handle {
     group: Arc<Group>,
@@ -217,6 +218,7 @@ impl Handle {
     /// # Errors
     ///
     /// [`CloseFrameError`] if the code or the reason (of at most 123 bytes) may not be sent.
+    #[doc(alias("graceful shutdown", "SIGTERM", "ctrlc", "stop"))]
     pub fn shutdown(
         &self,
         code: impl Into<CloseCode>,
@@ -233,6 +235,7 @@ impl Handle {
     /// # Errors
     ///
     /// As [`shutdown`](Self::shutdown).
+    #[doc(alias("rolling restart", "drain connections", "Kubernetes"))]
     pub fn shutdown_spread(
         &self,
         code: impl Into<CloseCode>,
@@ -347,6 +350,7 @@ impl Handle {
     ///
     /// The system's, if the stream cannot be made non-blocking; [`io::ErrorKind::NotConnected`] if the
     /// loop has ended or is gone, and the stream is closed then.
+    #[doc(alias = "handleUpgrade")]
     pub fn adopt(
         &self,
         stream: impl Into<AdoptedStream>,

@@ -42,6 +42,7 @@ use super::sources::SourceEvent;
 ///     }
 /// }
 /// ```
+#[doc(alias("addEventListener", "listener", "callback"))]
 #[allow(unused_variables, reason = "the names of the parameters are documentation")]
 pub trait Handler {
     /// What the handler keeps for each connection, from the upgrade to the close.
@@ -71,6 +72,18 @@ pub trait Handler {
     /// [defer](Decision::defer) the decision. [`Decision::default`] accepts with a session that is as it is by
     /// default; a `Result` of a session or a [`Response`] becomes a decision by `into()`, and
     /// [`Decision::attempt`] is for `?`.
+    #[doc(alias(
+        "verifyClient",
+        "shouldHandle",
+        "upgrade",
+        "middleware",
+        "accept_hdr",
+        "accept_hdr_async",
+        "auth",
+        "authentication",
+        "login",
+        "jwt"
+    ))]
     fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<Self::Session>;
 
     /// A plain HTTP request came; by default 426 Upgrade Required is answered. Answer with a [`Response`], or
@@ -99,6 +112,7 @@ pub trait Handler {
     /// }
     /// # }
     /// ```
+    #[doc(alias("health check", "REST"))]
     fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
         Response::upgrade_required().into()
     }
@@ -124,11 +138,13 @@ pub trait Handler {
     /// }
     /// # }
     /// ```
+    #[doc(alias = "wsClientError")]
     fn on_handshake_error(&mut self, error: &OpeningError, attempt: &Attempt) -> Option<Response> {
         None
     }
 
     /// The connection is open. What is sent here goes out right behind the 101.
+    #[doc(alias = "onconnection")]
     fn on_open(&mut self, peer: &mut Peer<'_, Self::Session>) {}
 
     /// A whole message came.
@@ -136,10 +152,12 @@ pub trait Handler {
 
     /// A piece of a message came, where [`Config::fragments`](crate::Config::fragments) or
     /// [`Peer::set_fragments`] asked for pieces; `on_message` is not called for that message.
+    #[doc(alias("upload", "allowSynchronousEvents"))]
     fn on_fragment(&mut self, peer: &mut Peer<'_, Self::Session>, fragment: Fragment<'_>) {}
 
     /// The output has come down to [`Config::output_low_water`](crate::Config::output_low_water) after
     /// a send was answered [`Sent::Backpressure`](crate::Sent::Backpressure).
+    #[doc(alias = "writable")]
     fn on_drain(&mut self, peer: &mut Peer<'_, Self::Session>) {}
 
     /// So many messages to this connection were dropped since the last time, since too much waits for it
@@ -151,6 +169,7 @@ pub trait Handler {
     /// So many messages of this connection were dropped since the last time, for it sends more than its
     /// [`RateLimit`](crate::RateLimit) with [`RateLimitPolicy::Drop`](crate::RateLimitPolicy::Drop) allows. Called
     /// behind the messages that were read with them, once for all.
+    #[doc(alias = "too many messages")]
     fn on_rate_limited(&mut self, peer: &mut Peer<'_, Self::Session>, messages: u64) {}
 
     /// A Ping came; it is answered already, unless [`Config::auto_pong`](crate::Config::auto_pong) says
@@ -166,6 +185,7 @@ pub trait Handler {
 
     /// The time of a timer has come that was set for this connection, by [`Peer::set_timer`] or
     /// [`Peer::set_interval`]; [`Timer::periods`] says how many periods have ended. The connection may be closing already.
+    #[doc(alias = "game loop")]
     fn on_peer_timer(&mut self, peer: &mut Peer<'_, Self::Session>, timer: Timer) {}
 
     /// Something has happened at a source that was [registered](Peers::register_source).
@@ -181,6 +201,7 @@ pub trait Handler {
     /// The connection is gone, and this is how: called exactly once, last, for each that was open and
     /// each that was [dialled](Peers::connect).
     /// Nothing can be sent to this peer any more.
+    #[doc(alias("onerror", "disconnecting", "ConnectionClosed"))]
     fn on_close(&mut self, peer: &mut Peer<'_, Self::Session>, outcome: &Outcome) {}
 }
 
@@ -214,6 +235,7 @@ impl<S> Decision<S> {
     }
 
     /// Answers with an HTTP response, such as [`Response::forbidden`].
+    #[doc(alias("401", "403"))]
     pub fn reject(response: Response) -> Self {
         Choice::Reject(response).into()
     }
@@ -280,6 +302,7 @@ impl<S> Decision<S> {
     ///     }
     /// }
     /// ```
+    #[doc(alias("database", "async auth", "spawn_blocking"))]
     pub fn defer(begin: impl FnOnce(Pending<S>) + 'static) -> Self {
         Choice::Defer(Box::new(begin)).into()
     }

@@ -67,6 +67,7 @@ impl IncomingRequest {
     /// or if the request has no route.
     ///
     /// What is decoded may hold anything, `/` and control characters too.
+    #[doc(alias("getParameter", "req.params"))]
     #[must_use]
     pub fn parameter(&self, name: &str) -> Option<Cow<'_, str>> {
         self.pattern.as_ref()?.parameter(self.path(), name)

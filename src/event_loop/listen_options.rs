@@ -70,6 +70,7 @@ impl ListenOptions {
     /// Whether an IPv6 socket such as that of `[::]:80` leaves IPv4 alone (`IPV6_V6ONLY`). By default as the
     /// system has it, which mostly means that it takes both; where one call binds addresses of both families, it
     /// always leaves IPv4 to the other socket.
+    #[doc(alias("IPV6_V6ONLY", "ipv6Only"))]
     #[must_use]
     pub fn only_v6(mut self, only: bool) -> Self {
         self.only_v6 = Some(only);
@@ -81,6 +82,7 @@ impl ListenOptions {
     /// [`Server::threads`](crate::Server::threads).
     ///
     /// Binding fails with [`io::ErrorKind::Unsupported`] on systems without it.
+    #[doc(alias = "SO_REUSEPORT")]
     #[must_use]
     pub fn reuse_port(mut self, reuse: bool) -> Self {
         self.reuse_port = reuse;
@@ -89,6 +91,7 @@ impl ListenOptions {
 
     /// Whether small messages are sent at once (`TCP_NODELAY`), default yes. Without it a message may wait for the
     /// peer to acknowledge the one before, up to 200 ms or so.
+    #[doc(alias("set_nodelay", "TCP_NODELAY", "Nagle"))]
     #[must_use]
     pub fn nodelay(mut self, nodelay: bool) -> Self {
         self.stream.nodelay = nodelay;
@@ -97,6 +100,7 @@ impl ListenOptions {
 
     /// The size of the system's buffer for what each connection sends, in bytes (`SO_SNDBUF`), by default the
     /// system's choice, which adapts to the connection. Systems round it, and have a maximum of their own.
+    #[doc(alias = "SO_SNDBUF")]
     #[must_use]
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.stream.send_buffer = Some(bytes);
@@ -105,6 +109,7 @@ impl ListenOptions {
 
     /// The size of the system's buffer for what each connection receives, in bytes (`SO_RCVBUF`); as
     /// [`send_buffer`](Self::send_buffer).
+    #[doc(alias = "SO_RCVBUF")]
     #[must_use]
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.stream.receive_buffer = Some(bytes);
@@ -114,6 +119,7 @@ impl ListenOptions {
     /// After how long without a packet the system probes whether a peer is there (`SO_KEEPALIVE`), by default
     /// never. The Pings of [`Config::ping_interval`](crate::Config::ping_interval) do more: they also find out
     /// whether the peer's program is well.
+    #[doc(alias("SO_KEEPALIVE", "setKeepAlive"))]
     #[must_use]
     pub fn keepalive(mut self, after: impl Into<Option<Duration>>) -> Self {
         self.stream.keepalive = after.into();

@@ -75,6 +75,7 @@ impl<H: Handler> LoopHandle<H> {
     ///
     /// A loop that ends before it comes to the function drops it: a channel that the function holds an end of tells
     /// of that.
+    #[doc(alias("defer", "call_soon_threadsafe", "dispatch"))]
     pub fn call(
         &self,
         function: impl FnOnce(&mut H, &mut Peers<'_, H::Session>) + Send + 'static,

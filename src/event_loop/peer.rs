@@ -30,6 +30,7 @@ pub use peers::Peers;
 /// One connection, during a call to the [`Handler`](crate::Handler); and, through it, the others.
 ///
 /// Everything sent is queued and goes out in one write when the calls of this turn are over.
+#[doc(alias = "ServerWebSocket")]
 pub struct Peer<'l, S = ()> {
     pub(super) core: &'l mut Core<S>,
     pub(super) id: PeerId,
@@ -57,6 +58,7 @@ impl<'l, S> Peer<'l, S> {
 /// This connection.
 impl<S> Peer<'_, S> {
     /// The name of the connection, for a [`Handle`] or [`to`](Self::to).
+    #[doc(alias("socket.id", "connection id"))]
     pub fn id(&self) -> PeerId {
         self.id
     }
@@ -66,6 +68,7 @@ impl<S> Peer<'_, S> {
     /// # Panics
     ///
     /// Never: a connection without a session has no peer.
+    #[doc(alias("getUserData", "user data"))]
     pub fn session(&self) -> &S {
         self.connection().session.as_ref().expect(HAS_SESSION)
     }
@@ -80,6 +83,7 @@ impl<S> Peer<'_, S> {
     }
 
     /// Queues a message.
+    #[doc(alias("cork", "emit"))]
     #[inline]
     pub fn send<'m>(&mut self, message: impl Into<Message<'m>>) -> Sent {
         self.send_with(message, Compress::Threshold)
@@ -115,6 +119,7 @@ impl<S> Peer<'_, S> {
     }
 
     /// Queues a piece of a message; see [`Connection::send_fragment`](crate::Connection::send_fragment).
+    #[doc(alias("download", "chunked", "send in pieces"))]
     pub fn send_fragment(&mut self, fragment: Fragment<'_>) -> Sent {
         self.send_fragment_with(fragment, Compress::Threshold)
     }
@@ -149,6 +154,7 @@ impl<S> Peer<'_, S> {
     ///
     /// [`SendError`] if the connection is closing already, or the code or the reason (of at most 123
     /// bytes) may not be sent.
+    #[doc(alias("end", "disconnect"))]
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
         self.change_behind_all(|endpoint, workspace| endpoint.close(code, reason, workspace))
@@ -194,11 +200,13 @@ impl<S> Peer<'_, S> {
     }
 
     /// Drops the connection without a Close; the peer sees 1006.
+    #[doc(alias("terminate", "destroy", "kick"))]
     pub fn abort(&mut self) {
         self.change(|connection, _| connection.abort());
     }
 
     /// How many bytes wait to be written, framing included.
+    #[doc(alias = "getBufferedAmount")]
     pub fn buffered_amount(&self) -> usize {
         self.connection().endpoint().buffered_amount()
     }
@@ -222,11 +230,13 @@ impl<S> Peer<'_, S> {
     /// How long the last automatic Ping that was answered took to come back, the turns of both loops
     /// included; `None` before the first one. [`Config::ping_interval`](crate::Config::ping_interval) says when they are sent, which
     /// is only in silence.
+    #[doc(alias("latency", "rtt"))]
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.connection().endpoint().round_trip_time()
     }
 
     /// Open, closing or closed.
+    #[doc(alias = "readyState")]
     pub fn state(&self) -> State {
         self.connection().endpoint().state()
     }
@@ -245,11 +255,13 @@ impl<S> Peer<'_, S> {
     }
 
     /// The subprotocol agreed on.
+    #[doc(alias = "protocol")]
     pub fn subprotocol(&self) -> Option<&str> {
         self.connection().endpoint().subprotocol()
     }
 
     /// The parameters of permessage-deflate agreed on; `None` without compression.
+    #[doc(alias = "extensions")]
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
         self.connection().endpoint().deflate()
@@ -273,6 +285,7 @@ impl<S> Peer<'_, S> {
     ///
     /// The system's, if the peer is gone; [`io::ErrorKind::Unsupported`] for a Unix-domain socket, and where a
     /// proxy keeps the address to itself.
+    #[doc(alias("getRemoteAddress", "remoteAddress", "client address"))]
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.core.peer_addr(self.id)
     }
@@ -342,6 +355,7 @@ impl<S> Peer<'_, S> {
 impl<S> Peer<'_, S> {
     /// Sends a message to all open connections, this one included, whatever their route:
     /// [`publish`](Self::publish) to [`Audience::everyone`]; returns for how many it is.
+    #[doc(alias("io.emit", "send to all"))]
     pub fn broadcast(&mut self, message: impl Into<Prepared>) -> usize {
         self.publish(Audience::everyone(), message)
     }
@@ -366,6 +380,7 @@ impl<S> Peer<'_, S> {
     ///     peer.publish("log", format!("{} spoke to {others}", peer.id()));
     /// }
     /// ```
+    #[doc(alias("pubsub", "multicast", "io.to", "send to room"))]
     pub fn publish<'a>(
         &mut self,
         audience: impl Into<Audience<'a>>,
@@ -381,6 +396,7 @@ impl<S> Peer<'_, S> {
 
     /// The open connections of this loop, this one included; ws's `clients`. Of the same route, where there are
     /// routes.
+    #[doc(alias("clients", "clientTracking"))]
     pub fn peers(&mut self) -> Peers<'_, S> {
         let scope = Scope::Route(self.route());
         Peers::new(self.core, scope)
@@ -427,6 +443,7 @@ impl<S> Peer<'_, S> {
     ///
     /// `message` is a [`Message`], or a [`Prepared`] by reference. [`Audience::latest`] does the same for many
     /// connections.
+    #[doc(alias("volatile", "last value"))]
     pub fn send_latest<'m>(&mut self, key: &str, message: impl Into<Outgoing<'m>>) -> Sent {
         let key = Key { topic: None, name: Some(key) };
         self.core.send(self.id, key, message.into())
@@ -485,6 +502,7 @@ impl<S> Peer<'_, S> {
     ///     }
     /// }
     /// ```
+    #[doc(alias("setTimeout", "delay"))]
     pub fn set_timer(&mut self, after: Duration, token: u64) -> TimerId {
         self.core.set_timer(TimerOwner::Peer(self.id), after, token)
     }
@@ -542,11 +560,13 @@ impl<S> Peer<'_, S> {
     /// event_loop.run()
     /// # }
     /// ```
+    #[doc(alias("room", "channel", "join"))]
     pub fn subscribe(&mut self, topic: &str) -> Subscribed {
         self.core.subscribe(self.id, topic)
     }
 
     /// Ends that again; whether this connection had subscribed.
+    #[doc(alias = "leave")]
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         self.core.topics.unsubscribe(self.id, topic)
     }
@@ -557,6 +577,7 @@ impl<S> Peer<'_, S> {
     }
 
     /// The topics that this connection has subscribed to, in no particular order.
+    #[doc(alias("getTopics", "rooms"))]
     pub fn topics(&self) -> impl Iterator<Item = &str> {
         self.core.topics.of(self.id)
     }

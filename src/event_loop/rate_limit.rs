@@ -22,6 +22,7 @@ use std::time::Duration;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("throttle", "rate limit", "token bucket"))]
 #[must_use]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct RateLimit {
@@ -43,6 +44,7 @@ impl RateLimit {
     }
 
     /// So many bytes of messages a second, and `burst` at once.
+    #[doc(alias = "bandwidth")]
     pub fn bytes(mut self, per_second: u32, burst: u32) -> Self {
         self.bytes = Some(Rate::new(per_second, burst));
         self

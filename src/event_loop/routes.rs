@@ -68,6 +68,7 @@ use super::sources::SourceEvent;
 /// # Ok(())
 /// # }
 /// ```
+#[doc(alias("namespace", "App", "router", "express"))]
 pub struct Routes<S = ()> {
     routes: Vec<Endpoint<S>>,
     /// The places of `routes`, the most specific one first.
@@ -172,6 +173,7 @@ impl<S> Routes<S> {
     ///
     /// [`RouteError`] for a pattern that is malformed or matches the same paths as an earlier one, and
     /// for settings that cannot work.
+    #[doc(alias("url pattern", "path parameter"))]
     pub fn route(
         mut self,
         pattern: &str,
@@ -227,6 +229,7 @@ impl<S> Routes<S> {
     ///
     /// [`RouteError`] for a pattern that is malformed or matches the same paths as an earlier one for this
     /// method.
+    #[doc(alias("static file", "index.html"))]
     pub fn page<A: Into<HttpAnswer>>(
         mut self,
         method: &str,
@@ -245,6 +248,7 @@ impl<S> Routes<S> {
     /// Serves what no route is for, with the settings of the server, in place of a 404: requests of both
     /// kinds; and connections that [`Peers::connect`](crate::Peers::connect) has dialled, which
     /// are otherwise closed when they open.
+    #[doc(alias("404", "fallback"))]
     #[must_use]
     pub fn otherwise(mut self, handler: impl Handler<Session = S> + Send + 'static) -> Self {
         self.otherwise = Some(Box::new(handler));

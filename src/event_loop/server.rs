@@ -35,6 +35,7 @@ use super::settings::{OnPanic, Settings};
 /// event_loop.run()
 /// # }
 /// ```
+#[doc(alias("WebSocketServer", "WebSocket.Server"))]
 #[derive(Debug)]
 pub struct Server {
     pub(super) listeners: Vec<Listener>,
@@ -53,6 +54,7 @@ impl Server {
     ///
     /// The system's, with the address in its text: [`io::ErrorKind::AddrInUse`] where another server listens. That
     /// an address is not to be had on this machine is an error only if none of them is.
+    #[doc(alias("listen", "createServer"))]
     pub fn bind(address: impl ToSocketAddrs) -> io::Result<Self> {
         Self::bind_with(address, &ListenOptions::new())
     }
@@ -86,6 +88,7 @@ impl Server {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias("unix socket", "unix domain socket", "AF_UNIX"))]
     #[cfg(unix)]
     pub fn bind_unix(path: impl AsRef<Path>) -> io::Result<Self> {
         Self::bind_unix_with(path, &ListenOptions::new())
@@ -108,6 +111,7 @@ impl Server {
     /// # Errors
     ///
     /// The system's, if the socket cannot be made non-blocking.
+    #[doc(alias("systemd", "socket activation", "LISTEN_FDS", "zero downtime"))]
     pub fn from_listener(listener: std::net::TcpListener) -> io::Result<Self> {
         Ok(Self::with(vec![Listener::from_tcp(listener)?]))
     }
@@ -123,6 +127,7 @@ impl Server {
     }
 
     /// Listens nowhere, for a loop that only [dials](crate::Peers::connect).
+    #[doc(alias("noServer", "axum", "hyper"))]
     pub fn unbound() -> Self {
         Self::with(Vec::new())
     }
@@ -149,6 +154,7 @@ impl Server {
     /// let server = Server::bind("0.0.0.0:443")?.tls(tls).and(Server::bind("127.0.0.1:80")?);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias("wss", "ssl", "https", "HTTPS server"))]
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: impl Into<Arc<rustls::ServerConfig>>) -> Self {
@@ -178,6 +184,7 @@ impl Server {
     /// Takes headers of the PROXY protocol on the sockets of this server. Those that [`and`](Self::and) adds later
     /// keep what they have. The header has to come within
     /// [`Config::handshake_timeout`](Config::handshake_timeout).
+    #[doc(alias = "send-proxy")]
     #[must_use]
     pub fn proxy_protocol(mut self, protocol: ProxyProtocol) -> Self {
         let protocol = Arc::new(protocol);
@@ -195,6 +202,7 @@ impl Server {
 
     /// The most connections at a time, by default as many as the system allows; further ones are
     /// answered 503, but for [a few](Self::spare_connections) that ask plain requests.
+    #[doc(alias = "connection limit")]
     #[must_use]
     pub fn max_connections(mut self, connections: usize) -> Self {
         self.settings.max_connections = connections;
@@ -206,6 +214,7 @@ impl Server {
     /// answered 503 there, unless there is room by then. They have 5 s for their requests, or the
     /// [handshake timeout](Config::handshake_timeout) if that is shorter. With 0, and for those beyond them, all are
     /// answered 503 before they have said anything.
+    #[doc(alias("EMFILE", "file descriptors"))]
     #[must_use]
     pub fn spare_connections(mut self, connections: usize) -> Self {
         self.settings.spare_connections = connections;
@@ -250,6 +259,7 @@ impl Server {
 
     /// How many messages and bytes a second each connection that comes in may send, by default any number;
     /// [`Peer::set_rate_limit`] says it for one of them.
+    #[doc(alias("flood", "rate limiting"))]
     #[must_use]
     pub fn rate_limit(mut self, limit: RateLimit) -> Self {
         self.settings.rate_limit = Some(limit);
@@ -295,6 +305,7 @@ impl Server {
     /// reads is not made to suffer for who does not. Where what waits still comes to more at the end of a
     /// turn, the connections for which most waits are dropped, without a Close (none would get through),
     /// until it does not.
+    #[doc(alias("memory limit", "out of memory"))]
     #[must_use]
     pub fn max_buffered_total(mut self, bytes: usize) -> Self {
         self.settings.backlogs.total = bytes;
@@ -340,6 +351,7 @@ impl Server {
     /// # Ok(())
     /// # }
     /// ```
+    #[doc(alias = "catch_unwind")]
     #[must_use]
     pub fn on_panic(mut self, on_panic: OnPanic) -> Self {
         self.settings.on_panic = on_panic;
@@ -433,6 +445,7 @@ impl Server {
     ///
     /// [`io::ErrorKind::InvalidInput`] for no thread or too many, and for a [`Config`] that cannot work; the
     /// system's.
+    #[doc(alias("cluster", "workers", "thread pool", "multithreading", "cores"))]
     pub fn threads(self, threads: usize) -> io::Result<EventLoops> {
         let (listeners, settings) = self.into_parts();
         EventLoops::new(listeners, settings, threads)
@@ -448,6 +461,7 @@ impl Server {
     /// # Errors
     ///
     /// As [`into_event_loop`](Self::into_event_loop) and [`EventLoop::run`].
+    #[doc(alias = "run_forever")]
     pub fn run<H: Handler>(self, handler: H) -> io::Result<()> {
         self.into_event_loop(handler)?.run()
     }

@@ -28,6 +28,7 @@ use super::url::{Url, is_authority};
 /// assert!(out.starts_with(b"GET /chat HTTP/1.1\r\nHost: example.com\r\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias = "finishRequest")]
 #[derive(Clone, Debug)]
 pub struct ClientRequest {
     target: String,
@@ -365,6 +366,7 @@ const CREDENTIALS: [&str; 3] = [AUTHORIZATION, COOKIE, "Proxy-Authorization"];
 ///
 /// assert_eq!(basic_credentials("Aladdin", "open sesame"), "Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==");
 /// ```
+#[doc(alias("basic auth", "Authorization"))]
 #[must_use]
 pub fn basic_credentials(user: &str, password: &str) -> String {
     format!("Basic {}", STANDARD.encode(format!("{user}:{password}")))

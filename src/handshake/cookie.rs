@@ -24,6 +24,7 @@ use super::headers::{InvalidHeader, is_token};
 /// assert!(Cookie::new("name", "ann\r\nSet-Cookie: admin=1").is_err());
 /// # Ok::<(), framewire::handshake::InvalidHeader>(())
 /// ```
+#[doc(alias("SameSite", "HttpOnly"))]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Cookie {
     /// Name and value.

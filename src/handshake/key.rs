@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 ///
 /// assert_eq!(&accept_key(b"dGhlIHNhbXBsZSBub25jZQ=="), b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
 /// ```
+#[doc(alias = "Sec-WebSocket-Accept")]
 #[must_use]
 pub fn accept_key(key: &[u8]) -> [u8; 28] {
     let mut hash = sha1_smol::Sha1::new();
@@ -35,6 +36,7 @@ pub fn is_valid_key(key: &[u8]) -> bool {
 /// The `Sec-WebSocket-Key` of a nonce (RFC 6455 section 4.1, item 7).
 ///
 /// The nonce has to be chosen at random for each connection.
+#[doc(alias = "Sec-WebSocket-Key")]
 #[must_use]
 pub fn encode_key(nonce: [u8; 16]) -> [u8; 24] {
     encode(&nonce)

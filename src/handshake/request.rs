@@ -55,6 +55,7 @@ impl Request {
     /// The request target as it stood in the request line (RFC 9112 section 3.2).
     ///
     /// Visible ASCII characters, nothing decoded or normalised.
+    #[doc(alias = "req.url")]
     #[must_use]
     pub fn target(&self) -> &str {
         &self.line[self.method_length..]
@@ -91,6 +92,7 @@ impl Request {
     /// assert_eq!(request.query_parameter("name").as_deref(), Some("Jürgen M"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias("token", "access token", "req.query", "searchParams"))]
     #[must_use]
     pub fn query_parameter(&self, name: &str) -> Option<Cow<'_, str>> {
         self.query_parameters().find(|(own, _)| own == name).map(|(_, value)| value)
@@ -266,6 +268,7 @@ impl Request {
     /// assert_eq!(request.cookie("session"), Some("31d4d96e"));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "parse cookie")]
     #[must_use]
     pub fn cookie(&self, name: &str) -> Option<&str> {
         self.cookies().find(|(own, _)| *own == name).map(|(_, value)| value)

@@ -41,8 +41,10 @@ pub enum ResponseError {
     /// A header that may stand once stands more often (RFC 6455 section 11.3).
     RepeatedHeader(&'static str),
     /// A header has a value that is not allowed (RFC 6455 section 4.1).
+    #[doc(alias = "Invalid Upgrade header")]
     InvalidHeader(&'static str),
     /// A list header breaks its grammar (RFC 6455 section 9.1).
+    #[doc(alias = "Invalid Sec-WebSocket-Extensions header")]
     InvalidList {
         /// The header.
         name: &'static str,
@@ -50,10 +52,13 @@ pub enum ResponseError {
         error: HeaderListError,
     },
     /// `Sec-WebSocket-Accept` is not the answer to the key (RFC 6455 section 4.1).
+    #[doc(alias = "Invalid Sec-WebSocket-Accept header")]
     AcceptMismatch,
     /// The server chose a subprotocol that was not asked for (RFC 6455 section 4.1).
+    #[doc(alias = "Server sent a subprotocol but none was requested")]
     SubprotocolNotRequested(String),
     /// Subprotocols were asked for, and the server chose none.
+    #[doc(alias = "Server sent no subprotocol")]
     NoSubprotocol,
     /// The server chose an extension that was not offered (RFC 6455 section 4.1).
     ExtensionNotOffered(String),

@@ -23,6 +23,7 @@ use super::network::{InvalidNetwork, Network};
 /// assert!(error.to_string().contains("example.com"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("X-Forwarded-For", "X-Real-IP", "reverse proxy", "nginx", "haproxy", "load balancer"))]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrustedProxies {
     networks: Vec<Network>,

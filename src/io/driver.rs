@@ -121,6 +121,7 @@ const MAX_DRAINED: u32 = 4 * 1024 * 1024;
 /// ```
 ///
 /// Over `polling` and over tokio it looks like `examples/drivers`.
+#[doc(alias("tokio", "async", "own event loop"))]
 pub struct Driver<T> {
     endpoint: Endpoint,
     transport: T,

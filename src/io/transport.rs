@@ -58,6 +58,7 @@ pub(crate) const SLICES: usize = 64;
 /// driver.set_readable();
 /// assert!(driver.has_more());
 /// ```
+#[doc(alias("custom transport", "AsyncRead"))]
 pub trait Transport {
     /// Reads once, into the front of `buffer`, which is never empty: how many bytes came, and why no more did.
     ///

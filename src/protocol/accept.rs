@@ -38,6 +38,7 @@ impl Accept {
     }
 
     /// Chooses this subprotocol, which the client must have offered.
+    #[doc(alias = "selectSubprotocol")]
     #[must_use]
     pub fn subprotocol(mut self, name: impl Into<String>) -> Self {
         self.subprotocol = SubprotocolChoice::This(name.into().into_boxed_str());
@@ -76,6 +77,7 @@ impl Accept {
     ///
     /// [`InvalidHeader`] for a name that is not a token, a value with control characters, or a field
     /// that the handshake sets itself; so no answer can be split by what a user typed.
+    #[doc(alias("setHeader", "response header"))]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, InvalidHeader> {
         if is_of_handshake(name) {
             return Err(InvalidHeader::Reserved(name.into()));
@@ -85,6 +87,7 @@ impl Accept {
     }
 
     /// Sets a cookie with the 101.
+    #[doc(alias = "Set-Cookie")]
     #[must_use]
     pub fn cookie(mut self, cookie: &Cookie) -> Self {
         let appended = self.headers.append("Set-Cookie", cookie.to_string());

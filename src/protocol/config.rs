@@ -28,6 +28,7 @@ use super::subprotocols::Subprotocols;
 ///     .close_timeout(Duration::from_secs(1));
 /// assert_eq!(config.validate(), Ok(()));
 /// ```
+#[doc(alias("WebSocketConfig", "options"))]
 #[derive(Clone, Debug, Default)]
 pub struct Config(Arc<Settings>);
 
@@ -199,6 +200,13 @@ impl Config {
     /// The longest message accepted, in bytes of payload, inflated; default 16 MiB. A longer one fails
     /// the connection with 1009 as soon as a frame header announces it or inflation passes it. Memory
     /// is committed as bytes arrive, never by an announced length.
+    #[doc(alias(
+        "maxPayload",
+        "maxPayloadLength",
+        "maxHttpBufferSize",
+        "max_frame_size",
+        "read_limit"
+    ))]
     #[must_use]
     pub fn max_message_size(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_message_size = bytes)
@@ -206,6 +214,7 @@ impl Config {
 
     /// The most frames that one message may be made of, default 131,072; more fail the connection with
     /// 1008.
+    #[doc(alias = "maxBufferedChunks")]
     #[must_use]
     pub fn max_fragments(self, fragments: u32) -> Self {
         self.with(|settings| settings.max_fragments = fragments)
@@ -274,6 +283,7 @@ impl Config {
     /// From how many unsent bytes a connection is [congested](crate::Endpoint::is_congested), default
     /// 1 MiB: the event loop then stops reading from it, and only the latest Ping is answered (RFC 6455
     /// section 5.5.3 allows that).
+    #[doc(alias = "highWaterMark")]
     #[must_use]
     pub fn output_high_water(self, bytes: usize) -> Self {
         self.with(|settings| settings.output_high_water = bytes)
@@ -281,6 +291,7 @@ impl Config {
 
     /// Down to how many unsent bytes a congested connection must come before it counts as drained,
     /// default 256 KiB; values above the high water mark count as that mark.
+    #[doc(alias = "lowWaterMark")]
     #[must_use]
     pub fn output_low_water(self, bytes: usize) -> Self {
         self.with(|settings| settings.output_low_water = bytes)
@@ -288,6 +299,7 @@ impl Config {
 
     /// Above how many unsent bytes further messages are refused, default 16 MiB: a peer that does not
     /// read costs so much memory, and one message, at most. Control frames are not refused.
+    #[doc(alias("maxBackpressure", "max_write_buffer_size"))]
     #[must_use]
     pub fn max_buffered_amount(self, bytes: usize) -> Self {
         self.with(|settings| settings.max_buffered_amount = bytes)
@@ -334,6 +346,7 @@ impl Config {
     /// Server: the origins that pages may come from, such as `https://example.com`, compared exactly
     /// but for ASCII case; another one is answered 403 (RFC 6455 section 10.2). A request without an
     /// origin is not a browser's and passes. By default all origins pass.
+    #[doc(alias("cors", "allowed origins", "Access-Control-Allow-Origin"))]
     #[must_use]
     pub fn origins<O: AsRef<[u8]>>(self, origins: impl IntoIterator<Item = O>) -> Self {
         let origins = origins.into_iter().map(|origin| origin.as_ref().into()).collect();
@@ -343,6 +356,7 @@ impl Config {
     /// Server: the subprotocols spoken, the most wanted first. The first that the client offers is
     /// chosen, unless [`Accept::subprotocol`](crate::Accept::subprotocol) chooses another; without any
     /// in common the connection opens without one (RFC 6455 section 4.2.2).
+    #[doc(alias("handleProtocols", "Sec-WebSocket-Protocol"))]
     #[must_use]
     pub fn subprotocols<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
         let names = Subprotocols::new(names);
@@ -351,6 +365,7 @@ impl Config {
 
     /// Turns permessage-deflate on with these parameters (RFC 7692). By default a client offers it with
     /// the defaults of [`DeflateConfig`] and a server declines it.
+    #[doc(alias("perMessageDeflate", "permessage-deflate", "compression", "gzip", "zlib"))]
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(self, deflate: DeflateConfig) -> Self {
@@ -366,6 +381,7 @@ impl Config {
 
     /// How long the opening handshake may take from its first moment, default 10 s; the connection is
     /// then dropped. Progress does not extend it.
+    #[doc(alias = "slowloris")]
     #[must_use]
     pub fn handshake_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.handshake = timeout.into().into())
@@ -424,6 +440,7 @@ impl Config {
     /// After how long without a byte from the peer a Ping is sent, default 20 s. In the event loop each
     /// connection takes up to a quarter less; see [`jitter`](Self::jitter). The answers tell the
     /// [round-trip time](crate::Endpoint::round_trip_time).
+    #[doc(alias("heartbeat", "keep-alive", "sendPingsAutomatically", "isAlive"))]
     #[must_use]
     pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.ping = interval.into().into())
@@ -431,6 +448,7 @@ impl Config {
 
     /// How long the peer may stay silent after such a Ping has left, default 20 s; the connection is then
     /// lost. Output that leaves behind the Ping shows as well that the peer is there.
+    #[doc(alias("pingTimeout", "dead peer"))]
     #[must_use]
     pub fn pong_timeout(self, timeout: impl Into<Option<Duration>>) -> Self {
         self.with(|settings| settings.timeouts.pong = timeout.into().into())
@@ -574,6 +592,7 @@ impl Config {
     /// // Its own pages, and those of one other site.
     /// let config = Config::new().same_origin().origins(["https://partner.example"]);
     /// ```
+    #[doc(alias("csrf", "CSWSH", "cross-site"))]
     #[must_use]
     pub fn same_origin(self) -> Self {
         self.with(|settings| settings.same_origin = true)
@@ -594,6 +613,7 @@ impl Config {
     /// // For development: as ws and Vite would have it.
     /// let config = Config::new().local_hosts().hosts(["my-machine", ".test.example"]);
     /// ```
+    #[doc(alias("allowedHosts", "virtual host"))]
     #[must_use]
     pub fn hosts<N: Into<String>>(self, names: impl IntoIterator<Item = N>) -> Self {
         let names = names.into_iter().map(|name| name.into().into_boxed_str()).collect();
@@ -603,6 +623,7 @@ impl Config {
     /// Server: lets `localhost`, the names under it and all IP addresses pass as names of this server,
     /// none of which an attacker can make its own; all others, but for those of [`hosts`](Self::hosts),
     /// are answered 403.
+    #[doc(alias = "DNS rebinding")]
     #[must_use]
     pub fn local_hosts(self) -> Self {
         self.with(|settings| settings.local_hosts = true)
@@ -626,6 +647,7 @@ impl Config {
     /// let config = Config::new().trusted_proxies(proxies).same_origin();
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
+    #[doc(alias = "trust proxy")]
     #[must_use]
     pub fn trusted_proxies(self, proxies: TrustedProxies) -> Self {
         self.with(|settings| settings.trusted_proxies = Some(Arc::new(proxies)))

@@ -66,6 +66,7 @@ use super::workspace::Workspace;
 ///
 /// With nothing under way it holds at most 64 KiB, whatever it has sent and received, and the states of its
 /// compressors if compression was agreed on and used.
+#[doc(alias("sans-io", "wasm", "WebSocketContext", "no I/O"))]
 #[derive(Debug)]
 pub struct Connection {
     endpoint: Endpoint,

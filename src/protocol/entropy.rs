@@ -5,6 +5,7 @@ use std::fmt;
 /// RFC 6455 section 5.3 wants masking keys from "a strong source of entropy": a predictable one lets a
 /// page choose the bytes on the wire and poison caches (section 10.3). Outside tests use
 /// `SystemEntropy`, of the feature `getrandom`.
+#[doc(alias("generateMask", "random"))]
 pub trait Entropy {
     /// Fills `bytes` with unpredictable bytes.
     ///

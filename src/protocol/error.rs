@@ -17,16 +17,21 @@ pub enum ProtocolError {
     /// 5.5).
     Header(HeaderError),
     /// Text that is not UTF-8 (RFC 6455 section 8.1).
+    #[doc(alias = "WS_ERR_INVALID_UTF8")]
     InvalidUtf8,
     /// A Close whose body is malformed (RFC 6455 sections 5.5.1 and 7.4).
+    #[doc(alias = "WS_ERR_INVALID_CLOSE_CODE")]
     Close(CloseFrameError),
     /// A message longer than [`max_message_size`](crate::Config::max_message_size), which is given
     /// (RFC 6455 section 10.4). For a compressed message the inflated length counts.
+    #[doc(alias = "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH")]
     MessageTooBig(usize),
     /// More fragments in a message than [`max_fragments`](crate::Config::max_fragments), which is given
     /// (RFC 6455 section 10.4).
+    #[doc(alias = "WS_ERR_TOO_MANY_BUFFERED_PARTS")]
     TooManyFragments(u32),
     /// A compressed payload that does not inflate (RFC 7692 section 7.2.2).
+    #[doc(alias = "zlib error")]
     CorruptDeflate,
     /// A compressed message in which final blocks follow each other far more closely than any compressor
     /// ends them (RFC 7692 section 7.2.3.4): to go on after each would cost more than the message is worth.

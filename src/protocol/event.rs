@@ -65,6 +65,7 @@ impl Event<'_> {
 }
 
 /// How a connection ended: exactly one for each, the last thing that is said of it.
+#[doc(alias("CloseEvent", "wasClean"))]
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {

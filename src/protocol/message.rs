@@ -7,6 +7,7 @@ use crate::wire::Opcode;
 use super::payload::{Bytes, Text};
 
 /// Text or binary (RFC 6455 section 5.6).
+#[doc(alias = "binaryType")]
 #[allow(clippy::exhaustive_enums, reason = "RFC 6455 knows exactly these two")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageKind {
@@ -57,6 +58,7 @@ impl<'a> Message<'a> {
     }
 
     /// A binary message; `Vec<u8>` moves, `&[u8]` borrows.
+    #[doc(alias = "Uint8Array")]
     #[must_use]
     pub fn binary(bytes: impl Into<Bytes<'a>>) -> Self {
         Self::Binary(bytes.into())
@@ -84,6 +86,7 @@ impl<'a> Message<'a> {
     }
 
     /// The payload, of either kind.
+    #[doc(alias("ArrayBuffer", "blob"))]
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -180,6 +183,7 @@ impl<'a> Message<'a> {
     /// assert_eq!((verb.as_str(), room), ("join", 3));
     /// # Ok::<(), framewire::JsonError>(())
     /// ```
+    #[doc(alias("JSON.stringify", "serialize"))]
     #[cfg(feature = "json")]
     pub fn from_json<T: serde::Serialize + ?Sized>(value: &T) -> Result<Self, JsonError> {
         serde_json::to_string(value).map(Self::from).map_err(JsonError)
@@ -192,6 +196,7 @@ impl<'a> Message<'a> {
     ///
     /// [`JsonError`] if it is not JSON, or not that of such a value. Nothing is done to the connection: a peer that
     /// speaks nonsense may be answered by a Close with [`CloseCode::INVALID_PAYLOAD`](crate::CloseCode).
+    #[doc(alias("serde", "JSON.parse", "deserialize"))]
     #[cfg(feature = "json")]
     pub fn json<'m, T: serde::Deserialize<'m>>(&'m self) -> Result<T, JsonError> {
         match self {
@@ -381,6 +386,7 @@ impl Error for JsonError {}
 /// Received pieces come where [`Config::fragments`](crate::Config::fragments) asked for them, as soon
 /// as any bytes are there: their borders are neither those of the frames nor stable. A text may be cut
 /// inside a code point; the pieces together are UTF-8. Those of a compressed message have 64 KiB at most.
+#[doc(alias("continuation", "chunk"))]
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Fragment<'a> {

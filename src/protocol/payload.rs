@@ -19,6 +19,7 @@ use std::str::Utf8Error;
 /// let kept: Text<'static> = text.into_owned();
 /// std::thread::spawn(move || assert_eq!(kept.into_string(), "move 3 4")).join().unwrap();
 /// ```
+#[doc(alias = "Utf8Bytes")]
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Text<'a>(Cow<'a, str>);
 

@@ -21,6 +21,7 @@ use crate::deflate::Codec;
 /// let prepared = Prepared::new("to everybody");
 /// assert_eq!(prepared.message(), Message::from("to everybody"));
 /// ```
+#[doc(alias("PreparedMessage", "encode once"))]
 #[derive(Clone, Debug)]
 pub struct Prepared(Arc<Encoded>);
 

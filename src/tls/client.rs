@@ -79,6 +79,7 @@ impl TlsClient {
     ///
     /// As [`with_roots_pem`](Self::with_roots_pem), in [`TlsError::InFile`]; [`TlsError::File`] for a file that
     /// cannot be read.
+    #[doc(alias("certificate authority", "CA"))]
     pub fn with_roots_pem_file(path: impl AsRef<Path>) -> Result<Self, TlsError> {
         let path = path.as_ref();
         Self::with_roots_pem(pem::read_file(path)?).map_err(|error| error.in_file(path))
@@ -89,6 +90,7 @@ impl TlsClient {
     /// # Errors
     ///
     /// As [`with_roots_pem`](Self::with_roots_pem).
+    #[doc(alias("self-signed", "rejectUnauthorized"))]
     pub fn add_roots_pem(mut self, roots: impl AsRef<[u8]>) -> Result<Self, TlsError> {
         pem::add_roots(&mut self.roots, roots.as_ref())?;
         Ok(self)

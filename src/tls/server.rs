@@ -63,6 +63,7 @@ impl TlsServer {
     /// # Errors
     ///
     /// As [`from_pem`](Self::from_pem), in [`TlsError::InFile`]; [`TlsError::File`] for a file that cannot be read.
+    #[doc(alias("certificate", "letsencrypt", "private key"))]
     pub fn from_pem_files(
         chain: impl AsRef<Path>,
         key: impl AsRef<Path>,
@@ -85,6 +86,7 @@ impl TlsServer {
     /// # Errors
     ///
     /// As [`from_pem`](Self::from_pem); [`TlsError::ServerName`] for what is no DNS name.
+    #[doc(alias = "SNI")]
     pub fn certificate_for(
         mut self,
         name: &str,
@@ -112,6 +114,7 @@ impl TlsServer {
     /// # Errors
     ///
     /// [`TlsError`] if there is no certificate in the PEM, or one that cannot be a root.
+    #[doc(alias("mTLS", "mutual TLS"))]
     pub fn require_client_certificate(mut self, roots: impl AsRef<[u8]>) -> Result<Self, TlsError> {
         self.clients = verifier(roots.as_ref(), false)?;
         Ok(self)

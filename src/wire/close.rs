@@ -11,39 +11,54 @@ pub const MAX_CLOSE_REASON: usize = MAX_CONTROL_PAYLOAD - 2;
 ///
 /// Any number can be held, since any can be received or reported;
 /// [`is_sendable`](Self::is_sendable) tells which may appear in a Close frame.
+#[doc(alias("close code", "status code"))]
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CloseCode(pub u16);
 
 impl CloseCode {
     /// 1000: the purpose of the connection is fulfilled.
+    #[doc(alias = "1000")]
     pub const NORMAL: Self = Self(1000);
     /// 1001: a server goes down or a page is left.
+    #[doc(alias = "1001")]
     pub const GOING_AWAY: Self = Self(1001);
     /// 1002: the peer broke the protocol.
+    #[doc(alias = "1002")]
     pub const PROTOCOL_ERROR: Self = Self(1002);
     /// 1003: data of a type that cannot be accepted.
+    #[doc(alias = "1003")]
     pub const UNSUPPORTED_DATA: Self = Self(1003);
     /// 1005: a Close without a code; never on the wire.
+    #[doc(alias = "1005")]
     pub const NO_STATUS: Self = Self(1005);
     /// 1006: no Close came at all; never on the wire.
+    #[doc(alias = "1006")]
     pub const ABNORMAL: Self = Self(1006);
     /// 1007: a payload inconsistent with its type, such as text that is not UTF-8.
+    #[doc(alias = "1007")]
     pub const INVALID_PAYLOAD: Self = Self(1007);
     /// 1008: the peer broke a rule of this endpoint.
+    #[doc(alias = "1008")]
     pub const POLICY_VIOLATION: Self = Self(1008);
     /// 1009: a message too big to process.
+    #[doc(alias = "1009")]
     pub const MESSAGE_TOO_BIG: Self = Self(1009);
     /// 1010: a client misses an extension; sent by clients only.
+    #[doc(alias = "1010")]
     pub const MANDATORY_EXTENSION: Self = Self(1010);
     /// 1011: an unexpected condition at the server.
+    #[doc(alias = "1011")]
     pub const INTERNAL_ERROR: Self = Self(1011);
     /// 1012: the service restarts (IANA).
+    #[doc(alias = "1012")]
     pub const SERVICE_RESTART: Self = Self(1012);
     /// 1013: try again later (IANA).
+    #[doc(alias = "1013")]
     pub const TRY_AGAIN_LATER: Self = Self(1013);
     /// 1014: a gateway got a bad answer from upstream (IANA).
     pub const BAD_GATEWAY: Self = Self(1014);
     /// 1015: the TLS handshake failed; never on the wire.
+    #[doc(alias = "1015")]
     pub const TLS_HANDSHAKE: Self = Self(1015);
 
     /// Whether the code may stand in a Close frame, in either direction: 1000 to 1003, 1007 to 1014

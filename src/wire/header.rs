@@ -20,6 +20,7 @@ pub const MAX_HEADER: usize = 14;
 /// assert_eq!(header.encode(&mut out), &bytes[..6]);
 /// # Ok::<(), framewire::wire::HeaderError>(())
 /// ```
+#[doc(alias("frame", "parse frame"))]
 #[allow(clippy::exhaustive_structs, reason = "the wire format has exactly these fields")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameHeader {
@@ -338,26 +339,33 @@ pub enum ReservedBit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeaderError {
     /// An opcode of 3 to 7 or 11 to 15 (RFC 6455 section 5.2).
+    #[doc(alias = "WS_ERR_INVALID_OPCODE")]
     ReservedOpcode(u8),
     /// A Close, Ping or Pong without FIN (RFC 6455 section 5.5).
+    #[doc(alias = "WS_ERR_EXPECTED_FIN")]
     FragmentedControl(Opcode),
     /// A reserved bit that nothing negotiated gives a meaning (RFC 6455 section 5.2, RFC 7692 section 6.1).
+    #[doc(alias("WS_ERR_UNEXPECTED_RSV_1", "WS_ERR_UNEXPECTED_RSV_2_3"))]
     ReservedBit(ReservedBit),
     /// A continuation where no message is unfinished (RFC 6455 section 5.4).
     UnexpectedContinuation,
     /// A new message inside an unfinished one (RFC 6455 section 5.4).
     ExpectedContinuation,
     /// A Close, Ping or Pong that announces more than 125 bytes (RFC 6455 section 5.5).
+    #[doc(alias = "WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH")]
     ControlTooLong(Opcode),
     /// A frame without a mask where all have one: a client's (RFC 6455 section 5.1).
+    #[doc(alias = "WS_ERR_EXPECTED_MASK")]
     Unmasked,
     /// A frame with a mask where none has one: a server's (RFC 6455 section 5.1).
+    #[doc(alias = "WS_ERR_UNEXPECTED_MASK")]
     Masked,
     /// A Close that announces one byte, which no code fits in (RFC 6455 section 5.5.1).
     CloseTooShort,
     /// A payload longer than [`HeaderRules`] allow, which is given (RFC 6455 section 10.4).
     PayloadTooLong(u64),
     /// A 64-bit length whose most significant bit is set (RFC 6455 section 5.2).
+    #[doc(alias = "WS_ERR_UNSUPPORTED_DATA_PAYLOAD_LENGTH")]
     LengthTopBit,
     /// A length written in more bytes than it needs (RFC 6455 section 5.2).
     NonMinimalLength,

@@ -13,6 +13,7 @@
 /// apply_mask(back, key, 3);
 /// assert_eq!(&payload, b"Hello");
 /// ```
+#[doc(alias("unmask", "masking key", "xor"))]
 #[inline]
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4], offset: usize) {
     let key = u32::from_le_bytes(key).rotate_right(8 * (offset & 3) as u32);

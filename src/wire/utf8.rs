@@ -29,6 +29,7 @@ pub fn validate_utf8(bytes: &[u8]) -> Result<&str, InvalidUtf8> {
 /// assert!(text.finish().is_ok());
 /// assert!(text.push(b"\xf4\x90").is_err()); // beyond U+10FFFF, known at the second byte
 /// ```
+#[doc(alias = "UTF-8")]
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8Validator {
     /// The bytes of a code point that is not yet complete.

@@ -140,6 +140,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`ClientError::Request`] for a field that may not be sent, or that the handshake sets itself.
+    #[doc(alias("bearer", "Authorization header", "extraHeaders"))]
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Result<Self, ClientError> {
         self.request = self.request.header(name, value)?;
         if name.eq_ignore_ascii_case(USER_AGENT) {
@@ -175,6 +176,7 @@ impl ClientBuilder {
     /// let client = Client::builder("wss://example.com/chat")?.connect_to(one_of_many).connect()?;
     /// # Ok::<(), framewire::ClientError>(())
     /// ```
+    #[doc(alias = "family")]
     pub fn connect_to(mut self, address: impl Into<SocketAddr>) -> Self {
         self.connect_to = Some(address.into());
         self
@@ -182,6 +184,7 @@ impl ClientBuilder {
 
     /// Connects from this address of the machine, with port 0 from any port. Only addresses of its family are
     /// connected to, one after the other.
+    #[doc(alias = "localAddress")]
     pub fn local_addr(mut self, address: impl Into<SocketAddr>) -> Self {
         self.local_addr = Some(address.into());
         self
@@ -193,6 +196,7 @@ impl ClientBuilder {
     ///
     /// It runs in a thread of its own, which is left to itself when the
     /// [`connect_timeout`](Self::connect_timeout) is over, or a [`Closer`] has ended the client.
+    #[doc(alias("lookup", "DNS"))]
     pub fn resolver(
         mut self,
         resolver: impl Fn(&str, u16) -> io::Result<Vec<SocketAddr>> + Send + Sync + 'static,
@@ -216,6 +220,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`ClientError::Request`] for another one.
+    #[doc(alias = "protocolVersion")]
     pub fn version(mut self, version: u8) -> Result<Self, ClientError> {
         self.request = self.request.version(version)?;
         Ok(self)
@@ -224,6 +229,7 @@ impl ClientBuilder {
     /// How long connecting may take, from the resolving of the name over all the attempts at its
     /// addresses to the answer of a proxy; default 10 s. The opening handshake has a
     /// [deadline of its own](Config::handshake_timeout), and each redirect has both anew.
+    #[doc(alias = "dial timeout")]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
         self
@@ -252,6 +258,7 @@ impl ClientBuilder {
     ///
     /// To another origin (scheme, host or port) the user name and password, `Authorization`, `Cookie`
     /// and `Proxy-Authorization` are not sent; from `wss:` to `ws:` is not followed.
+    #[doc(alias("followRedirects", "maxRedirects"))]
     pub fn redirects(mut self, max: u8) -> Self {
         self.redirects = max.min(redirect::MOST);
         self
@@ -270,6 +277,7 @@ impl ClientBuilder {
     /// # Errors
     ///
     /// [`ClientError::Proxy`] for a URL that cannot be read.
+    #[doc(alias("agent", "SOCKS5", "HTTP_PROXY", "tunnel"))]
     pub fn proxy(mut self, url: &str) -> Result<Self, ClientError> {
         self.proxy = ProxyChoice::This(Proxy::parse(url).map_err(ClientError::Proxy)?);
         Ok(self)

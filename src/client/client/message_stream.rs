@@ -26,6 +26,7 @@ pub struct MessageReader {
 }
 
 /// The half of a [`MessageStream`] that writes: each write is one binary message. Clones of it write from other threads.
+#[doc(alias("streaming upload", "progress"))]
 #[derive(Clone, Debug)]
 pub struct MessageWriter {
     writer: ClientWriter,

@@ -102,6 +102,7 @@ impl<S> Peers<'_, S> {
     }
 
     /// Calls a function with each open connection, in no particular order. It allocates nothing.
+    #[doc(alias = "forEach")]
     pub fn for_each(&mut self, mut function: impl FnMut(&mut Peer<'_, S>)) {
         // Nobody joins or leaves the slab during a call but by dialling: whoever is dialled meanwhile is not open.
         for index in 0..self.core.slab.places() {
@@ -185,6 +186,7 @@ impl<S> Peers<'_, S> {
 
     /// The ids of the open connections of this loop that have [subscribed](Peer::subscribe) to a topic, whatever
     /// their route, in no particular order.
+    #[doc(alias = "fetchSockets")]
     #[must_use]
     pub fn subscribers_of(&self, topic: &str) -> Vec<PeerId> {
         let subscribers = self.core.topics.subscribers(topic).iter();
@@ -193,6 +195,7 @@ impl<S> Peers<'_, S> {
 
     /// How many connections have subscribed to a topic, in all loops that work together, those included that are
     /// closing.
+    #[doc(alias = "numSubscribers")]
     #[must_use]
     pub fn subscribers(&self, topic: &str) -> usize {
         self.core.subscribers(topic)
@@ -231,6 +234,7 @@ impl<S> Peers<'_, S> {
     ///
     /// The system's, if connecting cannot even begin; [`io::ErrorKind::InvalidInput`] for a [`Config`] that cannot
     /// work; [`io::ErrorKind::NotConnected`] once a shutdown has begun.
+    #[doc(alias = "outgoing connections")]
     pub fn connect(
         &mut self,
         address: SocketAddr,
@@ -268,6 +272,7 @@ impl<S> Peers<'_, S> {
     /// `token` tells the application which timer it is; several may have the same.
     ///
     /// Timers of an event loop that has ended are not called any more.
+    #[doc(alias("us_timer", "schedule"))]
     pub fn set_timer(&mut self, after: Duration, token: u64) -> TimerId {
         self.core.set_timer(TimerOwner::Loop(self.scope), after, token)
     }
@@ -306,12 +311,14 @@ impl<S> Peers<'_, S> {
     /// #   fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
     /// }
     /// ```
+    #[doc(alias("interval", "tick", "cron"))]
     pub fn set_interval(&mut self, every: Duration, token: u64) -> TimerId {
         self.core.set_interval(TimerOwner::Loop(self.scope), every, token)
     }
 
     /// Cancels a timer of this loop, or of one of its connections: whether it was still set. It is not called any
     /// more then, even if its time has come.
+    #[doc(alias("clearTimeout", "clearInterval"))]
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.core.schedule.cancel(timer)
     }
@@ -352,6 +359,7 @@ impl<S> Peers<'_, S> {
     /// #   fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
     /// }
     /// ```
+    #[doc(alias("file descriptor", "eventfd", "epoll", "poll"))]
     pub fn register_source(
         &mut self,
         source: &mut (impl Source + ?Sized),
