@@ -2,8 +2,8 @@ use std::time::Duration;
 
 use crate::protocol::{Entropy, EntropyError};
 
-/// When to try again: a schedule as RFC 6455 section 7.2.3 wants it, so that the clients of a server that
-/// comes back do not all come back at once.
+/// A schedule of random delays between attempts to connect, as RFC 6455 section 7.2.3 wants it, so that the clients
+/// of a server that has restarted do not all reconnect at once.
 ///
 /// The first retry comes after a random delay of up to 5 s. Then each delay is drawn between the half and
 /// the whole of a bound that begins with 5 s and doubles up to a minute. It never ends, unless told to.
@@ -32,7 +32,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// The schedule described above.
+    /// A schedule with the default delays.
     pub fn new() -> Self {
         let five = Duration::from_secs(5);
         Self {
@@ -59,12 +59,12 @@ impl Backoff {
         Self { max: longest, ..self }
     }
 
-    /// How many retries there are, one after the other; by default there is no end of them.
+    /// The most retries in a row; by default there is no limit.
     pub fn max_attempts(self, attempts: impl Into<Option<u32>>) -> Self {
         Self { max_attempts: attempts.into(), ..self }
     }
 
-    /// How long to wait before the next retry, which counts as made; `None` if there is none.
+    /// Returns how long to wait before the next retry, and counts that retry; `None` if there is none.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl Backoff {
         self.attempts
     }
 
-    /// Begins again: the connection was good.
+    /// Starts the schedule anew, after a connection that worked.
     pub fn reset(&mut self) {
         self.attempts = 0;
     }

@@ -75,7 +75,7 @@ impl Client {
         Self::builder(url)?.connect()
     }
 
-    /// Begins a connection with settings of its own.
+    /// Returns a builder, to connect with other settings.
     ///
     /// # Errors
     ///
@@ -106,8 +106,8 @@ impl Client {
         Self::open(connection, Waiter::BlocksItself, None, Closer::new(), "the server")
     }
 
-    /// Goes on with a stream on which somebody else did the opening handshake; `leftover` is what they
-    /// read behind the 101. No subprotocol and no compression are agreed on.
+    /// Takes over a stream on which somebody else did the opening handshake; `leftover` is what they read behind the
+    /// 101. No subprotocol and no compression are agreed on.
     ///
     /// # Errors
     ///
@@ -183,7 +183,7 @@ impl Client {
 
 /// What there is to know.
 impl Client {
-    /// Where the connection stands.
+    /// The state of the connection.
     pub fn state(&self) -> State {
         self.shared.state()
     }
@@ -196,9 +196,9 @@ impl Client {
         self.shared.deflate()
     }
 
-    /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
-    /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
-    /// See [`Config::ping_interval`].
+    /// The round-trip time of the last automatic Ping that was answered; `None` before the first one. It is measured
+    /// in the calls that receive, so an answer that lay waiting counts its waiting too. See
+    /// [`Config::ping_interval`].
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.shared.round_trip_time()
     }
@@ -254,8 +254,8 @@ impl Client {
         self.shared.next_event(&mut self.waiter, until)
     }
 
-    /// The messages, until the connection ends: none after a clean close, and after an error, which comes once. The
-    /// client itself is such an iterator, too, in a `for` loop.
+    /// Iterates over the messages until the connection ends: by a clean close, or by an error, which comes once, as
+    /// the last item. The client itself is such an iterator, too, in a `for` loop.
     pub fn messages(&mut self) -> Messages<&mut Self> {
         Messages::new(self)
     }
@@ -293,8 +293,8 @@ impl Client {
         self.shared.abort()
     }
 
-    /// Parts the client into two halves for two threads: one receives, one sends. Pings are answered
-    /// and the closing handshake is done by whichever half is at hand.
+    /// Splits the client into two halves for two threads: one receives, the other sends. Pings are answered and the
+    /// closing handshake is done by whichever half is at hand.
     ///
     /// # Errors
     ///

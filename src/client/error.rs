@@ -26,7 +26,7 @@ pub enum ClientError {
     /// The name could not be resolved, the address could not be reached, or the transport failed. The text of a
     /// failure to connect names the URL; its sources the name or the address, and what the system said.
     Io(io::Error),
-    /// It took too long; what, is said. After a `read` the connection can still be used.
+    /// A time limit was reached; the value says which. After a `read` the connection can still be used.
     TimedOut(ClientTimeout),
     /// The server's answer to the opening handshake breaks the protocol.
     Handshake(ResponseError),
@@ -36,7 +36,7 @@ pub enum ClientError {
     Rejected(Arc<Response>),
     /// The proxy did not connect to the server.
     Proxy(ProxyError),
-    /// The server redirected to where it is not followed.
+    /// The server redirected to a URL that the client does not follow.
     Redirect(RedirectError),
     /// The server redirected more often than
     /// [`ClientBuilder::redirects`](crate::ClientBuilder::redirects) allows.
@@ -48,8 +48,9 @@ pub enum ClientError {
     /// 1006. The [`Outcome`] says which, has the peer's Close if that has come, and the error of the transport
     /// if that failed ([`Outcome::cause`]), which is the source of this one.
     Lost(Outcome),
-    /// This side ended it, by [`Closer::abort`](crate::Closer::abort) or [`Client::abort`](crate::Client::abort), or by
-    /// [`Closer::close`](crate::Closer::close) before there was a connection to close.
+    /// This side ended the connection, by [`Closer::abort`](crate::Closer::abort) or
+    /// [`Client::abort`](crate::Client::abort), or by [`Closer::close`](crate::Closer::close) before there was a
+    /// connection to close.
     Aborted,
     /// The message cannot be sent.
     Send(SendError),
@@ -65,7 +66,7 @@ pub enum ClientError {
     NotSplittable,
 }
 
-/// What took too long.
+/// Which step took too long.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ClientTimeout {
@@ -86,8 +87,7 @@ pub enum ClientTimeout {
     Handshake(Box<str>),
     /// The next message, within [`Client::set_read_timeout`](crate::Client::set_read_timeout).
     Read,
-    /// The taking of what was sent, within the timeout of a stream that
-    /// [blocks by itself](crate::Client::handshake).
+    /// Writing what was sent, within the timeout of a stream that [blocks by itself](crate::Client::handshake).
     Write,
 }
 
@@ -107,7 +107,7 @@ impl ClientError {
         self.retry_after_at(SystemTime::now())
     }
 
-    /// [`retry_after`](Self::retry_after) where it is this time now.
+    /// Returns what [`retry_after`](Self::retry_after) does, with `now` as the time of day.
     pub fn retry_after_at(&self, now: SystemTime) -> Option<Duration> {
         match self {
             Self::Rejected(response) | Self::Proxy(ProxyError::Rejected(response)) => {

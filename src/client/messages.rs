@@ -3,8 +3,9 @@ use std::iter::FusedIterator;
 use super::error::ClientError;
 use crate::protocol::Message;
 
-/// The messages that a client, or its reading half, receives: none after a clean close; an error comes once, as the last
-/// item. A [read timeout](crate::Client::set_read_timeout) is such an error: ask for the messages anew to go on.
+/// The messages that a client, or its reading half, receives: the iterator ends after a clean close; an error comes
+/// once, as the last item. A [read timeout](crate::Client::set_read_timeout) is such an error: ask for the messages
+/// anew to go on.
 ///
 /// ```
 /// # use framewire::{Server, Client};

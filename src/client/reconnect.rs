@@ -98,19 +98,19 @@ enum Disconnected {
     Ended(Outcome),
 }
 
-/// How a connection, or an attempt to make one, came to its end.
+/// How a connection, or an attempt to connect, ended.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug)]
 pub enum Ending<'e> {
-    /// By a failure.
+    /// With an error.
     Failed(&'e ClientError),
-    /// By the closing handshake.
+    /// With the closing handshake.
     Closed(&'e Outcome),
 }
 
 impl Ending<'_> {
-    /// Whether it is worth trying again later: failures by [`ClientError::is_retryable`]; closes by
-    /// their code: 1001 (going away), 1011 to 1014 (the server's trouble).
+    /// Whether another attempt may succeed later: failures by [`ClientError::is_retryable`]; closes by their code:
+    /// 1001 (going away), 1011 to 1014 (the server's trouble).
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Failed(error) => error.is_retryable(),
@@ -162,21 +162,22 @@ impl Reconnecting {
         }
     }
 
-    /// Tries again by this schedule.
+    /// Waits between attempts as this schedule says.
     pub fn backoff(mut self, backoff: Backoff) -> Self {
         self.backoff = backoff;
         self
     }
 
-    /// How many times in turn a connection, or an attempt to make one, may end by a deadline of this side and be tried
-    /// again; then the failure is the caller's, whose next call tries further. Default 10, `None` for always. A deadline
-    /// that no server can meet would otherwise be met for ever. A message that comes begins the count anew.
+    /// How many time limits of this side, reached in a row by a connection or an attempt to connect, are answered
+    /// with another attempt; the next one is returned to the caller, whose next call tries again. Default 10, `None`
+    /// for always. A deadline that no server can meet would otherwise be met for ever. A message that comes begins
+    /// the count anew.
     pub fn max_timeouts(mut self, times: impl Into<Option<u32>>) -> Self {
         self.max_deadlines = times.into();
         self
     }
 
-    /// What becomes of a message that could not leave; by default it is given back. It holds for
+    /// Says what to do with a message that could not be sent; by default it is given back. It holds for
     /// [`send`](Self::send), and for the [writers](Self::writer) that are made afterwards.
     #[doc(alias("offline queue", "resend"))]
     pub fn if_unsent(mut self, if_unsent: IfUnsent) -> Self {
@@ -194,22 +195,24 @@ impl Reconnecting {
         self
     }
 
-    /// Decides what is tried again, instead of [`Ending::is_retryable`], which may be asked.
+    /// Decides after which endings the client tries again, in place of [`Ending::is_retryable`], which the function
+    /// may call.
     pub fn retry_if(mut self, decide: impl FnMut(Ending<'_>) -> bool + Send + 'static) -> Self {
         self.retry_if = Box::new(decide);
         self
     }
 
-    /// Asks this for the time of day, instead of the system: the date of a `Retry-After` is held against it, and a jump
-    /// of it against the time that has passed, to notice that the machine has slept.
+    /// Takes the time of day from this function instead of the system: to compare the date of a `Retry-After` with,
+    /// and to notice by a jump that the machine has slept.
     pub fn time_of_day(mut self, now: impl FnMut() -> SystemTime + Send + 'static) -> Self {
         self.time_of_day = Box::new(now);
         self
     }
 
-    /// Waits with this before an attempt, instead of sleeping until the time has come or the
-    /// [closer](Self::closer) is used. With [`Break`](ControlFlow::Break) the attempt is given up, and the caller gets the
-    /// failure that led to it. Neither the closer nor a read timeout ends this waiting, nor does a sleep of the machine.
+    /// Waits before each attempt with this function, instead of sleeping until the delay is over or the
+    /// [closer](Self::closer) is used. With [`Break`](ControlFlow::Break) the attempt is given up, and the caller
+    /// gets the failure that led to it. Neither the closer nor a read timeout ends this waiting, nor does a sleep of
+    /// the machine.
     pub fn wait_with(
         mut self,
         wait: impl FnMut(Duration) -> ControlFlow<()> + Send + 'static,
@@ -221,8 +224,9 @@ impl Reconnecting {
 
 /// Use.
 impl Reconnecting {
-    /// The connection, made again if it was lost; one that is closing is waited for first, unless the
-    /// [closer](Self::closer) closes it. What an earlier connection has received is kept for [`recv`](Self::recv).
+    /// Returns the connection, and connects first if there is none; waits for the end of one that is closing, unless
+    /// the [closer](Self::closer) closes it. What an earlier connection has received is kept for
+    /// [`recv`](Self::recv).
     ///
     /// # Errors
     ///
@@ -234,8 +238,9 @@ impl Reconnecting {
         self.client.as_mut().ok_or(ClientError::Send(SendError::Closed))
     }
 
-    /// The next message, from however many connections; `None` after a close that is not retried, and after one by the
-    /// [closer](Self::closer). What a connection has received comes before its end and before what the next one receives.
+    /// Receives the next message, over as many connections as that takes; `None` after a close that is not retried,
+    /// and after one by the [closer](Self::closer). What a connection has received comes before its end and before
+    /// what the next one receives.
     ///
     /// # Errors
     ///
@@ -279,8 +284,8 @@ impl Reconnecting {
         }
     }
 
-    /// The messages, until there are to be no more of them: none after a close that is not retried, and after an error,
-    /// which comes once.
+    /// Iterates over the messages of all connections: until a close that is not retried, or until an error, which
+    /// comes once, as the last item.
     pub fn messages(&mut self) -> Messages<&mut Self> {
         Messages::new(self)
     }
@@ -311,7 +316,7 @@ impl Reconnecting {
         }
     }
 
-    /// What sends from another thread, over whatever connection there is. This thread must go on to
+    /// Returns a writer for another thread, which sends over whatever connection there is. This thread must go on to
     /// [receive](Self::recv): only that connects again.
     ///
     /// ```no_run
@@ -331,8 +336,8 @@ impl Reconnecting {
         ReconnectingWriter::new(Arc::clone(&self.link), self.closer.clone(), self.if_unsent)
     }
 
-    /// What ends this client for good, from any thread: a connection that stands, one that is being made, and the sleep
-    /// before the next attempt.
+    /// Returns what ends this client for good, from any thread: a connection that stands, one that is being made, and
+    /// the sleep before the next attempt.
     pub fn closer(&self) -> Closer {
         self.closer.clone()
     }
@@ -379,7 +384,7 @@ impl Reconnecting {
         Ok(outcome)
     }
 
-    /// How the last connection ended, once there is to be no other.
+    /// How the last connection ended, once the client does not connect again.
     pub fn outcome(&self) -> Option<&Outcome> {
         match &self.disconnected {
             Some(Disconnected::Ended(outcome)) => Some(outcome),

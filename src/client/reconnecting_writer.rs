@@ -10,7 +10,8 @@ use crate::protocol::{Message, Outcome, SendError};
 /// How often a message is sent whose connection ends by a deadline before it has left.
 const MAX_DEADLINES: u32 = 2;
 
-/// What becomes of a message that could not leave, because there was no connection or it was lost meanwhile.
+/// What to do with a message that could not be sent because there was no connection, or because it was lost
+/// meanwhile.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum IfUnsent {
@@ -26,7 +27,7 @@ pub enum IfUnsent {
     SendAgain,
 }
 
-/// A message that has not left, and why.
+/// A message that was not sent, and why.
 #[derive(Debug)]
 pub struct Unsent {
     message: Message<'static>,
@@ -92,7 +93,7 @@ impl ReconnectingWriter {
         Self { link, closer, if_unsent, writer: None }
     }
 
-    /// Sends a message, and waits until the network has taken all of it, as
+    /// Sends a message, and waits until the network has taken all of it, like
     /// [`ClientWriter::send`](crate::ClientWriter::send).
     ///
     /// # Errors
@@ -122,7 +123,7 @@ impl ReconnectingWriter {
         }
     }
 
-    /// What ends the client from any thread.
+    /// Returns a [`Closer`](crate::Closer), which ends the client from any thread.
     pub fn closer(&self) -> Closer {
         self.closer.clone()
     }

@@ -79,7 +79,7 @@ macro_rules! knowing {
             self.shared.response()
         }
 
-        /// How many bytes were sent or queued and wait here, framing included.
+        /// How many bytes were sent or queued and have not left yet, framing included.
         pub fn buffered_amount(&self) -> usize {
             self.shared.buffered_amount()
         }
@@ -89,7 +89,8 @@ macro_rules! knowing {
             self.shared.outcome()
         }
 
-        /// What ends the connection from any thread, whatever other threads wait for.
+        /// Returns a [`Closer`](crate::Closer), which ends the connection from any thread, whatever other threads
+        /// wait for.
         pub fn closer(&self) -> Closer {
             self.shared.closer()
         }
@@ -126,8 +127,8 @@ impl ClientReader {
         self.shared.next_event(&mut self.waiter, until)
     }
 
-    /// The messages, until the connection ends: none after a clean close, and after an error, which comes once. The
-    /// reader itself is such an iterator, too, in a `for` loop.
+    /// Iterates over the messages until the connection ends: by a clean close, or by an error, which comes once, as
+    /// the last item. The reader itself is such an iterator, too, in a `for` loop.
     pub fn messages(&mut self) -> Messages<&mut Self> {
         Messages::new(self)
     }
@@ -137,9 +138,9 @@ impl ClientReader {
         self.read_timeout = timeout;
     }
 
-    /// How long the last automatic Ping that was answered took to come back; `None` before the first one.
-    /// It is measured in the calls that receive, so an answer that lay waiting counts its waiting too.
-    /// See [`Config::ping_interval`](crate::Config::ping_interval).
+    /// The round-trip time of the last automatic Ping that was answered; `None` before the first one. It is measured
+    /// in the calls that receive, so an answer that lay waiting counts its waiting too. See
+    /// [`Config::ping_interval`](crate::Config::ping_interval).
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.shared.round_trip_time()
     }

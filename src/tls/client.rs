@@ -8,7 +8,7 @@ use rustls::{ClientConfig, RootCertStore};
 
 use super::{HTTP_1_1, TlsError, pem, provider};
 
-/// The client's side of TLS: whom it trusts, and who it says it is.
+/// The client's side of TLS: the roots that it trusts, and the certificate that it shows.
 ///
 /// The server's certificate is always verified, against the name in the URL or the one given to
 /// [`ClientBuilder::tls_server_name`](crate::ClientBuilder::tls_server_name). Where this is not enough,
@@ -85,7 +85,7 @@ impl TlsClient {
         Self::with_roots_pem(pem::read_file(path)?).map_err(|error| error.in_file(path))
     }
 
-    /// Trusts these roots, in PEM, too.
+    /// Trusts these roots, in PEM, in addition to the others.
     ///
     /// # Errors
     ///

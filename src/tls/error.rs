@@ -9,19 +9,19 @@ use rustls::{AlertDescription, CertificateError, InvalidMessage};
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum TlsError {
-    /// A file could not be read; what the system said is the source.
+    /// A file could not be read; the source is the system's error.
     File(PathBuf, Arc<io::Error>),
-    /// What a file holds is at fault; why is the source: it has no key in it, say.
+    /// A file has the wrong content; the source says why: it has no key in it, for example.
     InFile(PathBuf, Box<Self>),
-    /// What should be PEM is not.
+    /// A text that should be PEM is not.
     Pem(String),
     /// The PEM has no certificate in it.
     NoCertificate,
     /// The PEM has no private key in it.
     NoKey,
-    /// The platform's roots could not be read; its own words.
+    /// The platform's roots could not be read, for the reason that it gives.
     NoPlatformRoots(String),
-    /// A server cannot be known by this name.
+    /// This is not a name that a server can have.
     ServerName(String),
     /// The peer ended the transport in the middle of the handshake of TLS.
     Ended,
@@ -36,7 +36,7 @@ impl TlsError {
         Self::InFile(path.to_owned(), Box::new(self))
     }
 
-    /// What is wrong with the peer's certificate, if that is what it is.
+    /// What is wrong with the peer's certificate, if TLS failed because of it.
     pub fn certificate(&self) -> Option<&CertificateError> {
         match self {
             Self::Tls(rustls::Error::InvalidCertificate(error)) => Some(error),
@@ -44,7 +44,7 @@ impl TlsError {
         }
     }
 
-    /// The alert with which the peer refused, if it did.
+    /// The alert with which the peer ended the handshake, if it sent one.
     pub fn alert(&self) -> Option<AlertDescription> {
         match self {
             Self::Tls(rustls::Error::AlertReceived(alert)) => Some(*alert),
@@ -52,7 +52,7 @@ impl TlsError {
         }
     }
 
-    /// Whether the peer answered in something else than TLS: most likely the port is one for `ws:`.
+    /// Whether the peer answered with something other than TLS: most likely the port is one for `ws:`.
     pub fn is_not_tls(&self) -> bool {
         let Self::Tls(rustls::Error::InvalidMessage(error)) = self else { return false };
         matches!(error, InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion)

@@ -1,4 +1,4 @@
-//! TLS by rustls: who one is, whom one trusts, and the transport that a connection then runs over.
+//! TLS by rustls: certificates, trusted roots, and the transport that a connection then runs over.
 
 mod client;
 mod error;

@@ -28,7 +28,7 @@ impl TlsSession {
         self.server_name.as_deref()
     }
 
-    /// The protocol that was agreed on beforehand (ALPN, RFC 7301).
+    /// The protocol that was negotiated (ALPN, RFC 7301).
     pub fn alpn(&self) -> Option<&[u8]> {
         self.alpn.as_deref()
     }
@@ -44,7 +44,7 @@ impl TlsSession {
         self.version
     }
 
-    /// The ciphers that were agreed on; `None` before the handshake of TLS is over.
+    /// The cipher suite that was negotiated; `None` before the handshake of TLS is over.
     pub fn cipher_suite(&self) -> Option<CipherSuite> {
         self.cipher
     }

@@ -155,8 +155,8 @@ impl ClientBuilder {
         self
     }
 
-    /// Asks for this host instead of the URL's, with a port or without; that of the URL is still whom it connects
-    /// to, and whom a certificate must name. A redirect has its own.
+    /// Sends this `Host`, with a port or without, instead of the URL's; the client still connects to the URL's host,
+    /// and the certificate must still name that. A redirect has its own.
     ///
     /// # Errors
     ///
@@ -166,9 +166,9 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Connects to this address, and asks no resolver and no proxy. The URL's host still is the `Host`, the name
-    /// by which the server chooses its certificate, and the one that this must have. A redirect to another origin
-    /// leads elsewhere.
+    /// Connects to this address, without a name lookup and without a proxy. The URL's host still is the `Host`, the
+    /// name by which the server chooses its certificate, and the one that this must have. A redirect to another
+    /// origin leads elsewhere.
     ///
     /// ```no_run
     /// # use framewire::Client;
@@ -182,7 +182,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Connects from this address of the machine, with port 0 from any port. Only addresses of its family are
+    /// Connects from this local address; port 0 lets the system choose the port. Only addresses of its family are
     /// connected to, one after the other.
     #[doc(alias = "localAddress")]
     pub fn local_addr(mut self, address: impl Into<SocketAddr>) -> Self {
@@ -190,9 +190,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Resolves names with this function instead of the system's resolver, the name of a proxy too. It is called
-    /// with a host and a port; addresses are not looked up. What it answers with is tried in turn, the two families
-    /// alternating.
+    /// Resolves host names, that of a proxy included, with this function instead of the system's resolver. It is
+    /// called with a host and a port; addresses are not looked up. What it answers with is tried in turn, the two
+    /// families alternating.
     ///
     /// It runs in a thread of its own, which is left to itself when the
     /// [`connect_timeout`](Self::connect_timeout) is over, or a [`Closer`] has ended the client.
@@ -205,7 +205,7 @@ impl ClientBuilder {
         self
     }
 
-    /// Says from which origin the request comes, as browsers do.
+    /// Sets the `Origin` header, which browsers send by themselves.
     ///
     /// # Errors
     ///
@@ -215,7 +215,7 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// Speaks this version of the protocol, 13 (as by default) or 8, its last draft.
+    /// Sets the version of the protocol: 13, the default, or 8, that of its last draft.
     ///
     /// # Errors
     ///
@@ -226,35 +226,35 @@ impl ClientBuilder {
         Ok(self)
     }
 
-    /// How long connecting may take, from the resolving of the name over all the attempts at its
-    /// addresses to the answer of a proxy; default 10 s. The opening handshake has a
-    /// [deadline of its own](Config::handshake_timeout), and each redirect has both anew.
+    /// How long connecting may take: the name lookup, the attempts at all addresses, and the answer of a proxy
+    /// together; default 10 s. The opening handshake has a [deadline of its own](Config::handshake_timeout), and each
+    /// redirect has both anew.
     #[doc(alias = "dial timeout")]
     pub fn connect_timeout(mut self, timeout: impl Into<Option<Duration>>) -> Self {
         self.connect_timeout = timeout.into();
         self
     }
 
-    /// Whom a `wss:` URL's server is trusted by and who the client says it is: a
-    /// [`TlsClient`](crate::TlsClient), or a [`rustls::ClientConfig`]. By default the roots of the web
-    /// are trusted.
+    /// Sets how the client speaks TLS with `wss:` URLs, that is, which roots it trusts and which certificate it
+    /// shows: a [`TlsClient`](crate::TlsClient), or a [`rustls::ClientConfig`]. By default the roots of the web are
+    /// trusted.
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: impl Into<Arc<rustls::ClientConfig>>) -> Self {
         self.tls = Some(tls.into());
         self
     }
 
-    /// The name, or the IP address, that the server's certificate must have, and by which the server
-    /// chooses it; by default the host of the URL. Where a redirect leads to another host, that
-    /// host's name counts.
+    /// The name or IP address that the server's certificate must have, and by which the server chooses the
+    /// certificate (SNI); by default the host of the URL. Where a redirect leads to another host, that host's name
+    /// counts.
     #[cfg(feature = "tls")]
     pub fn tls_server_name(mut self, name: impl Into<String>) -> Self {
         self.tls_server_name = Some(name.into());
         self
     }
 
-    /// Follows at most so many redirects, and never more than 10; by default none, so that a redirect is
-    /// a [`ClientError::Rejected`].
+    /// Follows at most `max` redirects, and never more than 10; by default none, so that a redirect is a
+    /// [`ClientError::Rejected`].
     ///
     /// To another origin (scheme, host or port) the user name and password, `Authorization`, `Cookie`
     /// and `Proxy-Authorization` are not sent; from `wss:` to `ws:` is not followed.
@@ -309,8 +309,9 @@ impl ClientBuilder {
         self
     }
 
-    /// What ends the client from any thread, from now on: while [`connect`](Self::connect) waits for a name, a socket, a
-    /// proxy, TLS or the answer to the handshake, and when it is connected. A clone of this builder has another one.
+    /// Returns what ends the client from any thread, from now on: while [`connect`](Self::connect) waits for a name,
+    /// a socket, a proxy, TLS or the answer to the handshake, and when it is connected. A clone of this builder has
+    /// another one.
     ///
     /// ```
     /// use framewire::{Client, ClientError};

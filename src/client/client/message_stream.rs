@@ -43,7 +43,7 @@ impl MessageStream {
         Self { client, unread: Unread { message: Message::binary(&[][..]), read: 0 } }
     }
 
-    /// Parts the stream into two halves for two threads.
+    /// Splits the stream into a reading and a writing half, for two threads.
     ///
     /// Here the standard input goes to the server until it ends, and what comes from there to the standard output:
     ///
@@ -75,19 +75,19 @@ impl MessageStream {
         self.client.close(1000, "")
     }
 
-    /// What ends the connection from any thread.
+    /// Returns a [`Closer`], which ends the connection from any thread.
     pub fn closer(&self) -> Closer {
         self.client.closer()
     }
 
-    /// The client again, with what was received and not read.
+    /// Returns the client, and the bytes that were received and not read.
     pub fn into_inner(self) -> (Client, Vec<u8>) {
         (self.client, self.unread.rest().to_vec())
     }
 }
 
 impl MessageReader {
-    /// What ends the connection from any thread.
+    /// Returns a [`Closer`], which ends the connection from any thread.
     pub fn closer(&self) -> Closer {
         self.reader.closer()
     }
@@ -103,7 +103,7 @@ impl MessageWriter {
         self.writer.close(1000, "")
     }
 
-    /// What ends the connection from any thread.
+    /// Returns a [`Closer`], which ends the connection from any thread.
     pub fn closer(&self) -> Closer {
         self.writer.closer()
     }

@@ -18,16 +18,16 @@ pub enum ProxyError {
     /// TLS to this proxy failed, as TLS to the server does in [`ClientError::Tls`](crate::ClientError::Tls).
     #[cfg(feature = "tls")]
     Tls(Box<str>, TlsError),
-    /// The HTTP proxy refused: here is its answer, with up to
+    /// The HTTP proxy rejected the request: here is its answer, with up to
     /// [`Config::max_rejection_body`](crate::Config::max_rejection_body) bytes of its body.
     Rejected(Arc<Response>),
     /// The answer of the HTTP proxy is not one of HTTP.
     Response(ResponseError),
-    /// The HTTP proxy sent something behind its answer, where the server has nothing to say yet.
+    /// The HTTP proxy sent data after its answer, before the server had anything to send.
     UnexpectedData,
     /// The answer of the SOCKS proxy is not one of version 5 (RFC 1928).
     Socks,
-    /// The SOCKS proxy wants an authentication that is not at hand (RFC 1928 section 3).
+    /// The SOCKS proxy demands a method of authentication that the client does not have (RFC 1928 section 3).
     SocksMethod,
     /// The SOCKS proxy did not take the user name and password (RFC 1929).
     SocksAuthentication,

@@ -8,9 +8,9 @@ use crate::handshake::UrlError;
 pub enum RedirectError {
     /// `Location` is not the URL of a WebSocket.
     Url(UrlError),
-    /// From `wss:` to `ws:`: what was asked for in secret would be said aloud.
+    /// From `wss:` to `ws:`: what was asked for under encryption would be sent in the clear.
     Insecure,
-    /// To a Unix socket: no server may say with which of them this machine is to speak.
+    /// To a Unix socket: a remote server may not choose one of this machine's.
     UnixSocket,
 }
 
