@@ -1,4 +1,4 @@
-//! Messages in, compressed messages out, and back.
+//! Compressing and decompressing messages.
 
 use super::compressors::{COMPRESSOR_BYTES, Compressors, End, Key, Past};
 use super::context::DeflateContext;

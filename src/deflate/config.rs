@@ -116,7 +116,7 @@ impl DeflateConfig {
         self
     }
 
-    /// The parameters that are asked for; windows of 15 bits ask nothing.
+    /// The parameters to ask for; a window of 15 bits, the largest, asks for nothing.
     #[must_use]
     pub const fn params(&self) -> DeflateParams {
         self.params
@@ -129,7 +129,7 @@ impl Default for DeflateConfig {
     }
 }
 
-/// A number that permessage-deflate has no use for. Nothing was changed; correct the call.
+/// A level or a window size that permessage-deflate does not have. Nothing was changed; correct the call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum InvalidDeflateConfig {

@@ -103,7 +103,7 @@ impl DeflateContext {
         }
     }
 
-    /// The memory that this context holds beside its own size.
+    /// How many bytes this context holds on the heap.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {
         self.sent.capacity() + self.received.as_ref().map_or(0, History::capacity)

@@ -26,7 +26,7 @@ pub struct Budget<'c> {
 }
 
 impl<'c> Budget<'c> {
-    /// 2 MiB and 512 events.
+    /// A budget of 2 MiB and 512 events.
     #[inline]
     pub fn new() -> Self {
         Self {
@@ -41,7 +41,7 @@ impl<'c> Budget<'c> {
         }
     }
 
-    /// So many bytes, as they come from the network: those of TLS and the framing included. One read is allowed in
+    /// Sets how many bytes of the network may be read, those of TLS and of framing included. One read is allowed in
     /// any case, and 0 is taken for 1.
     #[must_use]
     pub fn bytes(mut self, bytes: usize) -> Self {
@@ -50,7 +50,7 @@ impl<'c> Budget<'c> {
         self
     }
 
-    /// So many events.
+    /// Sets how many events may be handled.
     #[must_use]
     pub fn events(mut self, events: usize) -> Self {
         self.batch = events.min(BATCH);
@@ -58,7 +58,7 @@ impl<'c> Budget<'c> {
         self
     }
 
-    /// At most so many bytes in one read, since what is read and not handled in this turn has to be kept for the
+    /// Reads at most this many bytes at once, since what is read and not handled in this turn has to be kept for the
     /// next; 0 is taken for 1.
     #[inline]
     #[must_use]
@@ -67,7 +67,7 @@ impl<'c> Budget<'c> {
         self
     }
 
-    /// Until this says so, as well: it is asked now and then, at most once for each read, and again after 32
+    /// Ends the turn also when this function says so: it is called at most once for each read, and again after 32
     /// events. So one read and 32 events are allowed in any case.
     #[inline]
     #[must_use]

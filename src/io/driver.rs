@@ -182,9 +182,9 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Gives bytes back that somebody else has read off the transport since the driver was made, and before its first
-    /// [`receive`](Self::receive): a header that stands before the protocol, for instance, was read with what is behind
-    /// it. They come first.
+    /// Gives back bytes that somebody else has read off the transport since the driver was made, and before its first
+    /// [`receive`](Self::receive): a header that stands before the protocol, for instance, was read with what is
+    /// behind it. They come first.
     pub fn put_back(&mut self, bytes: &[u8]) {
         debug_assert!(self.leftover.is_none(), "nothing was left over yet");
         self.leftover = Leftover::of(bytes);
@@ -196,7 +196,7 @@ impl<T: Transport> Driver<T> {
         self.reads_while_congested = true;
     }
 
-    /// The engine of the connection, to ask how things stand.
+    /// The engine of the connection, to look at.
     #[inline]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -208,19 +208,19 @@ impl<T: Transport> Driver<T> {
         &mut self.endpoint
     }
 
-    /// The transport, to ask it something.
+    /// The transport, to look at.
     #[inline]
     pub fn transport(&self) -> &T {
         &self.transport
     }
 
-    /// The transport, to be registered or set. Reading it, or writing, would break the connection.
+    /// The transport, to register it or to set its options. Reading it, or writing, would break the connection.
     #[inline]
     pub fn transport_mut(&mut self) -> &mut T {
         &mut self.transport
     }
 
-    /// Tells that the transport may have something to read. A new driver assumes it has.
+    /// Tells the driver that the transport may have something to read. A new driver assumes it has.
     #[inline]
     pub fn set_readable(&mut self) {
         if self.input == Input::Awaited {
@@ -228,7 +228,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Tells that the transport has something to read, and that a read may bring less than is there: a TCP socket
+    /// Tells the driver that the transport has something to read, and that a read may bring less than is there: a TCP socket
     /// with urgent data does that.
     pub fn set_readable_in_pieces(&mut self) {
         if matches!(self.input, Input::Awaited | Input::Ready) {
@@ -243,7 +243,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Tells that the peer has ended its direction, of which pollers tell as well, under names like
+    /// Tells the driver that the peer has ended its direction, of which pollers tell as well, under names like
     /// `is_read_closed` or `EPOLLRDHUP`: from now on it is read until its end, since nobody will tell of what is still
     /// to be read.
     #[inline]
@@ -258,7 +258,7 @@ impl<T: Transport> Driver<T> {
         matches!(self.input, Input::Last | Input::Ended)
     }
 
-    /// Tells that the transport takes something again. A new driver assumes it does.
+    /// Tells the driver that the transport takes something again. A new driver assumes it does.
     #[inline]
     pub fn set_writable(&mut self) {
         if self.output == Output::Blocked {
@@ -266,7 +266,7 @@ impl<T: Transport> Driver<T> {
         }
     }
 
-    /// Tells that the transport takes nothing until [`set_writable`](Self::set_writable) is called: a socket
+    /// Tells the driver that the transport takes nothing until [`set_writable`](Self::set_writable) is called: a socket
     /// that is still connecting, for instance.
     pub fn set_not_writable(&mut self) {
         if self.output == Output::Ready {
@@ -318,9 +318,9 @@ impl<T: Transport> Driver<T> {
         self.endpoint.next_timeout()
     }
 
-    /// Goes on until the next event, and reads where there is nothing else to take. As long as the budget
-    /// [goes on](Budget::goes_on), call it again, whether it has answered with an event or not; when it does not,
-    /// the connection has kept what was left in the inbox, and another may use it.
+    /// Reads, and handles what was read, until the next event. As long as the budget [goes on](Budget::goes_on), call
+    /// it again, whether it has answered with an event or not; when it does not, the connection has kept what was
+    /// left in the inbox, and another may use it.
     ///
     /// Reading ends for the turn when the budget is used up, when nothing is left, or when nothing may be read:
     /// reading is [paused](Endpoint::pause), a decision is [awaited](Endpoint::awaits_decision), or too much
@@ -343,9 +343,9 @@ impl<T: Transport> Driver<T> {
         event
     }
 
-    /// The first half of [`receive`](Self::receive), for whoever wants to do as little as possible between two
-    /// messages: reads if the inbox is empty, and answers with an event if that makes one by itself. Afterwards,
-    /// if the budget goes on, [`take`](Self::take) what the inbox has.
+    /// The first half of [`receive`](Self::receive), for programs that do as little as possible between two messages:
+    /// reads if the inbox is empty, and returns an event if that makes one by itself. Afterwards, if the budget goes
+    /// on, [`take`](Self::take) what the inbox has.
     #[inline]
     pub fn fill(
         &mut self,
@@ -373,9 +373,9 @@ impl<T: Transport> Driver<T> {
         None
     }
 
-    /// The second half: takes bytes from the front of `input`, which is [what the inbox has](Inbox::input), up to
-    /// the next event. Without one nothing more can be taken for now, and the inbox has to be told
-    /// [how much is left](Inbox::set_left) before it is filled again.
+    /// The second half of [`receive`](Self::receive): takes bytes from the front of `input`, which is [what the inbox
+    /// has](Inbox::input), up to the next event. Without one nothing more can be taken for now, and the inbox has to
+    /// be told [how much is left](Inbox::set_left) before it is filled again.
     #[inline]
     pub fn take<'i>(
         &mut self,
@@ -524,7 +524,7 @@ impl<T: Transport> Driver<T> {
         self.endpoint.receive_eof()
     }
 
-    /// Whether nothing will come any more.
+    /// Whether no further event will come.
     #[inline]
     pub fn is_ended(&self) -> bool {
         self.input == Input::Ended

@@ -34,13 +34,13 @@ impl Inbox {
         self.start == self.end
     }
 
-    /// What is to be taken next; see [`Driver::take`](crate::Driver::take).
+    /// The bytes to take next; see [`Driver::take`](crate::Driver::take).
     #[inline]
     pub fn input(&mut self) -> &mut [u8] {
         &mut self.bytes[self.start..self.end]
     }
 
-    /// Takes note of how much of that is left.
+    /// Records how much of the [input](Self::input) is left.
     #[inline]
     pub fn set_left(&mut self, left: usize) {
         self.start = self.end.saturating_sub(left).max(self.start);

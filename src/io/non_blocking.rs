@@ -50,7 +50,7 @@ impl<S> NonBlocking<S> {
         &self.stream
     }
 
-    /// The stream, to be registered or set. Reading it, or writing, would break the connection.
+    /// The stream, to register it or to set its options. Reading it, or writing, would break the connection.
     pub fn get_mut(&mut self) -> &mut S {
         &mut self.stream
     }

@@ -194,12 +194,11 @@ impl<S: Stream> Transport for S {
     }
 }
 
-/// Why a read or a write of a [`Transport`] ended after the bytes that it moved; what may be said when stands with
-/// its methods.
+/// Why a read or a write of a [`Transport`] moved no more bytes; each method says which of these it may return.
 #[derive(Debug)]
 #[allow(clippy::exhaustive_enums, reason = "these four are all that a driver has to tell apart")]
 pub enum Stopped {
-    /// Nothing stands in the way of more.
+    /// More may be moved at once.
     Done,
     /// The transport has, or takes, nothing more for now.
     Blocked,

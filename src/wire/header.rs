@@ -49,7 +49,7 @@ impl FrameHeader {
         Self { fin, rsv1, rsv2, rsv3, opcode, mask: None, payload_len }
     }
 
-    /// Reads a header from the front of `bytes`: the header and its own length.
+    /// Reads a header from the front of `bytes`: returns the header and its own length.
     ///
     /// `Ok(None)` says that the header is incomplete; call again with more bytes. Whether reserved
     /// bits, a mask or a continuation are in order depends on the connection and is not checked:
@@ -63,8 +63,8 @@ impl FrameHeader {
         parse(bytes, None)
     }
 
-    /// Reads a header from the front of `bytes` as a connection does, for which `rules` say what it
-    /// may be: the header and its own length. `Ok(None)` says that it is incomplete.
+    /// Reads a header from the front of `bytes` and holds it to the `rules` of a connection: returns the header and
+    /// its own length. `Ok(None)` says that it is incomplete.
     ///
     /// # Errors
     ///
@@ -334,7 +334,7 @@ pub enum ReservedBit {
     Rsv3,
 }
 
-/// Bytes that cannot begin a frame, or not the next one of this connection: the peer's fault.
+/// Why bytes cannot begin a frame, or cannot begin the next frame of this connection: the peer's fault.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HeaderError {

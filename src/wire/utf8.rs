@@ -1,7 +1,7 @@
 use std::fmt;
 use std::str;
 
-/// `bytes` as text, if it is UTF-8 from end to end.
+/// Returns `bytes` as text, if it is UTF-8 from end to end.
 ///
 /// # Errors
 ///
