@@ -24,14 +24,14 @@ impl Attempt {
         &self.caller
     }
 
-    /// The request, if one was read that follows the syntax. Believe only what you can verify: it was not accepted.
+    /// The request, if a valid one was read. Believe only what you can verify: it was not accepted.
     #[must_use]
     pub fn request(&self) -> Option<&Request> {
         self.read.request().map(Arc::as_ref)
     }
 
-    /// What was read of the head of any other request, as it came. It may hold anything, secrets too: what goes
-    /// into a log should be escaped and cut.
+    /// The bytes that were read of the head of any other request, as they came. It may hold anything, secrets too:
+    /// what goes into a log should be escaped and cut.
     #[must_use]
     pub fn head(&self) -> &[u8] {
         self.read.head()

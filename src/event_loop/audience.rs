@@ -44,7 +44,7 @@ impl<'a> Audience<'a> {
         Self::of(Recipients::Subscribers(name))
     }
 
-    /// Leaves out one connection, which need not be one of the audience. Only one can be left out: a second call
+    /// Leaves out one connection, whether or not it belongs to the audience. Only one can be left out: a second call
     /// replaces the first.
     #[doc(alias("socket.broadcast", "everyone but the sender"))]
     pub fn except(mut self, id: PeerId) -> Self {

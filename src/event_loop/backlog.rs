@@ -7,7 +7,7 @@ use crate::protocol::{Compress, Endpoint, Message, Outgoing, Prepared, SendError
 
 use super::slab::PeerId;
 
-/// What is done about a connection whose peer does not take what is sent to it: when more than
+/// What to do about a connection whose peer does not take what is sent to it: when more than
 /// [`Config::max_buffered_amount`](crate::Config::max_buffered_amount) bytes wait for it, or its share of
 /// [`Server::max_buffered_total`](crate::Server::max_buffered_total).
 ///
@@ -19,11 +19,10 @@ pub enum SlowConsumer {
     /// Further messages are dropped until there is room again.
     #[default]
     DropNew,
-    /// The same, but of those that would be dropped the newest is kept in place of the one before, and
-    /// sent when the output has come down to
-    /// [`Config::output_low_water`](crate::Config::output_low_water): one for each topic, and one that
-    /// was sent to no topic. Right where a message says how things are, and the next one replaces it; see
-    /// [`Peer::send_latest`](crate::Peer::send_latest) for more than one such thing.
+    /// Further messages are dropped, except the newest one, which is kept in place of the one before and sent when
+    /// the output has come down to [`Config::output_low_water`](crate::Config::output_low_water): one for each topic,
+    /// and one that was sent to no topic. Right where a message says how things are, and the next one replaces it;
+    /// see [`Peer::send_latest`](crate::Peer::send_latest) for more than one such thing.
     Latest,
     /// The connection is closed with 1013 (try again later): its peer may come back and begin anew. What
     /// waits may still be read within [`Config::close_timeout`](crate::Config::close_timeout).

@@ -56,9 +56,10 @@ impl Callbacks {
         Self::default()
     }
 
-    /// Decides on each request for a WebSocket, as [`Handler::on_upgrade`] does, and makes its session. What the
-    /// closure returns is a [`Decision`], or a `Result` of a session or a [`Response`](crate::Response): so `?` rejects.
-    /// Call it before the others, which are told the type of the session by it.
+    /// Sets the closure that decides on each request for a WebSocket and makes its session, like
+    /// [`Handler::on_upgrade`]. What the closure returns is a [`Decision`], or a `Result` of a session or a
+    /// [`Response`](crate::Response): so `?` rejects. Call it before the others, which are told the type of the
+    /// session by it.
     ///
     /// ```
     /// use framewire::{Callbacks, Response};
@@ -94,7 +95,7 @@ impl<S, U> Callbacks<S, U> {
 }
 
 impl<S, U, O, M, C> Callbacks<S, U, O, M, C> {
-    /// Called when a connection is open, as [`Handler::on_open`].
+    /// Sets the closure that is called when a connection is open, like [`Handler::on_open`].
     pub fn on_open<R>(
         self,
         mut function: impl FnMut(&mut Peer<'_, S>) -> R,
@@ -106,7 +107,7 @@ impl<S, U, O, M, C> Callbacks<S, U, O, M, C> {
         Callbacks { on_upgrade, on_open, on_message, on_close, session }
     }
 
-    /// Called for each message, as [`Handler::on_message`].
+    /// Sets the closure that is called for each message, like [`Handler::on_message`].
     pub fn on_message<R>(
         self,
         mut function: impl FnMut(&mut Peer<'_, S>, Message<'_>) -> R,
@@ -118,7 +119,7 @@ impl<S, U, O, M, C> Callbacks<S, U, O, M, C> {
         Callbacks { on_upgrade, on_open, on_message, on_close, session }
     }
 
-    /// Called when a connection is gone, as [`Handler::on_close`].
+    /// Sets the closure that is called when a connection has ended, like [`Handler::on_close`].
     pub fn on_close<R>(
         self,
         mut function: impl FnMut(&mut Peer<'_, S>, &Outcome) -> R,

@@ -10,8 +10,9 @@ use crate::tls::TlsSession;
 use super::listener::{ListenerFacts, ListenerIndex};
 use super::socket::Socket;
 
-/// Who has connected, and where to: known before the 101, in [`IncomingRequest::caller`](crate::IncomingRequest::caller)
-/// and [`Attempt::caller`](crate::Attempt::caller), and after it by [`Peer::caller`](crate::Peer::caller).
+/// Who has connected, and to which socket: known before the 101, in
+/// [`IncomingRequest::caller`](crate::IncomingRequest::caller) and [`Attempt::caller`](crate::Attempt::caller), and
+/// after it by [`Peer::caller`](crate::Peer::caller).
 ///
 /// Addresses are canonical: an IPv4 address is one, also on a socket of IPv6 that takes both.
 ///
@@ -112,7 +113,7 @@ impl Caller {
         self.address().map(|address| address.ip())
     }
 
-    /// The address of who has connected, which may be a proxy. `None` over a Unix-domain socket.
+    /// The address that the connection comes from, which may be a proxy's. `None` over a Unix-domain socket.
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
         self.remote
@@ -131,7 +132,7 @@ impl Caller {
         self.unix_path.as_deref()
     }
 
-    /// Which of the sockets of the server it has come to: its place in
+    /// Which of the server's sockets the client has connected to: the index in
     /// [`Server::local_addrs`](crate::Server::local_addrs), those of Unix-domain sockets counted. `None` for
     /// connections that were adopted or dialled.
     #[must_use]

@@ -3,7 +3,7 @@ use std::ops::AddAssign;
 
 use crate::wire::CloseCode;
 
-/// What a loop has done since it was made, as it was at the end of its latest turn.
+/// What an event loop has done since it was made, as of the end of its latest turn.
 ///
 /// [`Handle::counters`](crate::Handle::counters) and
 /// [`EventLoop::counters`](crate::EventLoop::counters) make one. All numbers only grow, but for
@@ -69,28 +69,28 @@ use crate::wire::CloseCode;
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Counters {
-    /// Connections that are there now, those that are opening or closing included.
+    /// Connections that exist now, including those that are opening or closing.
     pub connections: u64,
-    /// Those of them whose opening handshake has succeeded.
+    /// Connections that exist now and whose opening handshake has succeeded.
     pub open: u64,
-    /// Connections that have been there: accepted, adopted and dialled.
+    /// Connections that have ever existed: accepted, adopted and dialled.
     pub connections_ever: u64,
-    /// Connections that were turned away unheard, since there were as many as
+    /// Connections that were rejected before their request was read, since there were as many as
     /// [`Server::max_connections`](crate::Server::max_connections) allows, or as many from there as
     /// [`Server::max_connections_per_ip`](crate::Server::max_connections_per_ip) does; or since they did not begin as
-    /// the [PROXY protocol](crate::ProxyProtocol) of their listener demands. Of a client behind a
-    /// [trusted proxy](crate::TrustedProxies) the address is known when its request has come, and a rejection is one
-    /// of `handshakes` then.
+    /// the [PROXY protocol](crate::ProxyProtocol) of their listener demands. Of a client behind a [trusted
+    /// proxy](crate::TrustedProxies) the address is known when its request has come, and a rejection is one of
+    /// `handshakes` then.
     pub refused: u64,
-    /// How often the system had no further connection to give, for want of descriptors or memory.
+    /// How often accepting a connection failed for want of descriptors or memory.
     pub accept_errors: u64,
     /// Plain HTTP requests that were answered.
     pub http_requests: u64,
     /// How opening handshakes ended.
     pub handshakes: HandshakeCounts,
-    /// What came in.
+    /// What was received.
     pub received: TrafficCounts,
-    /// What went out.
+    /// What was sent.
     pub sent: TrafficCounts,
     /// How many unsent bytes wait for all connections, what is kept for them included; `None` where
     /// [`Server::max_buffered_total`](crate::Server::max_buffered_total) does not have them counted.
@@ -104,7 +104,8 @@ pub struct Counters {
     /// Handshakes that were answered 429 by
     /// [`Server::max_handshakes_per_ip`](crate::Server::max_handshakes_per_ip); they are among the rejected ones too.
     pub rate_limited_handshakes: u64,
-    /// How often a connection was to wait for [`on_drain`](crate::Handler::on_drain).
+    /// How often a connection reached its high water mark, and had to wait for
+    /// [`on_drain`](crate::Handler::on_drain).
     pub backpressure: u64,
     /// Connections that were open and have ended, by the code of the Close that was sent: 1005 for one
     /// without a code, 1006 where none was sent.
@@ -121,37 +122,37 @@ pub struct Counters {
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HandshakeCounts {
-    /// The connection was opened.
+    /// Handshakes that opened a connection.
     pub accepted: u64,
-    /// A handler refused it, or the server that was dialled, with a status from 200 to 299.
+    /// Handshakes that a handler, or the server that was dialled, rejected with a status from 200 to 299.
     pub rejected_2xx: u64,
-    /// Refused so with a status from 300 to 399.
+    /// Handshakes that were rejected with a status from 300 to 399.
     pub rejected_3xx: u64,
-    /// Refused so with a status from 400 to 499.
+    /// Handshakes that were rejected with a status from 400 to 499.
     pub rejected_4xx: u64,
-    /// Refused so with a status from 500 to 599.
+    /// Handshakes that were rejected with a status from 500 to 599.
     pub rejected_5xx: u64,
-    /// The peer broke the rules, or those of [`Config`](crate::Config) for paths and origins; see
-    /// [`RequestError`](crate::handshake::RequestError).
+    /// Handshakes in which the peer broke the protocol, or the rules of [`Config`](crate::Config) for paths and
+    /// origins; see [`RequestError`](crate::handshake::RequestError).
     pub failed: u64,
-    /// It, or the decision, was not there in time.
+    /// Handshakes in which the request, the answer or the decision came too late.
     pub timed_out: u64,
-    /// The transport, or its TLS, ended before.
+    /// Handshakes in which the transport, or its TLS, ended early.
     pub lost: u64,
 }
 
 impl HandshakeCounts {
-    /// Those that were refused, whatever the status.
+    /// Handshakes that were rejected, whatever the status.
     pub fn rejected(&self) -> u64 {
         self.rejected_2xx + self.rejected_3xx + self.rejected_4xx + self.rejected_5xx
     }
 }
 
-/// What went in one direction.
+/// The traffic in one direction.
 #[non_exhaustive]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TrafficCounts {
-    /// Bytes of the sockets, handshakes and framing included; over TLS, what is within it.
+    /// Bytes of the sockets, handshakes and framing included; with TLS, as they are before encryption.
     pub bytes: u64,
     /// Whole text messages; those to be sent count when they are queued.
     pub text_messages: u64,
@@ -173,8 +174,7 @@ impl TrafficCounts {
         self.text_messages + self.binary_messages
     }
 
-    /// What compression has made of each byte that was compressed: 0.2 for a fifth. `None` if nothing
-    /// was.
+    /// The size after compression as a part of the size before: 0.2 for a fifth. `None` if nothing was.
     pub fn compression_ratio(&self) -> Option<f64> {
         (self.uncompressed_bytes > 0)
             .then(|| self.compressed_bytes as f64 / self.uncompressed_bytes as f64)
@@ -207,18 +207,17 @@ impl CloseCounts {
         self.codes.binary_search_by_key(&code, |&(code, _)| code).map_or(0, |at| self.codes[at].1)
     }
 
-    /// The codes that came and how often, in their order.
+    /// The codes that came, in ascending order, and how often each one did.
     pub fn iter(&self) -> impl Iterator<Item = (CloseCode, u64)> {
         self.codes.iter().map(|&(code, count)| (CloseCode(code), count))
     }
 
-    /// How often codes came that are not told apart: the codes from 3000 to 4999 that came after 64
-    /// other ones.
+    /// How often codes came that are not counted apart: the codes from 3000 to 4999 that came after 64 other ones.
     pub fn others(&self) -> u64 {
         self.others
     }
 
-    /// How many there were, whatever the code.
+    /// How many codes came in all.
     pub fn total(&self) -> u64 {
         self.others + self.codes.iter().map(|&(_, count)| count).sum::<u64>()
     }

@@ -12,7 +12,7 @@ use super::group::{self, Group};
 use super::incoming_request::IncomingRequest;
 use super::slab::PeerId;
 
-/// A request that waits for its answer, which any thread may give; see
+/// A request for a WebSocket that waits for the decision, which any thread may make; see
 /// [`Decision::defer`](crate::Decision::defer).
 ///
 /// The client waits until [`accept`](Self::accept) or [`reject`](Self::reject) is called, and nothing is
@@ -34,7 +34,7 @@ pub(super) enum Answer<S> {
     Reject(Response),
 }
 
-/// A plain request that waits for its answer, which any thread may give; see
+/// A plain HTTP request that waits for its answer, which any thread may give; see
 /// [`HttpAnswer::defer`](crate::HttpAnswer::defer).
 ///
 /// The client waits until [`respond`](Self::respond) is called. As with [`Pending`], there are three other ends:
@@ -71,8 +71,7 @@ impl<S> Clone for Decisions<S> {
 }
 
 impl<S> Pending<S> {
-    /// The name that the connection has from now on; a [`Handle`](crate::Handle) reaches it when it is
-    /// accepted.
+    /// The id that the connection has from now on; a [`Handle`](crate::Handle) reaches it when it is accepted.
     pub fn id(&self) -> PeerId {
         self.id
     }
@@ -82,7 +81,7 @@ impl<S> Pending<S> {
         &self.request
     }
 
-    /// Whether nobody waits any more: the client is gone, or was answered 503.
+    /// Whether it is too late to answer: the client is gone, or was answered 503.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }
@@ -92,8 +91,7 @@ impl<S> Pending<S> {
         self.accept_with(Accept::new(), session);
     }
 
-    /// Opens the connection with the subprotocol, the header fields or the lack of compression that
-    /// `accept` says.
+    /// Opens the connection as [`Accept`] says: with a subprotocol, with header fields, or without compression.
     pub fn accept_with(mut self, accept: Accept, session: S) {
         self.decide(Answer::Accept(accept, session));
     }
@@ -128,7 +126,7 @@ impl PendingAnswer {
         &self.request
     }
 
-    /// Whether nobody waits any more: the client is gone, or was answered 503.
+    /// Whether it is too late to answer: the client is gone, or was answered 503.
     pub fn is_over(&self) -> bool {
         self.over.load(Ordering::Relaxed)
     }

@@ -88,7 +88,7 @@ impl EventLoops {
         Ok(Self { listeners, settings, members: members(threads, WAKE)? })
     }
 
-    /// A way to all loops from any thread.
+    /// A handle to all loops, for use from any thread.
     pub fn handle(&self) -> Handle {
         Handle::new(Arc::clone(&self.members[0].group), self.members[0].home)
     }
@@ -105,8 +105,8 @@ impl EventLoops {
         }
     }
 
-    /// Serves until a [`Handle::shutdown`] was carried out in all loops. `handler` makes the handler of
-    /// each, in its thread, and is told its number, from 0.
+    /// Serves until a [`Handle::shutdown`] has been carried out in all loops. `handler` makes the handler of each, in
+    /// its thread, and is told its number, from 0.
     ///
     /// # Errors
     ///

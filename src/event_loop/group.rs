@@ -87,7 +87,7 @@ pub(super) struct Member {
     pub(super) home: usize,
 }
 
-/// A message was not taken since as many bytes wait for an event loop as may; see
+/// A message was rejected since the queue of an event loop is full; see
 /// [`Server::max_queued_bytes`](crate::Server::max_queued_bytes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct QueueFull;

@@ -18,8 +18,8 @@ use super::metrics::Published;
 use super::shutdown::{Reporter, Shutdown, ShutdownOrder};
 use super::slab::PeerId;
 
-/// A way to an event loop, or to all that [work together](crate::EventLoops), from any thread: send,
-/// broadcast, close, shut down.
+/// Controls an event loop, or all that [work together](crate::EventLoops), from any thread: send, broadcast, close,
+/// shut down.
 ///
 /// Calls are carried out by the loop in the order in which one handle made them, in its next turn. They do not
 /// fail if the connection is gone meanwhile. Cheap to clone.
@@ -72,7 +72,7 @@ impl Handle {
         let _ = self.order_message(id, command, WhenFull::Wait);
     }
 
-    /// Sends a message to one connection, unless as many bytes wait for its loop as may: then nothing is sent.
+    /// Sends a message to one connection, or fails and sends nothing if the queue of its loop is full.
     ///
     /// # Errors
     ///
@@ -119,8 +119,8 @@ impl Handle {
         let _ = self.publish_when(audience.into(), message.into(), WhenFull::Wait);
     }
 
-    /// Sends a message to an audience, unless as many bytes wait for one of its loops as may: then nothing is sent to
-    /// anybody.
+    /// Sends a message to an audience, or fails and sends nothing to anybody if the queue of one of its loops is
+    /// full.
     ///
     /// # Errors
     ///
@@ -197,7 +197,7 @@ impl Handle {
         self.order_peer(id, PeerCommand::Pause);
     }
 
-    /// Reads from one connection again.
+    /// Resumes reading from one connection.
     pub fn resume(&self, id: PeerId) {
         self.order_peer(id, PeerCommand::Resume);
     }
@@ -207,10 +207,10 @@ impl Handle {
         self.order_peer(id, PeerCommand::Abort);
     }
 
-    /// Ends the loop in good order: every open connection gets a Close with this code and reason, such as
-    /// 1001 or 1012, and what is not closed within `deadline` is dropped. Until all these are gone, who
-    /// still comes, or waits for an answer, is answered 503; then the loop listens no more, and
-    /// [`EventLoop::run`](crate::EventLoop::run) returns.
+    /// Shuts the loop down gracefully: every open connection gets a Close with this code and reason, such as 1001 or
+    /// 1012, and what is not closed within `deadline` is dropped. Until all these are gone, who still comes, or waits
+    /// for an answer, is answered 503; then the loop listens no more, and [`EventLoop::run`](crate::EventLoop::run)
+    /// returns.
     ///
     /// What comes back can be waited for. The same order once more changes the deadline, and sends the
     /// Closes that were not yet sent: a second one with a deadline of zero ends at once.
@@ -228,9 +228,9 @@ impl Handle {
         self.shutdown_spread(code, reason, Duration::ZERO, deadline)
     }
 
-    /// Ends the loop like [`shutdown`](Self::shutdown), but the Closes go out one after the other over a time of
-    /// `spread`, which is no longer than the deadline: thousands of clients do not all connect again in the same second. Who has not
-    /// got its Close yet is served as before.
+    /// Shuts the loop down like [`shutdown`](Self::shutdown), but the Closes go out one after the other over a time
+    /// of `spread`, which is no longer than the deadline: thousands of clients do not all connect again in the same
+    /// second. Who has not got its Close yet is served as before.
     ///
     /// # Errors
     ///
@@ -247,9 +247,10 @@ impl Handle {
         Ok(self.order_shutdown(close, spread, deadline))
     }
 
-    /// Listens no more, and keeps the connections: ws's `close()` of a server. Those that are open go on as before
-    /// and may dial; who still comes, or waits for an answer, is answered 503. When the last connection has gone, the
-    /// loop ends as after a [`shutdown`](Self::shutdown), and [`EventLoop::run`](crate::EventLoop::run) returns.
+    /// Stops listening and keeps the connections, as `close()` of a server does in ws. Those that are open go on as
+    /// before and may dial; who still comes, or waits for an answer, is answered 503. When the last connection has
+    /// gone, the loop ends as after a [`shutdown`](Self::shutdown), and [`EventLoop::run`](crate::EventLoop::run)
+    /// returns.
     ///
     /// What comes back can be waited for. A [`shutdown`](Self::shutdown) may follow, for those that stay too long.
     ///
@@ -311,7 +312,7 @@ impl Handle {
         PeerList(lists)
     }
 
-    /// Closes one connection in the way in which another one has ended, as a proxy does; see
+    /// Closes one connection in the way another one has ended, as a proxy does; see
     /// [`Peer::close_like`](crate::Peer::close_like).
     pub fn close_like(&self, id: PeerId, outcome: &Outcome) {
         self.order_peer(
@@ -406,7 +407,7 @@ impl Handle {
         let _ = self.order_message(id, command, WhenFull::Wait);
     }
 
-    /// Has the loop take a turn, or each of those that [work together](crate::EventLoops):
+    /// Wakes the loop, or each of those that [work together](crate::EventLoops), for one turn:
     /// [`EventLoop::run_once`](crate::EventLoop::run_once) returns, even if nothing has happened. Whoever has put
     /// something where a loop of one's own looks between two turns calls this then.
     ///
@@ -441,8 +442,8 @@ impl Handle {
         }
     }
 
-    /// What the loop has done up to the end of its latest turn, or all that
-    /// [work together](crate::EventLoops); they are not asked for it, and do not wait.
+    /// What the loop, or all that [work together](crate::EventLoops), have done up to the end of the latest turn; the
+    /// loops are not interrupted for it.
     ///
     /// ```
     /// # fn main() -> std::io::Result<()> {
@@ -459,9 +460,9 @@ impl Handle {
         self.group.published().map(Published::snapshot).sum()
     }
 
-    /// Has a connection get what is published to a topic from now on: also what this handle publishes
-    /// right behind it. Nobody is told if it is refused, as [`Peer::subscribe`](crate::Peer::subscribe)
-    /// would be.
+    /// Subscribes a connection to a topic: it gets what is published from now on, also what this handle publishes
+    /// right after this call. Nobody is told if it is refused, as [`Peer::subscribe`](crate::Peer::subscribe) would
+    /// be.
     pub fn subscribe(&self, id: PeerId, topic: &str) {
         if self.group.are_many() {
             // So that what is published before the loop has come to it is sent there.
@@ -470,7 +471,7 @@ impl Handle {
         self.order_peer(id, PeerCommand::Subscribe(topic.into()));
     }
 
-    /// Ends that again.
+    /// Unsubscribes a connection from a topic.
     pub fn unsubscribe(&self, id: PeerId, topic: &str) {
         self.order_peer(id, PeerCommand::Unsubscribe(topic.into()));
     }

@@ -48,7 +48,7 @@ pub trait Handler {
     /// What the handler keeps for each connection, from the upgrade to the close.
     type Session;
 
-    /// The loop begins: called once, in its first turn and on its thread, before everything else. `peers` is what the
+    /// The loop starts: called once, in its first turn and on its thread, before everything else. `peers` is what the
     /// loop has: [`handle`](Peers::handle) gives a way to it from other threads, [`connect`](Peers::connect) dials.
     ///
     /// Where several loops [work together](crate::EventLoops), each calls its own handler.
@@ -117,12 +117,12 @@ pub trait Handler {
         Response::upgrade_required().into()
     }
 
-    /// A connection that came in has not become a WebSocket, and this is why: called once for each, whoever
-    /// is at fault, but not for plain requests that [`on_http`](Self::on_http) was asked about, nor for who
-    /// connects and leaves without a byte, as health checks do. `attempt` has who it was, and what was read of the
-    /// request. What is returned is answered in place of the usual
-    /// response, where there is still somebody to answer: after [`OpeningError::Lost`], a failure of TLS
-    /// and [`RequestError::Timeout`](crate::handshake::RequestError::Timeout) there is nobody.
+    /// An incoming connection did not become a WebSocket, and `error` says why: called once for each, whoever is at
+    /// fault, but not for plain requests that [`on_http`](Self::on_http) was asked about, nor for who connects and
+    /// leaves without a byte, as health checks do. `attempt` has who it was, and what was read of the request. What
+    /// is returned is answered in place of the usual response, where there is still somebody to answer: after
+    /// [`OpeningError::Lost`], a failure of TLS and
+    /// [`RequestError::Timeout`](crate::handshake::RequestError::Timeout) there is nobody.
     ///
     /// ```
     /// # use framewire::{Attempt, Decision, Handler, IncomingRequest, Message, OpeningError, Peer, Response};
@@ -160,13 +160,13 @@ pub trait Handler {
     #[doc(alias = "writable")]
     fn on_drain(&mut self, peer: &mut Peer<'_, Self::Session>) {}
 
-    /// So many messages to this connection were dropped since the last time, since too much waits for it
-    /// already: see [`SlowConsumer`](crate::SlowConsumer). Who sent them, this peer, others by
-    /// [`publish`](Peer::publish) or a [`Handle`](crate::Handle), does not matter. Called at the end of a
-    /// turn. A message that a newer one of the same [key](Peer::send_latest) has replaced does not count.
+    /// Messages to this connection were dropped, since too much waits for it already; `messages` says how many since
+    /// the last call: see [`SlowConsumer`](crate::SlowConsumer). Who sent them, this peer, others by
+    /// [`publish`](Peer::publish) or a [`Handle`](crate::Handle), does not matter. Called at the end of a turn. A
+    /// message that a newer one of the same [key](Peer::send_latest) has replaced does not count.
     fn on_dropped(&mut self, peer: &mut Peer<'_, Self::Session>, messages: u64) {}
 
-    /// So many messages of this connection were dropped since the last time, for it sends more than its
+    /// Messages of this connection were dropped, `messages` of them since the last call, since it sends more than its
     /// [`RateLimit`](crate::RateLimit) with [`RateLimitPolicy::Drop`](crate::RateLimitPolicy::Drop) allows. Called
     /// behind the messages that were read with them, once for all.
     #[doc(alias = "too many messages")]
@@ -179,28 +179,27 @@ pub trait Handler {
     /// A Pong came.
     fn on_pong(&mut self, peer: &mut Peer<'_, Self::Session>, payload: Bytes<'_>) {}
 
-    /// The time of a timer has come that was [set](Peers::set_timer) for the loop, or one or more periods of one that
+    /// A timer that was [set](Peers::set_timer) for the loop has expired, or one or more periods of one that
     /// [repeats](Peers::set_interval) have ended: [`Timer::periods`] says how many.
     fn on_timer(&mut self, peers: &mut Peers<'_, Self::Session>, timer: Timer) {}
 
-    /// The time of a timer has come that was set for this connection, by [`Peer::set_timer`] or
-    /// [`Peer::set_interval`]; [`Timer::periods`] says how many periods have ended. The connection may be closing already.
+    /// A timer of this connection has expired, which was set by [`Peer::set_timer`] or [`Peer::set_interval`];
+    /// [`Timer::periods`] says how many periods have ended. The connection may be closing already.
     #[doc(alias = "game loop")]
     fn on_peer_timer(&mut self, peer: &mut Peer<'_, Self::Session>, timer: Timer) {}
 
-    /// Something has happened at a source that was [registered](Peers::register_source).
+    /// A source that was [registered](Peers::register_source) has an event.
     fn on_source(&mut self, peers: &mut Peers<'_, Self::Session>, event: SourceEvent) {}
 
-    /// A [topic](Peer::subscribe) of this loop has its first subscriber, or none any more: `subscribers`
-    /// is 0 then. Who brings messages from elsewhere asks for those of this topic now, or no longer.
+    /// A [topic](Peer::subscribe) of this loop got its first subscriber, or lost its last one: `subscribers` is 0
+    /// then. Who brings messages from elsewhere asks for those of this topic now, or no longer.
     ///
     /// Called at the end of a turn, for what has changed by then: a topic that was left and entered in
     /// one turn is not told of.
     fn on_subscription(&mut self, topic: &str, subscribers: usize) {}
 
-    /// The connection is gone, and this is how: called exactly once, last, for each that was open and
-    /// each that was [dialled](Peers::connect).
-    /// Nothing can be sent to this peer any more.
+    /// The connection has ended, and `outcome` says how: called exactly once, last, for each that was open and each
+    /// that was [dialled](Peers::connect). Nothing can be sent to this peer any more.
     #[doc(alias("onerror", "disconnecting", "ConnectionClosed"))]
     fn on_close(&mut self, peer: &mut Peer<'_, Self::Session>, outcome: &Outcome) {}
 }
@@ -228,8 +227,7 @@ impl<S> Decision<S> {
         Self::accept_with(Accept::new(), session)
     }
 
-    /// Opens the connection with the subprotocol, the header fields or the lack of compression that
-    /// `accept` says.
+    /// Opens the connection as [`Accept`] says: with a subprotocol, with header fields, or without compression.
     pub fn accept_with(accept: Accept, session: S) -> Self {
         Choice::Accept(accept, session).into()
     }
@@ -257,8 +255,8 @@ impl<S> Decision<S> {
         session().into()
     }
 
-    /// Puts the decision off: `begin` is called at once with what takes the answer, to be kept or given to
-    /// another thread. So a slow question, to a database perhaps, holds up nobody else.
+    /// Defers the decision: `begin` is called at once with what takes the answer, to be kept or given to another
+    /// thread. So a slow question, to a database perhaps, holds up nobody else.
     ///
     /// The client waits for [`Config::decision_timeout`](crate::Config::decision_timeout), 10 s by
     /// default, at the most, and nothing is read from it meanwhile. See [`Pending`] for what else may
@@ -359,7 +357,7 @@ pub(super) enum HttpChoice {
 }
 
 impl HttpAnswer {
-    /// Puts the answer off: `begin` is called at once with what takes it, to be kept or given to another thread.
+    /// Defers the answer: `begin` is called at once with what takes it, to be kept or given to another thread.
     ///
     /// The client waits for [`Config::decision_timeout`](crate::Config::decision_timeout), 10 s by default, at
     /// the most. See [`PendingAnswer`] for what else may happen.

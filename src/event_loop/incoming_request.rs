@@ -51,7 +51,7 @@ impl IncomingRequest {
         Self { received: Arc::new(Received { request, caller }), pattern: None }
     }
 
-    /// Who has sent it: the address, the listener, TLS, and what proxies say.
+    /// Who has sent the request: the address, the listener, TLS, and what proxies say.
     #[must_use]
     pub fn caller(&self) -> &Caller {
         &self.received.caller
@@ -62,9 +62,9 @@ impl IncomingRequest {
         Self { received: Arc::clone(&self.received), pattern: Some(Arc::clone(pattern)) }
     }
 
-    /// What stands in the path for a parameter of the route's pattern, percent-decoded: `room` of
-    /// `/chat/:room`, or `*`; the `req.params` of express. `None` if the pattern has no such parameter,
-    /// or if the request has no route.
+    /// The value that the path has for a parameter of the route's pattern, percent-decoded: `room` of `/chat/:room`,
+    /// or `*`; the `req.params` of express. `None` if the pattern has no such parameter, or if the request has no
+    /// route.
     ///
     /// What is decoded may hold anything, `/` and control characters too.
     #[doc(alias("getParameter", "req.params"))]
@@ -73,8 +73,7 @@ impl IncomingRequest {
         self.pattern.as_ref()?.parameter(self.path(), name)
     }
 
-    /// What stands in the path for a parameter, as it stands there; see
-    /// [`parameter`](Self::parameter).
+    /// The value that the path has for a parameter, without percent-decoding; see [`parameter`](Self::parameter).
     #[must_use]
     pub fn raw_parameter(&self, name: &str) -> Option<&str> {
         self.pattern.as_ref()?.raw_parameter(self.path(), name)

@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive};
 
-/// How a server listens, where [`Server::bind`](crate::Server::bind) does not do; for
-/// [`Server::bind_with`](crate::Server::bind_with) and [`Server::bind_unix_with`](crate::Server::bind_unix_with).
+/// The options of a listening socket, for [`Server::bind_with`](crate::Server::bind_with) and
+/// [`Server::bind_unix_with`](crate::Server::bind_unix_with).
 ///
 /// ```
 /// use framewire::{ListenOptions, Server};
@@ -47,7 +47,7 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// The defaults, each of which is told at its setter.
+    /// The default options, which the setters name.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -107,7 +107,7 @@ impl ListenOptions {
         self
     }
 
-    /// The size of the system's buffer for what each connection receives, in bytes (`SO_RCVBUF`); as
+    /// The size of the system's buffer for what each connection receives, in bytes (`SO_RCVBUF`); like
     /// [`send_buffer`](Self::send_buffer).
     #[doc(alias = "SO_RCVBUF")]
     #[must_use]
@@ -116,9 +116,9 @@ impl ListenOptions {
         self
     }
 
-    /// After how long without a packet the system probes whether a peer is there (`SO_KEEPALIVE`), by default
-    /// never. The Pings of [`Config::ping_interval`](crate::Config::ping_interval) do more: they also find out
-    /// whether the peer's program is well.
+    /// How long a connection may go without a packet before the system probes whether the peer is there
+    /// (`SO_KEEPALIVE`); by default for ever. The Pings of [`Config::ping_interval`](crate::Config::ping_interval) do
+    /// more: they also find out whether the peer's program is well.
     #[doc(alias("SO_KEEPALIVE", "setKeepAlive"))]
     #[must_use]
     pub fn keepalive(mut self, after: impl Into<Option<Duration>>) -> Self {

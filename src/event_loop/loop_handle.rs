@@ -12,8 +12,8 @@ use super::handler::Handler;
 use super::peer::{Peer, Peers};
 use super::slab::PeerId;
 
-/// A [`Handle`] that knows the type of the handler, and so can call functions with it, on the loop's thread and from
-/// any other: uWebSockets' `Loop::defer`.
+/// A [`Handle`] that knows the type of the handler, and so can run functions with it on the loop's thread, called
+/// from any other: uWebSockets' `Loop::defer`.
 ///
 /// [`EventLoop::loop_handle`](crate::EventLoop::loop_handle) gives it, and
 /// [`Server::run_with`](crate::Server::run_with) and [`EventLoops::run_with`](crate::EventLoops::run_with) make a
@@ -71,7 +71,8 @@ impl<H: Handler> LoopHandle<H> {
         Self { handle, queues }
     }
 
-    /// Calls a function with the handler and the connections of its loop: whether the loop was there to take it.
+    /// Calls a function with the handler and the connections of its loop; returns whether the loop was there to take
+    /// it.
     ///
     /// A loop that ends before it comes to the function drops it: a channel that the function holds an end of tells
     /// of that.
@@ -84,8 +85,8 @@ impl<H: Handler> LoopHandle<H> {
         self.order(home, Call::Loop(Box::new(function)))
     }
 
-    /// Calls a function once in each of the loops that work together, with the handler and the connections there:
-    /// whether all loops were there to take it.
+    /// Calls a function once in each of the loops that work together, with the handler and the connections there;
+    /// returns whether all loops were there to take it.
     pub fn call_all(
         &self,
         mut function: impl FnMut(&mut H, &mut Peers<'_, H::Session>) + Clone + Send + 'static,
@@ -101,8 +102,8 @@ impl<H: Handler> LoopHandle<H> {
     }
 
     /// Calls a function with an open connection and the handler of its loop, whichever of those that work together
-    /// that is: whether the loop was there to take it. The function is dropped if the connection is not open, or no
-    /// longer when the loop comes to it.
+    /// that is; returns whether the loop was there to take it. The function is dropped if the connection is not open,
+    /// or no longer when the loop comes to it.
     pub fn call_peer(
         &self,
         id: PeerId,

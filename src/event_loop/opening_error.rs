@@ -10,9 +10,9 @@ use crate::tls::TlsError;
 #[non_exhaustive]
 #[derive(Clone, Debug)]
 pub enum OpeningError {
-    /// The request was at fault, was refused by [`Config`](crate::Config), or took too long.
+    /// The request was at fault, was rejected by [`Config`](crate::Config), or took too long.
     Handshake(RequestError),
-    /// The handler refused it, or there was no route for it, with this response.
+    /// The handler rejected the request with this response, or there was no route for it.
     Rejected(Arc<Response>),
     /// TLS failed.
     #[cfg(feature = "tls")]
@@ -25,10 +25,10 @@ pub enum OpeningError {
     /// There are as many connections as [`Server::max_connections`](crate::Server::max_connections)
     /// allows. 503.
     TooManyConnections,
-    /// There are as many from there as
+    /// There are as many connections from that address as
     /// [`Server::max_connections_per_ip`](crate::Server::max_connections_per_ip) allows. 429.
     TooManyFromAddress,
-    /// As many handshakes have come from there of late as
+    /// As many handshakes have come from that address of late as
     /// [`Server::max_handshakes_per_ip`](crate::Server::max_handshakes_per_ip) allows. 429.
     TooManyHandshakes,
     /// The loop shuts down. 503.

@@ -77,7 +77,7 @@ impl PathPattern {
         &self.text
     }
 
-    /// Whether this is the pattern of a path, which is percent-encoded and has no query.
+    /// Whether a path matches the pattern; the path is percent-encoded and has no query.
     #[must_use]
     pub fn matches(&self, path: &str) -> bool {
         let Some(mut rest) = path.strip_prefix('/').map(Some) else { return false };
@@ -94,9 +94,8 @@ impl PathPattern {
         rest.is_none()
     }
 
-    /// What stands for a parameter in a path that [`matches`](Self::matches), percent-decoded: `room` of
-    /// `/chat/:room`, or `*`. `None` if the pattern has no such parameter, or if what stands there cannot
-    /// be decoded to UTF-8.
+    /// The value of a parameter in a path that [`matches`](Self::matches), percent-decoded: `room` of `/chat/:room`,
+    /// or `*`. `None` if the pattern has no such parameter, or if what stands there cannot be decoded to UTF-8.
     ///
     /// ```
     /// # use framewire::PathPattern;
@@ -110,7 +109,7 @@ impl PathPattern {
         percent_decode(self.raw_parameter(path, name)?)
     }
 
-    /// What stands for a parameter in a path that [`matches`](Self::matches), as it stands there.
+    /// The value of a parameter in a path that [`matches`](Self::matches), without percent-decoding.
     #[must_use]
     pub fn raw_parameter<'p>(&self, path: &'p str, name: &str) -> Option<&'p str> {
         let mut rest = path.strip_prefix('/')?;
@@ -154,13 +153,13 @@ impl fmt::Display for PathPattern {
     }
 }
 
-/// Why a pattern is none. Each names it.
+/// Why a text is not a valid pattern of paths. Each names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PatternError {
-    /// It does not begin with `/`.
+    /// The pattern does not begin with `/`.
     Slash(String),
-    /// It has a `?` or a `#`, with which no path goes on.
+    /// It has a `?` or a `#`, which no path contains.
     Character(String),
     /// A `:` is not followed by a name: letters, digits and `_`, not with a digit first.
     ParameterName(String),

@@ -57,13 +57,13 @@ impl<'l, S> Peer<'l, S> {
 
 /// This connection.
 impl<S> Peer<'_, S> {
-    /// The name of the connection, for a [`Handle`] or [`to`](Self::to).
+    /// The id of the connection, for a [`Handle`] or [`to`](Self::to).
     #[doc(alias("socket.id", "connection id"))]
     pub fn id(&self) -> PeerId {
         self.id
     }
 
-    /// What [`on_upgrade`](crate::Handler::on_upgrade) made for this connection.
+    /// The session that [`on_upgrade`](crate::Handler::on_upgrade) made for this connection.
     ///
     /// # Panics
     ///
@@ -73,7 +73,7 @@ impl<S> Peer<'_, S> {
         self.connection().session.as_ref().expect(HAS_SESSION)
     }
 
-    /// What [`on_upgrade`](crate::Handler::on_upgrade) made for this connection, to change it.
+    /// The session that [`on_upgrade`](crate::Handler::on_upgrade) made for this connection, to change it.
     ///
     /// # Panics
     ///
@@ -131,8 +131,8 @@ impl<S> Peer<'_, S> {
         self.change(|connection, shared| connection.send_fragment(id, fragment, compress, shared))
     }
 
-    /// Chooses anew which messages of this peer are delivered in pieces, from the next one that begins: an
-    /// upload that a message announces, say. See [`Config::fragments`](crate::Config::fragments).
+    /// Changes which messages of this peer are delivered in pieces, from the next one that begins: for an upload that
+    /// a message announces, for example. See [`Config::fragments`](crate::Config::fragments).
     pub fn set_fragments(&mut self, fragments: Fragments) {
         self.connection_mut().endpoint_mut().set_fragments(fragments);
     }
@@ -169,9 +169,9 @@ impl<S> Peer<'_, S> {
         self.change_behind_all(|endpoint, workspace| endpoint.close_without_code(workspace))
     }
 
-    /// Closes the connection in the way in which another one has ended, as a proxy does: with the code and the reason
-    /// of the Close that came there, with a Close without a body if that one had none (1005), and without a Close if
-    /// none came (1006).
+    /// Closes the connection in the way another one has ended, as a proxy does: with the code and the reason of the
+    /// Close that came there, with a Close without a body if that one had none (1005), and without a Close if none
+    /// came (1006).
     ///
     /// # Errors
     ///
@@ -217,7 +217,7 @@ impl<S> Peer<'_, S> {
         self.change(|connection, shared| connection.pause(shared));
     }
 
-    /// Reads from this connection again.
+    /// Resumes reading from this connection.
     pub fn resume(&mut self) {
         self.change(|connection, shared| connection.resume(shared));
     }
@@ -227,21 +227,21 @@ impl<S> Peer<'_, S> {
         self.connection().is_paused()
     }
 
-    /// How long the last automatic Ping that was answered took to come back, the turns of both loops
-    /// included; `None` before the first one. [`Config::ping_interval`](crate::Config::ping_interval) says when they are sent, which
+    /// The round-trip time of the last automatic Ping that was answered, the turns of both loops included; `None`
+    /// before the first one. [`Config::ping_interval`](crate::Config::ping_interval) says when they are sent, which
     /// is only in silence.
     #[doc(alias("latency", "rtt"))]
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.connection().endpoint().round_trip_time()
     }
 
-    /// Open, closing or closed.
+    /// The state of the connection: open, closing or closed.
     #[doc(alias = "readyState")]
     pub fn state(&self) -> State {
         self.connection().endpoint().state()
     }
 
-    /// Server for a connection that was accepted, client for one that was
+    /// The role of this end: server for a connection that was accepted, client for one that was
     /// [dialled](crate::Peers::connect).
     pub fn role(&self) -> Role {
         self.connection().endpoint().role()
@@ -254,13 +254,13 @@ impl<S> Peer<'_, S> {
         self.connection().route
     }
 
-    /// The subprotocol agreed on.
+    /// The subprotocol that was negotiated.
     #[doc(alias = "protocol")]
     pub fn subprotocol(&self) -> Option<&str> {
         self.connection().endpoint().subprotocol()
     }
 
-    /// The parameters of permessage-deflate agreed on; `None` without compression.
+    /// The parameters of permessage-deflate that were negotiated; `None` without compression.
     #[doc(alias = "extensions")]
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
@@ -274,7 +274,8 @@ impl<S> Peer<'_, S> {
         self.connection().request.as_ref()
     }
 
-    /// Who this is: the address, the listener, TLS, and what proxies say. It is put together when it is asked for.
+    /// Who the peer is: the address, the listener, TLS, and what proxies say. It is put together when it is asked
+    /// for.
     pub fn caller(&self) -> Caller {
         self.core.caller(self.id)
     }
@@ -413,8 +414,8 @@ const HAS_SESSION: &str = "a peer is made for a connection with a session";
 
 /// Slow consumers: what becomes of messages to a peer that does not take them as fast as they are sent.
 impl<S> Peer<'_, S> {
-    /// Sends a message that says how things are now, such as a price or a position: to a peer that keeps
-    /// up, at once; to one that does not, only the newest with this key.
+    /// Sends a message of which only the newest counts, such as a price or a position: at once to a peer that keeps
+    /// up, and only the newest with this key to one that does not.
     ///
     /// From when the output has reached [`Config::output_high_water`](crate::Config::output_high_water)
     /// until it has come down to [`Config::output_low_water`](crate::Config::output_low_water), messages
@@ -471,8 +472,8 @@ impl<S> Peer<'_, S> {
 
 /// Timers of this connection: they end with it, before [`on_close`](crate::Handler::on_close).
 impl<S> Peer<'_, S> {
-    /// Has [`on_peer_timer`](crate::Handler::on_peer_timer) called once with this connection, when so much time has
-    /// passed, and not before. `token` tells the application which timer it is; several may have the same.
+    /// Calls [`on_peer_timer`](crate::Handler::on_peer_timer) once with this connection, after the given time and not
+    /// before. `token` tells the application which timer it is; several may have the same.
     ///
     /// ```
     /// # use framewire::{Decision, IncomingRequest, Message};
@@ -507,14 +508,15 @@ impl<S> Peer<'_, S> {
         self.core.set_timer(TimerOwner::Peer(self.id), after, token)
     }
 
-    /// Has [`Handler::on_peer_timer`](crate::Handler::on_peer_timer) called again and again: the first time after one
-    /// period, and from then on without drifting. A period of less than a millisecond counts as one. See [`Peers::set_interval`].
+    /// Calls [`Handler::on_peer_timer`](crate::Handler::on_peer_timer) once for each period: the first time after one
+    /// period, and from then on without drifting. A period of less than a millisecond counts as one. See
+    /// [`Peers::set_interval`].
     pub fn set_interval(&mut self, every: Duration, token: u64) -> TimerId {
         self.core.set_interval(TimerOwner::Peer(self.id), every, token)
     }
 
-    /// Cancels a timer, of this connection or any other of the loop: whether it was still set. It is not called any
-    /// more then, even if its time has come.
+    /// Cancels a timer, of this connection or any other of the loop; returns whether it was still set. It is not
+    /// called any more then, even if its time has come.
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.core.schedule.cancel(timer)
     }
@@ -529,7 +531,7 @@ impl<S> Peer<'_, S> {
 /// publish a search (uWebSockets has given it up for that). Where topics form a tree, subscribe to each
 /// name on the way, and publish to the one that is meant: `news` and `news/sport`.
 impl<S> Peer<'_, S> {
-    /// Has this connection get what is published to a topic from now on.
+    /// Subscribes this connection to a topic: it gets what is published from now on.
     ///
     /// ```
     /// use framewire::{Audience, Peer, Subscribed};
@@ -565,7 +567,7 @@ impl<S> Peer<'_, S> {
         self.core.subscribe(self.id, topic)
     }
 
-    /// Ends that again; whether this connection had subscribed.
+    /// Unsubscribes this connection from a topic; returns whether it had subscribed.
     #[doc(alias = "leave")]
     pub fn unsubscribe(&mut self, topic: &str) -> bool {
         self.core.topics.unsubscribe(self.id, topic)

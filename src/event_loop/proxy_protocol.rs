@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use crate::handshake::{InvalidNetwork, Network};
 
-/// Whose header of the PROXY protocol a listener takes; for
+/// From which addresses a listener takes a header of the PROXY protocol; for
 /// [`Server::proxy_protocol`](crate::Server::proxy_protocol).
 ///
 /// Such a header, of version 1 or 2, comes before everything else, TLS included, and tells the addresses of the

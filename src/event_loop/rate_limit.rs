@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-/// How many messages and bytes a second a connection may send to the server, and what is done about more.
+/// How many messages and bytes a second a connection may send to the server, and what to do about more.
 ///
 /// A connection that has sent nothing for long may send as many at once as the burst says; from then on, as many as
 /// the rate allows. With [`Server::rate_limit`](crate::Server::rate_limit) for all connections that come in, with
@@ -32,18 +32,18 @@ pub struct RateLimit {
 }
 
 impl RateLimit {
-    /// No limit yet, and the policy to [pause](RateLimitPolicy::Pause).
+    /// No limits yet, and the policy to [pause](RateLimitPolicy::Pause).
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// So many messages a second, and `burst` at once.
+    /// Allows `per_second` messages a second, and `burst` at once.
     pub fn messages(mut self, per_second: u32, burst: u32) -> Self {
         self.messages = Some(Rate::new(per_second, burst));
         self
     }
 
-    /// So many bytes of messages a second, and `burst` at once.
+    /// Allows `per_second` bytes of messages a second, and `burst` at once.
     #[doc(alias = "bandwidth")]
     pub fn bytes(mut self, per_second: u32, burst: u32) -> Self {
         self.bytes = Some(Rate::new(per_second, burst));

@@ -5,7 +5,7 @@ use crate::protocol::Config;
 
 use super::path_pattern::PathPattern;
 
-/// Names a route of one [`Routes`](crate::Routes).
+/// The id of a route of [`Routes`](crate::Routes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RouteId(NonZeroU16);
 

@@ -97,17 +97,17 @@ impl Page {
     }
 }
 
-/// Why a route cannot be.
+/// Why a route cannot be added.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum RouteError {
-    /// The pattern is none.
+    /// The pattern is not valid.
     Pattern(PatternError),
     /// The first pattern matches the same paths as the second one, which is there already.
     Ambiguous(String, String),
     /// The settings of the route with this pattern cannot work.
     Config(String, InvalidConfig),
-    /// This is the route after the 65,535th.
+    /// There are 65,535 routes already.
     TooMany(String),
 }
 
@@ -160,7 +160,7 @@ impl<S> fmt::Debug for Routes<S> {
 
 /// Building.
 impl<S> Routes<S> {
-    /// No routes: everything is answered 404.
+    /// No routes yet: everything is answered 404.
     pub fn new() -> Self {
         Self::default()
     }
@@ -245,9 +245,9 @@ impl<S> Routes<S> {
         Ok(self)
     }
 
-    /// Serves what no route is for, with the settings of the server, in place of a 404: requests of both
-    /// kinds; and connections that [`Peers::connect`](crate::Peers::connect) has dialled, which
-    /// are otherwise closed when they open.
+    /// Serves what matches no route, with the settings of the server, in place of a 404: requests of both kinds; and
+    /// connections that [`Peers::connect`](crate::Peers::connect) has dialled, which are otherwise closed when they
+    /// open.
     #[doc(alias("404", "fallback"))]
     #[must_use]
     pub fn otherwise(mut self, handler: impl Handler<Session = S> + Send + 'static) -> Self {

@@ -4,14 +4,14 @@ use std::time::Duration;
 use super::route::Scope;
 use super::slab::PeerId;
 
-/// Names a timer of one event loop, or of several that [work together](crate::EventLoops): an id is never given again.
+/// The id of a timer of one event loop, or of several that [work together](crate::EventLoops); ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TimerId(u64);
 
 /// The number of the loop is in the upper bits of an id.
 const NUMBER_BITS: u32 = 56;
 
-/// A timer whose time has come, as [`Handler::on_timer`](crate::Handler::on_timer) and
+/// A timer that has expired, as [`Handler::on_timer`](crate::Handler::on_timer) and
 /// [`on_peer_timer`](crate::Handler::on_peer_timer) get it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Timer {
@@ -22,21 +22,21 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// The name that it has had since it was set.
+    /// The id that the timer got when it was set.
     #[must_use]
     pub fn id(&self) -> TimerId {
         self.id
     }
 
-    /// The number that it was set with.
+    /// The number that the timer was set with.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.token
     }
 
-    /// How many periods have ended since the last call: 1 in time, and always for a timer that does not repeat.
-    /// After a turn of the loop that has taken long, one call tells of all the periods that have ended meanwhile, so
-    /// their sum is right.
+    /// How many periods have ended since the last call: 1 if the call is in time, and always 1 for a timer that does
+    /// not repeat. After a turn of the loop that has taken long, one call tells of all the periods that have ended
+    /// meanwhile, so their sum is right.
     #[must_use]
     pub fn periods(&self) -> u64 {
         self.periods

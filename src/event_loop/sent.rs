@@ -1,18 +1,18 @@
 use crate::protocol::SendError;
 
-/// What became of a message that was sent: ignore it, or act on it.
+/// The result of sending a message, to be ignored or acted on.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Sent {
-    /// It goes out at the end of this turn, or as soon as the socket takes it.
+    /// The message goes out at the end of this turn, or as soon as the socket takes it.
     Accepted,
-    /// It goes out, but the output has reached its high water mark: wait for
+    /// The message goes out, but the output has reached its high water mark: wait for
     /// [`on_drain`](crate::Handler::on_drain) before sending much more.
     Backpressure,
-    /// It goes out when the output has come down to its low water mark, unless a newer one with its key
+    /// The message goes out when the output has come down to its low water mark, unless a newer one with its key
     /// replaces it; see [`Peer::send_latest`](crate::Peer::send_latest).
     Kept,
-    /// It was not sent, and this is why.
+    /// The message was not sent, and this is why.
     Dropped(SendError),
 }
 

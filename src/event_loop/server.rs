@@ -289,7 +289,7 @@ impl Server {
         self
     }
 
-    /// What is done about connections whose peers do not take what is sent to them, by default
+    /// What to do about connections whose peers do not take what is sent to them, by default
     /// [`SlowConsumer::DropNew`]; [`Peer::set_slow_consumer`] says it for one of them.
     #[must_use]
     pub fn slow_consumer(mut self, policy: SlowConsumer) -> Self {
@@ -342,7 +342,7 @@ impl Server {
         Ok(self)
     }
 
-    /// What follows when the handler panics: by default the loop ends, and with it all connections.
+    /// What happens when the handler panics: by default the loop ends, and with it all connections.
     ///
     /// ```
     /// # use framewire::{OnPanic, Server};
@@ -410,7 +410,7 @@ impl Server {
         EventLoop::new(listeners, &settings, handler)
     }
 
-    /// Has a closure decide on each request for a WebSocket, and make its session; see
+    /// Sets the closure that decides on each request for a WebSocket, and makes its session; see
     /// [`Callbacks::on_upgrade`]. Call it before the others.
     pub fn on_upgrade<S, D: Into<Decision<S>>>(
         self,
@@ -419,7 +419,7 @@ impl Server {
         CallbackServer { server: self, callbacks: Callbacks::new().on_upgrade(function) }
     }
 
-    /// Has a closure called when a connection is open, as [`Handler::on_open`].
+    /// Sets the closure that is called when a connection is open, like [`Handler::on_open`].
     pub fn on_open<R>(
         self,
         function: impl FnMut(&mut Peer<'_>) -> R,
@@ -427,7 +427,7 @@ impl Server {
         CallbackServer { server: self, callbacks: Callbacks::new().on_open(function) }
     }
 
-    /// Has a closure called for each message, as [`Handler::on_message`]. What it returns is dropped.
+    /// Sets the closure that is called for each message, like [`Handler::on_message`]. What it returns is dropped.
     #[allow(clippy::type_complexity, reason = "each closure keeps its own type")]
     pub fn on_message<R>(
         self,
@@ -438,7 +438,7 @@ impl Server {
         CallbackServer { server: self, callbacks: Callbacks::new().on_message(function) }
     }
 
-    /// So many loops, a thread each, that serve these sockets together; at most 255. For work that one
+    /// Makes `threads` event loops, a thread each, that serve these sockets together; at most 255. For work that one
     /// processor cannot do: one loop serves tens of thousands of connections.
     ///
     /// # Errors
@@ -531,7 +531,7 @@ pub struct CallbackServer<H> {
 
 #[allow(clippy::type_complexity, reason = "each closure keeps its own type")]
 impl<S, U, O, M, C> CallbackServer<Callbacks<S, U, O, M, C>> {
-    /// Called when a connection is open, as [`Handler::on_open`].
+    /// Sets the closure that is called when a connection is open, like [`Handler::on_open`].
     pub fn on_open<R>(
         self,
         function: impl FnMut(&mut Peer<'_, S>) -> R,
@@ -539,7 +539,7 @@ impl<S, U, O, M, C> CallbackServer<Callbacks<S, U, O, M, C>> {
         CallbackServer { server: self.server, callbacks: self.callbacks.on_open(function) }
     }
 
-    /// Called for each message, as [`Handler::on_message`].
+    /// Sets the closure that is called for each message, like [`Handler::on_message`].
     pub fn on_message<R>(
         self,
         function: impl FnMut(&mut Peer<'_, S>, Message<'_>) -> R,
@@ -547,7 +547,7 @@ impl<S, U, O, M, C> CallbackServer<Callbacks<S, U, O, M, C>> {
         CallbackServer { server: self.server, callbacks: self.callbacks.on_message(function) }
     }
 
-    /// Called when a connection is gone, as [`Handler::on_close`].
+    /// Sets the closure that is called when a connection has ended, like [`Handler::on_close`].
     pub fn on_close<R>(
         self,
         function: impl FnMut(&mut Peer<'_, S>, &Outcome) -> R,

@@ -45,7 +45,8 @@ impl Default for Settings {
     }
 }
 
-/// What follows when a handler panics, or a function that a [`LoopHandle`](crate::LoopHandle) has given; see [`Server::on_panic`](crate::Server::on_panic).
+/// What happens when a handler panics, or a function that a [`LoopHandle`](crate::LoopHandle) has given; see
+/// [`Server::on_panic`](crate::Server::on_panic).
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum OnPanic {

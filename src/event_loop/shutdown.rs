@@ -8,7 +8,7 @@ use crate::wire::CloseFrame;
 
 use super::slab::PeerId;
 
-/// A shutdown that was ordered: wait for its end, or drop this and let it go on.
+/// A shutdown under way: wait for its end, or drop this value and let it go on.
 ///
 /// ```
 /// # use framewire::Server;
@@ -37,7 +37,7 @@ impl Shutdown {
         self.0.recv().ok()
     }
 
-    /// Waits until the loop has ended, but for so long at the most; `None` then, too.
+    /// Waits until the loop has ended, for at most `timeout`; `None` then, too.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<ShutdownReport> {
         self.0.recv_timeout(timeout).ok()
     }
@@ -78,16 +78,16 @@ impl Reporter {
 pub struct ShutdownReport {
     /// Open connections that completed the closing handshake.
     pub clean: u64,
-    /// Open connections that this side cut off: at the deadline, at
+    /// Open connections that this side aborted: at the deadline, at
     /// [`Config::close_timeout`](crate::Config::close_timeout), or by another limit.
     pub aborted: u64,
     /// Open connections whose transport ended or broke before the closing handshake was complete.
     pub lost: u64,
-    /// Clients that asked to be let in, or waited for an answer, and were answered 503.
+    /// Requests that came during the shutdown, or still waited for an answer, and were answered 503.
     pub refused: u64,
     /// How many bytes, framing included, waited for open connections that were dropped.
     pub unsent_bytes: u64,
-    /// How long it took.
+    /// How long the shutdown took.
     pub duration: Duration,
 }
 

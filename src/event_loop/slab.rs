@@ -1,7 +1,7 @@
 use std::fmt;
 
-/// Names one connection of one event loop, or of several that [work together](crate::EventLoops), for as
-/// long as they live: an id is never given again.
+/// The id of a connection of one event loop, or of several that [work together](crate::EventLoops); ids are never
+/// reused for as long as the loops live.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId {
     generation: u32,

@@ -9,7 +9,7 @@ use super::route::Scope;
 use super::selector::Registry;
 use super::slab::MAX_LOOPS;
 
-/// Names a source of events that the application has registered with an event loop, until it is deregistered.
+/// The id of a source of events that the application has registered with an event loop, until it is deregistered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceId(u64);
 
@@ -23,26 +23,26 @@ pub struct SourceEvent {
 }
 
 impl SourceEvent {
-    /// The name that the source got when it was registered.
+    /// The id that the source got when it was registered.
     #[must_use]
     pub fn id(&self) -> SourceId {
         self.id
     }
 
-    /// The number that it was registered with.
+    /// The number that the source was registered with.
     #[must_use]
     pub fn token(&self) -> u64 {
         self.token
     }
 
-    /// Whether it can be read; read until [`io::ErrorKind::WouldBlock`], or no further event comes. See
+    /// Whether the source can be read; read until [`io::ErrorKind::WouldBlock`], or no further event comes. See
     /// [`mio::event::Event::is_readable`].
     #[must_use]
     pub fn is_readable(&self) -> bool {
         self.readiness.is_readable
     }
 
-    /// Whether it can be written; see [`mio::event::Event::is_writable`].
+    /// Whether the source can be written; see [`mio::event::Event::is_writable`].
     #[must_use]
     pub fn is_writable(&self) -> bool {
         self.readiness.is_writable

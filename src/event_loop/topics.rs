@@ -6,15 +6,15 @@ use std::sync::Arc;
 use super::group::Group;
 use super::slab::PeerId;
 
-/// What became of a [`subscribe`](crate::Peer::subscribe): ignore it, or act on it.
+/// The result of a [`subscribe`](crate::Peer::subscribe), to be ignored or acted on.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Subscribed {
     /// The connection gets what is published to the topic from now on.
     New,
-    /// It did so already.
+    /// The connection had subscribed already.
     Already,
-    /// It does not, and this is why.
+    /// The connection was not subscribed, and this is why.
     Refused(TopicError),
 }
 

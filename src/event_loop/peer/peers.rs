@@ -67,8 +67,8 @@ impl<'l, S> Peers<'l, S> {
 }
 
 impl<S> Peers<'_, S> {
-    /// Those for one of the [`Routes`](crate::Routes): what is set, registered or dialled through them belongs to that
-    /// route, and its handler is told of it.
+    /// The connections of one of the [`Routes`](crate::Routes): what is set, registered or dialled through them
+    /// belongs to that route, and its handler is told of it.
     pub fn route(&mut self, route: RouteId) -> Peers<'_, S> {
         self.within(Scope::Route(Some(route)))
     }
@@ -131,9 +131,9 @@ impl<S> Peers<'_, S> {
     }
 
     /// Sends a message to the open connections of this loop for which `condition` holds, whatever their route, as
-    /// [`broadcast`](Self::broadcast) does; returns to how many. It is encoded once, and not at all if it is for nobody.
-    /// Each connection is asked about, so a topic is cheaper where the same few are meant again and again, and it
-    /// reaches the other loops as well.
+    /// [`broadcast`](Self::broadcast) does; returns how many these are. It is encoded once, and not at all if it is
+    /// for nobody. Each connection is asked about, so a topic is cheaper where the same few are meant again and
+    /// again, and it reaches the other loops as well.
     ///
     /// ```
     /// use framewire::Peer;
@@ -193,7 +193,7 @@ impl<S> Peers<'_, S> {
         subscribers.copied().filter(|&id| self.core.is_peer(id)).collect()
     }
 
-    /// How many connections have subscribed to a topic, in all loops that work together, those included that are
+    /// How many connections have subscribed to a topic, in all loops that work together, including those that are
     /// closing.
     #[doc(alias = "numSubscribers")]
     #[must_use]
@@ -268,8 +268,8 @@ impl<S> Peers<'_, S> {
         self.core.dial(socket, request, config, session, self.scope.route())
     }
 
-    /// Has [`Handler::on_timer`](crate::Handler::on_timer) called once, when so much time has passed, and not before.
-    /// `token` tells the application which timer it is; several may have the same.
+    /// Calls [`Handler::on_timer`](crate::Handler::on_timer) once, after the given time and not before. `token` tells
+    /// the application which timer it is; several may have the same.
     ///
     /// Timers of an event loop that has ended are not called any more.
     #[doc(alias("us_timer", "schedule"))]
@@ -277,8 +277,8 @@ impl<S> Peers<'_, S> {
         self.core.set_timer(TimerOwner::Loop(self.scope), after, token)
     }
 
-    /// Has [`Handler::on_timer`](crate::Handler::on_timer) called again and again: the first time after one period, and
-    /// from then on without drifting. A period of less than a millisecond counts as one.
+    /// Calls [`Handler::on_timer`](crate::Handler::on_timer) once for each period: the first time after one period,
+    /// and from then on without drifting. A period of less than a millisecond counts as one.
     ///
     /// A loop that is late calls once for all the periods that have ended meanwhile, and
     /// [says how many](crate::Timer::periods).
@@ -316,14 +316,14 @@ impl<S> Peers<'_, S> {
         self.core.set_interval(TimerOwner::Loop(self.scope), every, token)
     }
 
-    /// Cancels a timer of this loop, or of one of its connections: whether it was still set. It is not called any
-    /// more then, even if its time has come.
+    /// Cancels a timer of this loop, or of one of its connections; returns whether it was still set. It is not called
+    /// any more then, even if its time has come.
     #[doc(alias("clearTimeout", "clearInterval"))]
     pub fn cancel_timer(&mut self, timer: TimerId) -> bool {
         self.core.schedule.cancel(timer)
     }
 
-    /// Has the loop wait for the events of something else, too, such as a UDP socket or a pipe:
+    /// Registers another source of events with the loop, such as a UDP socket or a pipe:
     /// [`Handler::on_source`](crate::Handler::on_source) is called with them. `token` tells the application which
     /// source it is, and collides with nothing; several may have the same.
     ///
@@ -383,7 +383,7 @@ impl<S> Peers<'_, S> {
         self.core.sources.reregister(&self.core.registry, id, source, interest)
     }
 
-    /// Waits for events of a source no more: the handler is not called for it from now on, even if there are some.
+    /// Deregisters a source of events: the handler is not called for it from now on, even if it has some.
     ///
     /// # Errors
     ///
