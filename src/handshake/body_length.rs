@@ -1,4 +1,4 @@
-//! How long the body of a request is, by its head (RFC 9112 section 6).
+//! The length of a request's body, as its head tells it (RFC 9112 section 6).
 
 use super::headers::Headers;
 use super::names::*;

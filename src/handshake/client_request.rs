@@ -1,4 +1,4 @@
-//! The request of a client, and its judgement of the answer (RFC 6455 section 4.1).
+//! The request of a client, and how it checks the answer (RFC 6455 section 4.1).
 
 use std::fmt;
 
@@ -58,7 +58,7 @@ impl ClientRequest {
         }
     }
 
-    /// With another version of the WebSocket protocol: 13 or 8.
+    /// Sets the version of the WebSocket protocol: 13 or 8.
     ///
     /// # Errors
     ///
@@ -71,8 +71,7 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// With this origin: `Origin` in version 13, `Sec-WebSocket-Origin` in version 8 (RFC 6455
-    /// section 4.1, item 8).
+    /// Sets the origin: `Origin` in version 13, `Sec-WebSocket-Origin` in version 8 (RFC 6455 section 4.1, item 8).
     ///
     /// # Errors
     ///
@@ -84,7 +83,7 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// With another `Host` than that of the URL: a host, and perhaps a port (RFC 9110 section 7.2). A
+    /// Sets another `Host` than that of the URL: a host, and perhaps a port (RFC 9110 section 7.2). A
     /// [redirect](Self::redirected) has its own.
     ///
     /// # Errors
@@ -99,7 +98,7 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// With one more cookie, which replaces others of its name. All go in one header (RFC 6265 section 5.4).
+    /// Adds a cookie, which replaces others of its name. All go in one header (RFC 6265 section 5.4).
     ///
     /// # Errors
     ///
@@ -136,8 +135,8 @@ impl ClientRequest {
         self
     }
 
-    /// Without `Authorization`, `Cookie` and `Proxy-Authorization`, which are not for another origin to
-    /// read (RFC 9110 section 15.4).
+    /// Removes `Authorization`, `Cookie` and `Proxy-Authorization`, which are not for another origin to read (RFC
+    /// 9110 section 15.4).
     ///
     /// ```
     /// use framewire::handshake::{ClientRequest, Url, encode_key};
@@ -165,7 +164,7 @@ impl ClientRequest {
         self
     }
 
-    /// With one more header.
+    /// Adds a header.
     ///
     /// # Errors
     ///
@@ -185,7 +184,7 @@ impl ClientRequest {
         Ok(self)
     }
 
-    /// With these subprotocols instead of any others, the one that is liked best first.
+    /// Offers these subprotocols instead of any others, the most wanted first.
     ///
     /// # Errors
     ///
@@ -249,7 +248,7 @@ impl ClientRequest {
         out.extend_from_slice(b"\r\n");
     }
 
-    /// Judges the answer of the server to this request and `key` (RFC 6455 section 4.1).
+    /// Checks the answer of the server to this request and `key` (RFC 6455 section 4.1).
     ///
     /// `offered_extensions`: whether the request offered `permessage-deflate`, the one extension
     /// there is. Its parameters are not judged here.

@@ -37,20 +37,20 @@ pub struct Cookie {
     same_site: Option<SameSite>,
 }
 
-/// With which requests of other sites a cookie is sent along.
+/// With which cross-site requests a browser sends a cookie.
 #[allow(clippy::exhaustive_enums, reason = "browsers know these three")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SameSite {
-    /// With none: then a WebSocket that a page of another site opens does not bring it.
+    /// With no request: then a WebSocket that a page of another site opens does not bring it.
     Strict,
-    /// With links that are followed, and so with no WebSocket either.
+    /// With links that are followed, but not with WebSockets.
     Lax,
-    /// With all; browsers want [`secure`](Cookie::secure) beside it.
+    /// With all requests; browsers want [`secure`](Cookie::secure) beside it.
     None,
 }
 
 impl Cookie {
-    /// A cookie for as long as the browser runs, for this host.
+    /// A cookie for this host, which lives as long as the browser runs.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl Cookie {
         })
     }
 
-    /// For paths that are this one or under it.
+    /// Limits the cookie to this path and those under it.
     ///
     /// # Errors
     ///
@@ -87,7 +87,7 @@ impl Cookie {
         Ok(self)
     }
 
-    /// For this domain and the names under it.
+    /// Extends the cookie to this domain and the names under it.
     ///
     /// # Errors
     ///
@@ -97,25 +97,25 @@ impl Cookie {
         Ok(self)
     }
 
-    /// For so long, in whole seconds; 0 has it forgotten at once.
+    /// Keeps the cookie for this long, in whole seconds; 0 deletes it at once.
     #[must_use]
     pub fn max_age(self, age: Duration) -> Self {
         Self { max_age: Some(age), ..self }
     }
 
-    /// Only over TLS.
+    /// Limits the cookie to TLS.
     #[must_use]
     pub fn secure(self) -> Self {
         Self { secure: true, ..self }
     }
 
-    /// Out of the reach of scripts.
+    /// Hides the cookie from scripts.
     #[must_use]
     pub fn http_only(self) -> Self {
         Self { http_only: true, ..self }
     }
 
-    /// With which requests of other sites it is sent along.
+    /// Says with which cross-site requests the cookie is sent.
     #[must_use]
     pub fn same_site(self, same_site: SameSite) -> Self {
         Self { same_site: Some(same_site), ..self }

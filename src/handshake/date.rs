@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-/// A second of the calendar, which is written as `Date` has it: `Sun, 06 Nov 1994 08:49:37 GMT`.
+/// A date and time to the second, which is written as in `Date`: `Sun, 06 Nov 1994 08:49:37 GMT`.
 ///
 /// ```
 /// use framewire::handshake::HttpDate;
@@ -16,7 +16,7 @@ use std::time::Duration;
 pub struct HttpDate(u64);
 
 impl HttpDate {
-    /// The second that is so far from the beginning of 1970, as `SystemTime` tells by
+    /// The date and time that is this long after the beginning of 1970, as `SystemTime` tells by
     /// `duration_since(UNIX_EPOCH)`. Years have four digits: those after 9999 are the last second of it.
     #[must_use]
     pub fn since_1970(duration: Duration) -> Self {
@@ -57,7 +57,7 @@ impl HttpDate {
         (text.len() == 29 && written == read && text.ends_with(" GMT")).then_some(date)
     }
 
-    /// How far from the beginning of 1970 it is.
+    /// How long after the beginning of 1970 it is.
     #[must_use]
     pub fn duration_since_1970(self) -> Duration {
         Duration::from_secs(self.0)

@@ -14,7 +14,7 @@ pub enum DeflateError {
     UnknownParameter,
     /// A value that the parameter cannot have, or none where one is required (RFC 7692 section 7.1).
     InvalidParameter,
-    /// The same parameter twice (RFC 7692 section 7).
+    /// A parameter that is given twice (RFC 7692 section 7).
     RepeatedParameter,
     /// A window larger than the one that was offered (RFC 7692 section 7.1.2).
     WindowTooLarge,

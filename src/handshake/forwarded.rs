@@ -24,7 +24,7 @@ pub struct Forwarded {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ForwardedNode {
-    /// Its address, and its port if that was told.
+    /// Its address, and its port if that was given.
     Address(IpAddr, Option<u16>),
     /// The proxy does not know it.
     Unknown,
@@ -40,7 +40,7 @@ impl Forwarded {
         self.chain.first()
     }
 
-    /// The address of the client; its port is 0 where none was told. `None` if the proxy did not tell the address.
+    /// The address of the client; its port is 0 where none was given. `None` if the proxy did not tell the address.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         match self.client()? {

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::headers::{Headers, is_token_byte, is_value_byte, trim};
 
-/// How much head a peer may send.
+/// How long the head of a request or a response may be.
 ///
 /// ```
 /// use framewire::handshake::HeadLimits;

@@ -23,7 +23,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// The network of all addresses that share so many leading bits with this one.
+    /// The network of all addresses that share the first `prefix` bits with this one.
     ///
     /// # Errors
     ///
@@ -46,7 +46,8 @@ impl Network {
         Ok(network)
     }
 
-    /// Whether an address is in it. An IPv4 address in the form of IPv6, `::ffff:10.0.0.1`, is that IPv4 address.
+    /// Whether an address is in this network. An IPv4 address in the form of IPv6, `::ffff:10.0.0.1`, is that IPv4
+    /// address.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         masked(address.to_canonical(), self.prefix) == self.address
@@ -134,7 +135,7 @@ impl TryFrom<String> for Network {
     }
 }
 
-/// What should be a network is none; its text names it.
+/// A text that should be a network of IP addresses is not; the error's text quotes it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct InvalidNetwork {
     text: String,

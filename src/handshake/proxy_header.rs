@@ -19,7 +19,7 @@ const MAX_LINE: usize = 107;
 /// Signature, version and command, family and protocol, length.
 const FIXED: usize = 16;
 
-/// What a proxy says of a connection by the PROXY protocol.
+/// The header of the PROXY protocol, by which a proxy tells the addresses of the client's connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ProxyHeader {
     version: u8,
@@ -144,12 +144,12 @@ impl ProxyHeaderReader {
         Ok(None)
     }
 
-    /// What was taken so far, if it was no header.
+    /// Returns the bytes that were taken so far, if they were no header.
     pub fn taken(&mut self) -> Vec<u8> {
         mem::take(&mut self.bytes)
     }
 
-    /// Whether any byte has come.
+    /// Whether any byte of the header has come.
     #[must_use]
     pub fn has_begun(&self) -> bool {
         !self.bytes.is_empty() || self.skipping.is_some()
@@ -291,15 +291,15 @@ fn array<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProxyHeaderError {
-    /// What came begins with no such header.
+    /// The connection does not begin with a header.
     Missing,
-    /// It is of another version than 1 and 2.
+    /// The header is of a version other than 1 and 2.
     Version(u8),
-    /// Its line is longer than any can be.
+    /// The header's line is longer than any can be.
     TooLong,
-    /// It breaks its syntax in this part.
+    /// This part of the header breaks its syntax.
     Malformed(&'static str),
-    /// It comes from an address whose headers are not accepted.
+    /// The header comes from an address whose headers are not accepted.
     NotAccepted,
 }
 

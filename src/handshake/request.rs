@@ -73,7 +73,7 @@ impl Request {
         }
     }
 
-    /// What stands after the first `?` of the target, as it stands there; [`query_parameter`] decodes it.
+    /// The query: what follows the first `?` of the target, not decoded; [`query_parameter`] decodes it.
     ///
     /// [`query_parameter`]: Self::query_parameter
     #[must_use]
@@ -237,7 +237,7 @@ impl Request {
         self.headers.get_str(KEY).unwrap_or_default()
     }
 
-    /// The subprotocols that the client speaks, the one it likes best first (RFC 6455 section 1.9).
+    /// The subprotocols that the client speaks, in its order of preference (RFC 6455 section 1.9).
     ///
     /// Checked for an upgrade: tokens, each once.
     pub fn subprotocols(&self) -> impl Iterator<Item = &str> {
@@ -248,7 +248,7 @@ impl Request {
             .filter(|name| !name.is_empty())
     }
 
-    /// The extensions that the client offers, the one it likes best first (RFC 6455 section 9.1).
+    /// The extensions that the client offers, in its order of preference (RFC 6455 section 9.1).
     ///
     /// Checked for an upgrade; none for a plain request in which they break the grammar.
     #[must_use]

@@ -1,4 +1,4 @@
-//! A request whose head somebody else has read.
+//! A request whose head another program has read.
 
 use super::head::{HeadError, HeadLimits};
 use super::headers::{InvalidHeader, check_field, encode_field, is_token};
@@ -6,7 +6,7 @@ use super::request::Request;
 use super::request_error::RequestError;
 use super::request_reader::RequestReader;
 
-/// A request that another HTTP server has parsed, to be judged like one that was read here.
+/// A request that another HTTP server has parsed, to be checked like one that was read here.
 ///
 /// ```
 /// use framewire::handshake::{HeadLimits, RequestParts};
@@ -50,7 +50,7 @@ impl RequestParts {
         Ok(Self { method, target, version: (1, 1), lines: Vec::new() })
     }
 
-    /// Of another version of HTTP, such as `(1, 0)`. Only 1.1 can be upgraded (RFC 9110 section 7.8).
+    /// Sets another version of HTTP, such as `(1, 0)`. Only 1.1 can be upgraded (RFC 9110 section 7.8).
     #[must_use]
     pub fn http_version(self, major: u8, minor: u8) -> Self {
         Self { version: (major, minor), ..self }

@@ -50,8 +50,8 @@ impl RequestReader {
         Self { head: HeadReader::new(limits), failed: None, proxies: None }
     }
 
-    /// Believes what the header fields of these proxies say of the client: the transport comes from one of them.
-    /// See [`Request::forwarded`].
+    /// Trusts what the header fields of these proxies say of the client: the transport comes from one of them. See
+    /// [`Request::forwarded`].
     pub fn believe(&mut self, proxies: Arc<TrustedProxies>) {
         self.proxies = Some(proxies);
     }

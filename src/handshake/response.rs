@@ -190,7 +190,7 @@ impl Response {
         self
     }
 
-    /// With another reason phrase.
+    /// Sets another reason phrase.
     ///
     /// # Errors
     ///
@@ -204,7 +204,7 @@ impl Response {
         Ok(self)
     }
 
-    /// With this body. Its type is `text/plain; charset=utf-8` unless a header says otherwise.
+    /// Sets the body. Its type is `text/plain; charset=utf-8` unless a header says otherwise.
     #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.body = body.into();

@@ -1,10 +1,10 @@
-//! Which proxies are believed, and by which header fields.
+//! Which proxies are trusted, and which header fields of theirs.
 
 use core::net::IpAddr;
 
 use super::network::{InvalidNetwork, Network};
 
-/// The proxies whose word on their clients is taken, by their addresses; for
+/// The addresses of the proxies that are trusted to tell who their clients are; for
 /// [`Config::trusted_proxies`](crate::Config::trusted_proxies).
 ///
 /// Where a connection comes from one of these, the fields that it forwards say who the client is: of the addresses
@@ -31,15 +31,15 @@ pub struct TrustedProxies {
     fields: ForwardedFields,
 }
 
-/// By which header fields a proxy says whom it asks for.
+/// The header fields in which a proxy tells who its client is.
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ForwardedFields {
-    /// Those that the request has. Most proxies write one form and hand on the other as the client sent it, and which
-    /// one that is cannot be told. So where a request has both forms, host, scheme, port and the proxies between are
-    /// believed only as far as both agree, and a request in which they name different clients is rejected with 400.
-    /// The address of the client is believed if only one form has it. Better name the form that your proxies
-    /// write: then no client can interfere.
+    /// Whichever of the two the request has. Most proxies write one form and hand on the other as the client sent it,
+    /// and which one that is cannot be told. So where a request has both forms, host, scheme, port and the proxies
+    /// between are believed only as far as both agree, and a request in which they name different clients is rejected
+    /// with 400. The address of the client is believed if only one form has it. Better name the form that your
+    /// proxies write: then no client can interfere.
     #[default]
     Any,
     /// `X-Forwarded-For`, `X-Forwarded-Host` and `X-Forwarded-Proto` alone.
@@ -62,7 +62,7 @@ impl TrustedProxies {
         Self::default().and(networks)
     }
 
-    /// Those in these networks too.
+    /// Adds the proxies in these networks.
     ///
     /// # Errors
     ///
@@ -78,28 +78,28 @@ impl TrustedProxies {
         Ok(self)
     }
 
-    /// Those too that connect over Unix-domain sockets.
+    /// Adds the proxies that connect over Unix-domain sockets.
     #[must_use]
     pub fn unix_sockets(mut self) -> Self {
         self.unix_sockets = true;
         self
     }
 
-    /// Says by which fields they speak. A proxy has to replace these, or to add to them; those of which it does
-    /// neither must not be believed, since the client has written them.
+    /// Says which header fields these proxies write. A proxy has to replace these, or to add to them; those of which
+    /// it does neither must not be believed, since the client has written them.
     #[must_use]
     pub fn fields(mut self, fields: ForwardedFields) -> Self {
         self.fields = fields;
         self
     }
 
-    /// Whether this is the address of one of them.
+    /// Whether this is the address of a trusted proxy.
     #[must_use]
     pub fn trusts(&self, address: IpAddr) -> bool {
         self.networks.iter().any(|network| network.contains(address))
     }
 
-    /// Whether those are that connect over Unix-domain sockets.
+    /// Whether proxies that connect over Unix-domain sockets are trusted.
     #[must_use]
     pub fn trusts_unix_sockets(&self) -> bool {
         self.unix_sockets

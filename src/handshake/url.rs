@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-/// Where a WebSocket is: `ws://host:port/path?query`, or `wss:` for one inside TLS.
+/// The URL of a WebSocket: `ws://host:port/path?query`, or `wss:` for one inside TLS.
 ///
 /// `http:` and `https:` are taken for `ws:` and `wss:`, as browsers do. Characters that are not of a
 /// URI are percent-encoded in path and query. The user name and the password, if any, become
@@ -124,7 +124,7 @@ impl Url {
         self.authority.zone()
     }
 
-    /// The address that the host is, if it is one and not a name: also in the older ways of writing IPv4, which
+    /// The IP address in the URL, if its host is one and not a name: also in the older ways of writing IPv4, which
     /// systems and browsers read as well.
     ///
     /// ```
@@ -188,14 +188,14 @@ impl Url {
         self.authority.userinfo()
     }
 
-    /// The path of the Unix socket to connect to, of a `ws+unix:` URL.
+    /// The path of the Unix socket to connect to, if the URL is a `ws+unix:` one.
     #[must_use]
     pub fn socket_path(&self) -> Option<&str> {
         self.socket_path.as_deref()
     }
 
-    /// Whether both are of one origin: the same scheme, host and port (RFC 6454 section 5), or the same
-    /// Unix socket.
+    /// Whether both URLs have the same origin: the same scheme, host and port (RFC 6454 section 5), or the same Unix
+    /// socket.
     #[must_use]
     pub fn is_same_origin(&self, other: &Self) -> bool {
         self.secure == other.secure
@@ -203,8 +203,7 @@ impl Url {
             && self.socket_path == other.socket_path
     }
 
-    /// The URL that `reference`, absolute or relative, means where this one is the base (RFC 3986
-    /// section 5.2).
+    /// Resolves `reference`, absolute or relative, with this URL as the base (RFC 3986 section 5.2).
     ///
     /// A fragment is dropped, for it is nothing of a request. The user name and the password stay with
     /// their origin.
@@ -321,7 +320,7 @@ pub enum UrlError {
     /// The host is not ASCII: pass its IDNA form, as `xn--bcher-kva.example` (RFC 6455 section
     /// 11.1.1).
     NonAsciiHost(String),
-    /// What stands in brackets is not an IPv6 address (RFC 3986 section 3.2.2), or its zone is none (RFC 6874).
+    /// What stands in brackets is not an IPv6 address (RFC 3986 section 3.2.2), or its zone is not valid (RFC 6874).
     Ipv6(String),
     /// The port is not a number from 1 to 65535 (RFC 3986 section 3.2.3).
     Port(String),
@@ -452,7 +451,7 @@ impl Authority {
         self.zone.as_deref()
     }
 
-    /// The address that the host is, if it is one and not a name, in any of the ways that [`Url::address`] reads.
+    /// The IP address, if the host is one and not a name, in any of the ways that [`Url::address`] reads.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
         let host = self.host();

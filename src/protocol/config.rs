@@ -130,12 +130,12 @@ impl From<Option<Duration>> for TimeLimit {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Fragments {
-    /// None: each is whole.
+    /// No messages: each one is delivered whole.
     #[default]
     Never,
-    /// All of them.
+    /// All messages.
     Always,
-    /// Those whose first frame announces so many bytes or more, on the wire, and those that come in several
+    /// Messages whose first frame announces this many bytes or more, on the wire, and messages that come in several
     /// frames, since nothing tells how long they will be.
     From(usize),
 }
@@ -192,7 +192,7 @@ impl Default for Settings {
 }
 
 impl Config {
-    /// The defaults, each of which is told at its setter.
+    /// The default settings, which the setters name.
     pub fn new() -> Self {
         Self::default()
     }
@@ -280,25 +280,25 @@ impl Config {
         self.with(|settings| settings.max_request_body = bytes)
     }
 
-    /// From how many unsent bytes a connection is [congested](crate::Endpoint::is_congested), default
-    /// 1 MiB: the event loop then stops reading from it, and only the latest Ping is answered (RFC 6455
-    /// section 5.5.3 allows that).
+    /// The number of unsent bytes from which a connection is [congested](crate::Endpoint::is_congested), default 1
+    /// MiB: the event loop then stops reading from it, and only the latest Ping is answered (RFC 6455 section 5.5.3
+    /// allows that).
     #[doc(alias = "highWaterMark")]
     #[must_use]
     pub fn output_high_water(self, bytes: usize) -> Self {
         self.with(|settings| settings.output_high_water = bytes)
     }
 
-    /// Down to how many unsent bytes a congested connection must come before it counts as drained,
-    /// default 256 KiB; values above the high water mark count as that mark.
+    /// The number of unsent bytes down to which a congested connection must come to count as drained, default 256
+    /// KiB; values above the high water mark count as that mark.
     #[doc(alias = "lowWaterMark")]
     #[must_use]
     pub fn output_low_water(self, bytes: usize) -> Self {
         self.with(|settings| settings.output_low_water = bytes)
     }
 
-    /// Above how many unsent bytes further messages are refused, default 16 MiB: a peer that does not
-    /// read costs so much memory, and one message, at most. Control frames are not refused.
+    /// The number of unsent bytes above which further messages are rejected, default 16 MiB: a peer that does not
+    /// read costs this much memory, and one message, at most. Control frames are not refused.
     #[doc(alias("maxBackpressure", "max_write_buffer_size"))]
     #[must_use]
     pub fn max_buffered_amount(self, bytes: usize) -> Self {
@@ -310,7 +310,7 @@ impl Config {
         self.settings().max_rejection_body
     }
 
-    /// Whether Pings are answered by themselves, default yes. Otherwise answer each
+    /// Whether Pings are answered automatically, default yes. Otherwise answer each
     /// [`Event::Ping`](crate::Event::Ping) with [`pong`](crate::Connection::pong).
     #[must_use]
     pub fn auto_pong(self, automatic: bool) -> Self {
@@ -437,9 +437,9 @@ impl Config {
         self.with(|settings| settings.timeouts.first_message = timeout.into().into())
     }
 
-    /// After how long without a byte from the peer a Ping is sent, default 20 s. In the event loop each
-    /// connection takes up to a quarter less; see [`jitter`](Self::jitter). The answers tell the
-    /// [round-trip time](crate::Endpoint::round_trip_time).
+    /// How long the peer may be silent before a Ping is sent, default 20 s. In the event loop each connection takes
+    /// up to a quarter less; see [`jitter`](Self::jitter). The answers tell the [round-trip
+    /// time](crate::Endpoint::round_trip_time).
     #[doc(alias("heartbeat", "keep-alive", "sendPingsAutomatically", "isAlive"))]
     #[must_use]
     pub fn ping_interval(self, interval: impl Into<Option<Duration>>) -> Self {
@@ -463,10 +463,10 @@ impl Config {
         self.with(|settings| settings.timeouts.message = timeout.into().into())
     }
 
-    /// For how long no part of a message may come, by default for ever; the connection is then closed
-    /// with 1001 and the reason `idle timeout`. Only messages count, and only those of the peer: a peer
-    /// that answers Pings is alive and may be idle all the same. Time in which the application has
-    /// paused the connection (`Peer::pause`) does not count.
+    /// How long a connection may be idle, that is, get no part of a message, by default for ever; the connection is
+    /// then closed with 1001 and the reason `idle timeout`. Only messages count, and only those of the peer: a peer
+    /// that answers Pings is alive and may be idle all the same. Time in which the application has paused the
+    /// connection (`Peer::pause`) does not count.
     ///
     /// ```
     /// use framewire::{Config, Connection};
@@ -495,11 +495,10 @@ impl Config {
         self.with(|settings| settings.timeouts.lifetime = lifetime.into().into())
     }
 
-    /// By how many per cent at the most [`ping_interval`](Self::ping_interval) and
-    /// [`max_lifetime`](Self::max_lifetime) are shortened, by a part of it that differs from connection
-    /// to connection; default 25, and 0 for not at all. It needs a seed for each connection: the event
-    /// loop gives one, the blocking client none, and a driver of yours by
-    /// [`Connection::seed`](crate::Connection::seed).
+    /// By how many per cent at most [`ping_interval`](Self::ping_interval) and [`max_lifetime`](Self::max_lifetime)
+    /// are shortened, by a part of it that differs from connection to connection; default 25, and 0 for not at all.
+    /// It needs a seed for each connection: the event loop gives one, the blocking client none, and a driver of yours
+    /// by [`Connection::seed`](crate::Connection::seed).
     #[must_use]
     pub fn jitter(self, percent: u8) -> Self {
         self.with(|settings| settings.timeouts.jitter = percent)
@@ -521,7 +520,7 @@ impl Config {
         self.with(|settings| settings.timeouts.close = timeout.into().into())
     }
 
-    /// Checks what no setter can check alone; the event loop calls it before it serves.
+    /// Checks the settings, which a setter alone cannot; the event loop calls this before it serves.
     ///
     /// # Errors
     ///
@@ -582,9 +581,9 @@ impl Config {
 /// request pass, it passes. [`hosts`](Self::hosts) and [`local_hosts`](Self::local_hosts) say by which
 /// names this server may be asked.
 impl Config {
-    /// Server: lets pages of this same host pass, those whose `Origin` has the name and the port that
-    /// stand in `Host`; see [`Request::is_same_origin`]. Another origin is answered 403, unless it is one
-    /// of [`origins`](Self::origins). A request without an origin is not a browser's and passes.
+    /// Server: accepts pages of its own host, those whose `Origin` has the name and the port that stand in `Host`;
+    /// see [`Request::is_same_origin`]. Another origin is answered 403, unless it is one of
+    /// [`origins`](Self::origins). A request without an origin is not a browser's and passes.
     ///
     /// ```
     /// use framewire::Config;
@@ -598,11 +597,11 @@ impl Config {
         self.with(|settings| settings.same_origin = true)
     }
 
-    /// Server: the names under which it may be asked, compared without the port and without regard to
-    /// ASCII case; one that begins with a dot stands for a domain and all names under it. Another name in
-    /// `Host` is answered 403, whether a WebSocket is asked for or a page. By default all names pass. A dot at
-    /// the end, that of an absolute name, makes no difference; a plain request of HTTP/1.0 that names no
-    /// host, as health checks do, is not a browser's and passes.
+    /// Server: the host names that are served, compared without the port and without regard to ASCII case; one that
+    /// begins with a dot stands for a domain and all names under it. Another name in `Host` is answered 403, whether
+    /// a WebSocket is asked for or a page. By default all names pass. A dot at the end, that of an absolute name,
+    /// makes no difference; a plain request of HTTP/1.0 that names no host, as health checks do, is not a browser's
+    /// and passes.
     ///
     /// A server for one machine or one network needs this: a page of an attacker can give a name of its
     /// own the address of such a server (DNS rebinding), and is then of the same origin.
@@ -620,9 +619,8 @@ impl Config {
         self.with(|settings| settings.hosts = Some(names))
     }
 
-    /// Server: lets `localhost`, the names under it and all IP addresses pass as names of this server,
-    /// none of which an attacker can make its own; all others, but for those of [`hosts`](Self::hosts),
-    /// are answered 403.
+    /// Server: accepts `localhost`, the names under it and all IP addresses as names of this server, none of which an
+    /// attacker can make its own; all others, but for those of [`hosts`](Self::hosts), are answered 403.
     #[doc(alias = "DNS rebinding")]
     #[must_use]
     pub fn local_hosts(self) -> Self {
@@ -658,8 +656,8 @@ impl Config {
         self.settings().trusted_proxies.as_deref()
     }
 
-    /// Whether a request keeps to the path, the origins and the hosts of these settings. An engine asks by
-    /// itself before it tells of the request; this is for who chooses the settings by the request.
+    /// Checks that a request keeps to the path, the origins and the hosts of these settings. An engine asks by itself
+    /// before it tells of the request; this is for who chooses the settings by the request.
     ///
     /// # Errors
     ///
@@ -682,7 +680,7 @@ impl Config {
         self.settings().check(request)
     }
 
-    /// Whether a request asks for a host of these settings: the part of [`check`](Self::check) that holds for
+    /// Checks that a request asks for a host of these settings: the part of [`check`](Self::check) that holds for
     /// plain requests too.
     ///
     /// # Errors
@@ -760,11 +758,11 @@ pub enum InvalidConfig {
     Headers(usize),
     /// A request line in which no request fits.
     RequestLine(usize),
-    /// No fragments at all: no message could be received.
+    /// A limit of no fragments: no message could be received.
     Fragments,
     /// A low water mark above the high one.
     LowWater,
-    /// A jitter of more than all there is.
+    /// A jitter of more than 100 per cent.
     Jitter(u8),
     /// A path that does not begin with `/`.
     Path(String),

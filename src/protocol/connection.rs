@@ -153,14 +153,13 @@ impl Deref for Connection {
 
 /// Settings.
 impl Connection {
-    /// Goes on with other settings: limits hold from the next frame on, time limits from when they began to
-    /// run. What the handshake has agreed on stays.
+    /// Changes the settings of the connection: limits hold from the next frame on, time limits from when they began
+    /// to run. What the handshake has agreed on stays.
     pub fn set_config(&mut self, config: Config) {
         self.endpoint.set_config(config, &mut self.workspace);
     }
 
-    /// Chooses anew which messages are delivered in pieces, from the next one that begins; see
-    /// [`Config::fragments`].
+    /// Changes which messages are delivered in pieces, from the next one that begins; see [`Config::fragments`].
     ///
     /// ```
     /// use framewire::{Config, Connection, Event, Fragments};
@@ -176,10 +175,9 @@ impl Connection {
         self.endpoint.set_fragments(fragments);
     }
 
-    /// Shortens the Ping interval and the maximum lifetime by a part that differs with the seed, such as
-    /// the connection's number: at the most by [`Config::jitter`]. Connections that were opened together are
-    /// then neither pinged nor closed together. Seeds that count up are spread evenly; without one nothing is
-    /// shortened.
+    /// Shortens the Ping interval and the maximum lifetime by a part that differs with the seed, such as the
+    /// connection's number: at most by [`Config::jitter`]. Connections that were opened together are then neither
+    /// pinged nor closed together. Seeds that count up are spread evenly; without one nothing is shortened.
     ///
     /// ```
     /// use framewire::{Config, Connection};
@@ -242,8 +240,8 @@ impl Connection {
         self.endpoint.handle_timeout(now, &mut self.workspace)
     }
 
-    /// Tells the time and does nothing that is due, for a program that is not at the head of a turn: before it
-    /// queues something after a while, say.
+    /// Tells the time and does nothing that is due, for a program that is not at the head of a turn: before it queues
+    /// something after a while, for example.
     #[inline]
     pub fn set_time(&mut self, now: Duration) {
         self.endpoint.before_time(&self.workspace);
@@ -255,14 +253,14 @@ impl Connection {
         self.workspace.set_date(date);
     }
 
-    /// Tells that the program does not read from the transport until [`resume`](Self::resume): meanwhile
-    /// no deadline runs that asks something of what the peer sends. That nothing is read while the connection
-    /// is [congested](Endpoint::is_congested) needs no telling.
+    /// Tells the connection that the program does not read from the transport until [`resume`](Self::resume):
+    /// meanwhile no deadline runs that asks something of what the peer sends. That nothing is read while the
+    /// connection is [congested](Endpoint::is_congested) needs no telling.
     pub fn pause(&mut self) {
         self.endpoint.pause(&mut self.workspace);
     }
 
-    /// Tells that the program reads again.
+    /// Tells the connection that the program reads again.
     pub fn resume(&mut self) {
         self.endpoint.resume(&mut self.workspace);
     }
@@ -285,8 +283,8 @@ impl Connection {
         self.endpoint.receive(input, &mut self.workspace)
     }
 
-    /// Lets `read` put bytes of the transport straight behind the payload of a long message under way, which
-    /// saves a copy; `None` if none is under way, and then `read` was not called.
+    /// Lets `read` read from the transport straight into the payload of a long message under way, which saves a copy;
+    /// `None` if none is under way, and then `read` was not called.
     ///
     /// `read` is given the buffer and how many bytes the frame misses, and must append at most so many.
     /// The event, if the message is then whole, comes beside what `read` answered.
@@ -409,7 +407,7 @@ impl Connection {
         self.endpoint.respond_later(&mut self.workspace)
     }
 
-    /// Server: believes what [`Config::trusted_proxies`] say of clients, since the transport comes from one of them, by
+    /// Server: trusts what [`Config::trusted_proxies`] say of clients, since the transport comes from one of them, by
     /// its address. To be called before anything is received; without it their fields mean nothing.
     pub fn trust_proxy(&mut self) {
         self.endpoint.trust_proxy();
@@ -421,7 +419,7 @@ impl Connection {
         self.endpoint.take_partial_request()
     }
 
-    /// Server: says this in place of the answer that was queued for a request at fault, right after
+    /// Server: sends this in place of the answer that was queued for a request at fault, right after
     /// [`Event::HandshakeFailed`] told of it.
     ///
     /// # Errors

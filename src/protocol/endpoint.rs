@@ -261,17 +261,17 @@ impl Endpoint {
         }
     }
 
-    /// Client or server.
+    /// The role of this end: client or server.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The subprotocol agreed on, once the connection is open.
+    /// The subprotocol that was negotiated, once the connection is open.
     pub fn subprotocol(&self) -> Option<&str> {
         self.subprotocol.as_deref()
     }
 
-    /// The parameters of permessage-deflate agreed on, once the connection is open; `None` without.
+    /// The parameters of permessage-deflate that were negotiated, once the connection is open; `None` without.
     #[cfg(feature = "deflate")]
     pub fn deflate(&self) -> Option<crate::deflate::DeflateParams> {
         self.compression.as_deref().map(Compression::params)
@@ -310,7 +310,7 @@ impl Endpoint {
         self.buffered_amount() > self.max_buffered_amount()
     }
 
-    /// [`Config::max_buffered_amount`] of the settings that hold.
+    /// The [`Config::max_buffered_amount`] of the current settings.
     #[inline]
     pub fn max_buffered_amount(&self) -> usize {
         self.settings().max_buffered_amount
@@ -370,8 +370,8 @@ impl Endpoint {
         }
     }
 
-    /// Whether no byte of a request has come to a server, and none will any more: what some health checks do
-    /// is to connect and to leave.
+    /// Whether the connection of a server ended before any byte of a request came: some health checks connect and
+    /// leave at once.
     pub fn ended_in_silence(&self) -> bool {
         matches!(&self.phase, Phase::Closed(ended) if ended.is_silent)
     }
@@ -381,8 +381,8 @@ impl Endpoint {
         &self.config
     }
 
-    /// Goes on with other settings: limits hold from the next frame on, time limits from when they began to
-    /// run. What the handshake has agreed on stays.
+    /// Changes the settings of the connection: limits hold from the next frame on, time limits from when they began
+    /// to run. What the handshake has agreed on stays.
     pub fn set_config(&mut self, config: Config, workspace: &mut Workspace) {
         let was_congested = self.is_congested();
         self.before_time(workspace);
@@ -394,8 +394,7 @@ impl Endpoint {
         self.refresh_timers();
     }
 
-    /// Chooses anew which messages are delivered in pieces, from the next one that begins; see
-    /// [`Config::fragments`].
+    /// Changes which messages are delivered in pieces, from the next one that begins; see [`Config::fragments`].
     pub fn set_fragments(&mut self, fragments: Fragments) {
         if self.settings().fragments != fragments {
             self.config = self.config.clone().fragments(fragments);
@@ -475,8 +474,8 @@ impl Endpoint {
         }
     }
 
-    /// Lets `read` put bytes of the transport straight behind the payload of a long message under way, which
-    /// saves a copy; `None` if none is under way, and then `read` was not called. See
+    /// Lets `read` read from the transport straight into the payload of a long message under way, which saves a copy;
+    /// `None` if none is under way, and then `read` was not called. See
     /// [`Connection::receive_direct`](crate::Connection::receive_direct).
     #[inline]
     pub fn receive_direct<R>(
@@ -844,7 +843,7 @@ impl Endpoint {
         Ok(())
     }
 
-    /// Server: believes what [`Config::trusted_proxies`] say of clients, since the transport comes from one of them. To
+    /// Server: trusts what [`Config::trusted_proxies`] say of clients, since the transport comes from one of them. To
     /// be called before anything is received; see [`Connection::trust_proxy`](crate::Connection::trust_proxy).
     pub fn trust_proxy(&mut self) {
         if let Phase::Connecting(opening) = &mut self.phase {
@@ -858,7 +857,7 @@ impl Endpoint {
         self.phase.partial()?.take().map(|partial| *partial)
     }
 
-    /// Server: says this in place of the answer that was queued for a request at fault, right after
+    /// Server: sends this in place of the answer that was queued for a request at fault, right after
     /// [`Event::HandshakeFailed`] told of it.
     ///
     /// # Errors
@@ -1274,14 +1273,14 @@ impl Endpoint {
         self.timers.next()
     }
 
-    /// Tells that the driver does not read from the transport until [`resume`](Self::resume): meanwhile
-    /// no deadline runs that asks something of what the peer sends.
+    /// Tells the connection that the driver does not read from the transport until [`resume`](Self::resume):
+    /// meanwhile no deadline runs that asks something of what the peer sends.
     pub fn pause(&mut self, workspace: &mut Workspace) {
         self.timers.set_paused(true);
         self.note_reading(workspace.now());
     }
 
-    /// Tells that the driver reads again.
+    /// Tells the connection that the driver reads again.
     pub fn resume(&mut self, workspace: &mut Workspace) {
         if self.timers.is_paused() {
             self.timers.set_paused(false);
@@ -1311,8 +1310,8 @@ impl Endpoint {
         self.refresh_timers();
     }
 
-    /// How long the last automatic Ping that was answered took to come back, from when it had left to when
-    /// its Pong was received, to the precision of the driver's clock; `None` before the first one.
+    /// The round-trip time of the last automatic Ping that was answered, from when it had left to when its Pong was
+    /// received, to the precision of the driver's clock; `None` before the first one.
     #[inline]
     pub fn round_trip_time(&self) -> Option<Duration> {
         self.timers.round_trip_time()

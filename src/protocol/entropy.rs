@@ -46,7 +46,7 @@ pub struct SystemEntropy {
 impl SystemEntropy {
     const BLOCK: usize = 1024;
 
-    /// A source that draws its first block when it is first asked.
+    /// A source that draws its first block when it is first used.
     pub fn new() -> Self {
         Self { block: Box::new([0; Self::BLOCK]), used: Self::BLOCK }
     }

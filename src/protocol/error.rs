@@ -36,8 +36,7 @@ pub enum ProtocolError {
     /// A compressed message in which final blocks follow each other far more closely than any compressor
     /// ends them (RFC 7692 section 7.2.3.4): to go on after each would cost more than the message is worth.
     TooManyFinalBlocks,
-    /// The peer took longer for its messages than it may: [`TimeoutKind::Message`] or
-    /// [`TimeoutKind::FirstMessage`].
+    /// The peer took longer over its messages than it may: [`TimeoutKind::Message`] or [`TimeoutKind::FirstMessage`].
     Timeout(TimeoutKind),
 }
 
@@ -85,8 +84,7 @@ pub enum HandshakeError {
 }
 
 impl HandshakeError {
-    /// Whether it took too long, the request or the response itself or, at a server, the
-    /// application's decision.
+    /// Whether the handshake took too long: the request, the response or, at a server, the application's decision.
     pub fn is_timeout(&self) -> bool {
         matches!(
             self,
@@ -126,7 +124,7 @@ impl From<ResponseError> for HandshakeError {
     }
 }
 
-/// The caller asked for something that cannot be sent; nothing was.
+/// Why something cannot be sent; nothing of it was.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum SendError {

@@ -64,7 +64,7 @@ impl Event<'_> {
     }
 }
 
-/// How a connection ended: exactly one for each, the last thing that is said of it.
+/// How a connection ended: each connection has exactly one outcome, which is the last thing to be reported of it.
 #[doc(alias("CloseEvent", "wasClean"))]
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq)]

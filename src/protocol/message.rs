@@ -64,7 +64,7 @@ impl<'a> Message<'a> {
         Self::Binary(bytes.into())
     }
 
-    /// Text or binary.
+    /// The kind of the message: text or binary.
     #[must_use]
     pub fn kind(&self) -> MessageKind {
         match self {
@@ -159,7 +159,7 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// The same message, borrowed from this one.
+    /// Borrows the message from this one.
     #[must_use]
     pub fn borrowed(&self) -> Message<'_> {
         match self {
@@ -168,7 +168,8 @@ impl<'a> Message<'a> {
         }
     }
 
-    /// A text message with a value as JSON, of any type that serde can serialise. With the feature `json`.
+    /// Writes a value as JSON, of any type that serde can serialise, and makes a text message of it. With the feature
+    /// `json`.
     ///
     /// # Errors
     ///
@@ -189,8 +190,8 @@ impl<'a> Message<'a> {
         serde_json::to_string(value).map(Self::from).map_err(JsonError)
     }
 
-    /// The value that the message has as JSON, of any type that serde can deserialise: it may borrow from the
-    /// message. Binary messages are read as well. With the feature `json`.
+    /// Reads the message as JSON, into any type that serde can deserialise: the value may borrow from the message.
+    /// Binary messages are read as well. With the feature `json`.
     ///
     /// # Errors
     ///
@@ -319,7 +320,7 @@ impl PartialEq<&str> for Message<'_> {
 pub struct UnexpectedKind(MessageKind);
 
 impl UnexpectedKind {
-    /// What the message is.
+    /// The kind that the message has.
     #[must_use]
     pub fn kind(self) -> MessageKind {
         self.0
@@ -394,7 +395,7 @@ pub struct Fragment<'a> {
     pub kind: MessageKind,
     /// This piece; it may be empty.
     pub payload: Bytes<'a>,
-    /// The first piece of its message; of no account in a piece to be sent.
+    /// The first piece of its message; ignored in a piece to be sent.
     pub first: bool,
     /// The last piece of its message.
     pub last: bool,

@@ -20,8 +20,8 @@ impl PartialRequest {
         self.request.as_ref()
     }
 
-    /// What was read of the head of any other, as it came. It may hold anything, secrets too: what goes into a log
-    /// should be escaped and cut.
+    /// The bytes that were read of the head of any other request, as they came. It may hold anything, secrets too:
+    /// what goes into a log should be escaped and cut.
     pub fn head(&self) -> &[u8] {
         &self.head
     }

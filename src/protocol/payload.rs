@@ -63,7 +63,7 @@ impl<'a> Text<'a> {
         Text(Cow::Owned(self.0.into_owned()))
     }
 
-    /// The same text, borrowed from this one.
+    /// Borrows the text from this one.
     #[must_use]
     pub fn borrowed(&self) -> Text<'_> {
         Text(Cow::Borrowed(&self.0))
@@ -101,7 +101,7 @@ impl<'a> Bytes<'a> {
         Bytes(Cow::Owned(self.0.into_owned()))
     }
 
-    /// The same bytes, borrowed from these.
+    /// Borrows the bytes from these.
     #[must_use]
     pub fn borrowed(&self) -> Bytes<'_> {
         Bytes(Cow::Borrowed(&self.0))

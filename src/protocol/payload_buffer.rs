@@ -2,7 +2,7 @@ use crate::wire::append;
 
 use super::buffer_pool::BufferPool;
 
-/// The payload of a message under way, and behind it room that further bytes can be read into.
+/// The payload of a message under way, followed by room that further bytes can be read into.
 ///
 /// Safe Rust has to fill room before it can be read into. What a read leaves of it stays for the next read, in
 /// this turn or a later one; only what is [appended](Self::append) in between takes its place.
@@ -95,7 +95,7 @@ impl PayloadBuffer {
         }
     }
 
-    /// Some room behind the payload, of `limit` bytes at the most; none only for a limit of 0.
+    /// Some room behind the payload, of at most `limit` bytes; none only for a limit of 0.
     pub fn room(&mut self, limit: usize) -> &mut [u8] {
         if self.length == self.bytes.len() {
             let room = limit.min(Self::STEP);
@@ -111,7 +111,7 @@ impl PayloadBuffer {
         &mut self.bytes[self.length..end]
     }
 
-    /// Takes note that the first `count` bytes of the room were read into.
+    /// Records that the first `count` bytes of the room have been filled.
     pub fn advance(&mut self, count: usize) {
         self.length = self.length.saturating_add(count).min(self.bytes.len());
     }

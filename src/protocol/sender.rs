@@ -48,12 +48,12 @@ struct Unfinished {
 #[non_exhaustive]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Compress {
-    /// From the configured threshold up.
+    /// If the message reaches the configured threshold.
     #[default]
     Threshold,
-    /// In any case.
+    /// Always compress the message.
     Always,
-    /// Not this message.
+    /// Never compress the message.
     Never,
 }
 
@@ -62,9 +62,9 @@ pub enum Compress {
 #[allow(clippy::exhaustive_enums, reason = "whoever sends has to treat both")]
 #[derive(Debug)]
 pub enum Outgoing<'m> {
-    /// For this connection alone, and whether to compress it.
+    /// A message for this connection alone, and whether to compress it.
     Own(Message<'m>, Compress),
-    /// Encoded beforehand, for several.
+    /// A message that was encoded beforehand, for several connections.
     Shared(&'m Prepared),
 }
 

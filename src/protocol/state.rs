@@ -37,8 +37,8 @@ pub enum State {
 #[allow(clippy::exhaustive_enums, reason = "a connection has two ends")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// Asked for the connection and masks what it sends.
+    /// The client, which asked for the connection and masks what it sends.
     Client,
-    /// Was asked for the connection.
+    /// The server, which was asked for the connection.
     Server,
 }

@@ -10,8 +10,8 @@ use super::error::SendError;
 #[cfg(feature = "deflate")]
 use super::state::Role;
 
-/// A WebSocket that another HTTP server opens: it insists on writing the 101 itself, and hands the
-/// connection over then.
+/// A WebSocket that another HTTP server opens, one that insists on writing the 101 itself and hands the connection
+/// over after it.
 ///
 /// [`accept`](Self::accept) decides what the 101 says, and remembers what was agreed on.
 ///
@@ -84,13 +84,13 @@ impl Upgraded {
         Ok((upgraded, headers))
     }
 
-    /// With the subprotocol that the 101 names.
+    /// Sets the subprotocol that the 101 names.
     #[must_use]
     pub fn subprotocol(self, name: impl Into<String>) -> Self {
         Self { subprotocol: Some(name.into().into_boxed_str()), ..self }
     }
 
-    /// With the parameters of permessage-deflate that the 101 names.
+    /// Sets the parameters of permessage-deflate that the 101 names.
     #[cfg(feature = "deflate")]
     #[must_use]
     pub fn deflate(self, params: crate::deflate::DeflateParams) -> Self {

@@ -71,16 +71,16 @@ impl Workspace {
         Self { entropy: Some(Box::new(entropy)), ..Self::new() }
     }
 
-    /// Keeps more: an output buffer of up to 1 MiB, and up to 4 MiB of buffers of long messages that were
+    /// Keeps larger buffers: an output buffer of up to 1 MiB, and up to 4 MiB of buffers of long messages that were
     /// sent, for the next ones to be received into. It is worth it where many connections use them in turn.
     #[must_use]
     pub fn for_many(self) -> Self {
         Self { is_for_many: true, ..self }
     }
 
-    /// Tells all connections that use it what time it is, as
-    /// [`Endpoint::handle_timeout`](crate::Endpoint::handle_timeout) does too: the time since any fixed point.
-    /// Time never goes back.
+    /// Tells the time to all connections that use this workspace, as
+    /// [`Endpoint::handle_timeout`](crate::Endpoint::handle_timeout) does too: the time since any fixed point. Time
+    /// never goes back.
     #[inline]
     pub fn set_time(&mut self, now: Duration) {
         self.now = self.now.max(Moment::of(now));
@@ -113,12 +113,12 @@ impl Workspace {
         self.now
     }
 
-    /// What connections have done with it since the last call.
+    /// Returns what connections have done with this workspace since the last call.
     pub fn take_metrics(&mut self) -> Metrics {
         mem::take(&mut self.metrics)
     }
 
-    /// What connections have done with it since the last [`take_metrics`](Self::take_metrics).
+    /// What connections have done with this workspace since the last [`take_metrics`](Self::take_metrics).
     #[inline]
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -130,8 +130,8 @@ impl Workspace {
         &mut self.codec
     }
 
-    /// Lets connections inflate and compress so many bytes more, as they come out of the one and go into the
-    /// other; `None`, as in the beginning, for as many as they like.
+    /// Lets connections inflate and compress this many bytes more, counted uncompressed; `None`, as in the beginning,
+    /// for as many as they like.
     ///
     /// A program that serves many connections may set it anew for each turn of each: otherwise one of them can
     /// make all others wait for as long as the longest message takes. When it is used up,
