@@ -4,7 +4,7 @@
 //!
 //! ```text
 //!             your closure, your Handler, or a loop of your own
-//!                     ▲ events                 │ words
+//!                     ▲ events                 │ calls
 //!                     │                        ▼
 //!             ┌───────┴──────────────────────────────────┐
 //!    bytes in │                Connection                │ bytes out
@@ -20,7 +20,7 @@
 //! made of numbers. Use it on one of three levels; on the other side of the wire, [`Client`] is a client
 //! that blocks.
 //!
-//! # A function
+//! # A server in one function
 //!
 //! [`serve`] gives every message of every connection to a closure.
 //!
@@ -31,7 +31,7 @@
 //! }
 //! ```
 //!
-//! # A handler
+//! # A server with a handler
 //!
 //! A [`Handler`] decides who may connect, keeps a session for each connection, and hears of everything
 //! that happens to it. A [`Server`] has the settings; its [`EventLoop`] runs, or turns once at a time
@@ -100,7 +100,7 @@
 //! # }
 //! ```
 //!
-//! # The engine
+//! # The engine, without I/O
 //!
 //! A [`Connection`] is one end, of either role. Here two of them talk without a socket, by a clock of
 //! numbers. Each turn begins with [`handle_timeout`](Connection::handle_timeout), which tells the time and
@@ -168,13 +168,13 @@
 //! Beneath it lie its parts, each of use alone: [`wire`] for frames, [`handshake`] for the HTTP upgrade,
 //! and [`deflate`] for compression.
 //!
-//! # Who is to blame
+//! # Errors
 //!
-//! The type of an error says it. A [`ProtocolError`] or a [`HandshakeError`] is the peer's and comes as an
+//! The type of an error says whose fault it was. A [`ProtocolError`] or a [`HandshakeError`] is the peer's, and comes as an
 //! [`Event`], after the right answer was queued; a [`SendError`] is the caller's, and nothing was sent. A
-//! close is no error: how a connection ended is its [`Outcome`], told exactly once.
+//! close is no error: how a connection ended is its [`Outcome`], reported exactly once.
 //!
-//! # Coming from elsewhere
+//! # Coming from other libraries
 //!
 #![cfg_attr(all(feature = "mio", feature = "deflate"), doc = "The [`guide`] has")]
 #![cfg_attr(

@@ -159,7 +159,7 @@ impl fmt::Display for PathPattern {
 pub enum PatternError {
     /// The pattern does not begin with `/`.
     Slash(String),
-    /// It has a `?` or a `#`, which no path contains.
+    /// The pattern has a `?` or a `#`, which no path contains.
     Character(String),
     /// A `:` is not followed by a name: letters, digits and `_`, not with a digit first.
     ParameterName(String),
