@@ -3,6 +3,10 @@
 //! Texts are JSON objects with a `type`. A page says `join` and `rename` with a `name`, and `say` with
 //! a `text`; it hears `welcome`, `joined`, `renamed`, `left`, `said` and `refused`. A binary message is
 //! a file: the length of its head in two bytes, the head in JSON, the content.
+//!
+//! That is `/chat`. At `/` there is a room without any of it, which passes on to everybody in it, the author
+//! too, whatever comes: for clients of a few lines, from anywhere, a page that was opened from a file among
+//! them. Neither room hears of the other.
 
 #[path = "support/page.rs"]
 mod page;
@@ -10,13 +14,14 @@ mod page;
 mod serving;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::error::Error;
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
 use framewire::deflate::DeflateConfig;
 use framewire::{
-    CloseCode, Config, Decision, Handler, HttpAnswer, IncomingRequest, Message, Outcome, Peer,
-    PeerId, Prepared, Response, Server, State,
+    Audience, CloseCode, Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer,
+    PeerId, Prepared, Response, RouteError, Routes, Server, SlowConsumer, State,
 };
 use serde_json::{Map, Value, json};
 
@@ -32,17 +37,60 @@ const HISTORY_BYTES: usize = 2 << 20;
 /// Whoever leaves more than this unread is dropped, so that the others do not pay for the memory.
 const MAX_UNREAD: usize = 8 << 20;
 
-fn main() -> io::Result<()> {
+fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:8080".into());
-    let config = Config::new()
-        .path("/chat")
-        // So haproxy asks whether a server is well, unless it is told to use GET.
-        .http_methods(["OPTIONS"])
+    // So haproxy asks whether a server is well, unless it is told to use GET.
+    let config = Config::new().http_methods(["OPTIONS"]);
+    let server = Server::bind(address)?.config(config).slow_consumer(SlowConsumer::Close);
+    serving::run("http", server.into_event_loop(rooms()?)?)?;
+    Ok(())
+}
+
+fn rooms() -> Result<Routes, RouteError> {
+    // Pages from elsewhere must not speak in the name of whoever looks at them (RFC 6455 section 10.2).
+    // What is no browser sends no origin.
+    let chat = Config::new()
+        .same_origin()
         .deflate(DeflateConfig::new())
         .max_message_size(MAX_FILE + MAX_HEAD)
         .first_message_timeout(Duration::from_secs(10));
-    let server = Server::bind(address)?.config(config);
-    serving::run("http", server.into_event_loop(Chat::default())?)
+    // Nobody has a name here that another could take: pages from anywhere may come in.
+    let open = Config::new().max_message_size(MAX_FILE).max_buffered_amount(MAX_UNREAD);
+    Routes::new()
+        .route("/chat", chat, Chat::default())?
+        .route("/", open, OpenRoom)?
+        .get("/", |_| page::asset("text/html", include_str!("chat/page.html")))?
+        .get("/page.css", |_| page::asset("text/css", include_str!("chat/page.css")))?
+        .get("/page.js", |_| page::asset("text/javascript", include_str!("chat/page.js")))?
+        .get("/favicon.ico", |_| Response::new(204))?
+        .page("OPTIONS", "/", |_| Response::new(204))
+}
+
+/// Passes on to all, the author too, text as text and binary as binary.
+struct OpenRoom;
+
+impl Handler for OpenRoom {
+    type Session = ();
+
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
+        Decision::accept(())
+    }
+
+    fn on_open(&mut self, peer: &mut Peer<'_>) {
+        let address = peer.caller().address();
+        let address = address.map_or_else(|| "an unknown address".to_owned(), |it| it.to_string());
+        say(&format!("{} came from {address}", peer.id()));
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+        // It is encoded once for all of them. Those who are closing hear nothing.
+        peer.publish(Audience::route(peer.route()), message);
+    }
+
+    fn on_close(&mut self, peer: &mut Peer<'_>, outcome: &Outcome) {
+        let (code, reason) = (outcome.code(), outcome.reason());
+        say(&format!("{} left: {outcome}; code {code}, reason {reason:?}", peer.id()));
+    }
 }
 
 #[derive(Default)]
@@ -63,28 +111,8 @@ enum Fault {
 impl Handler for Chat {
     type Session = ();
 
-    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
-        // Pages from elsewhere must not speak in the name of whoever looks at them (RFC 6455 section
-        // 10.2). What is no browser sends no origin.
-        let host = request.host().as_bytes();
-        let is_own = |origin: &[u8]| origin.rsplit(|&byte| byte == b'/').next() == Some(host);
-        if !request.origin().is_none_or(is_own) {
-            return Decision::reject(Response::forbidden());
-        }
+    fn on_upgrade(&mut self, _request: &IncomingRequest) -> Decision<()> {
         Decision::accept(())
-    }
-
-    fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
-        let response = match request.path() {
-            _ if request.method() == "OPTIONS" => Response::new(204),
-            "/" => page::asset("text/html", include_str!("chat/page.html")),
-            "/page.css" => page::asset("text/css", include_str!("chat/page.css")),
-            "/page.js" => page::asset("text/javascript", include_str!("chat/page.js")),
-            "/chat" => Response::upgrade_required(),
-            "/favicon.ico" => Response::new(204),
-            _ => Response::not_found(),
-        };
-        response.into()
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
@@ -106,8 +134,7 @@ impl Handler for Chat {
     fn on_close(&mut self, peer: &mut Peer<'_>, outcome: &Outcome) {
         let Some(name) = self.names.remove(&peer.id()) else { return };
         let (code, reason) = (outcome.code(), outcome.reason());
-        // That nobody may read this any more is no reason to end.
-        let _ = writeln!(io::stdout(), "{name:?} left: {outcome}; code {code}, reason {reason:?}");
+        say(&format!("{name:?} left: {outcome}; code {code}, reason {reason:?}"));
         let left = json!({ "type": "left", "id": id(peer), "name": name });
         self.tell_all(peer, &Prepared::new(left.to_string()));
     }
@@ -236,6 +263,11 @@ fn clean(name: &str) -> String {
 
 fn id(peer: &Peer<'_>) -> String {
     peer.id().to_string()
+}
+
+/// That nobody may read this any more is no reason to end.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 /// Milliseconds since 1970, as JavaScript counts them.

@@ -16,7 +16,8 @@ usage: echo_server [ADDR] [OPTIONS]
   --no-takeover        compress each message on its own, both ways; implies --deflate
   --max-message BYTES  the longest message, default 16777216
   --path PATH          serve this path only
-  --subprotocol NAME   speak this subprotocol; may be repeated, the most wanted first";
+  --subprotocol NAME   speak this subprotocol; may be repeated, the most wanted first
+  --any-subprotocol    speak the first that the client offers, if it offers none of those";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut address = None;
@@ -34,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             Long("max-message") => config = config.max_message_size(arguments.value()?.parse()?),
             Long("path") => config = config.path(arguments.value()?.string()?),
             Long("subprotocol") => subprotocols.push(arguments.value()?.string()?),
+            Long("any-subprotocol") => config = config.any_subprotocol(),
             Short('h') | Long("help") => {
                 println!("{USAGE}");
                 return Ok(());

@@ -111,7 +111,8 @@ impl Accept {
             SubprotocolChoice::This(name) => Err(SendError::SubprotocolNotOffered(name.clone())),
             SubprotocolChoice::ByConfig => {
                 let chosen = settings.subprotocols.choose(request.subprotocols());
-                Ok(chosen.map(Box::from))
+                let first = || request.subprotocols().next().filter(|_| settings.any_subprotocol);
+                Ok(chosen.or_else(first).map(Box::from))
             }
         }
     }

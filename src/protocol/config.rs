@@ -54,6 +54,7 @@ pub(super) struct Settings {
     pub(super) local_hosts: bool,
     pub(super) trusted_proxies: Option<Arc<TrustedProxies>>,
     pub(super) subprotocols: Subprotocols,
+    pub(super) any_subprotocol: bool,
     #[cfg(feature = "deflate")]
     pub(super) deflate: DeflateSetting,
 }
@@ -185,6 +186,7 @@ impl Default for Settings {
             local_hosts: false,
             trusted_proxies: None,
             subprotocols: Subprotocols::default(),
+            any_subprotocol: false,
             #[cfg(feature = "deflate")]
             deflate: DeflateSetting::default(),
         }
@@ -361,6 +363,22 @@ impl Config {
     pub fn subprotocols<S: Into<String>>(self, names: impl IntoIterator<Item = S>) -> Self {
         let names = Subprotocols::new(names);
         self.with(|settings| settings.subprotocols = names)
+    }
+
+    /// Server: chooses the first subprotocol that the client offers where it offers none of
+    /// [`subprotocols`](Self::subprotocols), as ws does unless it is told otherwise. So a browser opens the
+    /// connection whatever a page asks for; without this, it fails a connection that opens without a
+    /// subprotocol though it offered some. The messages must then mean the same in every subprotocol, as they
+    /// do for an echo: RFC 6455 section 1.9 has the subprotocol say what they mean.
+    ///
+    /// ```
+    /// use framewire::Config;
+    ///
+    /// let config = Config::new().any_subprotocol();
+    /// ```
+    #[must_use]
+    pub fn any_subprotocol(self) -> Self {
+        self.with(|settings| settings.any_subprotocol = true)
     }
 
     /// Turns permessage-deflate on with these parameters (RFC 7692). By default a client offers it with

@@ -8,6 +8,7 @@ import { check, connected, runChecks, until } from "./harness.mjs";
 import "./hmr.mjs";
 import "./rooms.mjs";
 import "./routes.mjs";
+import "./seeds.mjs";
 
 const screenshot = (name) => fileURLToPath(new URL(`${name}.png`, import.meta.url));
 

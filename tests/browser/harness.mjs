@@ -10,6 +10,9 @@ import { chromium } from "playwright-core";
 /** How long to wait for anything that should happen at once. */
 export const PATIENCE = 20_000;
 
+/** Addresses that pages have in them; `Stage.standIn` says which server answers there. */
+const NAMED = ["localhost:3001", "localhost:8080", "www.example.com:80"];
+
 const checks = [];
 
 /** Registers a check: `body` gets a stage, and fails by throwing. */
@@ -20,6 +23,9 @@ export function check(name, body) {
 /** Runs the checks whose names hold one of `words`, all if there are none; whether all passed. */
 export async function runChecks(words) {
   const chosen = checks.filter(({ name }) => words.length === 0 || words.some((w) => name.includes(w)));
+  const named = new Map();
+  for (const name of NAMED) named.set(name, await new Relay().listen());
+  const rules = [...named].map(([name, relay]) => `MAP ${name} ${relay.address}`);
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM,
     headless: true,
@@ -28,9 +34,12 @@ export async function runChecks(words) {
       "--disable-gpu",
       "--disable-quic",
       "--no-first-run",
+      // Certificates that sign themselves, also where workers connect.
+      "--ignore-certificate-errors",
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
+      `--host-resolver-rules=${rules}`,
     ],
   });
   console.log(`chromium ${browser.version()}`);
@@ -38,7 +47,7 @@ export async function runChecks(words) {
   let failed = 0;
   // One at a time: a page or two keep both ends of a small machine busy.
   for (const { name, body } of chosen) {
-    const stage = new Stage(browser);
+    const stage = new Stage(browser, named);
     const start = Date.now();
     const took = () => `${((Date.now() - start) / 1000).toFixed(1)} s`;
     try {
@@ -53,6 +62,7 @@ export async function runChecks(words) {
     await stage.clear();
   }
   await browser.close();
+  for (const relay of named.values()) relay.close();
   console.log(`${passed} passed, ${failed} failed`);
   return failed === 0 && passed > 0;
 }
@@ -76,18 +86,65 @@ async function within(milliseconds, what, promise) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+/** Passes TCP connections on. */
+class Relay {
+  address;
+  fromServer = 0;
+  #server;
+
+  /** `to` may change from one connection to the next; without it, they are refused. */
+  constructor(to) {
+    this.to = to;
+    this.#server = createServer((near) => {
+      if (!this.to) return near.destroy();
+      const [host, port] = this.to.split(":");
+      const far = connect(Number(port), host);
+      far.on("data", (bytes) => (this.fromServer += bytes.length));
+      near.pipe(far).pipe(near);
+      for (const [one, other] of [[near, far], [far, near]]) {
+        one.on("error", () => other.destroy());
+        one.on("close", () => other.destroy());
+      }
+    });
+  }
+
+  async listen() {
+    this.#server.listen(0, "127.0.0.1");
+    await once(this.#server, "listening");
+    this.address = `127.0.0.1:${this.#server.address().port}`;
+    return this;
+  }
+
+  close() {
+    this.#server.close();
+  }
+}
+
 class Stage {
   #browser;
+  #named;
   #ends = [];
   #complaints = [];
+  // That a connection was refused or lost is what some checks are about.
+  #expected = [/^WebSocket connection to/];
 
-  constructor(browser) {
+  constructor(browser, named) {
     this.#browser = browser;
+    this.#named = named;
+  }
+
+  /** Has a server answer at an address of `NAMED` until the check ends, so that no check needs a port of its own. */
+  standIn(name, { address }) {
+    const relay = this.#named.get(name);
+    relay.to = address;
+    this.#ends.push(() => (relay.to = undefined));
   }
 
   /** Starts an example and waits until it listens. */
   async server(example, ...args) {
-    const child = spawn(`${process.env.EXAMPLES}/${example}`, args, { stdio: ["ignore", "pipe", "inherit"] });
+    const child = spawn(`${process.env.EXAMPLES}/${example}`, args, { stdio: ["pipe", "pipe", "inherit"] });
+    // It may be gone before it has read everything.
+    child.stdin.on("error", () => {});
     const exited = once(child, "exit");
     const lines = [];
     createInterface(child.stdout).on("line", (line) => lines.push(line));
@@ -103,6 +160,7 @@ class Stage {
       address,
       lines,
       stop,
+      tell: (line) => child.stdin.write(`${line}\n`),
       /** Waits for a line that matches. */
       line: (pattern) => until(`${example} prints ${pattern}`, () => lines.find((line) => pattern.test(line))),
     };
@@ -118,22 +176,9 @@ class Stage {
 
   /** A TCP relay that counts the bytes that the server sends. */
   async relay(address) {
-    const [host, port] = address.split(":");
-    const counted = { fromServer: 0 };
-    const relay = createServer((near) => {
-      const far = connect(Number(port), host);
-      far.on("data", (bytes) => (counted.fromServer += bytes.length));
-      near.pipe(far).pipe(near);
-      for (const [one, other] of [[near, far], [far, near]]) {
-        one.on("error", () => other.destroy());
-        one.on("close", () => other.destroy());
-      }
-    });
-    relay.listen(0, "127.0.0.1");
-    await once(relay, "listening");
+    const relay = await new Relay(address).listen();
     this.#ends.push(() => relay.close());
-    counted.address = `127.0.0.1:${relay.address().port}`;
-    return counted;
+    return relay;
   }
 
   /** A page of its own browser context; its WebSockets are in `window.sockets`, oldest first. */
@@ -160,11 +205,20 @@ class Stage {
       dialog.dismiss();
     });
     page.on("console", (message) => {
-      // That a connection was refused or lost is what some checks are about.
-      const expected = /^WebSocket connection to/.test(message.text());
+      const expected = this.#expected.some((pattern) => pattern.test(message.text()));
       if (message.type() === "error" && !expected) this.#complaints.push(message.text());
     });
     return page;
+  }
+
+  /** Errors that pages of this check may print. */
+  expect(pattern) {
+    this.#expected.push(pattern);
+  }
+
+  /** Has something end with the check, after what began later. */
+  atEnd(end) {
+    this.#ends.push(end);
   }
 
   /** A page of the chat, joined under this name. */

@@ -1,6 +1,7 @@
 //! The example servers as programs: started, talked to, told to end.
 
 mod broadcast;
+mod chat;
 mod express_like;
 mod hmr_channel;
 mod house;

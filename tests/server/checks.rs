@@ -214,11 +214,16 @@ fn a4_2_the_subprotocol_is_the_servers_choice_of_those_offered() {
     };
     let config = untimed().subprotocols(["a", "b"]);
     assert_eq!(chosen(&config, &offer).as_deref(), Some("a"));
-    // None in common, none spoken, none offered: it opens without one. ws takes the client's first where
-    // the server names none; here nothing is claimed that nobody speaks.
+    // None in common, none spoken, none offered: it opens without one.
     assert_eq!(chosen(&untimed().subprotocols(["d"]), &offer), None);
     assert_eq!(chosen(&untimed(), &offer), None);
     assert_eq!(chosen(&config, REQUEST), None);
+    // By choice the client's first, as ws has it; what the server speaks itself still comes before.
+    let any = untimed().any_subprotocol();
+    assert_eq!(chosen(&any, &offer).as_deref(), Some("c"));
+    assert_eq!(chosen(&any, REQUEST), None);
+    assert_eq!(chosen(&any.clone().subprotocols(["d"]), &offer).as_deref(), Some("c"));
+    assert_eq!(chosen(&any.subprotocols(["a", "b"]), &offer).as_deref(), Some("a"));
     // A choice of its own for each request, in the client's order, as `handleProtocols` has it.
     let (spy, log) = Spy::new(|_, _| {});
     let spy = spy.deciding(|request| {
