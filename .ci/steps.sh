@@ -288,6 +288,7 @@ browser() {
     command -v chromium || command -v chromium-browser || debian chromium
     command -v node || debian nodejs
     command -v npm || debian npm
+    command -v openssl || debian openssl
     # The script passes where it cannot run, which is right at a desk.
     export BROWSER_REQUIRED=1
     bounded 1200 tests/browser/run

@@ -3,6 +3,11 @@
 //! such as `{"type":"full-reload"}`, is sent to all of them, and `close` closes the channel.
 //!
 //! `/echo` is a WebSocket of somebody else on the same port, which the channel leaves alone.
+//!
+//! Pages that Vite serves use it, too: `server.ws.clientPort` of Vite's configuration sends them to this port,
+//! and `--token` is its `webSocketToken`, which they show. Whoever has Vite's payloads writes them to the standard
+//! input: `tests/browser/vite.mjs` does so as the transport of an environment. `--cert` and `--key` serve all of
+//! it over TLS, for pages that come over `https:`; this needs the feature `tls`.
 
 #[path = "hmr_channel/channel.rs"]
 mod channel;
@@ -17,6 +22,7 @@ mod signals;
 
 use std::collections::BTreeSet;
 use std::error::Error;
+use std::ffi::OsStr;
 use std::io::{self, BufRead, ErrorKind, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -33,10 +39,13 @@ use hmr::{Hmr, Listener, Passed};
 
 const USAGE: &str = "\
 usage: hmr_channel [ADDR] [OPTIONS]
-  ADDR              where to listen, default 127.0.0.1:5173; port 0 lets the system choose
+  ADDR              where to listen, default 127.0.0.1:24678; port 0 lets the system choose
   --path PATH       the path of the channel, default /
   --host NAME       a name this server may be asked by, .NAME with all under it; may be repeated
   --any-host        it may be asked by any name
+  --token TOKEN     what pages must know, by default a new one for each run
+  --cert FILE       speak TLS with this certificate chain, in PEM
+  --key FILE        its key, in PEM
   --no-token-check  let pages in that do not know the token, as Vite 4 did
   --no-hmr          send connected, ping, custom and error only
   --no-ws           no channel at all
@@ -49,6 +58,7 @@ const MAX_MESSAGE: usize = 1 << 20;
 fn main() -> Result<(), Box<dyn Error>> {
     let mut address = None;
     let mut main_listens = true;
+    let (mut cert, mut key) = (None, None);
     let mut options = Options::new(new_token()?);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
@@ -61,6 +71,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                     .insert(arguments.value()?.string()?);
             }
             Long("any-host") => options.hosts = None,
+            Long("token") => options.token = Some(arguments.value()?.string()?),
+            Long("cert") => cert = Some(arguments.value()?),
+            Long("key") => key = Some(arguments.value()?),
             Long("no-token-check") => options.token = None,
             Long("no-hmr") => options.hmr = false,
             Long("no-ws") => options.enabled = false,
@@ -74,15 +87,20 @@ fn main() -> Result<(), Box<dyn Error>> {
             other => return Err(format!("{}\n{USAGE}", other.unexpected()).into()),
         }
     }
-    let address = address.as_deref().unwrap_or("127.0.0.1:5173");
+    let address = address.as_deref().unwrap_or("127.0.0.1:24678");
     let server = Server::bind(address).map_err(|error| match error.kind() {
         ErrorKind::AddrInUse => format!("WebSocket server error: {address} is already in use"),
         _ => format!("WebSocket server error: {address}: {error}"),
     })?;
     // The gate of the channel is its own: a ping passes, whatever its host.
     let server = server.config(Config::new().max_message_size(MAX_MESSAGE));
+    let (server, secure) = match (cert, key) {
+        (Some(cert), Some(key)) => (over_tls(server, &cert, &key)?, "s"),
+        (None, None) => (server, ""),
+        _ => return Err(format!("--cert and --key go together\n{USAGE}").into()),
+    };
     let scheme = if options.standalone { "ws" } else { "http" };
-    let url = format!("{scheme}://{}", server.local_addr()?);
+    let url = format!("{scheme}{secure}://{}", server.local_addr()?);
 
     let style = Arc::new(Style::default());
     let channel = Channel::new(options.clone(), site(&options, &style)?);
@@ -99,6 +117,16 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{report}");
     }
     Ok(())
+}
+
+#[cfg(feature = "tls")]
+fn over_tls(server: Server, cert: &OsStr, key: &OsStr) -> Result<Server, Box<dyn Error>> {
+    Ok(server.tls(framewire::TlsServer::from_pem_files(cert, key)?))
+}
+
+#[cfg(not(feature = "tls"))]
+fn over_tls(_: Server, _: &OsStr, _: &OsStr) -> Result<Server, Box<dyn Error>> {
+    Err("--cert and --key need TLS: build this example with `--features tls`".into())
 }
 
 /// What can be changed while pages show it.
@@ -120,7 +148,7 @@ fn site(options: &Options, style: &Arc<Style>) -> Result<Routes<Member<()>>, Box
         }
     };
     let html = include_str!("hmr_channel/page.html")
-        .replace("{{token}}", options.token.as_deref().unwrap_or_default())
+        .replace("{{token}}", &escape(options.token.as_deref().unwrap_or_default()))
         .replace("{{path}}", &escape(&options.path));
     let style = Arc::clone(style);
     let hot = move || {

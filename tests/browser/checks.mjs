@@ -9,6 +9,7 @@ import "./hmr.mjs";
 import "./rooms.mjs";
 import "./routes.mjs";
 import "./seeds.mjs";
+import "./vite.mjs";
 
 const screenshot = (name) => fileURLToPath(new URL(`${name}.png`, import.meta.url));
 

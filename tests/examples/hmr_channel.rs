@@ -5,6 +5,8 @@ use std::sync::Arc;
 use framewire::{Client, ClientError, CloseCode, Message, Outcome, Response};
 use serde_json::{Value, json};
 
+#[cfg(unix)]
+use crate::house::run;
 use crate::house::{PATIENCE, Program, body, connect, next, refused, text, untimed_client};
 
 /// The server, and the token that its page knows.
@@ -101,6 +103,31 @@ fn b1_without_ws_there_is_no_channel() {
     let mut other = connect(&server.program.ws("/echo"), &[]);
     other.send("still there?").unwrap();
     assert_eq!(text(&mut other), "still there?");
+}
+
+#[test]
+fn the_token_may_be_chosen() {
+    let token = "a<b&c\"d";
+    let server = Hmr::start(&["--token", token]);
+    assert_eq!(server.token, "a&lt;b&amp;c&quot;d");
+    assert!(server.page("?token=a%3Cb%26c%22d").is_ok());
+    match server.page("?token=a") {
+        Err(ClientError::Rejected(response)) => assert_eq!(response.status(), 400),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_certificate_needs_its_key_and_tls() {
+    for (arguments, complaint) in [
+        (&["--cert", "none.pem"][..], "--cert and --key go together"),
+        (&["--cert", "none.pem", "--key", "none.pem"], "--features tls"),
+    ] {
+        let output = run("hmr_channel", &[&["127.0.0.1:0"], arguments].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(complaint), "{said}");
+    }
 }
 
 #[test]
