@@ -108,3 +108,12 @@ pub mod from_uwebsockets {}
 
 #[doc = include_str!("guide/from_socket_io.md")]
 pub mod from_socket_io {}
+
+#[doc = include_str!("guide/from_tungstenite.md")]
+pub mod from_tungstenite {}
+
+#[doc = include_str!("guide/from_express_ws.md")]
+pub mod from_express_ws {}
+
+#[doc = include_str!("guide/from_vite.md")]
+pub mod from_vite {}
