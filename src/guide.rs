@@ -13,6 +13,9 @@ pub mod first_client {}
 #[doc = include_str!("guide/side_by_side.md")]
 pub mod side_by_side {}
 
+#[doc = include_str!("guide/answers.md")]
+pub mod answers {}
+
 #[doc = include_str!("guide/rooms.md")]
 pub mod rooms {}
 

@@ -15,6 +15,7 @@ mod draining;
 mod errors;
 mod fragments;
 mod framing;
+mod guide;
 mod handshake;
 mod layers;
 mod limits;
