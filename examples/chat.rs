@@ -60,8 +60,9 @@ fn rooms() -> Result<Routes, RouteError> {
         .route("/chat", chat, Chat::default())?
         .route("/", open, OpenRoom)?
         .get("/", |_| page::asset("text/html", include_str!("chat/page.html")))?
-        .get("/page.css", |_| page::asset("text/css", include_str!("chat/page.css")))?
+        .get("/page.css", |_| page::style(include_str!("chat/page.css")))?
         .get("/page.js", |_| page::asset("text/javascript", include_str!("chat/page.js")))?
+        .get("/closing.js", |_| page::closing())?
         .get("/favicon.ico", |_| Response::new(204))?
         .page("OPTIONS", "/", |_| Response::new(204))
 }

@@ -61,8 +61,9 @@ fn app(key: Option<String>) -> Result<Routes, Box<dyn Error>> {
         .route("/talk", talk, Talk { data: Arc::clone(&data), key })?
         .route("/watch", watch, Watch { data })?
         .get("/", |_| page::asset("text/html", include_str!("express_like/page.html")))?
-        .get("/page.css", |_| page::asset("text/css", include_str!("express_like/page.css")))?
+        .get("/page.css", |_| page::style(include_str!("express_like/page.css")))?
         .get("/page.js", |_| page::asset("text/javascript", include_str!("express_like/page.js")))?
+        .get("/closing.js", |_| page::closing())?
         .get("/data", move |_| page::asset("application/json", shown.to_json()))?
         .get("/favicon.ico", |_| Response::new(204))?)
 }

@@ -160,8 +160,9 @@ fn site(options: &Options, style: &Arc<Style>) -> Result<Routes<Member<()>>, Box
         .route("/echo", Config::new().max_message_size(MAX_MESSAGE), Echo)?
         .get("/", guarded(Box::new(move || page::asset("text/html", html.clone()))))?
         .get("/hot.css", guarded(Box::new(hot)))?
-        .get("/page.css", guarded(text("text/css", include_str!("hmr_channel/page.css"))))?
+        .get("/page.css", guarded(Box::new(|| page::style(include_str!("hmr_channel/page.css")))))?
         .get("/page.js", guarded(text("text/javascript", include_str!("hmr_channel/page.js"))))?
+        .get("/closing.js", guarded(Box::new(page::closing)))?
         .get("/favicon.ico", |_| Response::new(204))?)
 }
 

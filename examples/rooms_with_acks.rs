@@ -23,6 +23,8 @@
 //! arrived. Ids are new with each connection and known to whoever is in the same room; they are no
 //! secrets, and no proof of anything.
 
+#[path = "support/page.rs"]
+mod page;
 #[path = "support/signals.rs"]
 mod signals;
 
@@ -140,10 +142,11 @@ impl Handler for Rooms {
 
     fn on_http(&mut self, request: &IncomingRequest) -> HttpAnswer {
         let response = match request.path() {
-            "/" => asset("text/html", include_str!("rooms_with_acks/page.html")),
-            "/page.css" => asset("text/css", include_str!("rooms_with_acks/page.css")),
-            "/page.js" => asset("text/javascript", include_str!("rooms_with_acks/page.js")),
-            "/link.js" => asset("text/javascript", include_str!("rooms_with_acks/link.js")),
+            "/" => page::asset("text/html", include_str!("rooms_with_acks/page.html")),
+            "/page.css" => page::style(include_str!("rooms_with_acks/page.css")),
+            "/page.js" => page::asset("text/javascript", include_str!("rooms_with_acks/page.js")),
+            "/link.js" => page::asset("text/javascript", include_str!("rooms_with_acks/link.js")),
+            "/closing.js" => page::closing(),
             "/rooms" => Response::upgrade_required(),
             "/favicon.ico" => Response::new(204),
             _ => Response::not_found(),
@@ -426,14 +429,4 @@ fn not_inside(room: &str) -> Fault {
 
 fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn asset(kind: &str, text: &str) -> Response {
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
-        base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-    Response::new(200)
-        .header("Content-Type", format!("{kind}; charset=utf-8"))
-        .and_then(|response| response.header("Content-Security-Policy", policy))
-        .and_then(|response| response.header("X-Content-Type-Options", "nosniff"))
-        .map_or_else(|_| Response::new(500), |response| response.body(text))
 }

@@ -2,6 +2,8 @@
 // HTML. Pictures are blobs of a few known types, in an <img>, where nothing in them can run.
 "use strict";
 
+import { capital, closing } from "/closing.js";
+
 const $ = (id) => document.getElementById(id);
 const IMAGES = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 const LOG_LENGTH = 400;
@@ -45,13 +47,16 @@ function connect() {
   socket.addEventListener("close", closed);
 }
 
-function closed({ code, reason, wasClean }) {
-  const how = `code ${code}, ${reason ? `“${reason}”` : "no reason"}, ${wasClean ? "clean" : "not clean"}`;
-  $("last-close").textContent = how;
-  setState("closed", "Closed");
+function closed(event) {
+  const { code, wasClean } = event;
+  const how = closing(event, me !== undefined);
+  $("last-close").textContent = `${how}${wasClean || code === 1006 ? "" : ", not clean"}`;
+  const isLost = code === 1006;
+  setState("closed", !isLost ? "Closed" : me ? "Connection lost" : "No connection");
+  // Who is here now is not known any more.
   showPeople(new Map());
   if (me) note(`Disconnected: ${how}.`);
-  const title = !stay ? "You closed the connection." : me ? "The connection was closed." : "No connection.";
+  const title = !stay ? "You closed the connection." : me ? "You are not connected any more." : "You are not connected.";
   $("banner-title").textContent = title;
   $("banner").hidden = false;
   // 1008 says that we are not wanted as we are: trying again would not change that.
@@ -90,10 +95,11 @@ function hear(message) {
       clearLog();
       $("log").setAttribute("aria-busy", String(backlog > 0));
       $("name").maxLength = limits.name;
+      setState("open", "Connected");
       showPeople(new Map(Object.entries(message.people)));
       keepName(people.get(me));
       $("banner").hidden = true;
-      setState("open", "Connected");
+      $("refusal").hidden = true;
       if (backlog === 0) note(`You are here as ${people.get(me)}.`);
       break;
     case "joined":
@@ -250,6 +256,7 @@ function toEnd() {
 
 function showPeople(map) {
   people = map;
+  const isKnown = $("state").dataset.state !== "closed";
   const rows = [...people].map(([id, name]) => {
     const row = element("li");
     row.style.setProperty("--hue", hue(name));
@@ -257,8 +264,10 @@ function showPeople(map) {
     if (id === me) row.append(element("small", "", "you"));
     return row;
   });
+  if (!isKnown) rows.push(element("li", "unknown", "Not known without a connection."));
   $("people").replaceChildren(...rows);
-  $("count").textContent = $("toggle-count").textContent = String(people.size);
+  $("count").textContent = isKnown ? String(people.size) : "";
+  $("toggle-text").textContent = isKnown ? `${people.size} here` : "? here";
 }
 
 function setState(state, text) {
@@ -293,10 +302,6 @@ function size(bytes) {
   return bytes < 1 << 20 ? `${(bytes / 1024).toFixed(1)} KiB` : `${(bytes / (1 << 20)).toFixed(1)} MiB`;
 }
 
-function capital(text) {
-  return text[0].toUpperCase() + text.slice(1);
-}
-
 /* The name outlives the page, where the browser lets it. */
 
 function keepName(name) {
@@ -319,6 +324,8 @@ function submitText() {
   if (text.trim() === "") return;
   if ([...text].length > limits.text) {
     refuse(`That has ${[...text].length} characters; at most ${limits.text} can be sent.`);
+  } else if (socket.readyState !== WebSocket.OPEN) {
+    refuse("Not sent: there is no connection. Your message stays here until you send it.");
   } else if (transmit(JSON.stringify({ type: "say", text }))) {
     $("text").value = "";
     $("refusal").hidden = true;

@@ -2,6 +2,8 @@
 // put in by textContent: it never becomes HTML.
 "use strict";
 
+import { capital, closing } from "/closing.js";
+
 const $ = (id) => document.getElementById(id);
 const LOG_LENGTH = 200;
 const RETRY_MS = 1000;
@@ -46,13 +48,23 @@ $("connect").addEventListener("submit", (event) => {
     $("text").focus();
   });
   talk.addEventListener("message", ({ data }) => log("came", data));
-  talk.addEventListener("close", ({ code, reason }) => {
-    talk = undefined;
-    setState("closed", opened ? "Not connected" : "Not let in");
-    // A script is not told the status of a refusal.
-    log("note", opened ? `closed: ${code} ${reason}` : "not let in: is the key right?");
+  talk.addEventListener("close", async (event) => {
+    if (opened) {
+      log("note", closing(event));
+      leave(event.code === 1006 ? capital(closing(event)) : "Not connected to /talk");
+      return;
+    }
+    // A script is not told the status of a refusal, nor whether there was anybody to refuse it.
+    const isThere = await fetch("/data").then(() => true, () => false);
+    log("note", !isThere ? "the server does not answer" : address.search ? "not let in: is the key right?" : "not let in: a key is needed");
+    leave(isThere ? "Not let in" : "The server does not answer");
   });
 });
+
+function leave(text) {
+  talk = undefined;
+  setState("closed", text);
+}
 
 $("say").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -66,13 +78,17 @@ $("say").addEventListener("submit", (event) => {
 
 function watch() {
   const socket = new WebSocket(endpoint("/watch"));
+  let isOpen = false;
+  socket.addEventListener("open", () => (isOpen = true));
   socket.addEventListener("message", ({ data }) => {
     const { clients, messages } = JSON.parse(data);
     $("clients").textContent = clients;
     $("messages").textContent = messages;
   });
   socket.addEventListener("close", () => {
-    $("clients").textContent = $("messages").textContent = "unknown";
+    $("clients").textContent = $("messages").textContent = "unknown without a connection";
+    // What was fetched before may not be true any more.
+    if (isOpen) $("data").textContent = "not fetched";
     setTimeout(watch, RETRY_MS);
   });
 }
@@ -80,5 +96,5 @@ watch();
 
 $("fetch").addEventListener("click", async () => {
   const response = await fetch("/data").catch(() => undefined);
-  $("data").textContent = response?.ok ? await response.text() : "no answer";
+  $("data").textContent = response?.ok ? await response.text() : "the server does not answer";
 });

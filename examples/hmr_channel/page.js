@@ -3,6 +3,8 @@
 // and loads the page again.
 "use strict";
 
+import { capital, closing } from "/closing.js";
+
 const $ = (id) => document.getElementById(id);
 const meta = (name) => document.querySelector(`meta[name="${name}"]`).content;
 const HEARTBEAT_MS = 30_000;
@@ -24,9 +26,10 @@ withToken.searchParams.set("token", meta("hmr-token"));
 const socket = new WebSocket(withToken, "vite-hmr");
 
 socket.addEventListener("message", ({ data }) => hear(JSON.parse(data)));
-socket.addEventListener("close", async () => {
+let isConnected = false;
+socket.addEventListener("close", async (event) => {
   clearInterval(heartbeat);
-  tell("vite:ws:disconnect");
+  tell("vite:ws:disconnect", closing(event, isConnected));
   for (const { reject } of calls.values()) reject(new Error("the connection was lost"));
   calls.clear();
   while (!leaving) {
@@ -40,6 +43,7 @@ function hear(payload) {
   log(payload);
   switch (payload.type) {
     case "connected":
+      isConnected = true;
       heartbeat = setInterval(() => socket.send('{"type":"ping"}'), HEARTBEAT_MS);
       return tell("vite:ws:connect");
     case "update":
@@ -120,14 +124,17 @@ function log(payload) {
 
 setState("connecting", "Connecting…");
 on("vite:ws:connect", () => setState("open", "Connected"));
-on("vite:ws:disconnect", () => setState("closed", "Connection lost, asking for the server…"));
+on("vite:ws:disconnect", (how) => {
+  setState("closed", `${capital(how)}; asking until the server is back…`);
+  $("count").textContent = "unknown without a connection";
+});
 on("vite:error", ({ err }) => {
   $("error-text").textContent = err.message;
   $("error-file").textContent = err.id ?? "";
   if (!$("error").open) $("error").showModal();
 });
 on("demo:clients", ({ count }) => ($("count").textContent = count));
-on("demo:hello", ({ you, data }) => ($("hello").textContent = `the server knows you as ${you}; you said “${data}”`));
+on("demo:hello", ({ you, data }) => ($("hello").textContent = `you are page ${you} and said “${data}”`));
 
 $("restyle").addEventListener("click", () => send("demo:restyle"));
 $("say").addEventListener("click", () => send("demo:hello", $("typed").value || "hello"));

@@ -2,6 +2,8 @@
 // nothing of the page, and can be taken along.
 "use strict";
 
+import { capital, closing } from "/closing.js";
+
 const FIRST_DELAY_MS = 1000;
 const LONGEST_DELAY_MS = 5000;
 const JITTER = 0.5;
@@ -62,11 +64,11 @@ export class Link extends EventTarget {
   }
 
   /**
-   * Says an event and resolves with its answer. Without a connection it waits for one. It fails with an
-   * AckError when the server refuses it, when no answer comes in time, or when the connection is lost
-   * before: then nobody knows whether it arrived, so it is not said twice.
+   * Says an event and resolves with its answer. Without a connection it waits for one, and `sent` is called when it
+   * has left. It fails with an AckError when the server refuses it, when no answer comes in time, or when the
+   * connection is lost before: then nobody knows whether it arrived, so it is not said twice.
    */
-  emit(event, data = {}, timeout = this.ackTimeout) {
+  emit(event, data = {}, { timeout = this.ackTimeout, sent = () => {} } = {}) {
     if (!this.id && this.#waiting().length >= QUEUE_LENGTH) {
       return Promise.reject(new AckError("too much waits for the connection already"));
     }
@@ -74,10 +76,10 @@ export class Link extends EventTarget {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#open.delete(number);
-        reject(new AckError("no acknowledgement in time"));
+        reject(new AckError(entry.sent ? "no acknowledgement in time" : "not sent: there was no connection in time"));
       }, timeout);
       const text = JSON.stringify({ event, data, ack: number });
-      const entry = { resolve, reject, timer, text, sent: false };
+      const entry = { resolve, reject, timer, text, tell: sent, sent: false };
       this.#open.set(number, entry);
       if (this.id || event === "join") this.#say(entry);
     });
@@ -108,6 +110,7 @@ export class Link extends EventTarget {
     if (this.#socket?.readyState !== WebSocket.OPEN) return;
     entry.sent = true;
     this.#socket.send(entry.text);
+    entry.tell();
   }
 
   #hear({ event, data, ack, error, ...rest }) {
@@ -151,7 +154,7 @@ export class Link extends EventTarget {
     clearInterval(this.#pinging);
     const socket = this.#socket;
     this.#pinging = setInterval(() => {
-      this.emit("ping", {}, PONG_MS).catch(() => this.#gone(socket));
+      this.emit("ping", {}, { timeout: PONG_MS }).catch(() => this.#gone(socket));
     }, PING_MS);
   }
 
@@ -163,7 +166,8 @@ export class Link extends EventTarget {
     this.#closed({ code: 1006, reason: "no answer to a ping" });
   }
 
-  #closed({ code, reason }) {
+  #closed(event) {
+    const how = capital(closing(event, this.id !== undefined));
     this.id = undefined;
     clearInterval(this.#pinging);
     for (const [number, entry] of this.#open) {
@@ -172,16 +176,15 @@ export class Link extends EventTarget {
       clearTimeout(entry.timer);
       entry.reject(new AckError("the connection was lost"));
     }
-    const how = `code ${code}${reason ? `, “${reason}”` : ""}`;
     // 1008 says that we are not wanted as we are: trying again would not change that.
-    if (!this.#stay || code === 1008) {
-      this.#tell("state", { state: "closed", text: `Closed (${how})` });
+    if (!this.#stay || event.code === 1008) {
+      this.#tell("state", { state: "closed", text: how });
       return;
     }
     // Whoever was connected comes back, but not all at the same moment.
     const longest = Math.min(FIRST_DELAY_MS * 2 ** this.#attempts++, LONGEST_DELAY_MS);
     const delay = longest * (1 - JITTER + 2 * JITTER * Math.random());
-    const text = `Lost (${how}); attempt ${this.#attempts} in ${(delay / 1000).toFixed(1)} s`;
+    const text = `${how}; attempt ${this.#attempts} in ${(delay / 1000).toFixed(1)} s`;
     this.#tell("state", { state: "closed", text });
     this.#retry = setTimeout(() => this.connect(), delay);
   }

@@ -11,26 +11,38 @@ const FIRST_ROOM = "lobby";
 const address = new URL("/rooms", location);
 address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
 const link = new Link(address);
-const rooms = new Map(); // name -> {count, members}
+const rooms = new Map(); // name -> {count, members}; without a connection, neither is known
+
+// Ids are for programs. What is shown of one are two words that follow from it, on all pages the same, and some of
+// its digits, so that no two are likely to be alike.
+const FIRST = "Amber Brisk Calm Clever Early Fair Gentle Hazel Jolly Keen Lucky Mellow Noble Quiet Rapid Sunny".split(" ");
+const SECOND = "Badger Crane Dove Finch Gull Hare Heron Ibis Lynx Marten Newt Otter Raven Stork Tern Wren".split(" ");
+const nameOf = (id) => `${FIRST[parseInt(id[0], 16)]} ${SECOND[parseInt(id[1], 16)]} ${id.slice(2, 5)}`;
 
 /* What is heard */
 
 link.addEventListener("state", ({ detail }) => {
   $("state").dataset.state = detail.state;
   $("state").textContent = detail.text;
-  if (detail.state !== "open") $("me").textContent = "…";
+  if (detail.state === "open") return;
+  $("me").textContent = "not connected";
+  for (const room of rooms.values()) room.members = undefined;
+  showRooms();
 });
 link.addEventListener("open", ({ detail }) => {
-  $("me").textContent = detail;
-  rooms.clear();
-  showRooms();
+  $("me").textContent = nameOf(detail);
+  $("me").title = detail;
 });
 link.addEventListener("room", ({ detail: { room, count, members } }) => {
   rooms.set(room, { count, members: new Set(members) });
   showRooms();
   note(`You are in ${room}, with ${others(count - 1)}.`);
 });
-link.addEventListener("lost-room", ({ detail: { room, error } }) => note(`Not in ${room} any more: ${error}.`));
+link.addEventListener("lost-room", ({ detail: { room, error } }) => {
+  rooms.delete(room);
+  showRooms();
+  note(`Not in ${room} any more: ${error}.`);
+});
 link.addEventListener("joined", ({ detail }) => moved(detail, "joined"));
 link.addEventListener("left", ({ detail }) => moved(detail, "left"));
 link.addEventListener("said", ({ detail: { room, from, text } }) => show(from, room, text));
@@ -40,25 +52,26 @@ link.answers.asked = () => ($("silent").checked ? undefined : { seen: !document.
 
 function moved({ room, id, count }, how) {
   const known = rooms.get(room);
-  if (!known) return;
+  if (!known?.members) return;
   known.count = count;
   how === "joined" ? known.members.add(id) : known.members.delete(id);
   showRooms();
-  note(`${id} ${how} ${room}.`);
+  note(`${nameOf(id)} ${how} ${room}.`);
 }
 
 /* What is said */
 
 async function say(kind, target, text) {
-  const status = show(link.id ?? "…", target.label, text, kind === "ask" ? "asks" : "", true);
+  const status = show(link.id ?? "", target.label, text, kind === "ask" ? "asks" : "", true);
+  if (!link.id) mark(status, "waits", "waits for the connection");
   try {
     const data = target.id ? { id: target.id, text } : { room: target.room, text };
-    const answer = await link.emit(kind, data);
+    const answer = await link.emit(kind, data, { sent: () => mark(status, "waits", "sent, not acknowledged yet") });
     if (kind === "say") mark(status, "good", `✓ reached ${others(answer.reached)}`);
     else mark(status, "good", `✓ ${answered(answer.answers)}`);
   } catch (error) {
     const { answers, missing } = error.answer ?? {};
-    const rest = missing ? `; ${answered(answers)}, missing: ${missing.join(", ")}` : "";
+    const rest = missing ? `; ${answered(answers)}, missing: ${missing.map(nameOf).join(", ")}` : "";
     mark(status, "bad", `✗ ${error.message}${rest}`);
   }
 }
@@ -66,7 +79,7 @@ async function say(kind, target, text) {
 function answered(answers) {
   const all = Object.entries(answers);
   if (all.length === 0) return "nobody answered";
-  return `answered by ${all.map(([id, { seen }]) => `${id}${seen === false ? " (not looking)" : ""}`).join(", ")}`;
+  return `answered by ${all.map(([id, { seen }]) => `${nameOf(id)}${seen === false ? " (not looking)" : ""}`).join(", ")}`;
 }
 
 function others(count) {
@@ -93,7 +106,7 @@ function button(text, label, click) {
 function show(from, where, text, verb = "", mine = false) {
   const article = element("article", mine ? "mine" : "");
   const by = element("p", "by");
-  by.append(element("b", "", mine ? "You" : from), ` ${verb ? `${verb} ` : "→ "}`, element("bdi", "", where));
+  by.append(element("b", "", mine ? "You" : nameOf(from)), ` ${verb ? `${verb} ` : "→ "}`, element("bdi", "", where));
   const bubble = element("p", "bubble", text);
   bubble.dir = "auto";
   const status = element("p", "status", mine ? "…" : "");
@@ -131,17 +144,22 @@ function showRooms() {
       showRooms();
       link.leave(room).catch((error) => refuse(error.message));
     });
-    head.append(element("bdi", "", room), element("span", "count", String(count)), leave);
+    head.append(element("bdi", "", room), element("span", "count", members ? String(count) : ""), leave);
     row.append(head);
     const people = element("p", "people");
-    for (const id of members) people.append(element("code", id === link.id ? "me" : "", id));
+    for (const id of members ?? []) {
+      const name = element("span", id === link.id ? "me" : "", nameOf(id));
+      name.title = id;
+      people.append(name);
+    }
+    if (!members) people.append(element("span", "unknown", "to be joined again with the connection"));
     row.append(people);
     targets.push(option(`room:${room}`, room));
     return row;
   });
-  const people = new Set([...rooms.values()].flatMap(({ members }) => [...members]));
+  const people = new Set([...rooms.values()].flatMap(({ members }) => [...(members ?? [])]));
   people.delete(link.id);
-  for (const id of people) targets.push(option(`id:${id}`, `${id} alone`));
+  for (const id of people) targets.push(option(`id:${id}`, `${nameOf(id)} alone`));
   $("rooms").replaceChildren(...rows);
   $("target").replaceChildren(...targets);
   if (targets.some(({ value }) => value === chosen)) $("target").value = chosen;
@@ -183,7 +201,7 @@ $("composer").addEventListener("submit", (event) => {
   const kind = event.submitter?.value ?? "say";
   if (text === "" || value === "") return;
   const [, what, name] = /^(\w+):(.*)$/s.exec(value);
-  const target = what === "id" ? { id: name, label: `${name} alone` } : { room: name, label: name };
+  const target = what === "id" ? { id: name, label: `${nameOf(name)} alone` } : { room: name, label: name };
   $("text").value = "";
   $("refusal").hidden = true;
   say(kind, target, text);

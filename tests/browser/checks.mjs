@@ -41,6 +41,7 @@ check("http: the page and what belongs to it", async (stage) => {
     ["/?from=here", 200, "text/html; charset=utf-8"],
     ["/page.css", 200, "text/css; charset=utf-8"],
     ["/page.js", 200, "text/javascript; charset=utf-8"],
+    ["/closing.js", 200, "text/javascript; charset=utf-8"],
     ["/favicon.ico", 204, null],
     ["/chat", 426, "text/plain; charset=utf-8"],
     ["/other", 404, "text/plain; charset=utf-8"],
@@ -252,7 +253,7 @@ check("close: code and reason of the page reach the server", async (stage) => {
   await ada.click("#close button");
   assert.deepEqual(await closing(ada), { code: 3456, reason: "tschüß", wasClean: true });
   await server.line(/^"Ada" left: closed by the peer with 3456; code 3456, reason "tschüß"$/);
-  await ada.locator("#banner", { hasText: "Code 3456, “tschüß”, clean." }).waitFor();
+  await ada.locator("#banner", { hasText: "Closed by the application (3456): “tschüß”." }).waitFor();
   assert.equal(await ada.getAttribute("#state", "data-state"), "closed");
   await people(bob, "Bob");
   await ada.click("#reconnect");
@@ -281,7 +282,7 @@ for (const [what, send, reason] of [
     const bob = await stage.join(server, "Bob");
     await ada.evaluate(`(${send})(window.sockets[0])`);
     assert.deepEqual(await closing(ada), { code: 1008, reason, wasClean: true });
-    await ada.locator("#banner", { hasText: `Code 1008, “${reason}”, clean.` }).waitFor();
+    await ada.locator("#banner", { hasText: `Not allowed (1008): “${reason}”.` }).waitFor();
     await server.line(/^"Ada" left: closed by this side with 1008;/);
     await people(bob, "Bob");
     await say(bob, "still here");
@@ -310,9 +311,16 @@ check("close: 1006 when the server dies, and the page comes back", async (stage)
   const ada = await stage.join(first, "Ada");
   await first.stop();
   assert.deepEqual(await closing(ada), { code: 1006, reason: "", wasClean: false });
-  await ada.locator("#banner", { hasText: "Code 1006, no reason, not clean." }).waitFor();
+  await ada.locator("#banner", { hasText: "Connection lost (1006)." }).waitFor();
   assert.ok(await ada.locator("#send").isDisabled());
   assert.deepEqual(await names(ada), []);
+  assert.deepEqual(await ada.locator("#people li").allTextContents(), ["Not known without a connection."]);
+  assert.equal(await ada.textContent("#count"), "");
+  // What cannot be sent is not lost, and is not said to wait.
+  await ada.fill("#text", "while away");
+  await ada.press("#text", "Enter");
+  await ada.locator("#refusal", { hasText: "Not sent: there is no connection." }).waitFor();
+  assert.equal(await ada.inputValue("#text"), "while away");
   const second = await stage.server("chat", first.address);
   await connected(ada); // by itself
   await people(ada, "Ada");

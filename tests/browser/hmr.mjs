@@ -45,7 +45,7 @@ check("hmr: events and calls are answered to who asked", async (stage) => {
   const bob = await open(stage, server);
   await ada.fill("#typed", `<b>"Grüße"</b>`);
   await ada.click("#say");
-  await shows(ada, "hello", `you said “<b>"Grüße"</b>”`);
+  await shows(ada, "hello", `said “<b>"Grüße"</b>”`);
   await ada.click("#invoke");
   await shows(ada, "sum", /^5$/);
   await bob.click("#invoke");
@@ -82,6 +82,8 @@ check("hmr: a page comes back by itself when the server does", async (stage) => 
   await page.evaluate(() => (window.mark = true));
   await server.stop();
   await page.locator('#state[data-state="closed"]').waitFor();
+  await shows(page, "state", /^Connection lost \(1006\); asking/);
+  await shows(page, "count", /^unknown without a connection$/);
   assert.equal(await page.locator("main button:enabled").count(), 0);
   // The new one has another token, which only a page of its own knows.
   await start(stage, server.address);

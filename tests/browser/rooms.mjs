@@ -17,7 +17,9 @@ async function enter(stage, server, count, options = {}) {
 
 const inside = (page, room, count) =>
   page.locator("#rooms li", { hasText: room }).locator(".count", { hasText: new RegExp(`^${count}$`) }).waitFor();
-const id = (page) => page.textContent("#me");
+/** What a page shows of its id, and the id. */
+const name = (page) => page.textContent("#me");
+const id = (page) => page.getAttribute("#me", "title");
 const noted = (page, text) => page.locator(".note", { hasText: text }).first().waitFor();
 
 async function say(page, text, kind = "say") {
@@ -53,7 +55,7 @@ check("rooms: a message reaches the others in the room, and its sender is told",
   const ada = await enter(stage, server, 1);
   const bob = await enter(stage, server, 2);
   await inside(ada, "lobby", 2);
-  await noted(ada, `${await id(bob)} joined lobby.`);
+  await noted(ada, `${await name(bob)} joined lobby.`);
   const text = `<img src=x onerror="alert(1)"> Grüße 你好`;
   await say(ada, text);
   await heard(bob, text);
@@ -78,8 +80,9 @@ check("rooms: a question is acknowledged, or its time is over", async (stage) =>
   const ada = await enter(stage, server, 1);
   const bob = await enter(stage, server, 2);
   await inside(ada, "lobby", 2);
-  const bobs = await id(bob);
-  await ada.selectOption("#target", `id:${bobs}`);
+  const bobs = await name(bob);
+  assert.match(bobs, /^[A-Z][a-z]+ [A-Z][a-z]+ [0-9a-f]{3}$/);
+  await ada.selectOption("#target", `id:${await id(bob)}`);
   assert.ok(await ada.locator("#say").isDisabled());
   await say(ada, "Tea?", "ask");
   await heard(bob, "Tea?");
@@ -99,11 +102,17 @@ check("rooms: a page comes back to its rooms when the server does", async (stage
   await inside(ada, "green", 1);
   const before = await id(ada);
   await server.stop();
-  await ada.locator('#state[data-state="closed"]', { hasText: /attempt \d+ in [\d.]+ s/ }).waitFor();
-  await ada.screenshot({ path: screenshot("lost") });
+  await ada.locator('#state[data-state="closed"]', { hasText: /Connection lost \(1006\); attempt \d+ in [\d.]+ s/ }).waitFor();
+  // Who is in a room is not known now.
+  const told = ["to be joined again with the connection", "to be joined again with the connection"];
+  assert.deepEqual(await ada.locator("#rooms .people").allTextContents(), told);
+  assert.deepEqual(await ada.locator("#rooms .count").allTextContents(), ["", ""]);
+  assert.deepEqual(await ada.locator("#target option").allTextContents(), ["lobby", "green"]);
   // Said while away: it waits for the connection.
   await ada.selectOption("#target", "room:green");
   await say(ada, "while away");
+  await status(ada, "while away", "waits", /^waits for the connection$/);
+  await ada.screenshot({ path: screenshot("lost") });
   await stage.server("rooms_with_acks", server.address);
   await connected(ada);
   await connected(bob);
@@ -171,5 +180,11 @@ for (const [look, options] of [
         })
         .map((control) => control.outerHTML));
     assert.deepEqual(nameless, []);
+    await server.stop();
+    await ada.locator('#state[data-state="closed"]').waitFor();
+    await say(ada, "Is anybody still there?");
+    await status(ada, "Is anybody still there?", "waits", /^waits for the connection$/);
+    await ada.screenshot({ path: screenshot(`${look}-lost`) });
+    await fits(ada);
   });
 }

@@ -43,7 +43,7 @@ check("routes: talk, watch and data share a port", async (stage) => {
   await shows(bob, "data", '{"clients":2,"messages":2}');
   await ada.click("#toggle");
   await shows(bob, "clients", /^1$/);
-  assert.deepEqual(await lines(ada, "note"), ["closed: 1000 the user has left"]);
+  assert.deepEqual(await lines(ada, "note"), ["closed (1000): “the user has left”"]);
 });
 
 check("routes: without the key nobody is let in", async (stage) => {
@@ -56,10 +56,29 @@ check("routes: without the key nobody is let in", async (stage) => {
     await until("it is refused", async () => (await page.textContent("#state")) === "Not let in");
     await until("it may be tried again", async () => (await page.textContent("#toggle")) === "Connect");
   }
+  // Who gave no key is told that there is one, and not asked for the right one.
+  assert.deepEqual(await lines(page, "note"), ["not let in: is the key right?", "not let in: a key is needed"]);
   await page.fill("#key", "open-sesame");
   await page.click("#toggle");
   await connected(page);
   await shows(page, "clients", /^1$/);
+});
+
+check("routes: a dead server is what the page says it is", async (stage) => {
+  stage.expect(/^Failed to load resource/);
+  const server = await start(stage);
+  const page = await open(stage, server);
+  await page.click("#toggle");
+  await connected(page);
+  await shows(page, "clients", /^1$/);
+  await server.stop();
+  await shows(page, "state", /^Connection lost \(1006\)$/);
+  for (const id of ["clients", "messages"]) await shows(page, id, /^unknown without a connection$/);
+  await page.click("#toggle");
+  await shows(page, "state", /^The server does not answer$/);
+  await page.click("#fetch");
+  await shows(page, "data", /^the server does not answer$/);
+  assert.deepEqual(await lines(page, "note"), ["the server does not answer", "connection lost (1006)"]);
 });
 
 check("routes: what there is none for is refused", async (stage) => {
@@ -95,5 +114,12 @@ for (const [look, options] of [
     await page.screenshot({ path: screenshot(look) });
     await assertFits(page);
     await assertNamed(page);
+    stage.expect(/^Failed to load resource/);
+    await server.stop();
+    await shows(page, "state", "Connection lost");
+    await page.click("#toggle");
+    await shows(page, "state", "The server does not answer");
+    await page.screenshot({ path: screenshot(`${look}-lost`) });
+    await assertFits(page);
   });
 }

@@ -77,6 +77,7 @@ fn plain_requests_have_routes_too() {
         ("/?from=here", 200, "text/html"),
         ("/page.css", 200, "text/css"),
         ("/page.js", 200, "text/javascript"),
+        ("/closing.js", 200, "text/javascript"),
         ("/data", 200, "application/json"),
         ("/talk", 426, "text/plain"),
         ("/watch", 426, "text/plain"),

@@ -276,6 +276,7 @@ fn the_page_of_the_rooms_is_served() {
         ("/page.css", "text/css"),
         ("/page.js", "text/javascript"),
         ("/link.js", "text/javascript"),
+        ("/closing.js", "text/javascript"),
     ] {
         let (status, head, body) = server.get(path, &[]);
         assert_eq!(status, 200, "{path}");
