@@ -253,7 +253,7 @@ impl fmt::Display for ClientError {
             #[cfg(feature = "tls")]
             Self::Tls(error) => error.fmt(f),
             Self::TlsNotBuilt => f.write_str("wss: needs the feature \"tls\" of framewire"),
-            Self::Aborted => f.write_str("ended by this side"),
+            Self::Aborted => f.write_str("the connection was ended by this side"),
             Self::NotSplittable => f.write_str("this transport cannot be split"),
         }
     }
@@ -279,7 +279,9 @@ impl fmt::Display for ClientTimeout {
                 write!(f, "the opening handshake with {url} took longer than the handshake timeout")
             }
             Self::Read => f.write_str("no message came within the read timeout"),
-            Self::Write => f.write_str("the stream did not take the output in time"),
+            Self::Write => {
+                f.write_str("the stream did not take the output within its write timeout")
+            }
         }
     }
 }

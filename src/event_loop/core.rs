@@ -320,7 +320,10 @@ impl<S> Core<S> {
         route: Option<RouteId>,
     ) -> io::Result<PeerId> {
         if self.is_ending {
-            return Err(io::Error::new(io::ErrorKind::NotConnected, "the event loop shuts down"));
+            return Err(io::Error::new(
+                io::ErrorKind::NotConnected,
+                "the event loop is shutting down",
+            ));
         }
         config.validate().map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
         let endpoint = Endpoint::client(request, config, &mut self.shared.workspace)

@@ -94,7 +94,7 @@ pub struct QueueFull;
 
 impl fmt::Display for QueueFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("as many bytes wait for the event loop as may")
+        f.write_str("the queue of the event loop is full")
     }
 }
 

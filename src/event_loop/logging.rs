@@ -61,7 +61,7 @@ impl fmt::Display for Fault<'_> {
                 "the server chose a subprotocol that was not requested"
             }
             Response(ResponseError::ExtensionParameters(_)) => {
-                "the server chose impossible extension parameters"
+                "the server chose invalid extension parameters"
             }
             Response(ResponseError::ExtensionNotOffered(_)) => {
                 "the server chose an extension that was not offered"

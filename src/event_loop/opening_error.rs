@@ -47,7 +47,7 @@ impl fmt::Display for OpeningError {
             Self::TooManyConnections => f.write_str("too many connections"),
             Self::TooManyFromAddress => f.write_str("too many connections from this address"),
             Self::TooManyHandshakes => f.write_str("too many handshakes from this address"),
-            Self::ShuttingDown => f.write_str("the server shuts down"),
+            Self::ShuttingDown => f.write_str("the server is shutting down"),
         }
     }
 }

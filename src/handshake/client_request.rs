@@ -335,7 +335,9 @@ impl fmt::Display for ClientRequestError {
             Self::Version(version) => write!(f, "WebSocket version {version} is neither 13 nor 8"),
             Self::Header(_) => f.write_str("a header of the request cannot be sent"),
             Self::Subprotocol(name) => write!(f, "{name:?} is not a subprotocol name"),
-            Self::RepeatedSubprotocol(name) => write!(f, "the subprotocol {name:?} stands twice"),
+            Self::RepeatedSubprotocol(name) => {
+                write!(f, "the subprotocol {name:?} is listed twice")
+            }
         }
     }
 }

@@ -222,7 +222,7 @@ impl fmt::Display for InvalidHeader {
             }
             Self::Subprotocol(name) => write!(f, "{name:?} is not a subprotocol name"),
             Self::Reason(reason) => write!(f, "{reason:?} is not a reason phrase"),
-            Self::Cookie(text) => write!(f, "{text:?} cannot stand in a cookie"),
+            Self::Cookie(text) => write!(f, "{text:?} is not allowed in a cookie"),
             Self::TooLarge => f.write_str("the headers are too large"),
         }
     }

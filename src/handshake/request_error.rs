@@ -118,14 +118,14 @@ impl fmt::Display for RequestError {
         match self {
             Self::Head(_) => f.write_str("malformed request"),
             Self::TlsHello => f.write_str("a TLS hello on a port that speaks plain HTTP"),
-            Self::Http2Preface => f.write_str("HTTP/2 is not spoken here"),
-            Self::MethodNotAllowed => f.write_str("the method is not one that is served"),
+            Self::Http2Preface => f.write_str("HTTP/2 is not supported"),
+            Self::MethodNotAllowed => f.write_str("the method is not allowed"),
             Self::HttpVersionNotSupported => f.write_str("the HTTP version is neither 1.1 nor 1.0"),
             Self::InvalidTarget => f.write_str("invalid request target"),
             Self::Body(name) => write!(f, "the body is not allowed or malformed: {name}"),
             Self::LengthRequired => f.write_str("missing Content-Length header"),
             Self::BodyTooLarge => f.write_str("the body is too large"),
-            Self::TransferCoding => f.write_str("only chunked is a transfer coding here"),
+            Self::TransferCoding => f.write_str("the only transfer coding supported is chunked"),
             Self::MissingHeader(name) => write!(f, "missing {name} header"),
             Self::RepeatedHeader(name) => write!(f, "repeated {name} header"),
             Self::InvalidHeader(name) | Self::InvalidList { name, .. } => {
@@ -135,16 +135,18 @@ impl fmt::Display for RequestError {
                 write!(f, "WebSocket version {version} is not supported, 13 and 8 are")
             }
             Self::ProxyHeader => {
-                f.write_str("the PROXY protocol is spoken here, which this server does not expect")
+                f.write_str("a header of the PROXY protocol, which this server does not expect")
             }
             Self::ForwardedTwice => {
                 f.write_str("Forwarded and X-Forwarded-For do not name the same client")
             }
             Self::PathNotServed => f.write_str("nothing is served at this path"),
-            Self::OriginRejected => f.write_str("pages of this origin are not served"),
+            Self::OriginRejected => f.write_str("this origin is not allowed"),
             Self::HostRejected => f.write_str("this host is not served here"),
             Self::Timeout => f.write_str("the opening handshake took too long"),
-            Self::DecisionTimeout => f.write_str("it was not decided in time; try again later"),
+            Self::DecisionTimeout => {
+                f.write_str("the request was not decided in time; try again later")
+            }
         }
     }
 }

@@ -100,7 +100,7 @@ impl fmt::Display for ResponseError {
             }
             Self::NoSubprotocol => f.write_str("the server chose none of the subprotocols"),
             Self::ExtensionParameters(_) => {
-                f.write_str("the server chose impossible extension parameters")
+                f.write_str("the server chose invalid extension parameters")
             }
             Self::ExtensionNotOffered(name) => {
                 write!(f, "the server chose the extension {name:?}, which was not offered")

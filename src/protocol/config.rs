@@ -802,7 +802,7 @@ impl fmt::Display for InvalidConfig {
             }
             Self::Fragments => f.write_str("max_fragments: 0 allows no message"),
             Self::LowWater => f.write_str("output_low_water is above output_high_water"),
-            Self::Jitter(percent) => write!(f, "jitter: {percent} per cent are more than all"),
+            Self::Jitter(percent) => write!(f, "jitter: {percent} per cent is more than 100"),
             Self::Path(path) => write!(f, "path: {path:?} does not begin with '/'"),
             Self::Host(name) => write!(f, "hosts: {name:?} is not the name of a host"),
             Self::Method(name) => write!(f, "http_methods: {name:?} cannot be served"),

@@ -164,7 +164,7 @@ impl fmt::Display for SendError {
             Self::Connecting => f.write_str("connection is not open yet"),
             Self::Closing => f.write_str("connection is closing"),
             Self::Closed => f.write_str("connection is closed"),
-            Self::Full => f.write_str("too much output waits already"),
+            Self::Full => f.write_str("the limit of unsent output is reached"),
             Self::NothingToAnswer => f.write_str("no request waits for an answer"),
             Self::ControlTooLong(length) => {
                 write!(f, "control payload of {length} bytes, more than 125")

@@ -65,7 +65,7 @@ fn a2_5_a_path_is_compared_exactly_up_to_the_query() {
 #[test]
 fn a3_1_a_method_other_than_get_is_a_405() {
     let answer = answer(&untimed(), &REQUEST.replace("GET", "POST"));
-    assert_is(&answer, 405, "the method is not one that is served");
+    assert_is(&answer, 405, "the method is not allowed");
     assert!(answer.contains("\r\nAllow: GET, HEAD\r\n"), "{answer}");
 }
 
@@ -168,7 +168,7 @@ fn a3_12_the_first_fault_in_order_is_answered() {
         ("Origin: https://evil.example\r\n", "", 403),
     ];
     let bodies = [
-        "the method is not one that is served",
+        "the method is not allowed",
         "only WebSocket connections are served here",
         "WebSocket version 7 is",
         "invalid Sec-WebSocket-Key",

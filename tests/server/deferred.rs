@@ -150,7 +150,10 @@ fn who_is_not_decided_about_in_time_is_answered_503() {
     let pending = next(&doors);
     let answer = String::from_utf8(client.read_to_end()).unwrap();
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
-    assert!(answer.ends_with("\r\n\r\nit was not decided in time; try again later\n"), "{answer}");
+    assert!(
+        answer.ends_with("\r\n\r\nthe request was not decided in time; try again later\n"),
+        "{answer}"
+    );
     eventually("the decision is over", || pending.is_over());
     // Too late.
     pending.accept("late".to_owned());

@@ -252,7 +252,7 @@ fn each_route_has_its_own_settings() {
     let stranger = request_with("Origin: https://evil.example\r\n").replace("/chat", "/own");
     let answer = Client::ask(house.address, stranger);
     assert!(answer.starts_with("HTTP/1.1 403 "), "{answer}");
-    assert!(answer.ends_with("\r\n\r\npages of this origin are not served\n"), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nthis origin is not allowed\n"), "{answer}");
 }
 
 /// Puts every decision off.

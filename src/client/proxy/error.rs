@@ -58,12 +58,12 @@ impl fmt::Display for ProxyError {
             #[cfg(feature = "tls")]
             Self::Tls(proxy, _) => write!(f, "TLS to the proxy {proxy} failed"),
             Self::Rejected(response) => write!(f, "the proxy answered {}", response.status()),
-            Self::Response(_) => f.write_str("the proxy's answer is not one of HTTP"),
-            Self::UnexpectedData => f.write_str("the proxy sent something behind its answer"),
+            Self::Response(_) => f.write_str("the proxy's answer is not HTTP"),
+            Self::UnexpectedData => f.write_str("the proxy sent data after its answer"),
             Self::Socks => f.write_str("the proxy does not speak SOCKS 5"),
-            Self::SocksMethod => f.write_str("the proxy wants another authentication"),
+            Self::SocksMethod => f.write_str("the proxy demands another method of authentication"),
             Self::SocksAuthentication => {
-                f.write_str("the proxy did not take the user name and password")
+                f.write_str("the proxy rejected the user name and password")
             }
             Self::SocksReply(reply) => {
                 write!(f, "the proxy could not connect: {}", reason(*reply))

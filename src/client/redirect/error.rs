@@ -17,7 +17,7 @@ pub enum RedirectError {
 impl fmt::Display for RedirectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Url(_) => f.write_str("the server redirected to no WebSocket"),
+            Self::Url(_) => f.write_str("the server redirected to a URL that is not a WebSocket's"),
             Self::Insecure => f.write_str("the server redirected from wss: to ws:"),
             Self::UnixSocket => f.write_str("the server redirected to a Unix socket"),
         }
