@@ -175,7 +175,7 @@ fn a3_12_the_first_fault_in_order_is_answered() {
         "invalid Sec-WebSocket-Protocol",
         "invalid Sec-WebSocket-Extensions",
         "nothing is served at this path",
-        "pages of this origin",
+        "this origin is not allowed",
     ];
     let mut request = request_with(
         "Sec-WebSocket-Protocol: ,\r\nSec-WebSocket-Extensions: ,\r\n\
