@@ -181,10 +181,10 @@ fn proxies_that_refuse() {
         ("http", b"HTTP/1.1 407 x\r\n\r\nno", "the proxy answered 407", false),
         ("http", b"HTTP/1.1 403 x\r\nContent-Length: 1\r\n\r\nn", "the proxy answered 403", false),
         ("http", b"HTTP/1.1 502 x\r\n\r\n", "the proxy answered 502", true),
-        ("http", b"HTTP/1.1 200 x\r\n\r\nHTTP/1.1 101", "behind its answer", false),
+        ("http", b"HTTP/1.1 200 x\r\n\r\nHTTP/1.1 101", "after its answer", false),
         ("http", b"\x05\x00", "the proxy's answer", false),
         ("socks5", b"HTTP/1.1 400 x\r\n\r\n", "does not speak SOCKS 5", false),
-        ("socks5", b"\x05\xff", "another authentication", false),
+        ("socks5", b"\x05\xff", "another method of authentication", false),
         ("socks5", b"\x05\x00\x05\x05\x00\x01\0\0\0\0\0\0", "connection refused", true),
         ("socks5", b"\x05\x00\x05\x02\x00\x01\0\0\0\0\0\0", "not allowed", false),
     ];
