@@ -1,11 +1,12 @@
 //! In which order what is sent arrives, whoever sends it, and that nothing is lost without a word.
 
+use std::io::Read;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
 use framewire::{
     Audience, Decision, Fragment, Handle, Handler, IncomingRequest, Message, MessageKind, Peer,
-    PeerId, QueueFull,
+    PeerId, QueueFull, Sent,
 };
 
 use crate::client::{BINARY, Client, PATIENCE, TEXT};
@@ -265,6 +266,86 @@ fn what_cannot_wait_behind_an_unfinished_message_is_told_of() {
     let dropped = &turns.event_loop.handler().dropped;
     assert!(dropped.iter().all(|&(peer, _)| peer == id), "{dropped:?}");
     assert_eq!(dropped.iter().map(|&(_, count)| count).sum::<u64>(), 2);
+}
+
+/// How many bytes of 60,000-byte messages were sent to this one, of which some wait.
+fn fill<H: Handler>(turns: &mut Turns<H>, id: PeerId, at_least: usize) -> usize {
+    let mut sent = 0;
+    loop {
+        turns.turn();
+        let mut peers = turns.event_loop.peers();
+        let mut peer = peers.get(id).unwrap();
+        if peer.buffered_amount() > at_least {
+            return sent;
+        }
+        peer.send("x".repeat(60_000));
+        // With a header of four bytes.
+        sent += 60_004;
+    }
+}
+
+/// What is kept for a connection waits until there is room, wherever its low water mark is.
+#[test]
+fn what_is_kept_waits_for_room() {
+    let config = untimed().max_buffered_amount(4_000);
+    let config = config.output_high_water(1 << 20).output_low_water(1 << 20);
+    let mut turns = Turns::new(config, Does::new(|_: &mut Peer<'_>, _: &str| {}));
+    let (mut client, id) = turns.open();
+    let sent = fill(&mut turns, id, 4_000);
+    let kept = turns.event_loop.peers().get(id).unwrap().send_latest("k", "kept");
+    assert_eq!(kept, Sent::Kept);
+    turns.turn();
+    let reading = thread::spawn(move || {
+        client.stream.read_exact(&mut vec![0; sent]).unwrap();
+        client.read_text()
+    });
+    turns.until(|_| reading.is_finished());
+    assert_eq!(reading.join().unwrap(), "kept");
+    assert_eq!(turns.event_loop.handler().dropped, []);
+}
+
+/// Sends to another one when it is told that output has left.
+struct Relays {
+    drained: u64,
+    to: Option<PeerId>,
+}
+
+impl Handler for Relays {
+    type Session = ();
+
+    fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<()> {
+        Decision::accept(())
+    }
+
+    fn on_message(&mut self, _: &mut Peer<'_>, _: Message<'_>) {}
+
+    fn on_drain(&mut self, peer: &mut Peer<'_>) {
+        self.drained += 1;
+        if let Some(id) = self.to {
+            peer.to(id).unwrap().send("drained");
+        }
+    }
+}
+
+/// A broadcast is on its way to one after the other; what a handler sends meanwhile comes behind it everywhere.
+#[test]
+fn what_is_sent_while_a_broadcast_is_delivered_comes_behind_it() {
+    let config = untimed().output_high_water(5_000).output_low_water(0);
+    let mut turns = Turns::new(config, Relays { drained: 0, to: None });
+    let (mut slow, slow_id) = turns.open();
+    let (mut other, other_id) = turns.open();
+    let sent = fill(&mut turns, slow_id, 0);
+    let waits = turns.event_loop.peers().get(slow_id).unwrap().buffered_amount();
+    let mut arrived = vec![0; sent - waits];
+    slow.stream.read_exact(&mut arrived).unwrap();
+    let drained = turns.event_loop.handler().drained;
+    turns.event_loop.handler_mut().to = Some(other_id);
+    turns.event_loop.broadcast("to all");
+    for _ in 0..5 {
+        turns.turn();
+    }
+    assert_eq!(turns.event_loop.handler().drained, drained + 1);
+    assert_eq!([other.read_text(), other.read_text()], ["to all", "drained"]);
 }
 
 fn turns_until_frame<H: Handler>(turns: &mut Turns<H>, client: &mut Client) -> (u8, Vec<u8>, bool) {

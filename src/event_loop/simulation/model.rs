@@ -60,6 +60,8 @@ pub(super) enum Promise {
 struct Owed {
     promise: Promise,
     is_delivered: bool,
+    /// Another source has sent one with its key, which came: which of them was there first, nobody can say.
+    may_be_replaced: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -194,7 +196,7 @@ impl Model {
     /// It is owed to this connection.
     pub(super) fn owe(&mut self, number: usize, numbered: Numbered, promise: Promise) {
         self.trace(|| format!("{number} is owed {numbered:?}: {promise:?}"));
-        let owed = Owed { promise, is_delivered: false };
+        let owed = Owed { promise, is_delivered: false, may_be_replaced: false };
         self.connections[number].note_while_told();
         self.connections[number].owed.insert(numbered.serial, owed);
     }
@@ -281,6 +283,12 @@ impl Model {
                 return self.fail(|| format!("{number} received message {serial} of another"));
             }
         };
+        if sending.key.is_some() {
+            for (&other, owed) in &mut connection.owed {
+                let other = &self.sent[other as usize];
+                owed.may_be_replaced |= other.key == sending.key && other.source != sending.source;
+            }
+        }
         // What is kept is overtaken by what is not.
         let waits = sending.key.is_some()
             || promise == Promise::Kept
@@ -530,9 +538,9 @@ impl Model {
                 newest.insert(key.clone(), (serial, *owed));
             }
         }
-        let lost = newest
-            .into_values()
-            .find(|(_, owed)| owed.promise == Promise::Kept && !owed.is_delivered);
+        let lost = newest.into_values().find(|(_, owed)| {
+            owed.promise == Promise::Kept && !owed.is_delivered && !owed.may_be_replaced
+        });
         if let Some((serial, _)) = lost {
             self.fail(|| format!("{number} has not received message {serial}, which was kept"));
         }
