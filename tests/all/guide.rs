@@ -75,6 +75,46 @@ fn every_page_has_a_program_that_runs() {
     assert!(NOT_RUN.iter().all(|(name, _)| pages.contains_key(*name)));
 }
 
+/// The program with TLS in the README is not compiled there, since the feature is not on by default.
+#[test]
+fn the_program_with_tls_is_that_of_the_guide() {
+    let readme = include_str!("../../README.md");
+    let is_ignored = |(info, _): &(&str, Vec<&str>)| *info == "rust,ignore";
+    let ignored: Vec<_> = blocks(readme).into_iter().filter(is_ignored).collect();
+    assert_eq!(ignored.len(), 1);
+    let page = &pages()["tls"];
+    assert!(blocks(page).contains(&("no_run", ignored[0].1.clone())));
+}
+
+/// What the pages of the repository link to is there.
+#[test]
+fn links_lead_to_files() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let pages = [
+        "ARCHITECTURE.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "README.md",
+        "SECURITY.md",
+        "benches/RESULTS.md",
+        "docs/limits.md",
+        "docs/proof.md",
+    ];
+    let mut links = 0;
+    for page in pages {
+        let text = fs::read_to_string(root.join(page)).unwrap();
+        let folder = root.join(page).parent().unwrap().to_owned();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap();
+            if !path.is_empty() && !path.contains("://") {
+                assert!(folder.join(path).exists(), "{page}: {link}");
+                links += 1;
+            }
+        }
+    }
+    assert!(links > 40, "{links} links");
+}
+
 #[test]
 fn programs_are_shown_whole() {
     let mut programs = 0;
