@@ -123,7 +123,7 @@ impl ReconnectingWriter {
         }
     }
 
-    /// Returns a [`Closer`](crate::Closer), which ends the client from any thread.
+    /// Returns a [`Closer`], which ends the client from any thread.
     pub fn closer(&self) -> Closer {
         self.closer.clone()
     }
