@@ -180,6 +180,8 @@ impl Remote {
             }
             Act::Truncate(then) if is_open => {
                 model.connection(number).is_broken = true;
+                // It may stand within a message of which the rest waits for the codec.
+                model.connection(number).is_at_fault = true;
                 model.reached.insert("a truncated frame");
                 let frame = [0x82, 0xfe, 0x40, 0, 1, 2, 3, 4, 5, 6];
                 self.say_last(&frame[..random.between(1, 10)]);
