@@ -32,6 +32,8 @@ clippy() {
     local feature lint=(cargo clippy --locked --all-targets)
     run "${lint[@]}" -- -D warnings
     run "${lint[@]}" --workspace -- -D warnings
+    # It is no test of every run, so that nothing else compiles it.
+    run cargo clippy --locked -p framewire-heap-tests --test endurance -- -D warnings
     run "${lint[@]}" --all-features -- -D warnings
     run "${lint[@]}" --no-default-features -- -D warnings
     for feature in "${features[@]}"; do
