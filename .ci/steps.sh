@@ -32,7 +32,8 @@ clippy() {
     local feature lint=(cargo clippy --locked --all-targets)
     run "${lint[@]}" -- -D warnings
     run "${lint[@]}" --workspace -- -D warnings
-    # It is no test of every run, so that nothing else compiles it.
+    # They are no tests of every run, so `--all-targets` does not mean them.
+    run cargo clippy --locked --test proxies --test slow_links -- -D warnings
     run cargo clippy --locked -p framewire-heap-tests --test endurance -- -D warnings
     run "${lint[@]}" --all-features -- -D warnings
     run "${lint[@]}" --no-default-features -- -D warnings

@@ -231,8 +231,10 @@ fn idle(connections: usize, seconds: u64) -> ExitCode {
     if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// The ways in which a connection comes and goes.
-const WAYS: [(&str, fn(TcpStream)); 8] = [
+/// A way in which a connection comes and goes.
+type Way = fn(TcpStream);
+
+const WAYS: [(&str, Way); 8] = [
     ("the client closes", |mut stream| {
         upgrade(&mut stream);
         stream.write_all(&[0x88, 0x82, 0, 0, 0, 0, 0x03, 0xe8]).unwrap();
