@@ -32,7 +32,7 @@ clippy() {
     local feature lint=(cargo clippy --locked --all-targets)
     run "${lint[@]}" -- -D warnings
     run "${lint[@]}" --workspace -- -D warnings
-    # They are no tests of every run, so `--all-targets` does not mean them.
+    # Scripts run these tests, `cargo test` does not: `--all-targets` leaves them out.
     run cargo clippy --locked --test proxies --test slow_links -- -D warnings
     run cargo clippy --locked -p framewire-heap-tests --test endurance -- -D warnings
     run "${lint[@]}" --all-features -- -D warnings

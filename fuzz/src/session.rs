@@ -158,9 +158,13 @@ impl Session<'_> {
             Engine::Alone(_) => None,
             Engine::Shared(_, workspace) => Some(Neighbour::new(workspace)),
         };
-        let request = opening.iter().chain(self.stream);
-        let request = request.skip_while(|byte| matches!(byte, b'\r' | b'\n'));
-        let is_head = request.take(5).eq(b"HEAD ");
+        let input = [&opening, self.stream].concat();
+        let mut request = &input[..];
+        // So many empty lines before a request are ignored.
+        for _ in 0..4 {
+            request = request.strip_prefix(b"\r\n").unwrap_or(request);
+        }
+        let is_head = request.starts_with(b"HEAD ");
         let mut run = Run {
             is_head,
             bound,

@@ -63,10 +63,12 @@ impl PollWait {
     fn poll(&mut self, until: Option<Instant>) -> io::Result<()> {
         self.events.clear();
         if self.waker.take_woken() {
+            // Since the caller last looked: the system may have forgotten it.
             return Ok(());
         }
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let result = self.poll.poll(&mut self.events, timeout);
+        // The caller looks now.
         self.waker.take_woken();
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {

@@ -3,6 +3,9 @@
 //!
 //! There is no harness, and one thread: whatever is allocated, framewire allocated.
 
+#[macro_use]
+mod table;
+
 use std::alloc::System;
 
 use framewire::wire::{FrameHeader, MAX_HEADER, Opcode};
@@ -13,22 +16,7 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 static HEAP: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 fn main() {
-    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let mut run = 0;
-    for (name, test) in TESTS {
-        if only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
-            test();
-            println!("test {name} ... ok");
-            run += 1;
-        }
-    }
-    println!("{run} tests passed");
-}
-
-macro_rules! table {
-    ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
-        &[$($(#[$attribute])* (stringify!($name), $name as fn())),*]
-    };
+    table::run(TESTS);
 }
 
 const TESTS: &[(&str, fn())] = table![

@@ -5,6 +5,9 @@
 //! "work" is all that was ever allocated, which grows faster than the input if anything is copied again
 //! and again.
 
+#[macro_use]
+mod table;
+
 use std::time::Duration;
 
 use cap::Cap;
@@ -21,22 +24,7 @@ const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
 
 fn main() {
-    let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-'));
-    let mut run = 0;
-    for (name, test) in TESTS {
-        if only.as_ref().is_none_or(|only| name.contains(only.as_str())) {
-            test();
-            println!("test {name} ... ok");
-            run += 1;
-        }
-    }
-    println!("{run} tests passed");
-}
-
-macro_rules! table {
-    ($($(#[$attribute:meta])* $name:ident),* $(,)?) => {
-        &[$($(#[$attribute])* (stringify!($name), $name as fn())),*]
-    };
+    table::run(TESTS);
 }
 
 const TESTS: &[(&str, fn())] = table![

@@ -180,10 +180,10 @@ impl Remote {
             }
             Act::Truncate(then) if is_open => {
                 model.connection(number).is_broken = true;
-                // It may stand within a message of which the rest waits for the codec.
-                model.connection(number).is_at_fault = true;
                 model.reached.insert("a truncated frame");
-                let frame = [0x82, 0xfe, 0x40, 0, 1, 2, 3, 4, 5, 6];
+                // A server's is not masked.
+                let mask = if model.connection(number).is_dialled { 0 } else { 0x80 };
+                let frame = [0x82, 0x7e | mask, 0x40, 0, 1, 2, 3, 4, 5, 6];
                 self.say_last(&frame[..random.between(1, 10)]);
                 self.after_raw = Some(then);
             }

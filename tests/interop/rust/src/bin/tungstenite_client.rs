@@ -94,6 +94,14 @@ fn main() -> Result<(), Failure> {
     let (mut second, _) = connect(&settings)?;
     second.send(Message::text("!close"))?;
     let frame = closed(&mut second)?;
+
+    // A Close without a code is answered by one.
+    let (mut third, _) = connect(&settings)?;
+    third.close(None)?;
+    match (third.read()?, third.read()) {
+        (Message::Close(None), Err(Error::ConnectionClosed)) => {}
+        other => return Err(format!("after a close without a code: {other:?}").into()),
+    }
     let header = |name| response.headers().get(name).and_then(|value| value.to_str().ok());
     report(
         header("sec-websocket-protocol"),
