@@ -249,7 +249,7 @@ fn every_mask_at_every_alignment_is_undone() {
     let mut random = Random::new(11);
     let keys = [[0, 0, 0, 0], [0xff; 4], [1, 0, 0, 0], [0, 2, 0, 0], [0, 0, 3, 0], [0, 0, 0, 4]];
     let mut room = vec![0; 1200];
-    for length in (0..80).chain([127, 128, 129, 511, 512, 1024, 1100]) {
+    for length in 0..=1100 {
         let payload = random.bytes(length);
         for key in keys {
             for alignment in 0..16 {

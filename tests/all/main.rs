@@ -13,6 +13,7 @@ mod deadlines;
 mod deflate;
 mod draining;
 mod errors;
+mod exhaustive;
 mod fragments;
 mod framing;
 mod guide;
