@@ -7,6 +7,7 @@ mod server;
 mod session;
 mod socket;
 mod stream;
+mod tickets;
 
 use std::sync::Arc;
 

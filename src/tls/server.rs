@@ -6,18 +6,23 @@ use std::sync::Arc;
 use rustls::crypto::ring::Ticketer;
 use rustls::pki_types::DnsName;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, NoClientAuth, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoClientAuth, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::tickets::SharedTickets;
 use super::{HTTP_1_1, TlsError, pem, provider};
 
 /// The server's side of TLS: its certificates, and what it asks of clients.
 ///
 /// TLS 1.2 and 1.3 are spoken, with the ciphers that rustls holds safe. Clients that come back resume their
 /// sessions by tickets (RFC 8446 section 2.2), whose key is made with the configuration and changed every six hours:
-/// they cost less than a new handshake. Where this is not enough, to share that key among machines perhaps,
-/// [`Server::tls`](crate::Server::tls) takes a [`rustls::ServerConfig`] as well.
+/// they cost less than a new handshake. Servers that stand for one another share
+/// [keys of tickets](Self::ticket_keys). Where this is not enough, [`Server::tls`](crate::Server::tls) takes a
+/// [`rustls::ServerConfig`] as well; one that was not made from a `TlsServer` has no tickets unless its `ticketer`
+/// is set.
 ///
 /// ```no_run
 /// use framewire::{Server, TlsServer};
@@ -31,6 +36,9 @@ use super::{HTTP_1_1, TlsError, pem, provider};
 pub struct TlsServer {
     certificates: Certificates,
     clients: Arc<dyn ClientCertVerifier>,
+    /// What clients have to show, for [`SharedTickets`].
+    demand: Vec<u8>,
+    ticket_keys: Option<Vec<[u8; 32]>>,
 }
 
 impl fmt::Debug for TlsServer {
@@ -55,7 +63,12 @@ impl TlsServer {
 
     fn with(default: Arc<CertifiedKey>) -> Self {
         let certificates = Certificates { default, by_name: HashMap::new() };
-        Self { certificates, clients: Arc::new(NoClientAuth) }
+        Self {
+            certificates,
+            clients: Arc::new(NoClientAuth),
+            demand: Vec::new(),
+            ticket_keys: None,
+        }
     }
 
     /// A server with the certificate chain and the key in these PEM files, which are read now.
@@ -117,6 +130,7 @@ impl TlsServer {
     #[doc(alias("mTLS", "mutual TLS"))]
     pub fn require_client_certificate(mut self, roots: impl AsRef<[u8]>) -> Result<Self, TlsError> {
         self.clients = verifier(roots.as_ref(), false)?;
+        self.demand = [b"required", roots.as_ref()].concat();
         Ok(self)
     }
 
@@ -129,14 +143,46 @@ impl TlsServer {
     /// As [`require_client_certificate`](Self::require_client_certificate).
     pub fn request_client_certificate(mut self, roots: impl AsRef<[u8]>) -> Result<Self, TlsError> {
         self.clients = verifier(roots.as_ref(), true)?;
+        self.demand = [b"requested", roots.as_ref()].concat();
         Ok(self)
+    }
+
+    /// Sets the keys of session tickets, in place of one that this server makes for itself: a client that was at one
+    /// server resumes its session at every other that has the same keys, on this machine or another, and after a
+    /// restart. New tickets are made with the first key, and those of all keys are taken. Without any key no session
+    /// is resumed.
+    ///
+    /// Draw the keys from a source of cryptographic randomness, keep them secret, and change them at least once a day:
+    /// whoever gets one can take part in sessions that are resumed by it, and in recorded ones of TLS 1.2. To change
+    /// them, let every server know the new key first, at the second place; then put it first; drop the old one a day
+    /// later. A certificate that is [reloaded](crate::guide::tls) leaves tickets as they are.
+    ///
+    /// A ticket is not taken where [other certificates](Self::require_client_certificate) are asked of clients than
+    /// where it was made, since a session that is resumed shows none.
+    ///
+    /// ```no_run
+    /// use framewire::TlsServer;
+    ///
+    /// // 32 bytes a file; `openssl rand -out ticket.key 32` makes one.
+    /// let key = |name| -> std::io::Result<[u8; 32]> {
+    ///     std::fs::read(name)?.try_into().map_err(|_| std::io::ErrorKind::InvalidData.into())
+    /// };
+    /// let tls = TlsServer::from_pem_files("chain.pem", "key.pem")?
+    ///     .ticket_keys([key("today.key")?, key("yesterday.key")?]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[doc(alias("session ticket", "session resumption", "ssl_session_ticket_key", "ticketKeys"))]
+    #[must_use]
+    pub fn ticket_keys(mut self, keys: impl IntoIterator<Item = [u8; 32]>) -> Self {
+        self.ticket_keys = Some(keys.into_iter().collect());
+        self
     }
 }
 
 /// What rustls wants to know, for those who want to add to it.
 impl From<TlsServer> for Arc<ServerConfig> {
     fn from(server: TlsServer) -> Self {
-        let TlsServer { certificates, clients } = server;
+        let TlsServer { certificates, clients, demand, ticket_keys } = server;
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("the provider has ciphers for TLS 1.2 and 1.3")
@@ -145,7 +191,14 @@ impl From<TlsServer> for Arc<ServerConfig> {
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         // What a session needs is in the client's ticket, so that any number can come back. Without randomness for
         // a key there are no tickets, and every handshake is a full one.
-        if let Ok(ticketer) = Ticketer::new() {
+        if let Some(keys) = ticket_keys {
+            if keys.is_empty() {
+                // Nor does the server keep sessions in place of tickets.
+                config.send_tls13_tickets = 0;
+                config.session_storage = Arc::new(NoServerSessionStorage {});
+            }
+            config.ticketer = Arc::new(SharedTickets::new(keys, demand));
+        } else if let Ok(ticketer) = Ticketer::new() {
             config.ticketer = ticketer;
         }
         Self::new(config)
