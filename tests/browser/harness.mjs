@@ -2,6 +2,7 @@
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { existsSync } from "node:fs";
 import { createServer as createHttpServer } from "node:http";
 import { connect, createServer } from "node:net";
 import { createInterface } from "node:readline";
@@ -142,7 +143,10 @@ class Stage {
 
   /** Starts an example and waits until it listens. */
   async server(example, ...args) {
-    const child = spawn(`${process.env.EXAMPLES}/${example}`, args, { stdio: ["pipe", "pipe", "inherit"] });
+    const folder = process.env.PROGRAMS;
+    // Those that take options are programs of a member.
+    const program = [`${folder}/${example}`, `${folder}/examples/${example}`].find(existsSync);
+    const child = spawn(program, args, { stdio: ["pipe", "pipe", "inherit"] });
     // It may be gone before it has read everything.
     child.stdin.on("error", () => {});
     const exited = once(child, "exit");

@@ -17,8 +17,12 @@ pub(crate) use crate::untimed::{PATIENCE, untimed_client};
 pub(crate) const SERVERS: &[&str] =
     &["broadcast", "express_like", "hmr_channel", "rooms_with_acks", "upgrade_by_protocol"];
 
-/// Those that need arguments beyond an address.
-const OTHERS: &[&str] = &["echo_server", "chat", "upload"];
+/// The examples that are started here.
+const EXAMPLES: &[&str] =
+    &["broadcast", "chat", "rooms_with_acks", "upgrade_by_protocol", "upload"];
+
+/// Those that take options: programs of the member `with_arguments`.
+const PROGRAMS: &[&str] = &["echo_server", "express_like", "hmr_channel"];
 
 /// An example as a process; it ends with this value.
 pub(crate) struct Program {
@@ -129,8 +133,12 @@ fn built(name: &str) -> PathBuf {
     BUILT.get_or_init(|| {
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--locked"]);
-        for name in OTHERS.iter().chain(SERVERS) {
+        cargo.args(["-p", "framewire", "-p", "with_arguments"]);
+        for name in EXAMPLES {
             cargo.args(["--example", name]);
+        }
+        for name in PROGRAMS {
+            cargo.args(["--bin", name]);
         }
         cargo.current_dir(env!("CARGO_MANIFEST_DIR"));
         cargo.arg("--target-dir").arg(profile.parent().unwrap());
@@ -139,7 +147,9 @@ fn built(name: &str) -> PathBuf {
         }
         assert!(cargo.status().expect("there is a cargo").success());
     });
-    profile.join("examples").join(name)
+    let folder =
+        if PROGRAMS.contains(&name) { profile.to_owned() } else { profile.join("examples") };
+    folder.join(name)
 }
 
 /// Runs an example that ends by itself.

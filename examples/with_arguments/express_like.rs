@@ -5,9 +5,9 @@
 //! to all who talk if it begins with `/all `; with a key, only who knows it (`?key=KEY`, or `Authorization:
 //! Bearer KEY`) may. `/watch` tells what `/data` says whenever that changes. All else is answered 404.
 
-#[path = "support/page.rs"]
+#[path = "../support/page.rs"]
 mod page;
-#[path = "support/serving.rs"]
+#[path = "../support/serving.rs"]
 mod serving;
 
 use std::borrow::Cow;

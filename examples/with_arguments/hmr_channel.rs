@@ -15,9 +15,9 @@ mod channel;
 mod hmr;
 #[path = "hmr_channel/invoke.rs"]
 mod invoke;
-#[path = "support/page.rs"]
+#[path = "../support/page.rs"]
 mod page;
-#[path = "support/signals.rs"]
+#[path = "../support/signals.rs"]
 mod signals;
 
 use std::collections::BTreeSet;

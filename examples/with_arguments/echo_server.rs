@@ -1,6 +1,6 @@
 //! Sends every message back: `echo_server [ADDR] [OPTIONS]`.
 
-#[path = "support/serving.rs"]
+#[path = "../support/serving.rs"]
 mod serving;
 
 use std::error::Error;
