@@ -20,10 +20,10 @@ impl<T: Send + 'static> Task<T> {
     ) -> io::Result<Self> {
         let (results, result) = mpsc::sync_channel(1);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // Dropped after the channel, by a task that panics too.
+            // It wakes when it is dropped, which is after the channel is, and also if the task panics.
             let _wakes = CallOnDrop(wake);
             let results = results;
-            // Nobody listens any more if the time was up.
+            // Sending fails where the caller has stopped waiting because its time was up.
             let _ = results.send(task());
         })?;
         Ok(Self(result))

@@ -90,7 +90,7 @@ impl Backoff {
         let chance = u128::from(u32::from_le_bytes(chance));
         let nanos = (longest - shortest).as_nanos() * chance / u128::from(u32::MAX);
         let (seconds, nanos) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-        // Neither exceeds what it was made of.
+        // Both casts are lossless: the seconds come from a `Duration`, the nanoseconds are a remainder.
         Ok(Some(shortest + Duration::new(seconds as u64, nanos as u32)))
     }
 

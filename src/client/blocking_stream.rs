@@ -59,7 +59,7 @@ impl<S: Read + Write> Transport for BlockingStream<S> {
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        // `Read + Write` has no word for it; the peer sees the end when the stream is dropped.
+        // `Read + Write` cannot half-close; the peer sees the end of the stream when it is dropped.
         Ok(())
     }
 }
@@ -98,7 +98,7 @@ mod tests {
                 matches!(error, ClientError::TimedOut(ClientTimeout::Read)),
                 "{kind}: {error:?}"
             );
-            // It can still be used.
+            // The connection can still be used after that.
             client.send("hello").unwrap();
         }
         // A socket that does not block has no timeout of its own: TCP has given its peer up.

@@ -155,7 +155,7 @@ impl Client {
             let next = connection.next_deadline();
             match waiter.wait(next, connection.interest()) {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    // A stream's own timeout is none as long as a deadline is to come.
+                    // A timeout of the stream itself counts only where no deadline of ours is pending.
                     if next.is_none() {
                         return Err(late(is_securing));
                     }
@@ -173,7 +173,7 @@ impl Client {
             }
             Some(Event::HandshakeFailed(HandshakeError::Response(error))) => Err(error.into()),
             _ => {
-                // Nothing is owed to a server that refused, nor is the rest of its body of use.
+                // A server that rejected the upgrade is owed no Close, and the rest of its body is of no use.
                 let outcome = connection.end_without_close();
                 Err(connection.error().unwrap_or(ClientError::Lost(outcome)))
             }

@@ -239,7 +239,7 @@ impl ClientConnection {
             if self.is_over() {
                 return true;
             }
-            // Two may wait for the same transport: what one of them was told the other does not know.
+            // Two threads may wait for the same transport, and only one of them was told that it is readable.
             self.driver.set_readable_in_pieces();
         }
         let mut budget = Budget::new().bytes(SHARE).events(1);
@@ -254,7 +254,7 @@ impl ClientConnection {
         let has_come = event.is_some();
         self.keep(event);
         if self.driver.is_ended() {
-            // All is taken at once: there will be nobody to answer.
+            // What has come is taken without a budget: the peer is gone, so there will be no more of it.
             while !self.inbox.is_empty() {
                 let event = self.take(&mut Budget::new());
                 if event.is_none() {
@@ -262,7 +262,7 @@ impl ClientConnection {
                 }
                 self.keep(event);
             }
-            // What is owed to the peer may still reach it, if only its direction has ended.
+            // If the peer has ended only its own direction, what we owe it may still arrive.
             self.settle();
             if !self.is_over() {
                 let failure = self.driver.transport().failure().cloned();
@@ -276,7 +276,7 @@ impl ClientConnection {
             return true;
         }
         self.settle();
-        // Bytes of the transport's own may have been all that came.
+        // Without any of these, only bytes of the transport itself have come, such as a TLS record without data.
         has_come || self.driver.has_more() || !self.inbox.is_empty() || self.is_over()
     }
 
@@ -308,7 +308,7 @@ impl ClientConnection {
         if self.has_room() {
             return self.read();
         }
-        // Nothing is asked of what the peer sends while nobody reads it.
+        // While nobody reads, the deadlines for what the peer should send are suspended.
         self.driver.endpoint_mut().pause(&mut self.workspace);
         self.tick();
         self.settle();
@@ -340,7 +340,7 @@ impl ClientConnection {
         }
         self.driver.set_writable();
         let count = self.driver.flush(&mut self.workspace);
-        // Where TLS has failed it holds nothing, whatever has left of a record; but then it has moved nothing either.
+        // A TLS session that has failed looks flushed, though it has sent nothing: such a one does not count.
         if self.driver.transport().is_flushed() && (count > 0 || !self.is_broken()) {
             self.flushed_to = self.endpoint().left();
         }

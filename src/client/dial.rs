@@ -63,7 +63,7 @@ fn race(
     let mut waiting = addresses.into_iter().peekable();
     let mut attempts: Vec<Option<(TcpStream, SocketAddr)>> = Vec::new();
     let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    // Up to when the last attempt has its head start.
+    // Until this time, the latest attempt is alone; then the next address is tried beside it.
     let mut head_start = None;
     loop {
         if until.is_some_and(|until| until <= Instant::now()) {
@@ -108,7 +108,7 @@ fn race(
                 Err(failed) => {
                     error = failed_at(*address, failed);
                     *attempt = None;
-                    // Nothing is gained by waiting longer with the next.
+                    // The next address need not wait for the rest of the head start.
                     head_start = None;
                 }
             }
@@ -120,7 +120,7 @@ fn race(
 fn begin_from(local: SocketAddr, address: SocketAddr) -> io::Result<TcpStream> {
     let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)?;
     socket.bind(&local.into()).map_err(|error| in_context(format!("binding {local}"), error))?;
-    // With no time at all it is only begun, on every system.
+    // A timeout of a nanosecond only begins to connect, and does so on every system.
     match socket.connect_timeout(&address.into(), Duration::from_nanos(1)) {
         Err(error) if error.kind() != io::ErrorKind::TimedOut => return Err(error),
         _ => {}
@@ -143,7 +143,7 @@ pub(super) fn connect_unix(
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
             // No event tells when there is room again: only a call that blocks waits for that.
             let connect = move || connect_unix_blocking(&address, until);
-            // It keeps the time itself, so that no attempt is left behind by a deadline.
+            // The thread keeps the deadline itself, so that it does not outlive it.
             background::run("framewire-connect", connect, None, wait)
         }
         result => result.map(|()| Socket::Unix(socket.into())),
@@ -154,12 +154,12 @@ pub(super) fn connect_unix(
 fn connect_unix_blocking(address: &SockAddr, until: Option<Instant>) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     loop {
-        // The timeout of sending is that of connecting as well.
+        // Systems apply the write timeout to connecting, too.
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // The system takes less than a microsecond for no timeout at all.
+        // Less than a microsecond would be rounded down to zero, which means no timeout.
         socket.set_write_timeout(left.map(|left| left.max(Duration::from_millis(1))))?;
         match socket.connect(address) {
             Ok(()) => break,
@@ -255,7 +255,7 @@ mod tests {
         let listens = listener.local_addr().unwrap();
         let (_socket, refuses) = deserted();
         let v6 = SocketAddr::from(([0, 0, 0, 0, 0, 0, 0, 1], listens.port()));
-        // Of all of 127/8, which only some systems have, the first is chosen if nothing is said.
+        // Linux answers on all of 127/8, where the system would choose 127.0.0.1 by itself.
         let local =
             SocketAddr::from(([127, 0, 0, if cfg!(target_os = "linux") { 7 } else { 1 }], 0));
         for until in [None, Some(Instant::now() + Duration::from_secs(300))] {

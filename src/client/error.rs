@@ -116,7 +116,7 @@ impl ClientError {
                     let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
                     return Some(date.duration_since_1970().saturating_sub(now));
                 }
-                // Not with a sign, which `parse` would take.
+                // `parse` would accept a sign, which HTTP does not.
                 let digits = value.bytes().all(|byte| byte.is_ascii_digit());
                 let seconds = value.parse().ok().filter(|_| digits)?;
                 Some(Duration::from_secs(seconds))
@@ -289,7 +289,7 @@ impl fmt::Display for ClientTimeout {
 impl std::error::Error for ClientError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // What these say is said already.
+            // `Display` has already printed the message of each of these; what is left is its own source.
             Self::Url(error) => error.source(),
             Self::Request(error) => error.source(),
             Self::Config(error) => error.source(),

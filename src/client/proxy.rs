@@ -163,7 +163,7 @@ mod tests {
             ("http://[::1]:3128", (Kind::Http, "::1", 3128)),
             ("[fe80::1%251]:8", (Kind::Http, "fe80::1%1", 8)),
             ("u@1.2.3.4:3128", (Kind::Http, "1.2.3.4", 3128)),
-            // What is an address is not asked of a resolver.
+            // An IPv4 address in a short form is an address, not a name to resolve.
             ("http://127.1:3128", (Kind::Http, "127.0.0.1", 3128)),
         ];
         for (text, expected) in cases {

@@ -309,7 +309,7 @@ impl Reconnecting {
                 None => Err(ClientError::Send(SendError::Closed)),
             };
             let Err(error) = result else { return Ok(()) };
-            // Otherwise the end of the connection decides whether there is to be another.
+            // It is sent once more on the next connection, if the end of this one allows another.
             if !sends_again || self.closer.is_requested() || !is_of_connection(&error) {
                 return Err(Unsent::new(message, error));
             }
@@ -368,7 +368,7 @@ impl Reconnecting {
         reason: &str,
     ) -> Result<Outcome, ClientError> {
         if self.attempt.is_some() {
-            // Otherwise the connection that it makes would stay open, and nobody would serve it.
+            // Without this, a connection that is being made would stay open with nobody to serve it.
             self.closer.abort();
         }
         let outcome = match &mut self.client {
@@ -407,7 +407,7 @@ impl Reconnecting {
         let Some(client) = &mut self.client else { return Ok(()) };
         match client.state() {
             State::Closed => {}
-            // Whoever has closed it receives until it is over.
+            // After a close of our own, the caller goes on receiving until it is complete.
             State::Closing if !self.closer.is_requested() => {}
             _ => return Ok(()),
         }
@@ -478,7 +478,7 @@ impl Reconnecting {
         };
         Some(connected.and_then(|mut client| {
             match (self.on_connect)(&mut client) {
-                // The server closes already; how, is found out by receiving.
+                // The server is closing already; receiving tells with which code.
                 Ok(()) | Err(ClientError::Send(SendError::Closing | SendError::Closed)) => {}
                 Err(error) => return Err(error),
             }
@@ -524,7 +524,7 @@ impl Reconnecting {
                 }
                 _ => Duration::ZERO,
             };
-            // Added to, so that those who were all told the same do not come back in the same moment.
+            // Added to the random delay, so that clients that were all told the same time do not come back at once.
             let delay = delay.saturating_add(asked.min(self.backoff.longest()));
             if let Some(wait) = &mut self.wait {
                 return Ok(wait(delay).is_continue());
@@ -546,7 +546,7 @@ impl Reconnecting {
             let check = now.checked_add(CLOCK_INTERVAL);
             let wake = [Some(next), until, check].into_iter().flatten().min();
             let state = self.link.lock();
-            // It is looked at under the lock, which its use takes, too.
+            // Checked under the lock that a close request takes as well, so that none is missed before the wait.
             if !self.closer.is_requested() {
                 drop(self.link.wait(state, wake));
             }
@@ -568,11 +568,11 @@ impl Reconnecting {
     /// Takes note that there is no connection any more; an error if it is not to be retried.
     fn lose(&mut self, error: Option<ClientError>) -> Result<(), ClientError> {
         let client = self.client.take();
-        // A server that accepts and drops is no better than one that refuses.
+        // A server that accepts connections and drops them soon is backed off from, like one that refuses them.
         if client.is_some() && self.connected.elapsed() >= self.backoff.longest() {
             self.begin_anew();
         }
-        // Writers may hold it still.
+        // Writers may still hold the connection, so it is aborted rather than dropped.
         let outcome = client.map_or(LOST, |mut client| client.abort());
         if self.closer.is_requested() {
             return self.end_as_requested(error, outcome);
@@ -614,7 +614,7 @@ impl Reconnecting {
             return;
         }
         if let Some(client) = &mut self.client {
-            // What is wrong with the connection, receiving tells.
+            // If this fails, receiving tells why.
             let _ = client.ping_without_waiting();
             let limit = self.builder.pong_time_limit();
             self.answer_by = limit.and_then(|limit| Instant::now().checked_add(limit));

@@ -32,7 +32,7 @@ impl RedirectChain {
     pub(super) fn request(&self) -> ClientRequest {
         let mut request = self.request.clone();
         for cookie in self.cookies.iter().filter(|cookie| cookie.is_for(&self.url)) {
-            // One that cannot be sent is not sent.
+            // A cookie with characters that a header cannot carry is left out.
             if let Ok(with) = request.clone().cookie(&cookie.name, &cookie.value) {
                 request = with;
             }
@@ -65,7 +65,7 @@ impl RedirectChain {
         if self.url.is_same_origin(&target) {
             self.keep_cookies(response);
         } else {
-            // For good: an origin that lies behind another is not the one that they were meant for.
+            // Never restored, even if a later redirect leads back: another origin has chosen that target.
             request = request.without_credentials();
             self.cookies.clear();
         }
@@ -79,7 +79,7 @@ impl RedirectChain {
         for value in response.headers().get_all("Set-Cookie") {
             let text = std::str::from_utf8(value).ok();
             let cookie = text.and_then(|text| SetCookie::parse(text, now));
-            // One for another domain is none (RFC 6265 section 5.3, step 6).
+            // A cookie for another domain is ignored (RFC 6265 section 5.3, step 6).
             let Some(cookie) = cookie.filter(|cookie| cookie.is_of(self.url.host())) else {
                 continue;
             };
@@ -184,11 +184,11 @@ mod tests {
             "8",
         ];
         chain.follow(setting("/b", &set)).unwrap();
-        // In one header, where a new one takes the place of the application's.
+        // All are in one header, and a cookie that was set replaces the application's of the same name.
         assert_eq!(cookies(&chain).as_deref(), Some("s=2; a=3"));
         chain.follow(setting("/x/y", &["s=; Max-Age=0", "t=9; Domain=.H"])).unwrap();
         assert_eq!(cookies(&chain).as_deref(), Some("a=3; below=6; t=9"));
-        // One that another domain may have sets nothing, and takes nothing away.
+        // A cookie for another domain neither sets anything nor deletes anything.
         chain.follow(setting("/x/y", &["t=evil; Domain=i", "t=; Max-Age=0; Domain=i"])).unwrap();
         assert_eq!(cookies(&chain).as_deref(), Some("a=3; below=6; t=9"));
         let past = "Expires=Thu, 01 Jan 1970 00:00:00 GMT";

@@ -26,7 +26,7 @@ pub(super) fn resolve(
     if let Ok(address) = host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
-    // Only the system knows its zones.
+    // A resolver of the application's does not know this system's IPv6 zones.
     let resolver = resolver.filter(|_| !host.contains('%')).cloned();
     let ask = move |host: &str| match resolver {
         Some(resolver) => resolver(host, port),

@@ -86,7 +86,7 @@ impl SharedState {
                 self.connection.abort();
             }
             CloseRequest::Close(close) => {
-                // One that is closing already goes on as it does.
+                // A connection that is closing already goes on closing as it was.
                 let _ = self.connection.close_in_time(close);
             }
         }
@@ -108,7 +108,7 @@ impl SharedState {
 
 impl Closable for SharedConnection {
     fn close(&self, request: &CloseRequest) {
-        // A stream that blocks by itself might hold the lock for as long as it likes: its thread will see it.
+        // The thread of a blocking stream may hold the lock for long; it sees the request by itself when it is back.
         if self.socket.is_some() {
             self.lock().close(request);
         }
@@ -288,7 +288,7 @@ impl SharedConnection {
         let end = {
             let mut state = self.lock();
             let end = state.connection.close_in_time(close);
-            // They have other deadlines from now on.
+            // From now on the other threads have other deadlines to wait for.
             state.wake_all();
             end?
         };
@@ -312,7 +312,7 @@ impl SharedConnection {
         loop {
             match self.next_event(waiter, None) {
                 Ok(Some(_)) => {}
-                // A stream's own timeout is none as long as a deadline is to come.
+                // A timeout of the stream itself counts only where no deadline of ours is pending.
                 Err(ClientError::TimedOut(_)) if self.next_deadline().is_some() => {}
                 _ => return Ok(self.end_without_close()),
             }
@@ -345,7 +345,7 @@ impl SharedConnection {
         let mut state = self.lock();
         state.reader = Reader::Dropped;
         state.connection.discard_events();
-        // There is room again for what a writer that waits would read.
+        // With the events gone, a writer that waits for room can read on.
         state.wake_all();
     }
 
@@ -378,7 +378,8 @@ impl SharedConnection {
                 if let Some(waker) = &waker {
                     state.blocked_writers.retain(|writer| !Arc::ptr_eq(&writer.waker, waker));
                 }
-                // Who receives may be busy elsewhere: neither deadlines nor the peer's Close wait for it.
+                // The reader may be busy elsewhere, and deadlines and the peer's Close must not wait for it: this
+                // thread reads.
                 let goes_on = state.connection.is_leaving(end) && state.connection.read_ahead();
                 state.wake();
                 if goes_on {
@@ -395,7 +396,7 @@ impl SharedConnection {
             };
             match waiter.wait(next, interest) {
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => {
-                    // A stream's own timeout is none as long as a deadline is to come.
+                    // A timeout of the stream itself counts only where no deadline of ours is pending.
                     if next.is_none() {
                         return Err(ClientError::TimedOut(ClientTimeout::Write));
                     }

@@ -54,7 +54,7 @@ impl PollWait {
     /// or until the time has come. Waking for nothing is allowed.
     pub(super) fn wait(&mut self, until: Option<Instant>, interest: Interest) -> io::Result<()> {
         if let Some(source) = self.source.as_mut().filter(|_| !TELLS_AGAIN) {
-            // The socket is not read and written through mio, which so does not learn that it had nothing left.
+            // Reads and writes bypass mio here, so it cannot know that they came to `WouldBlock`.
             self.poll.registry().reregister(&mut **source, SOCKET, interest)?;
         }
         self.poll(until)
@@ -63,12 +63,12 @@ impl PollWait {
     fn poll(&mut self, until: Option<Instant>) -> io::Result<()> {
         self.events.clear();
         if self.waker.take_woken() {
-            // Since the caller last looked: the system may have forgotten it.
+            // Woken since the caller last looked; the system may have lost that event.
             return Ok(());
         }
         let timeout = until.map(|until| until.saturating_duration_since(Instant::now()));
         let result = self.poll.poll(&mut self.events, timeout);
-        // The caller looks now.
+        // The caller looks at everything now, so a mark set in the meantime is served.
         self.waker.take_woken();
         match result {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
@@ -171,7 +171,7 @@ impl Waiter {
         if let Self::Poll(wait) = self {
             return wait.wait(until, interest);
         }
-        // If it has waited for one of our deadlines, all is well.
+        // A timeout is no error where one of our own deadlines was waited for.
         match until {
             Some(until) if until <= Instant::now() + Duration::from_millis(1) => Ok(()),
             _ => Err(io::ErrorKind::TimedOut.into()),

@@ -22,7 +22,7 @@ impl Waker {
 
     pub(super) fn wake(&self) {
         if !self.is_woken.swap(true, Ordering::SeqCst) {
-            // It cannot fail while there is a thread that could wait.
+            // It fails only when the poll is gone, and then nobody waits.
             let _ = self.system.wake();
         }
     }
