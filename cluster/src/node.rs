@@ -193,6 +193,8 @@ impl Node {
             }
             Event::Unheard => {
                 self.heard = false;
+                // What has ended one connection has often ended the other one.
+                self.redis = None;
                 self.unlink();
             }
             Event::Subscribed(channel) => {

@@ -5,6 +5,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import { check, connected, runChecks, until } from "./harness.mjs";
+import "./cluster.mjs";
 import "./hmr.mjs";
 import "./rooms.mjs";
 import "./routes.mjs";

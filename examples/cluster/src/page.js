@@ -26,7 +26,7 @@ function enter(name, room) {
   cluster.onstate = (state) => {
     element("state").textContent = STATES[state];
     element("state").dataset.state = state;
-    element("node").textContent = cluster.welcome ? `node ${cluster.welcome.connection.split(".")[0]}` : "";
+    element("node").textContent = state.endsWith("linked") ? `node ${cluster.welcome.connection.split(".")[0]}` : "";
     if (state !== "linked") element("members").textContent = "not known";
   };
   let wasOpen = false;
