@@ -30,6 +30,8 @@ pub(super) struct Broadcasts {
 #[derive(Debug, Default)]
 pub(super) struct BroadcastList {
     list: Vec<Broadcast>,
+    /// For whom they are; each scope once.
+    scopes: Vec<Scope>,
     /// Connections that did not wait, and how many of the first ones are done for each; by their ids.
     ahead: Vec<(PeerId, usize)>,
 }
@@ -66,7 +68,7 @@ impl Broadcasts {
 
     /// A connection has got all that waits.
     pub(super) fn note_ahead(&mut self, id: PeerId) {
-        let BroadcastList { list, ahead } = &mut self.waiting;
+        let BroadcastList { list, ahead, .. } = &mut self.waiting;
         match ahead.binary_search_by_key(&id, |&(id, _)| id) {
             Ok(at) => ahead[at].1 = list.len(),
             Err(at) => ahead.insert(at, (id, list.len())),
@@ -98,6 +100,9 @@ impl Broadcasts {
     /// Puts one more behind the others: whether that is as much as may wait.
     pub(super) fn add(&mut self, broadcast: Broadcast) -> bool {
         self.bytes += broadcast.prepared.len();
+        if !self.waiting.scopes.contains(&broadcast.scope) {
+            self.waiting.scopes.push(broadcast.scope);
+        }
         self.waiting.list.push(broadcast);
         self.waiting.list.len() >= MOST || self.bytes >= MOST_BYTES
     }
@@ -116,6 +121,12 @@ impl Broadcasts {
 }
 
 impl BroadcastList {
+    /// For whom they are; each scope once.
+    #[inline]
+    pub(super) fn scopes(&self) -> &[Scope] {
+        &self.scopes
+    }
+
     /// Those that are for this connection, which is for this route.
     #[inline]
     pub(super) fn of(
@@ -138,6 +149,7 @@ impl BroadcastList {
 
     fn clear(&mut self) {
         self.list.clear();
+        self.scopes.clear();
         self.ahead.clear();
     }
 }

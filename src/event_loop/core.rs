@@ -1,8 +1,8 @@
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use std::{io, iter};
 
 use crate::handshake::ClientRequest;
 use crate::io::Driver;
@@ -11,7 +11,7 @@ use crate::wire::CloseFrame;
 
 use super::audience::{Audience, Recipients, Selection};
 use super::backlog::{Buffered, Key};
-use super::broadcast::{Broadcast, Broadcasts};
+use super::broadcast::{Broadcast, BroadcastList, Broadcasts};
 use super::caller::{Caller, Told};
 use super::callers::Callers;
 use super::commands::Command;
@@ -25,6 +25,7 @@ use super::logging::event;
 use super::metrics::{Count, Counting, Published};
 use super::rate_limit::RateLimit;
 use super::route::{RouteId, Scope};
+use super::route_members::RouteMembers;
 use super::schedule::{Schedule, TimerId, TimerOwner};
 use super::selector::{Clock, Registry};
 use super::sent::Sent;
@@ -52,6 +53,7 @@ pub(super) struct Core<S> {
     clock: Clock,
     pub(super) topics: Topics,
     broadcasts: Broadcasts,
+    members: RouteMembers,
     pub(super) undecided: Undecided<S>,
     pub(super) callers: Callers,
     listeners: Arc<[ListenerFacts]>,
@@ -101,6 +103,7 @@ impl<S> Core<S> {
             sources: Sources::default(),
             clock,
             broadcasts: Broadcasts::default(),
+            members: RouteMembers::default(),
             callers: Callers::default(),
             listeners: Arc::clone(&settings.listeners),
             shared: Shared {
@@ -275,6 +278,9 @@ impl<S> Core<S> {
 
     fn remove(&mut self, id: PeerId) {
         if let Some(mut connection) = self.slab.remove(id) {
+            if let Some(route) = connection.route {
+                self.members.remove(route, id.index());
+            }
             connection.uncount_open(&self.shared);
             self.dialled -= usize::from(connection.origin == Origin::Dialled);
             self.spares -= usize::from(connection.origin == Origin::Spare);
@@ -283,8 +289,11 @@ impl<S> Core<S> {
 
     /// Puts a connection in; `None` if there is no id left to give.
     fn insert(&mut self, connection: Connection<S>) -> Option<PeerId> {
-        let origin = connection.origin;
+        let (origin, route) = (connection.origin, connection.route);
         let id = self.slab.insert(connection)?;
+        if let Some(route) = route {
+            self.members.add(route, id.index());
+        }
         self.dialled += usize::from(origin == Origin::Dialled);
         self.spares += usize::from(origin == Origin::Spare);
         self.shared.counting.add(Count::Connections);
@@ -353,9 +362,48 @@ impl<S> Core<S> {
     }
 
     pub(super) fn open_peers(&self, scope: Scope) -> impl Iterator<Item = PeerId> {
-        let open =
-            move |connection: &Connection<S>| connection.is_open() && scope.holds(connection.route);
-        self.slab.iter().filter(move |(_, connection)| open(connection)).map(|(id, _)| id)
+        let mut from = 0;
+        let ids = iter::from_fn(move || self.next_open(scope, &mut from));
+        ids.map(|(id, _)| id)
+    }
+
+    /// The first open connection within a scope from a place on, which moves to the next one.
+    fn next_open(&self, scope: Scope, from: &mut usize) -> Option<(PeerId, &Connection<S>)> {
+        loop {
+            let place = self.next_place(scope, *from)?;
+            *from = place + 1;
+            if let Some((id, connection)) = self.slab.at(place)
+                && connection.is_open()
+                && scope.holds(connection.route)
+            {
+                return Some((id, connection));
+            }
+        }
+    }
+
+    /// The first place from this one on at which there may be a connection within a scope.
+    #[inline]
+    pub(super) fn next_place(&self, scope: Scope, from: usize) -> Option<usize> {
+        self.members.next(scope, from, self.slab.places())
+    }
+
+    /// The first place from this one on at which there may be one that some of these messages are for.
+    #[inline]
+    fn next_place_of(&self, list: &BroadcastList, from: usize) -> Option<usize> {
+        match list.scopes() {
+            &[scope] => self.next_place(scope, from),
+            scopes => scopes.iter().filter_map(|&scope| self.next_place(scope, from)).min(),
+        }
+    }
+
+    /// Has a connection be of this route from now on.
+    pub(super) fn set_route(&mut self, id: PeerId, route: RouteId) {
+        if let Some(connection) = self.slab.get_mut(id) {
+            if let Some(before) = connection.route.replace(route) {
+                self.members.remove(before, id.index());
+            }
+            self.members.add(route, id.index());
+        }
     }
 
     /// A connection is open from now on.
@@ -368,6 +416,7 @@ impl<S> Core<S> {
         }
     }
 
+    #[inline(always)]
     pub(super) fn publish_counters(&mut self) {
         let Shared { workspace, counting, buffered, .. } = &mut self.shared;
         publish(counting, workspace, buffered, self.handle.published());
@@ -439,7 +488,7 @@ impl<S> Core<S> {
         match selection.recipients {
             Recipients::Open(scope) => {
                 self.broadcast_here(scope, selection, prepared);
-                self.slab.len()
+                self.members.count(scope, self.slab.len())
             }
             Recipients::Subscribers(topic) => {
                 self.publish_to_subscribers(topic, selection, &prepared)
@@ -517,10 +566,18 @@ impl<S> Core<S> {
     #[cold]
     fn flush_all_broadcasts(&mut self) {
         let (sending, next, waiting) = self.broadcasts.take();
-        for (id, connection) in self.slab.iter_mut() {
-            if connection.is_open() {
-                let sending = sending.of(id, connection.route).filter(|_| id.index() >= next);
-                for broadcast in sending.chain(waiting.of(id, connection.route)) {
+        let mut from = 0;
+        loop {
+            let places =
+                [self.next_place_of(&sending, from.max(next)), self.next_place_of(&waiting, from)];
+            let Some(place) = places.into_iter().flatten().min() else { break };
+            from = place + 1;
+            let Some(id) = self.slab.id_at(place) else { continue };
+            let Some(connection) = self.slab.get_mut(id).filter(|c| c.is_open()) else { continue };
+            let sending = sending.of(id, connection.route).filter(|_| place >= next);
+            let mut messages = sending.chain(waiting.of(id, connection.route)).peekable();
+            if messages.peek().is_some() {
+                for broadcast in messages {
                     connection.deliver(id, broadcast.key(), broadcast.prepared(), &mut self.shared);
                 }
                 connection.unsettle(id, &mut self.unsettled);
@@ -535,13 +592,20 @@ impl<S> Core<S> {
         self.broadcasts.begin_sending();
     }
 
-    /// Whether one of those is for this connection.
+    /// The first connection from a place on that one of those is for.
     #[inline]
-    pub(super) fn is_addressed(&self, id: PeerId) -> bool {
+    pub(super) fn next_addressed(&self, mut from: usize) -> Option<PeerId> {
         let sending = self.broadcasts.sending();
-        self.slab.get(id).is_some_and(|connection| {
-            connection.is_open() && sending.of(id, connection.route).next().is_some()
-        })
+        loop {
+            let place = self.next_place_of(sending, from)?;
+            from = place + 1;
+            if let Some((id, connection)) = self.slab.at(place)
+                && connection.is_open()
+                && sending.of(id, connection.route).next().is_some()
+            {
+                return Some(id);
+            }
+        }
     }
 
     /// Queues them for one connection.

@@ -461,6 +461,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// How long the loop may sleep; `None` for until something happens.
+    #[inline]
     pub(super) fn until_next(&self) -> Option<Duration> {
         if self.has_more_commands
             || self.commands.are_announced()
@@ -881,9 +882,10 @@ impl<H: Handler> EventLoop<H> {
         if let Some(route) = route {
             let workspace = &mut self.core.shared.workspace;
             connection.endpoint_mut().set_config(route.config, workspace);
-            connection.route = Some(route.id);
             request = request.routed(&route.pattern);
+            self.core.set_route(id, route.id);
         }
+        let Some(connection) = self.core.slab.get_mut(id) else { return };
         connection.request = Some(request.clone());
         match choice {
             Choice::Accept(accept, session) => self.open(id, accept, session),
@@ -1239,7 +1241,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// The same for one that is not opening.
-    #[inline]
+    #[inline(always)]
     fn begin_open(&mut self, id: PeerId) {
         self.core.current = Some(id);
         #[cfg(feature = "deflate")]
@@ -1253,7 +1255,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Tells a connection the time, at the head of its turn. What is due is done by that.
-    #[inline]
+    #[inline(always)]
     fn tell_time(&mut self, id: PeerId) {
         if let Some(connection) = self.core.slab.get_mut(id)
             && let Some(event) =
@@ -1636,13 +1638,12 @@ impl<H: Handler> EventLoop<H> {
             return;
         }
         self.core.begin_broadcasts();
-        for index in 0..self.core.slab.places() {
-            let Some(id) = self.core.slab.id_at(index) else { continue };
-            if self.core.is_addressed(id) {
-                self.begin_open(id);
-                self.core.deliver_broadcasts(id);
-                self.finish(id);
-            }
+        let mut from = 0;
+        while let Some(id) = self.core.next_addressed(from) {
+            from = id.index() + 1;
+            self.begin_open(id);
+            self.core.deliver_broadcasts(id);
+            self.finish(id);
         }
         self.core.end_broadcasts();
     }
@@ -2052,6 +2053,7 @@ fn too_many_handshakes(wait: Option<Duration>) -> Response {
 }
 
 /// Of two times, where there are two.
+#[inline]
 fn earlier(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),

@@ -52,6 +52,7 @@ mod quota;
 mod rate_limit;
 mod readiness;
 mod route;
+mod route_members;
 mod routes;
 mod schedule;
 mod selector;

@@ -142,6 +142,14 @@ impl<T> Slab<T> {
         Some(PeerId { generation: place.generation, index: self.base | index as u32 })
     }
 
+    /// What is at a place, with its id.
+    #[inline]
+    pub(super) fn at(&self, index: usize) -> Option<(PeerId, &T)> {
+        let place = self.places.get(index)?;
+        let id = PeerId { generation: place.generation, index: self.base | index as u32 };
+        Some((id, place.value.as_ref()?))
+    }
+
     /// All ids in use, in no particular order that is promised.
     pub(super) fn ids(&self) -> impl Iterator<Item = PeerId> {
         self.iter().map(|(id, _)| id)
@@ -152,14 +160,6 @@ impl<T> Slab<T> {
         self.places.iter().enumerate().filter_map(move |(index, place)| {
             let id = PeerId { generation: place.generation, index: base | index as u32 };
             place.value.as_ref().map(|value| (id, value))
-        })
-    }
-
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (PeerId, &mut T)> {
-        let base = self.base;
-        self.places.iter_mut().enumerate().filter_map(move |(index, place)| {
-            let id = PeerId { generation: place.generation, index: base | index as u32 };
-            place.value.as_mut().map(|value| (id, value))
         })
     }
 }
@@ -199,7 +199,8 @@ mod tests {
                 assert_eq!(slab.get_mut(*id).copied(), here);
             }
             assert_eq!(slab.ids().collect::<Vec<_>>(), [*own]);
-            assert_eq!(slab.iter_mut().next().map(|(id, ())| id), Some(*own));
+            assert_eq!(slab.at(0), Some((*own, &())));
+            assert_eq!(slab.at(1), None);
             assert_eq!((own.index(), PeerId::from_u64(own.as_u64())), (0, *own));
             assert_eq!(slab.remove(*own), Some(()));
             assert_eq!(slab.insert(()).unwrap().loop_number(), own.loop_number());

@@ -105,8 +105,10 @@ impl<S> Peers<'_, S> {
     #[doc(alias = "forEach")]
     pub fn for_each(&mut self, mut function: impl FnMut(&mut Peer<'_, S>)) {
         // Nobody joins or leaves the slab during a call but by dialling: whoever is dialled meanwhile is not open.
-        for index in 0..self.core.slab.places() {
-            let Some(id) = self.core.slab.id_at(index) else { continue };
+        let mut from = 0;
+        while let Some(place) = self.core.next_place(self.scope, from) {
+            from = place + 1;
+            let Some(id) = self.core.slab.id_at(place) else { continue };
             let Some(mut peer) = Peer::of(self.core, id) else { continue };
             if self.scope.holds(peer.route()) {
                 function(&mut peer);
