@@ -528,7 +528,7 @@ impl<S> Connection<S> {
     }
 
     /// Writes what the socket takes of the output.
-    #[inline]
+    #[inline(always)]
     pub(super) fn write(&mut self, shared: &mut Shared) {
         self.is_unsettled = false;
         self.uncount_unless_open(shared);

@@ -418,6 +418,7 @@ impl Group {
     }
 
     /// Takes note of how many connections a loop has.
+    #[inline]
     pub(super) fn set_connections(&self, number: usize, connections: usize) {
         if self.are_many() {
             self.links[number].connections.store(connections, Ordering::SeqCst);

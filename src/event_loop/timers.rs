@@ -12,6 +12,8 @@ use super::slab::PeerId;
 #[derive(Debug, Default)]
 pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Tick, PeerId)>>,
+    /// The earliest time set: every turn asks for it, more than once.
+    next: Option<Duration>,
 }
 
 /// A time to look at a connection: milliseconds of the loop's clock, and one, so that a connection
@@ -45,11 +47,17 @@ impl Timers {
     /// Sets a time to look at a connection.
     pub(super) fn set(&mut self, at: Tick, id: PeerId) {
         self.heap.push(Reverse((at, id)));
+        self.note_next();
     }
 
     /// The earliest time set.
+    #[inline]
     pub(super) fn next(&self) -> Option<Duration> {
-        self.heap.peek().map(|Reverse((at, _))| at.time())
+        self.next
+    }
+
+    fn note_next(&mut self) {
+        self.next = self.heap.peek().map(|Reverse((at, _))| at.time());
     }
 
     /// Forgets what was set for connections that have gone, or was set anew, if that is most of it: `is_set` says
@@ -61,6 +69,7 @@ impl Timers {
     ) {
         if self.heap.len() > 4 * connections + ROOM {
             self.heap.retain(|&Reverse((at, id))| is_set(at, id));
+            self.note_next();
             self.heap.shrink_to(2 * self.heap.len() + ROOM);
         }
     }
@@ -71,6 +80,7 @@ impl Timers {
         let mut due = Vec::new();
         while self.next().is_some_and(|next| next <= now) {
             due.extend(self.heap.pop().map(|Reverse(entry)| entry));
+            self.note_next();
         }
         due
     }

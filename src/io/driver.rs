@@ -346,7 +346,8 @@ impl<T: Transport> Driver<T> {
     /// The first half of [`receive`](Self::receive), for programs that do as little as possible between two messages:
     /// reads if the inbox is empty, and returns an event if that makes one by itself. Afterwards, if the budget goes
     /// on, [`take`](Self::take) what the inbox has.
-    #[inline]
+    // In every program, since a loop does little else: a program with two kinds of handlers would call it else.
+    #[inline(always)]
     pub fn fill(
         &mut self,
         inbox: &mut Inbox,
@@ -376,7 +377,7 @@ impl<T: Transport> Driver<T> {
     /// The second half of [`receive`](Self::receive): takes bytes from the front of `input`, which is [what the inbox
     /// has](Inbox::input), up to the next event. Without one nothing more can be taken for now, and the inbox has to
     /// be told [how much is left](Inbox::set_left) before it is filled again.
-    #[inline]
+    #[inline(always)]
     pub fn take<'i>(
         &mut self,
         input: &mut &'i mut [u8],
@@ -471,7 +472,7 @@ impl<T: Transport> Driver<T> {
 
     /// Writes what the transport takes of the output, and ends the sending direction where the engine wants
     /// that: how many bytes it took.
-    #[inline]
+    #[inline(always)]
     pub fn flush(&mut self, workspace: &mut Workspace) -> usize {
         if self.output == Output::Blocked || self.endpoint.state() == State::Closed {
             return 0;

@@ -318,6 +318,7 @@ impl Endpoint {
 
     /// How many bytes were queued since the connection was made, framing and handshake included. It only
     /// grows.
+    #[inline]
     pub fn queued(&self) -> u64 {
         let unsent = match &self.phase {
             Phase::Closed(ended) => ended.unsent,
@@ -1140,6 +1141,7 @@ impl Endpoint {
 impl Endpoint {
     /// The bytes to send, as slices in order: write them, together by a vectored write if there are
     /// several, and report how many went out to [`consume_output`](Self::consume_output).
+    #[inline]
     pub fn output(&self) -> Chunks<'_> {
         self.output.as_deref().map_or_else(Chunks::none, Output::chunks)
     }
@@ -1240,6 +1242,7 @@ impl Endpoint {
     /// side does so after it failed the connection, or refused it. A client that has no fault to find
     /// waits for the server's end (RFC 6455 section 7.1.1), for
     /// [`Config::close_timeout`] at most.
+    #[inline]
     pub fn wants_shutdown(&self) -> bool {
         let Phase::Closing(closing) = &self.phase else { return false };
         let finished = match self.role {

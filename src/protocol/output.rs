@@ -128,6 +128,7 @@ impl Output {
     }
 
     /// The bytes to send, as slices in order, none of them empty.
+    #[inline]
     pub(super) fn chunks(&self) -> Chunks<'_> {
         Chunks { output: self, sent: self.sent, next: 0, payload_sent: self.payload_sent }
     }
@@ -202,6 +203,7 @@ impl Output {
     }
 
     /// Gives back what an exceptional burst made the buffer grow to.
+    #[inline]
     pub(super) fn shrink_to(&mut self, capacity: usize) {
         if self.remaining == 0 && self.bytes.capacity() > capacity {
             self.bytes.shrink_to(capacity);
@@ -236,6 +238,7 @@ impl Chunks<'_> {
 impl<'a> Iterator for Chunks<'a> {
     type Item = &'a [u8];
 
+    #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let output = self.output;
         let payload = output.payloads.get(self.next);

@@ -116,7 +116,7 @@ impl Receiver {
     /// case of all: nothing is unfinished, and a frame of
     /// [`decode_whole_message`](FrameHeader::decode_whole_message) stands there. In any other case it takes
     /// nothing, and [`receive`](Self::receive) is to do the work; it would say the same of this one.
-    #[inline]
+    #[inline(always)]
     pub(super) fn whole_message<'i>(
         &mut self,
         input: &mut &'i mut [u8],
