@@ -362,6 +362,7 @@ impl Scan {
                     Place::Value
                 }
                 Place::Value => {
+                    self.at = skip_text(allowed, self.at);
                     self.at = skip(allowed, self.at, is_value_byte);
                     match allowed.get(self.at) {
                         None => break,
@@ -393,6 +394,19 @@ impl Scan {
             Err(HeadError::TooLarge.into())
         }
     }
+}
+
+/// Goes past most of a run of printable ASCII, which any line may hold but a name: 8 bytes at a time.
+fn skip_text(bytes: &[u8], from: usize) -> usize {
+    let of = |byte: u8| u64::from_ne_bytes([byte; 8]);
+    let is_text = |block: &&[u8; 8]| {
+        let block = u64::from_ne_bytes(**block);
+        // The highest bit of a byte is set in it from 0x80 on, in the second below 0x20, and in the third from 0x7f on.
+        let odd = block | block.wrapping_sub(of(b' ')) | block.wrapping_add(of(1));
+        odd & of(0x80) == 0
+    };
+    let (blocks, _) = bytes.get(from..).unwrap_or_default().as_chunks();
+    from + 8 * blocks.iter().take_while(is_text).count()
 }
 
 fn skip(bytes: &[u8], from: usize, allowed: impl Fn(u8) -> bool) -> usize {
@@ -478,6 +492,20 @@ pub(super) mod testing {
 mod tests {
     use super::testing::read_every_way;
     use super::*;
+
+    #[test]
+    fn a_block_of_text_is_one_whose_bytes_all_are_printable() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut bytes = [[b' '; 8], [b'~'; 8], [b'a'; 8]].concat();
+                bytes[8 + at] = byte;
+                let expected = if matches!(byte, b' '..=b'~') { 23 } else { 7 };
+                assert_eq!(skip_text(&bytes[1..], 7), expected, "{byte} {at}");
+            }
+        }
+        assert_eq!(skip_text(b"1234567", 0), 0);
+        assert_eq!(skip_text(b"", 1), 1);
+    }
 
     /// Takes every start line that is of visible characters.
     struct AnyLine;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::mem;
 
 use super::names::COOKIE;
 
@@ -26,6 +27,8 @@ pub struct Headers {
     /// Name, value, name, value, … with nothing between.
     bytes: Vec<u8>,
     fields: Vec<Field>,
+    /// Which lengths the names have, by the bits of these numbers: most headers that are asked for are not there.
+    lengths: u64,
 }
 
 /// Where a field ends in `bytes`; it starts where the one before ends.
@@ -43,7 +46,8 @@ impl Headers {
     }
 
     pub(crate) fn with_capacity(bytes: usize, fields: usize) -> Self {
-        Self { bytes: Vec::with_capacity(bytes), fields: Vec::with_capacity(fields) }
+        let (bytes, fields) = (Vec::with_capacity(bytes), Vec::with_capacity(fields));
+        Self { bytes, fields, lengths: 0 }
     }
 
     /// The value of the first field of this name.
@@ -60,8 +64,17 @@ impl Headers {
 
     /// The values of all fields of this name, in their order.
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let named = move |field: &[u8]| field.eq_ignore_ascii_case(name.as_bytes());
-        self.raw().filter(move |(field, _)| named(field)).map(|(_, value)| value)
+        let is_possible = self.lengths & length_bit(name.len()) != 0;
+        let fields = if is_possible { &self.fields[..] } else { &[] };
+        let mut start = 0;
+        fields.iter().filter_map(move |field| {
+            let (name_end, value_end) = (field.name_end as usize, field.value_end as usize);
+            let field = mem::replace(&mut start, value_end)..name_end;
+            // Most names are told apart by their length.
+            let is_named = field.len() == name.len()
+                && self.bytes[field].eq_ignore_ascii_case(name.as_bytes());
+            is_named.then(|| &self.bytes[name_end..value_end])
+        })
     }
 
     /// All fields, in their order.
@@ -145,6 +158,7 @@ impl Headers {
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(value);
         self.fields.push(Field { name_end, value_end });
+        self.lengths |= length_bit(name.len());
         Ok(())
     }
 
@@ -189,6 +203,11 @@ impl Hash for Headers {
             value.hash(state);
         }
     }
+}
+
+/// The bit of the names of this length; all that are longer than most share one.
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
 }
 
 /// Why a header cannot be sent.
@@ -258,6 +277,7 @@ pub(crate) fn is_token_byte(byte: u8) -> bool {
 }
 
 /// Whether a field value may hold this byte: visible ASCII, space, tab and `obs-text`.
+#[inline]
 pub(crate) fn is_value_byte(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }

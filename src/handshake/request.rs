@@ -353,6 +353,10 @@ impl Request {
 
 /// Authority and resource of a target in absolute form.
 pub(super) fn split_absolute(target: &str) -> Option<(&str, &str)> {
+    // Hardly any client sends one; the common one is told by its first byte.
+    if target.starts_with('/') {
+        return None;
+    }
     let (scheme, rest) = target.split_once("://")?;
     if !["http", "https", "ws", "wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
         return None;
