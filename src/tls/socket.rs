@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::io::{self, BufRead, IoSlice, Write};
 use std::mem;
 use std::sync::Arc;
@@ -10,8 +11,15 @@ use crate::client::ClientStream;
 use crate::io::transport::{self, SLICES, Stopped, Transport};
 use crate::protocol::{Chunks, PayloadBuffer};
 
-/// How much ciphertext one read takes off the socket.
+/// How much ciphertext one read takes off the socket: so much at the most where as much may be decrypted, and never
+/// less than the other.
+const LONG_READ_ROOM: usize = 64 * 1024;
 const READ_ROOM: usize = 16 * 1024;
+
+thread_local! {
+    /// The room for it, which all connections of a thread use in turn, so that it is filled with zeros only once.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// How much ciphertext one read decrypts at the most, but for the last [`READ_ROOM`], whatever plaintext is in it.
 const MAX_READ: usize = 128 * 1024;
@@ -27,7 +35,7 @@ const MAX_DISCARDED: usize = 256 * 1024;
 pub(crate) struct TlsSocket<S> {
     session: rustls::Connection,
     socket: S,
-    /// Ciphertext that was read while rustls had to get rid of plaintext first.
+    /// Ciphertext that was read and is left for the next turn.
     unread: Vec<u8>,
     /// How much ciphertext the last read has given to rustls.
     wire: usize,
@@ -132,7 +140,23 @@ impl<S: Transport + Write> TlsSocket<S> {
     ///
     /// A record has 22 bytes or more around its plaintext, and that may be empty: what counts is the wire, an
     /// eighth more of it than is asked for, and with that the records that are decrypted.
-    fn decrypt(&mut self, limit: usize, mut put: impl FnMut(&[u8])) -> (usize, Stopped) {
+    fn decrypt(&mut self, limit: usize, put: impl FnMut(&[u8])) -> (usize, Stopped) {
+        // One connection may read through another, which then has a room of its own.
+        let mut input = Ciphertext::new(ROOM.try_with(Cell::take).unwrap_or_default());
+        input.put_back(&mem::take(&mut self.unread));
+        let result = self.decrypt_from(&mut input, limit, put);
+        self.unread = input.bytes().to_vec();
+        // A thread that ends needs none.
+        let _ = ROOM.try_with(|room| room.set(input.room));
+        result
+    }
+
+    fn decrypt_from(
+        &mut self,
+        input: &mut Ciphertext,
+        limit: usize,
+        mut put: impl FnMut(&[u8]),
+    ) -> (usize, Stopped) {
         let mut count = 0;
         let budget = limit.saturating_add(limit / 8).min(MAX_READ);
         let mut drained = false;
@@ -158,13 +182,14 @@ impl<S: Transport + Write> TlsSocket<S> {
             }
             // A short read has emptied the socket; but the end may have come with it, of which no event
             // tells again. Whoever got bytes reads on and finds it; who got none would wait.
-            if drained && count > 0 && self.unread.is_empty() && self.error.is_none() {
+            if drained && count > 0 && input.is_empty() && self.error.is_none() {
                 return (count, Stopped::Blocked);
             }
-            if self.wire > budget {
+            // What was read is decrypted: to keep it would take a copy.
+            if self.wire >= budget && input.is_empty() {
                 return (count, Stopped::Done);
             }
-            match self.receive() {
+            match self.receive(input, budget.saturating_sub(self.wire)) {
                 (0, Stopped::Done) => {}
                 (0, Stopped::Broken(error)) if count > 0 => {
                     self.broken = Some(error);
@@ -176,52 +201,62 @@ impl<S: Transport + Write> TlsSocket<S> {
         }
     }
 
-    /// Gives ciphertext to rustls: what is left over, or what one read of the socket brings.
-    fn receive(&mut self) -> (usize, Stopped) {
+    /// Gives ciphertext to rustls: what is there, or what one read of the socket brings.
+    fn receive(&mut self, input: &mut Ciphertext, budget: usize) -> (usize, Stopped) {
         if let Some(error) = self.broken.take() {
             return (0, Stopped::Broken(error));
         }
-        let mut room = [0; READ_ROOM];
+        let size = budget.clamp(READ_ROOM, LONG_READ_ROOM);
         if let Some(error) = &self.error {
             let stopped = broken(error);
-            return if self.lingers { self.discard(stopped, &mut room) } else { (0, stopped) };
+            return if self.lingers {
+                self.discard(stopped, input.room(size))
+            } else {
+                (0, stopped)
+            };
         }
-        if !self.unread.is_empty() {
-            let unread = mem::take(&mut self.unread);
-            self.process(&unread);
+        if !input.is_empty() {
+            self.process(input);
             return (0, Stopped::Done);
         }
-        let (count, stopped) = Transport::read(&mut self.socket, &mut room);
+        let (count, stopped) = Transport::read(&mut self.socket, input.room(size));
+        input.filled(count);
         if count > 0 {
-            self.process(&room[..count]);
+            self.process(input);
         } else if self.session.is_handshaking() && is_end(&stopped) {
             return (0, broken(self.error.insert(TlsError::Ended)));
         }
         (count, stopped)
     }
 
-    fn process(&mut self, mut input: &[u8]) {
-        let mut full = false;
-        self.wire += input.len();
+    /// Has ciphertext decrypted up to the first plaintext, which is to be taken before rustls takes more.
+    fn process(&mut self, input: &mut Ciphertext) {
         self.has_heard = true;
         while !input.is_empty() {
-            match self.session.read_tls(&mut input) {
+            match self.session.read_tls(&mut input.bytes()) {
                 // Nothing counts behind a close_notify.
-                Ok(0) => return,
-                Ok(_) => {}
-                Err(_) if full => {
-                    self.wire -= input.len();
-                    self.unread.extend_from_slice(input);
-                    return;
+                Ok(0) => return input.clear(),
+                Ok(count) => {
+                    input.consume(count);
+                    self.wire += count;
                 }
-                Err(error) => return self.fail(rustls::Error::General(error.to_string())),
+                Err(error) => {
+                    input.clear();
+                    return self.fail(rustls::Error::General(error.to_string()));
+                }
             }
-            match self.session.process_new_packets() {
-                Ok(state) => full = state.plaintext_bytes_to_read() > 0,
-                Err(error) => return self.fail(error),
-            }
+            let has_plaintext = match self.session.process_new_packets() {
+                Ok(state) => state.plaintext_bytes_to_read() > 0,
+                Err(error) => {
+                    input.clear();
+                    return self.fail(error);
+                }
+            };
             if !self.session.is_handshaking() {
                 self.session.set_buffer_limit(Some(WRITE_ROOM));
+            }
+            if has_plaintext {
+                return;
             }
         }
     }
@@ -379,6 +414,57 @@ impl<S: Transport + Write> Transport for TlsSocket<S> {
     }
 }
 
+/// Ciphertext that was read, at the front of some room.
+struct Ciphertext {
+    room: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Ciphertext {
+    fn new(room: Vec<u8>) -> Self {
+        Self { room, start: 0, end: 0 }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.room[self.start..self.end]
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.start += count;
+    }
+
+    fn clear(&mut self) {
+        (self.start, self.end) = (0, 0);
+    }
+
+    /// The room for a read of so many bytes, in place of what is there.
+    fn room(&mut self, size: usize) -> &mut [u8] {
+        self.clear();
+        if self.room.len() < size {
+            self.room.resize(size.max(LONG_READ_ROOM), 0);
+        }
+        &mut self.room[..size]
+    }
+
+    /// The first `count` bytes of the room have been filled.
+    fn filled(&mut self, count: usize) {
+        (self.start, self.end) = (0, count);
+    }
+
+    /// Takes what an earlier read has left.
+    fn put_back(&mut self, left: &[u8]) {
+        if !left.is_empty() {
+            self.room(left.len()).copy_from_slice(left);
+            self.filled(left.len());
+        }
+    }
+}
+
 /// The end of a transport over which TLS has failed.
 #[cold]
 fn broken(error: &TlsError) -> Stopped {
@@ -424,11 +510,13 @@ mod tests {
         bytes: VecDeque<u8>,
         capacity: usize,
         ended: bool,
+        reads: usize,
     }
 
     impl Pipe {
         fn pair(capacity: usize) -> (Self, Self) {
-            let direction = || Direction { bytes: VecDeque::new(), capacity, ended: false };
+            let direction =
+                || Direction { bytes: VecDeque::new(), capacity, ended: false, reads: 0 };
             let [there, back] = [(); 2].map(|()| Rc::new(RefCell::new(direction())));
             let end = |incoming: &Rc<_>, outgoing: &Rc<_>| Self {
                 incoming: Rc::clone(incoming),
@@ -441,6 +529,7 @@ mod tests {
     impl Read for Pipe {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let mut incoming = self.incoming.borrow_mut();
+            incoming.reads += 1;
             if incoming.bytes.is_empty() && !incoming.ended {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -686,6 +775,25 @@ mod tests {
             let (0, Stopped::Blocked) = server.socket.read(&mut [0; ROOM]) else { panic!() };
             assert_eq!(server.socket.wire_bytes(0), 0);
         }
+    }
+
+    /// Where much may be decrypted, much is read at once, and nothing of it has to be kept.
+    #[test]
+    fn a_mebibyte_takes_few_reads() {
+        let (mut client, mut server) = open();
+        (0..64).for_each(|_| send_record(&mut client, &[7; 16 * 1024]));
+        let incoming = Rc::clone(&server.socket.socket.incoming);
+        let before = incoming.borrow().reads;
+        let mut room = vec![0; 512 * 1024];
+        let mut came = 0;
+        while came < 1 << 20 {
+            let (count, stopped) = server.socket.read(&mut room);
+            assert!(matches!(stopped, Stopped::Done | Stopped::Blocked), "{stopped:?}");
+            assert!(room[..count].iter().all(|&byte| byte == 7));
+            assert_eq!(server.socket.unread.capacity(), 0);
+            came += count;
+        }
+        assert_eq!((came, incoming.borrow().reads - before), (1 << 20, 17));
     }
 
     #[test]
