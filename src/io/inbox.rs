@@ -10,6 +10,12 @@ pub struct Inbox {
     /// What was read and not taken.
     start: usize,
     end: usize,
+    /// How many bytes of the room are left out in front, so that reads are copied to the border of a cache line.
+    ///
+    /// The kernel copies with `rep movsb`, which on AMD processors from Zen 3 on takes 3 to 7 times as long where the
+    /// destination lies 1 to 31 bytes behind the source, modulo the size of a page. The source lies at the border of a page
+    /// mostly, and what glibc allocates in one piece 16 bytes behind one.
+    lead: usize,
     /// The room, while it has a substitute.
     room: Option<Vec<u8>>,
 }
@@ -22,10 +28,15 @@ pub(super) struct Leftover {
     taken: usize,
 }
 
+const CACHE_LINE: usize = 64;
+
 impl Inbox {
     /// An inbox whose room takes `room` bytes in one read, 512 at least.
     pub fn new(room: usize) -> Self {
-        Self { bytes: vec![0; room.max(512)], start: 0, end: 0, room: None }
+        let bytes = vec![0; room.max(512) + CACHE_LINE - 1];
+        // The room keeps its place, whoever holds it.
+        let lead = bytes.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE - 1);
+        Self { bytes, start: 0, end: 0, lead, room: None }
     }
 
     /// Whether everything was taken.
@@ -60,14 +71,14 @@ impl Inbox {
             self.bytes = room;
         }
         (self.start, self.end) = (0, 0);
-        let size = size.min(self.bytes.len());
-        &mut self.bytes[..size]
+        let size = size.min(self.bytes.len() - (CACHE_LINE - 1));
+        &mut self.bytes[self.lead..self.lead + size]
     }
 
     /// Takes note of how many bytes were read into the room.
     #[inline]
     pub(super) fn filled(&mut self, count: usize) {
-        (self.start, self.end) = (0, count);
+        (self.start, self.end) = (self.lead, self.lead + count);
     }
 
     /// Puts in what a connection had left over; everything must have been taken.
@@ -109,5 +120,36 @@ impl Default for Inbox {
 impl fmt::Debug for Inbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inbox").field("bytes", &(self.end - self.start)).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_read_begins_a_cache_line() {
+        let mut inboxes: Vec<_> = (0..100).map(|size| Inbox::new(500 + size)).collect();
+        for (size, inbox) in inboxes.iter_mut().enumerate() {
+            let most = (500 + size).max(512);
+            for asked in [1, 511, usize::MAX] {
+                let (room, size) = (inbox.room(asked), asked.min(most));
+                assert_eq!((room.as_ptr() as usize % CACHE_LINE, room.len()), (0, size));
+                room.fill(1);
+                inbox.filled(size);
+                assert_eq!(inbox.input(), vec![1; size]);
+                inbox.set_left(0);
+            }
+            // What stays with a connection comes back, and then the room does.
+            inbox.room(3).copy_from_slice(b"abc");
+            inbox.filled(3);
+            inbox.set_left(2);
+            let left = inbox.take_left().unwrap();
+            assert!(inbox.is_empty());
+            inbox.put_back(*left);
+            assert_eq!(inbox.input(), b"bc");
+            inbox.set_left(0);
+            assert_eq!(inbox.room(usize::MAX).as_ptr() as usize % CACHE_LINE, 0);
+        }
     }
 }
