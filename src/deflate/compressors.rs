@@ -258,17 +258,11 @@ fn flush(
         let written = (compress.total_out() - total_out) as usize;
         rest = &rest[read..];
         output.extend_from_slice(&scratch[..written]);
-        if written < scratch.len() {
-            // Room was left, so nothing is waiting inside.
-            if rest.is_empty() {
-                break;
-            }
-            if read == 0 && written == 0 {
-                return false;
-            }
+        // Room was left, so nothing is waiting inside; and if nothing was done, nothing ever will be.
+        if written < scratch.len() && (rest.is_empty() || read + written == 0) {
+            return rest.is_empty() && output[start..].ends_with(&TAIL);
         }
     }
-    output[start..].ends_with(&TAIL)
 }
 
 /// A compressor with the largest window; the smallest has two thirds of it.

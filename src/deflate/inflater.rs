@@ -127,13 +127,9 @@ impl Inflater {
             if status == Status::StreamEnd {
                 // "f3 48 cd c9 c9 07 00 00": more blocks may follow the final one (section 7.2.3.4).
                 self.at = At::FinalBlock;
-            } else if written < room {
-                if input.is_empty() {
-                    return Ok(DecompressStatus::InputEmpty);
-                }
-                if read == 0 && written == 0 {
-                    return Err(InflateError::Corrupt);
-                }
+            } else if written < room && (input.is_empty() || read + written == 0) {
+                let ended = input.is_empty().then_some(DecompressStatus::InputEmpty);
+                return ended.ok_or(InflateError::Corrupt);
             }
         }
     }

@@ -38,16 +38,13 @@ pub(super) fn body_length(
     } else {
         content_length(method, headers)?
     };
-    match (method, length) {
-        ("POST" | "PUT" | "PATCH", BodyLength::None)
-            if minor == 0 && !headers.contains(CONTENT_LENGTH) =>
-        {
-            // "A valid Content-Length is required on all HTTP/1.0 POST requests" (RFC 1945 section 8.3): where
-            // it is missing the body may have been meant to end with the connection.
-            Err(RequestError::LengthRequired)
-        }
-        (_, length) => Ok(length),
+    let is_told = minor > 0 || length != BodyLength::None || headers.contains(CONTENT_LENGTH);
+    if !is_told && matches!(method, "POST" | "PUT" | "PATCH") {
+        // "A valid Content-Length is required on all HTTP/1.0 POST requests" (RFC 1945 section 8.3): where it is
+        // missing the body may have been meant to end with the connection.
+        return Err(RequestError::LengthRequired);
     }
+    Ok(length)
 }
 
 /// Of the transfer codings, which one layer of this program does not undo for another, only the one that every

@@ -316,12 +316,10 @@ fn parse_elements(line: &str, elements: &mut Vec<Element>) -> Option<()> {
         let mut element = Element::default();
         rest = parse_pairs(rest, &mut element)?;
         elements.push(element);
-        if !rest.is_empty() && !rest.starts_with(',') {
-            return None;
-        }
     }
 }
 
+/// Reads the pairs of one element, and returns what is left: nothing, or a comma and what follows it.
 fn parse_pairs<'t>(mut rest: &'t str, element: &mut Element) -> Option<&'t str> {
     let mut others = BTreeSet::new();
     loop {

@@ -203,16 +203,11 @@ fn parse_words(line: &str) -> Result<Content, ProxyHeaderError> {
     let [source, destination, source_port, destination_port] = words[..] else {
         return Err(ProxyHeaderError::Malformed("the number of its words"));
     };
-    let address = |text: &str| -> Option<IpAddr> {
-        match family {
-            "TCP4" => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-            "TCP6" => text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
-            _ => None,
-        }
+    let address: fn(&str) -> Option<IpAddr> = match family {
+        "TCP4" => |text| text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+        "TCP6" => |text| text.parse::<Ipv6Addr>().ok().map(IpAddr::V6),
+        _ => return Err(ProxyHeaderError::Malformed("its protocol")),
     };
-    if !matches!(family, "TCP4" | "TCP6") {
-        return Err(ProxyHeaderError::Malformed("its protocol"));
-    }
     let of = |text, port| {
         Some(SocketAddr::new(address(text)?.to_canonical(), parse_port_without_zeros(port)?))
     };

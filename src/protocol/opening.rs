@@ -299,7 +299,8 @@ impl Opening {
         };
         let Agreed { opened, extensions } = negotiate(request, &accept, settings)?;
         let subprotocol = opened.subprotocol.as_deref();
-        output.try_push_with(|bytes| {
+        // It writes nothing of a 101 that it does not write whole.
+        output.push_with(|bytes| {
             encode_switching_protocols(
                 bytes,
                 request.key().as_bytes(),

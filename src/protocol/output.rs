@@ -90,20 +90,6 @@ impl Output {
         result
     }
 
-    /// Appends whatever `write` appends, or nothing if that fails.
-    pub(super) fn try_push_with<T, E>(
-        &mut self,
-        write: impl FnOnce(&mut Vec<u8>) -> Result<T, E>,
-    ) -> Result<T, E> {
-        let before = self.bytes.len();
-        let result = self.push_with(write);
-        if result.is_err() {
-            self.remaining -= self.bytes.len() - before;
-            self.bytes.truncate(before);
-        }
-        result
-    }
-
     /// Appends an owned payload, uncopied if it is large.
     pub(super) fn push_owned(&mut self, bytes: Vec<u8>) {
         if bytes.len() < UNCOPIED {

@@ -473,10 +473,8 @@ impl Sink<'_> {
 /// How long the payload of a whole unmasked frame is.
 #[cfg(feature = "deflate")]
 fn payload_length(frame: &[u8]) -> usize {
-    match FrameHeader::decode(frame) {
-        Ok(Some((_, header))) => frame.len() - header,
-        _ => frame.len(),
-    }
+    let header = FrameHeader::decode(frame).ok().flatten();
+    frame.len() - header.map_or(0, |(_, length)| length)
 }
 
 #[inline]

@@ -20,10 +20,12 @@ mod guide;
 mod handshake;
 mod layers;
 mod limits;
+mod requests;
 mod roundtrip;
 mod side_by_side;
 mod support;
 mod traces;
 mod utf8;
+mod values;
 #[cfg(feature = "deflate")]
 mod zlib;
