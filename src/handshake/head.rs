@@ -324,6 +324,7 @@ impl Scan {
                 Place::StartLine => {
                     let limit = self.start.saturating_add(limits.request_line_bytes);
                     let line = &allowed[..allowed.len().min(limit)];
+                    self.at = skip_text(line, self.at);
                     self.at = skip(line, self.at, K::is_start_line_byte);
                     match allowed.get(self.at) {
                         None => break,
