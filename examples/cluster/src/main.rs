@@ -13,15 +13,16 @@ use framewire_cluster::json::{CLIENT_JS, Clients, Format, Rules, User};
 use framewire_cluster::{Config, History};
 use lexopt::prelude::*;
 
-const USAGE: &str = "usage: cluster [ADDR] [--redis URL] [--name NODE]";
+const USAGE: &str = "usage: cluster [ADDR] [--redis URL] [--name NODE] [--history MESSAGES]";
 
 fn main() -> Result<(), Box<dyn Error>> {
     let (mut address, mut name) = ("127.0.0.1:8080".to_owned(), None);
-    let mut redis = "redis://127.0.0.1:6379".to_owned();
+    let (mut redis, mut count) = ("redis://127.0.0.1:6379".to_owned(), 1000);
     let mut arguments = lexopt::Parser::from_env();
     while let Some(argument) = arguments.next()? {
         match argument {
             Long("redis") => redis = arguments.value()?.string()?,
+            Long("history") => count = arguments.value()?.parse()?,
             Long("name") => name = Some(arguments.value()?.string()?),
             Value(value) => address = value.string()?,
             other => return Err(format!("{}\n{USAGE}", other.unexpected()).into()),
@@ -30,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     log::set_logger(&StandardError).expect("no other logger is set");
     log::set_max_level(log::LevelFilter::Info);
 
-    let history = History::last(1000).bytes(4 << 20).age(Duration::from_secs(24 * 3600));
+    let history = History::last(count).bytes(4 << 20).age(Duration::from_secs(24 * 3600));
     let mut config =
         Config::new(redis).format(Format).history(history).lease(Duration::from_secs(3));
     if let Some(name) = name {
