@@ -96,6 +96,8 @@ pub(crate) struct Node {
     users: HashMap<String, HashSet<PeerId>>,
     peers: HashMap<u64, Known>,
     next_beat: Instant,
+    /// How many names for an epoch this run has given.
+    epochs: u64,
 }
 
 struct Topic {
@@ -148,6 +150,7 @@ impl Node {
             users: HashMap::new(),
             peers: HashMap::new(),
             next_beat: Instant::now(),
+            epochs: 0,
         }
     }
 
@@ -492,8 +495,9 @@ impl Node {
 
     /// The epoch and the newest offset of a topic, after the end of an epoch that is over.
     fn where_is(&mut self, topic: &str, over: Option<&str>) -> RedisResult<(String, u64)> {
-        let stamp = self.shared.tallies.gaps.count();
-        let new = format!("{}+{stamp:x}", self.shared.names.run);
+        // No epoch is called as another one was.
+        self.epochs += 1;
+        let new = format!("{}+{:x}", self.shared.names.run, self.epochs);
         let facts = self.shared.names.facts(topic);
         let arguments: Vec<&str> = over.into_iter().chain([new.as_str()]).collect();
         self.call(Script::Open, &[&facts], &arguments)
