@@ -296,6 +296,7 @@ browser() {
     command -v node || debian nodejs
     command -v npm || debian npm
     command -v openssl || debian openssl
+    command -v redis-server || debian redis-server
     # The script passes where it cannot run, which is right at a desk.
     export BROWSER_REQUIRED=1
     bounded 1200 tests/browser/run
