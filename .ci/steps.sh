@@ -147,7 +147,8 @@ search() {
 
 # Builds what would be published, from the files that would be in it. Refuses uncommitted changes.
 package() {
-    run cargo package --locked
+    # What was fetched for the steps before is enough.
+    run cargo package --locked --offline
     local archive files
     archive=$(target_directory)/package/framewire-$(version).crate
     files=$(tar -tzf "$archive")
@@ -235,9 +236,42 @@ wasm() {
     ' "$program"
 }
 
+# alone DIRECTORY: puts the crate there as a user gets it. Beside the other members it would have their features.
+alone() {
+    run cargo package --locked --offline --no-verify
+    tar -xzf "$(target_directory)/package/framewire-$(version).crate" -C "$1" --strip-components=1
+}
+
 deny() {
     cargo deny --version || skip 'cargo-deny is not installed'
-    run cargo deny --locked check bans licenses sources
+    local directory
+    directory=$(mktemp -d)
+    alone "$directory"
+    cp deny.toml "$directory"
+    run cargo deny --manifest-path "$directory/Cargo.toml" --locked check bans licenses sources
+    rm -rf "$directory"
+}
+
+# Of each dependency the oldest version that Cargo.toml allows.
+oldest_dependencies() {
+    toolchain nightly
+    local directory target
+    directory=$(mktemp -d)
+    target=$(target_directory)/oldest_dependencies
+    alone "$directory"
+    cd "$directory"
+    run cargo +nightly update -Z direct-minimal-versions
+    run cargo +nightly check --locked --lib --all-features --target-dir "$target"
+    rm -rf "$directory"
+}
+
+# Which lines of the engine its own tests run.
+coverage() {
+    there tests/deep/coverage
+    cargo llvm-cov --version || skip 'cargo-llvm-cov is not installed'
+    run rustup component add llvm-tools || skip 'this Rust has no llvm-tools'
+    command -v python3 || debian python3
+    bounded 600 tests/deep/coverage
 }
 
 # The wire layer is where bytes are cut and words are read; no test there does I/O. Exhaustive tests are
