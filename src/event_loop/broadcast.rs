@@ -91,7 +91,7 @@ impl Broadcasts {
     /// All have got it.
     pub(super) fn end_sending(&mut self) {
         self.sending.clear();
-        // Uses the list again, unless there is another already.
+        // Keeps the allocation for the next broadcasts, unless new ones have a list already.
         if self.waiting.list.is_empty() {
             mem::swap(&mut self.waiting, &mut self.sending);
         }

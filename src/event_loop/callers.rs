@@ -64,7 +64,7 @@ impl Callers {
 
     /// Forgets this one.
     pub(super) fn remove(&mut self, id: PeerId) {
-        // Every connection that ends comes here, and mostly there are none.
+        // Called for every connection that ends, while the maps are mostly empty.
         if !self.told.is_empty() {
             self.told.remove(&id);
         }

@@ -216,7 +216,7 @@ impl<S> Connection<S> {
         if written.is_ok() && !self.endpoint().is_congested() {
             return Sent::Accepted;
         }
-        // Out of the way of the common case, which then needs no room for an error.
+        // A function of its own, so that the common case needs no stack for an error.
         self.held_back_or_dropped(id, shared, written)
     }
 
@@ -313,7 +313,7 @@ impl<S> Connection<S> {
         while let Some(prepared) = self.backlog.as_mut().and_then(|b| b.first_behind().cloned()) {
             match self.send_at_once(id, Outgoing::Shared(&prepared), shared) {
                 Sent::Dropped(SendError::UnfinishedMessage) => break,
-                // It is told of those that there was no room for already.
+                // The caller of `send` was told of a full buffer already.
                 Sent::Dropped(SendError::Full) => {}
                 Sent::Dropped(_) => self.note_dropped(id, shared),
                 _ => {}
@@ -381,7 +381,8 @@ impl<S> Connection<S> {
             return Sent::Dropped(SendError::Full);
         };
         if replaced == Replaced::One && key.name.is_none() {
-            // Nobody has said that the one before might be replaced.
+            // The message that was replaced had no key, so its sender did not offer it for replacement: it counts as
+            // dropped.
             backlog.note_dropped();
             shared.counting.add(Count::Dropped);
         }
@@ -394,7 +395,7 @@ impl<S> Connection<S> {
     pub(super) fn release(&mut self, id: PeerId, release: Release, shared: &mut Shared) -> bool {
         let mut released = false;
         while let Some(mut backlog) = self.backlog.take() {
-            // The low water mark may be above what may wait.
+            // Also asks whether it is full: the low water mark may be set above the hard limit.
             let full = release == Release::Some
                 && (self.endpoint().is_congested() || self.endpoint().is_full());
             let Some(message) = backlog.first().filter(|_| !full) else {
@@ -403,7 +404,7 @@ impl<S> Connection<S> {
             };
             let sent =
                 self.queue(shared, |endpoint, workspace| enqueue(message, endpoint, workspace));
-            // The turn of a message comes when one that was begun is finished.
+            // A whole message cannot go out inside a fragmented one: it waits until that is finished.
             let waits = matches!(sent, Sent::Dropped(SendError::UnfinishedMessage));
             if !waits {
                 released = true;
@@ -682,7 +683,8 @@ impl<S> Connection<S> {
             self.endpoint_mut().resume(&mut shared.workspace);
         } else if limiter.is_ping_due(now) {
             limiter.ping_after(self.driver.endpoint().config().ping_time_limit(), now);
-            // Where there is no room for it, the peer is told enough, and is to take that.
+            // Without room for a Ping there is output enough that the peer has to take, which shows as well that it
+            // lives.
             let _ = self.endpoint_mut().ping(b"", &mut shared.workspace);
         }
     }

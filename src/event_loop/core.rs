@@ -194,7 +194,8 @@ impl<S> Core<S> {
             if self.has_broadcasts() {
                 self.catch_up(id);
             }
-            // If it ceases to be open, it is counted until its turn ends; whoever counts before that looks at it.
+            // If the change closes it, it goes on being counted as open until its turn ends; `count_open` allows for
+            // that.
             return Some(change(self.slab.get_mut(id)?, &mut self.shared));
         }
         self.change_other(id, change)
@@ -206,7 +207,7 @@ impl<S> Core<S> {
         id: PeerId,
         change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T,
     ) -> Option<T> {
-        // What was sent to all before comes before it.
+        // Broadcasts that were sent before this come before it.
         self.flush_broadcasts();
         let connection = self.slab.get_mut(id)?;
         connection.unsettle(id, &mut self.unsettled);
@@ -299,7 +300,7 @@ impl<S> Core<S> {
         self.shared.counting.add(Count::Connections);
         if let Some(connection) = self.slab.get_mut(id) {
             connection.endpoint_mut().seed(id.as_u64());
-            // Starts its clocks.
+            // The first call starts the clocks of its deadlines.
             connection.driver.handle_timeout(self.now, &mut self.shared.workspace);
         }
         Some(id)
@@ -338,7 +339,7 @@ impl<S> Core<S> {
         let endpoint = Endpoint::client(request, config, &mut self.shared.workspace)
             .map_err(io::Error::other)?;
         let mut driver = Driver::new(endpoint, socket);
-        // An event for writing tells that the connection stands.
+        // The first event for writing tells that the connection is established.
         driver.set_not_readable();
         driver.set_not_writable();
         let mut connection = self.connection(driver, Origin::Dialled);
@@ -432,7 +433,7 @@ impl<S> Core<S> {
 
     /// The connections to drop so that what waits for the others is within the limit.
     pub(super) fn to_evict(&self) -> Vec<PeerId> {
-        // What those have was not offered to the socket yet.
+        // The output of unsettled connections has not been offered to their sockets yet.
         let settled = self.slab.iter().filter(|(_, connection)| !connection.is_unsettled());
         self.shared.buffered.to_evict(settled.map(|(id, _)| id))
     }
@@ -498,7 +499,7 @@ impl<S> Core<S> {
 
     /// How many connections are open within a scope, in all loops, without one that is left out.
     fn count_open(&mut self, scope: Scope, except: Option<PeerId>) -> usize {
-        // The others are looked at when their turn ends.
+        // Only the current connection can have closed without being uncounted; the others are when their turn ends.
         if let Some(connection) = self.current.and_then(|id| self.slab.get_mut(id)) {
             connection.uncount_unless_open(&self.shared);
         }
@@ -511,7 +512,7 @@ impl<S> Core<S> {
     /// Sends to all open connections of this loop within a scope, but perhaps to one.
     fn broadcast_here(&mut self, scope: Scope, selection: Selection<&str>, prepared: Prepared) {
         let Selection { except, key, .. } = selection;
-        // The connection whose turn it is does not wait, for the engine may queue replies.
+        // The current connection gets its broadcasts at once, since the engine may queue replies to it behind them.
         if let Some(id) = self.current
             && self.has_broadcasts()
         {

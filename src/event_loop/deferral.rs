@@ -56,9 +56,10 @@ struct Decisions<S> {
 
 impl<S> Decisions<S> {
     fn send(self, id: PeerId, answer: Answer<S>) {
-        // A loop that has ended has dropped the client.
+        // Sending fails where the loop has ended, and with it the client's connection.
         if self.sender.send((id, answer)).is_ok() {
-            // What this thread asks of its handle next comes behind it.
+            // The order goes through the same queue as those of the handle, so it keeps its place among those of this
+            // thread.
             group::order(&self.group, Group::loop_of(id), Command::Decided);
         }
     }
@@ -218,7 +219,7 @@ impl<S> Undecided<S> {
 
     /// Whether this one waited; it does no longer.
     pub(super) fn remove(&mut self, id: PeerId) -> bool {
-        // Every connection that ends comes here, and hardly any ever waits.
+        // Called for every connection that ends, while hardly any is ever waiting.
         if self.waiting.is_empty() {
             return false;
         }

@@ -47,7 +47,7 @@ use super::shutdown::{Departure, Draining, ShutdownOrder, ShutdownReport};
 use super::slab::PeerId;
 use super::socket::Socket;
 
-// Where there is another number for unit tests, it is so small that they meet it.
+// Unit tests have smaller numbers, so that they reach the limits.
 
 /// The room that one read of a socket gets; shared by all connections.
 pub(super) const READ_ROOM: usize = if cfg!(test) { 16 * 1024 } else { 512 * 1024 };
@@ -243,7 +243,7 @@ impl<H: Handler> EventLoop<H> {
         let _turn = Turn::begin();
         self.look_at_the_clock();
         self.pace = Pace::default();
-        // Nobody has two turns in one of the loop.
+        // What becomes unfinished during this turn goes to the other list, so that nobody has two turns in one.
         if !self.unfinished.is_empty() {
             mem::swap(&mut self.unfinished, &mut self.continued);
         }
@@ -343,7 +343,7 @@ impl<H: Handler> EventLoop<H> {
         }
         if event.is_read_closed {
             driver.set_read_closed();
-            // A client that ends its direction before it has an answer does not wait for one.
+            // A client that ends its direction before it has an answer has given up.
             if driver.endpoint().awaits_decision() {
                 driver.endpoint_mut().abort();
             }
@@ -351,7 +351,7 @@ impl<H: Handler> EventLoop<H> {
                 connection.cease_waiting_for_limit(&mut self.core.shared);
             }
         }
-        // One that waits for the rest of its last turn has its turn with the others that do.
+        // An unfinished connection has its turn with the other unfinished ones.
         if !connection.is_unfinished {
             self.turn(id);
         }
@@ -478,7 +478,7 @@ impl<H: Handler> EventLoop<H> {
         // These are rare.
         if let Some(due) = self.core.schedule.next() {
             next = earlier(next, Some(due.min(now + LONGEST_WAIT)));
-            // A turn may have taken long: a tick is not to be late by that.
+            // A turn may have taken long, so the clock is read again: a timer should not be late by that.
             now = self.clock.now();
         }
         if let Some(again) = self.acceptor.next() {
@@ -575,7 +575,7 @@ impl<H: Handler> EventLoop<H> {
             self.reject_for_all(socket, None);
             return Err(io::ErrorKind::QuotaExceeded.into());
         }
-        // What TLS has decrypted already, no event tells of: a new driver looks.
+        // No event tells of what TLS has decrypted already; a new driver reads without one.
         let driver = |socket| Driver::with_leftover(endpoint, socket, &bytes);
         let id = self
             .admit(socket, driver, Origin::Adopted, None)
@@ -624,11 +624,11 @@ impl<H: Handler> EventLoop<H> {
             return self.serve_as_spare(socket, listener);
         };
         let (group, home) = self.core.handle.group_and_home();
-        // A client that comes when all is about to end is answered here, by the loop that listens.
+        // During a shutdown the listening loop itself answers new clients.
         if number != home && self.shutdown.is_none() {
             group.departs(number);
             match self.core.outbox.order(number, Command::Serve(socket, listener)) {
-                // It has come to its end: so will this one, and says so.
+                // The other loop has ended; this one will soon, and rejects the client.
                 Some(Command::Serve(back, _)) => {
                     self.core.handle.group_and_home().0.arrives(number);
                     socket = back;
@@ -712,12 +712,12 @@ impl<H: Handler> EventLoop<H> {
         }
         let group = Arc::clone(group);
         let home = socket.peer_addr().ok().map(|address| Neighbourhood::of(address.ip()));
-        // Held until it is counted, so that no other loop lets one in on the same place.
+        // The lock is held until the connection is counted, so that no other loop gives the same place away.
         let quota = group.quota();
         if let (Some(counted), Some(home)) = (&quota, home)
             && !counted.has_room(home)
         {
-            // The handler is told, and must not hold up the others.
+            // The handler is called next and must not be called under the lock.
             drop(quota);
             let response = Response::too_many_requests();
             self.reject_at_once(socket, listener, &OpeningError::TooManyFromAddress, response);
@@ -740,7 +740,7 @@ impl<H: Handler> EventLoop<H> {
         }
         let address = socket.peer_addr().ok();
         if let Some(protocol) = protocol {
-            // A peer that has gone has no address any more, and is nobody.
+            // A peer that has disconnected has no address any more, and so cannot be trusted.
             let is_known = address.is_some() || socket.is_unix();
             if is_known && protocol.accepts(address.map(|address| address.ip())) {
                 return Entry::Announced;
@@ -954,10 +954,10 @@ impl<H: Handler> EventLoop<H> {
     /// Carries out what was decided elsewhere.
     fn take_decisions(&mut self) {
         while let Some((id, answer)) = self.core.undecided.take() {
-            // Nobody waits for the others any more.
+            // Decisions about connections that have ended in the meantime are dropped.
             if self.core.undecided.remove(id) {
                 self.begin(id);
-                // Its deadline may have come just now, and then it was answered by that.
+                // If its deadline has come just now, it was answered by that.
                 let waits = |c: &Connection<_>| c.endpoint().awaits_decision();
                 match answer {
                     _ if !self.core.slab.get(id).is_some_and(waits) => {}
@@ -1008,7 +1008,7 @@ impl<H: Handler> EventLoop<H> {
         if endpoint.respond(response, workspace).is_ok() {
             return Some(status);
         }
-        // The handler's answer is no final one.
+        // The handler's response has an interim status (1xx), which cannot end a request.
         endpoint.respond(Response::new(500), workspace).is_ok().then_some(500)
     }
 
@@ -1059,14 +1059,14 @@ impl<H: Handler> EventLoop<H> {
     /// The engine has found a request at fault, and has queued its answer.
     #[cold]
     fn handshake_failed(&mut self, id: PeerId, event: &Event<'_>) {
-        // One that was dialled ends by `on_close`.
+        // A dialled connection ends with `on_close` instead.
         let Event::HandshakeFailed(HandshakeError::Request(error)) = event else { return };
-        // A client that does not speak TLS and stays is too slow as well, in the end.
+        // A client that does not speak TLS times out, too; then the error of TLS is what to tell.
         let error = self.or_error_of_tls(id, OpeningError::Handshake(error.clone()));
         let attempt = self.attempt(id);
         let answer = self.tell_opening_error(&error, &attempt);
         if let (Some(response), Some(connection)) = (answer, self.core.slab.get_mut(id)) {
-            // Whoever was too slow has nothing queued, and hears nothing.
+            // Fails after a timeout, where no answer is queued that could be replaced.
             let _ = connection.endpoint_mut().answer_instead(&response);
         }
     }
@@ -1086,19 +1086,19 @@ impl<H: Handler> EventLoop<H> {
     #[cold]
     fn never_opened(&mut self, id: PeerId, outcome: &Outcome) {
         if !matches!(outcome, Outcome::Lost { .. }) {
-            // Of which was told when it was refused.
+            // A rejected request was told of when it was rejected.
             return;
         }
         if self.core.callers.is_rejected(id) || self.has_said_nothing(id) {
             return;
         }
         if self.core.undecided.is_plain(id) {
-            // It has asked for no WebSocket.
+            // A plain request asked for no WebSocket, so none has failed.
             return;
         }
         let error = self.or_error_of_tls(id, OpeningError::Lost);
         let attempt = self.attempt(id);
-        // There is nobody to answer any more.
+        // The client has gone, so the answer goes nowhere.
         let _ = self.tell_opening_error(&error, &attempt);
     }
 }
@@ -1172,7 +1172,7 @@ impl<H: Handler> EventLoop<H> {
         let socket = connection.driver.transport();
         let remote = socket.peer_addr().ok();
         let address = callers.told(id).address_by_header(remote);
-        // The client of a proxy that has come over such a socket is not one that is believed.
+        // A Unix socket is trusted only for who is at its other end, not for the client that a PROXY header names.
         let is_unix = socket.is_unix() && header.is_none_or(|header| header.is_local());
         if self.is_trusted(address, is_unix) {
             self.enter(id, &Entry::Trusted);
@@ -1234,7 +1234,7 @@ impl<H: Handler> EventLoop<H> {
         if self.core.owes_broadcasts()
             && self.core.slab.get(id).is_some_and(|c| c.endpoint().state() == State::Connecting)
         {
-            // What was sent to all before a connection is open is not for it.
+            // Broadcasts from before it opened are not for it.
             self.core.flush_broadcasts();
         }
         self.begin_open(id);
@@ -1348,7 +1348,7 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// Takes the messages that were read.
-    // By itself, so that what it needs stays in registers.
+    // Not inlined, so that its variables stay in registers.
     #[inline(never)]
     fn take(&mut self, id: PeerId, input: &mut &mut [u8], budget: &mut Budget<'_>) {
         while let Some(connection) = self.core.slab.get_mut(id)
@@ -1360,7 +1360,7 @@ impl<H: Handler> EventLoop<H> {
             } else {
                 self.dispatch(id, event);
             }
-            // The first time there may be something to tell of without any bytes.
+            // The engine is asked once even without input, since it may have an event without any.
             if input.is_empty() {
                 break;
             }
@@ -1424,7 +1424,7 @@ impl<H: Handler> EventLoop<H> {
                 self.call_for_peer(id, |handler, peer| handler.on_pong(peer, payload));
             }
             event @ Event::HandshakeFailed(_) => self.handshake_failed(id, &event),
-            // What follows from these is in the output already, and in the outcome at the end.
+            // The other events need nothing here: their answers are in the output, their consequences in the outcome.
             _ => {}
         }
     }
@@ -1460,7 +1460,8 @@ impl<H: Handler> EventLoop<H> {
         if self.on_panic == OnPanic::EndLoop {
             return Some(call(&mut self.handler));
         }
-        // The handler is used again by the wish of its owner; the loop itself is not touched in the call.
+        // Unwind safety: the owner chose to go on with the handler after a panic, and the call does not touch the
+        // loop.
         catch_unwind(AssertUnwindSafe(|| call(&mut self.handler))).ok()
     }
 
@@ -1476,7 +1477,7 @@ impl<H: Handler> EventLoop<H> {
         if self.on_panic == OnPanic::EndLoop {
             call();
         } else if catch_unwind(AssertUnwindSafe(call)).is_err() {
-            // As for one connection; here there is none to close.
+            // As in `call_for_peer`, but there is no connection to close.
             event!(
                 Warn,
                 "connection",
@@ -1533,7 +1534,7 @@ impl<H: Handler> EventLoop<H> {
                 }
                 Command::Shutdown(order) => self.begin_shutdown(order),
                 Command::List(sender) => {
-                    // Who does not wait any more need not be told.
+                    // Sending fails where the caller has stopped waiting.
                     let _ = sender.send(self.core.open_peers(Scope::All).collect());
                 }
                 Command::Decided => self.take_decisions(),
@@ -1548,7 +1549,7 @@ impl<H: Handler> EventLoop<H> {
                 Command::Adopt(adoption) => {
                     let (group, home) = self.core.handle.group_and_home();
                     group.arrives(home);
-                    // The caller is told of what can be told on the stream itself.
+                    // `adopt` has returned already; a failure is answered on the stream itself.
                     let _ = self.add_adopted(*adoption);
                 }
             }
@@ -1607,7 +1608,7 @@ impl<H: Handler> EventLoop<H> {
                 self.core.change(id, |connection, shared| connection.resume(shared));
             }
             PeerCommand::Answer(response) => {
-                // Nobody waits for the others any more.
+                // Decisions about connections that have ended in the meantime are dropped.
                 if self.core.undecided.remove(id) {
                     self.begin(id);
                     self.answer(id, response);
@@ -1661,7 +1662,7 @@ impl<H: Handler> EventLoop<H> {
             {
                 continue;
             }
-            // Only now: a peer that has ended its direction gets what is kept for it, too.
+            // Not before the release above: a peer that has ended its direction still gets what is kept for it.
             if connection.driver.is_over() {
                 return self.remove(id);
             }
@@ -1710,7 +1711,7 @@ impl<H: Handler> EventLoop<H> {
 
     #[cold]
     fn tell_of_timers(&mut self) {
-        // What is set on the way waits for the next turn.
+        // Timers that are set by `on_timer` wait for the next turn.
         let limit = self.core.schedule.limit();
         for _ in 0..TIMERS_A_TURN {
             let Some((owner, timer)) = self.core.schedule.take_due(self.core.now, limit) else {
@@ -1785,7 +1786,8 @@ impl<H: Handler> EventLoop<H> {
     fn tell_of_dropped(&mut self, id: PeerId) {
         let has_dropped = |connection: &Connection<_>| connection.has_dropped();
         if self.core.has_broadcasts() && self.core.slab.get(id).is_some_and(has_dropped) {
-            // What it loses of these is told now, too: what is lost during the call is not told at once.
+            // Broadcasts that it drops are told in this call as well; what is dropped during the call waits for the
+            // next one.
             self.core.catch_up(id);
         }
         if let Some(connection) = self.core.slab.get_mut(id)
@@ -1813,7 +1815,7 @@ impl<H: Handler> EventLoop<H> {
     fn remove(&mut self, id: PeerId) {
         let Some(connection) = self.core.slab.get_mut(id) else { return };
         let Some(outcome) = &connection.driver.outcome() else { return };
-        // What the handler still sends to others is not part of this turn.
+        // The connection is gone, so what `on_close` sends belongs to no turn.
         self.core.current = None;
         connection.uncount_open(&self.core.shared);
         let counting = &mut self.core.shared.counting;
@@ -1869,7 +1871,7 @@ impl<H: Handler> EventLoop<H> {
             let unfinished = self.unfinished.contains(&id);
             let timer = connection.timer.map(|tick| tick.time());
             let deadline = connection.next_timeout().filter(|_| !connection.is_unsettled());
-            // What settles has a turn at once, and is then asked whether there is more.
+            // An unsettled connection has a turn next and is asked for more then.
             let fault = if driver.has_more() && !unfinished && !connection.is_unsettled() {
                 "has more to read and gets no turn"
             } else if connection.is_unfinished != unfinished {
@@ -1917,7 +1919,7 @@ impl<H: Handler> EventLoop<H> {
         let draining =
             self.shutdown.get_or_insert_with(|| Box::new(Draining::new(now, order.close.clone())));
         if let Some(report) = draining.report() {
-            // Whoever asks twice is told twice.
+            // A shutdown that is over is reported again to whoever asks again.
             order.report.send(report);
             return;
         }
@@ -1966,7 +1968,7 @@ impl<H: Handler> EventLoop<H> {
         // Nobody is left to settle.
         self.core.unsettled.clear();
         self.answer_last_commands();
-        // Whoever is told of the end may ask for the counters next.
+        // Published first, since whoever is told of the end may ask for the counters next.
         self.core.publish_counters();
         let Some(draining) = self.shutdown.as_deref_mut() else { return };
         let (report, waiting) = draining.finish(self.core.now);
@@ -1974,10 +1976,10 @@ impl<H: Handler> EventLoop<H> {
         let (group, home) = self.core.handle.group_and_home();
         group.set_report(home, report);
         for waiting in waiting {
-            // Whoever does not wait any more need not be told.
+            // Does nothing where the caller has stopped waiting.
             waiting.send(report);
         }
-        // What had come before that could be known; from now on nothing comes.
+        // Commands that came before the report was visible; from now on `order` hands them back.
         self.answer_last_commands();
         self.commands.end();
         self.calls.end();
@@ -2031,7 +2033,7 @@ impl<H: Handler> Drop for EventLoop<H> {
     fn drop(&mut self) {
         self.core.is_ending = true;
         self.core.undecided.end();
-        // After a panic nobody knows how the handler is.
+        // After a panic the handler may be in any state and is not called.
         if !std::thread::panicking() {
             let _turn = Turn::begin();
             for id in self.core.slab.ids().collect::<Vec<_>>() {
@@ -2045,10 +2047,10 @@ impl<H: Handler> Drop for EventLoop<H> {
 fn too_many_handshakes(wait: Option<Duration>) -> Response {
     let response = Response::too_many_requests();
     let Some(wait) = wait else { return response };
-    // Whole seconds, and so many that it is not in vain.
+    // Retry-After takes whole seconds; rounded up, so that the retry is not too early.
     let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
     let with_header = response.header("Retry-After", seconds.to_string());
-    // A number is a value that can be sent.
+    // Digits are a valid header value, so this does not fail.
     with_header.unwrap_or_else(|_| Response::too_many_requests())
 }
 

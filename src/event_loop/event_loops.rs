@@ -162,7 +162,7 @@ impl EventLoops {
             let mut threads = Vec::new();
             let mut result = Ok(());
             for (number, (member, calls)) in self.members.into_iter().zip(calls).enumerate() {
-                // The first loop listens.
+                // Only the first loop gets the listeners.
                 let listeners = mem::take(&mut listeners);
                 let mut guard =
                     ShutdownOnDrop(Some(Handle::new(Arc::clone(&member.group), member.home)));
@@ -178,7 +178,7 @@ impl EventLoops {
                 let name = format!("framewire-{number}");
                 match thread::Builder::new().name(name).spawn_scoped(scope, thread) {
                     Ok(thread) => threads.push(thread),
-                    // The guard went with the closure: those that run already are told.
+                    // The closure was dropped with its guard, which shuts down the loops that run already.
                     Err(error) => {
                         result = Err(error);
                         break;
@@ -226,7 +226,7 @@ impl ShutdownOnDrop {
 impl Drop for ShutdownOnDrop {
     fn drop(&mut self) {
         if let Some(handle) = &self.0 {
-            // The code is one that may be sent.
+            // 1001 may be sent, so this does not fail.
             let _ = handle.shutdown(CloseCode::GOING_AWAY, "", GRACE);
         }
     }

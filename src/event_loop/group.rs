@@ -112,7 +112,7 @@ pub(super) enum WhenFull {
 
 /// Members for so many loops that work together.
 pub(super) fn members(count: usize, wake: Token) -> io::Result<Vec<Member>> {
-    // One clock for all, so that they can say to each other when something was.
+    // One clock for all loops, so that they can exchange times.
     let start = Instant::now();
     members_at((0..count).map(|_| Selector::new(start)), wake)
 }
@@ -172,7 +172,7 @@ impl Commands {
     #[inline]
     pub(super) fn look(&self) -> bool {
         let woken = &self.arrival.woken;
-        // Reading is all that most turns do: a write of one that nobody changes would cost more.
+        // Most turns only load: a swap each time would cost a write to a shared cache line.
         woken.load(Ordering::SeqCst) && woken.swap(false, Ordering::SeqCst)
     }
 
@@ -212,7 +212,7 @@ impl Drop for Commands {
 
 impl Arrival {
     fn lock(&self) -> MutexGuard<'_, ()> {
-        // It guards nothing that could be left half done.
+        // A poisoned lock is usable: it guards no data.
         self.lock.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -224,7 +224,7 @@ impl Arrival {
 
     fn wake(&self) {
         if !self.woken.swap(true, Ordering::SeqCst) {
-            // It cannot fail while the loop is there.
+            // Fails only when the loop is gone, which then needs no waking.
             let _ = self.waker.wake();
         }
     }
@@ -237,7 +237,7 @@ impl Arrival {
 
     fn has_room(&self, bytes: usize, limit: usize) -> bool {
         let queued = self.queued();
-        // What is longer than the limit by itself has room where nothing else is.
+        // A message longer than the whole limit is let in when the queue is empty.
         queued == 0 || queued.saturating_add(bytes) <= limit
     }
 
@@ -286,7 +286,7 @@ impl Group {
     /// it, the order comes back. A loop that has come to its end reports at once, if it is to end.
     pub(super) fn order_quietly(&self, number: usize, command: Command) -> Option<Command> {
         let Some(link) = self.links.get(number) else { return Some(command) };
-        // Held until the order is on its way: the loop looks once more when it has reported.
+        // The lock is held until the order is queued: after its report the loop looks at the queue once more.
         let report = command.is_answered().then(|| link.report());
         if let Some(Some(report)) = report.as_deref() {
             if let Command::Shutdown(order) = &command {

@@ -115,7 +115,7 @@ impl Handle {
     /// }
     /// ```
     pub fn publish<'a>(&self, audience: impl Into<Audience<'a>>, message: impl Into<Prepared>) {
-        // Where it waits for room, it cannot fail.
+        // With `WhenFull::Wait` it does not fail.
         let _ = self.publish_when(audience.into(), message.into(), WhenFull::Wait);
     }
 
@@ -144,7 +144,7 @@ impl Handle {
         if let Recipients::Subscribers(topic) = selection.recipients
             && group.are_many()
         {
-            // There is no loop with this number: all are others.
+            // No loop has this number, so the counts of all loops come.
             let Some((name, counts)) = group.others(topic, usize::MAX) else { return Ok(()) };
             let has_some = |&number: &usize| counts[number].load(Ordering::SeqCst) > 0;
             let loops = (0..counts.len()).filter(has_some);
@@ -465,7 +465,7 @@ impl Handle {
     /// be.
     pub fn subscribe(&self, id: PeerId, topic: &str) {
         if self.group.are_many() {
-            // So that what is published before the loop has come to it is sent there.
+            // Counted here already, so that what is published before the loop carries this out is sent to that loop.
             self.group.count_subscriber(topic, Group::loop_of(id));
         }
         self.order_peer(id, PeerCommand::Subscribe(topic.into()));

@@ -39,7 +39,8 @@ impl HandshakeRates {
             if self.buckets.len() >= self.sweep_at && now >= self.next_sweep {
                 self.sweep(now);
             }
-            // Whoever has so many addresses is not held back by counting them.
+            // An attacker with more addresses than the table holds cannot be limited by address; memory stays
+            // bounded.
             if self.buckets.len() >= MOST {
                 return Ok(());
             }
@@ -58,7 +59,7 @@ impl HandshakeRates {
         self.buckets.retain(|_, bucket| !bucket.is_full(rate, now));
         self.buckets.shrink_to(self.buckets.len() * 2);
         self.sweep_at = (self.buckets.len() * 2).clamp(MOST / 64, MOST);
-        // Where none can be forgotten, looking at all of them for each that comes would be dear.
+        // At most one sweep a second: where no bucket can be forgotten, one for each new address would be quadratic.
         self.next_sweep = now + Duration::from_secs(1);
     }
 }
@@ -93,7 +94,7 @@ mod tests {
             assert!(rates.buckets.len() <= MOST);
         }
         assert!(rates.count(from(0), Duration::from_millis(1)).is_err());
-        // All of them could come again.
+        // After this time all buckets are full and can be forgotten.
         assert_eq!(rates.count(from(255), Duration::from_secs(3)), Ok(()));
         assert_eq!(rates.buckets.len(), 1);
         assert!(rates.buckets.capacity() < MOST);

@@ -129,7 +129,7 @@ impl Listener {
         loop {
             let last = attempts.next().is_none_or(|attempt| attempt == ATTEMPTS);
             match Self::bind_all(&distinct, options) {
-                // The port that is free in one family is taken in the other.
+                // The port that the system chose for one address family was taken in the other: try another.
                 Err((error, true)) if error.kind() == io::ErrorKind::AddrInUse && !last => {}
                 result => return result.map_err(|(error, _)| error),
             }
@@ -143,7 +143,7 @@ impl Listener {
     ) -> Result<Vec<Self>, (io::Error, bool)> {
         let mut listeners = Vec::new();
         let (mut chosen, mut missing) = (None, None);
-        // Both would be there twice, if that of IPv6 took IPv4 too.
+        // With both families given, the IPv6 socket must not take the IPv4 port, too.
         let apart = addresses.len() > 1 && addresses.iter().any(SocketAddr::is_ipv4);
         let only_v6 = if apart { Some(true) } else { options.only_v6 };
         for address in addresses {
@@ -345,7 +345,7 @@ where
     SockRef<'s>: From<&'s S>,
 {
     let done = tcp::set_options(socket);
-    // Where they take them from their listener, to set them takes no call of its own.
+    // On Linux accepted sockets inherit these options, so they need no calls of their own.
     let inherits = cfg!(any(target_os = "linux", target_os = "android"));
     options.set(SockRef::from(socket)).is_ok() && done && inherits
 }
@@ -399,7 +399,7 @@ impl SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|now| now == (self.device, self.inode)) {
-            // Whoever comes next replaces what is left.
+            // If it stays, the next server replaces it.
             let _ = std::fs::remove_file(&self.path);
         }
     }
@@ -422,7 +422,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
     }
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // A server with many who wait would let us wait, too.
+    // Connecting to a server with a full backlog would block.
     socket.set_nonblocking(true)?;
     match socket.connect(&socket2::SockAddr::unix(path)?) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {

@@ -130,7 +130,8 @@ impl<H: Handler> LoopHandle<H> {
         let ticket = self.queues.next_ticket.fetch_add(1, Ordering::Relaxed);
         let command = Command::Call(ticket);
         let _ = group.reserve(number..number + 1, command.bytes(), WhenFull::Wait);
-        // The command finds the function there. What this thread asks of its handle next comes behind it.
+        // The function goes first, so that the command finds it; the command keeps its place among those of this
+        // thread.
         queue.send((ticket, call)).is_ok() && group::order(group, number, command)
     }
 }

@@ -146,7 +146,7 @@ impl Counting {
             Outcome::Rejected(response) if role == Role::Client => {
                 self.rejected(response.status());
             }
-            // Counted when it was answered.
+            // A server counts a rejection when it answers.
             Outcome::Rejected(_) => {}
             _ => self.add(Count::Lost),
         }
@@ -170,7 +170,7 @@ impl Counting {
         self.numbers[Count::TextSent as usize] = metrics.text_messages_sent;
         self.numbers[Count::BinarySent as usize] = metrics.binary_messages_sent;
         let (inflated, deflated) = (&metrics.inflated, &metrics.deflated);
-        // These seldom change, and none of them ever becomes less: where their sum is the same, so are they.
+        // None of these counters ever decreases, so an equal sum means that none has changed.
         let sum = [metrics.pings_sent, metrics.pongs_sent, inflated.plain, inflated.compressed]
             .into_iter()
             .chain([deflated.plain, deflated.compressed])

@@ -55,7 +55,7 @@ impl fmt::Display for OpeningError {
 impl std::error::Error for OpeningError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // Their text is the one of this error.
+            // `Display` prints their text already; what is left is their own source.
             Self::Handshake(error) => error.source(),
             Self::ProxyHeader(error) => error.source(),
             #[cfg(feature = "tls")]

@@ -93,7 +93,7 @@ impl<S> Peer<'_, S> {
     #[inline]
     pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
         let message = message.into();
-        // The common case: a reply, to a connection that nothing is kept for.
+        // The common case is a reply to the current connection, with nothing held back.
         if self.core.current == Some(self.id) {
             let core = &mut *self.core;
             if core.has_broadcasts() {

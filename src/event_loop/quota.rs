@@ -21,7 +21,7 @@ pub(super) enum Neighbourhood {
 
 impl Neighbourhood {
     pub(super) fn of(address: IpAddr) -> Self {
-        // An IPv4 address in the form that a socket of both kinds gives it is the same address.
+        // A dual-stack socket tells IPv4 addresses in their IPv6 form.
         match address.to_canonical() {
             IpAddr::V4(address) => Self::V4(address),
             IpAddr::V6(address) => {

@@ -139,7 +139,7 @@ impl Bucket {
         if rate.per_second == 0 || rate.burst == 0 {
             return None;
         }
-        // Rounded up: too early would be for nothing.
+        // Rounded up: a moment too early there would be no token.
         let nanoseconds = (missing as u128).div_ceil(u128::from(rate.per_second));
         let wait = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
         Some(self.since.saturating_add(wait))
@@ -192,7 +192,7 @@ impl RateLimiter {
             is_closed: false,
             dropped: 0,
         };
-        // Without a burst there is never any room.
+        // A limit without a burst holds back from the beginning.
         limiter.is_holding = limit.policy == RateLimitPolicy::Pause && !limiter.has_room(now);
         limiter
     }
@@ -252,7 +252,7 @@ impl RateLimiter {
         let has_token = |bucket: &mut Option<Bucket>, rate: Option<Rate>| {
             bucket.as_mut().zip(rate).is_none_or(|(bucket, rate)| bucket.has_token(rate, now))
         };
-        // Both are filled.
+        // `&` rather than `&&`: both buckets are to be refilled.
         has_token(&mut self.messages, self.limit.messages)
             & has_token(&mut self.bytes, self.limit.bytes)
     }

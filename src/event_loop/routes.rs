@@ -129,7 +129,7 @@ impl fmt::Display for RouteError {
 impl std::error::Error for RouteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            // Its text is the one of this error.
+            // `Display` prints its text already; what is left is its own source.
             Self::Pattern(error) => error.source(),
             Self::Config(_, error) => Some(error),
             _ => None,
@@ -388,7 +388,7 @@ impl<S> Handler for Routes<S> {
     fn on_open(&mut self, peer: &mut Peer<'_, S>) {
         match self.handler(peer.route()) {
             Some(handler) => handler.on_open(peer),
-            // Dialled, and nobody is there to serve it.
+            // A dialled connection whose route has no handler.
             None => {
                 let _ = peer.close(CloseCode::GOING_AWAY, "");
             }

@@ -65,7 +65,7 @@ impl Reporter {
         *left = left.saturating_sub(1);
         all.add(report);
         if *left == 0 {
-            // Who does not wait any more need not be told.
+            // Sending fails where the caller has stopped waiting.
             let _ = self.sender.send(all.clone());
         }
     }
@@ -232,7 +232,7 @@ impl Draining {
         let count = if elapsed >= self.spread {
             self.queue.len()
         } else {
-            // The first goes at once.
+            // One more than the share, so that the first goes at once.
             let share = elapsed.as_secs_f64() / self.spread.as_secs_f64();
             ((share * self.queue.len() as f64) as usize + 1).min(self.queue.len())
         };

@@ -82,7 +82,7 @@ impl Socket {
     pub(super) fn from_tcp(stream: std::net::TcpStream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         let stream = TcpStream::from_std(stream);
-        // As for one that was accepted here.
+        // The same options as an accepted socket has.
         tcp::set_options(&stream);
         Ok(Self::Plain(Plain::Tcp(stream)))
     }
@@ -105,7 +105,7 @@ impl Socket {
             Self::Plain(plain) => {
                 Ok(Self::Tls(Box::new(TlsSocket::adopted(session.into(), plain))))
             }
-            // TLS within TLS.
+            // TLS within TLS is not supported.
             Self::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
             Self::Foreign(_) => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -124,8 +124,9 @@ impl Socket {
     /// Says one thing and hangs up, as far as that goes without waiting: over TLS, which begins with a
     /// handshake, nothing can be said.
     pub(super) fn refuse(&mut self, refusal: &[u8]) {
-        // What fits into the socket is said; an error would change nothing. What the client has said is read
-        // first, or the system would throw the answer away with it.
+        // One write, whose error would change nothing. What the client has sent is read first, since the system would
+        // send a
+        // reset instead of the answer if it were left unread.
         match self {
             Self::Plain(plain) => {
                 let _ = transport::read(plain, &mut [0; 16 * 1024]);
@@ -136,7 +137,7 @@ impl Socket {
             Self::Tls(tls) => {
                 let _ = Stream::shutdown(tls.get_mut());
             }
-            // It is dropped.
+            // A foreign transport is only dropped.
             Self::Foreign(_) => {}
         }
     }
@@ -202,7 +203,7 @@ impl Socket {
             Self::Plain(plain) => Transport::read(plain, buffer),
             #[cfg(feature = "tls")]
             Self::Tls(tls) => transport::read(tls.get_mut(), buffer),
-            // Nobody listens for such.
+            // Foreign transports are adopted, never accepted.
             Self::Foreign(_) => (0, Stopped::Eof),
         }
     }
@@ -376,7 +377,7 @@ impl Plain {
 pub(super) fn canonical(address: SocketAddr) -> SocketAddr {
     match address.ip().to_canonical() {
         ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
-        // It may have a zone.
+        // Kept as it is, with its zone.
         IpAddr::V6(_) => address,
     }
 }

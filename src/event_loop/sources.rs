@@ -156,7 +156,7 @@ mod tests {
     fn tokens_of_sources_are_those_of_nobody_else() {
         for number in [0, 1, (1 << PLACE_BITS) - (1 << 16) - 1, NUMBERS - 1] {
             assert_eq!(number_of(token_of(number)), Some(number));
-            // The loop has the last ones for itself.
+            // The highest tokens are the loop's own.
             assert!(token_of(number).0 < usize::MAX - 65_535);
             let as_peer = PeerId::from_u64(token_of(number).0 as u64);
             assert_eq!(as_peer.loop_number(), MAX_LOOPS);

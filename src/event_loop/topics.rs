@@ -235,7 +235,7 @@ impl Topics {
         {
             places.insert(number, place);
         }
-        // A room that was full once need not keep its members for ever.
+        // Memory of a topic that was once large is given back.
         if subscribers.len() < subscribers.capacity() / 4 {
             subscribers.shrink_to(subscribers.len() * 2);
         }

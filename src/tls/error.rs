@@ -86,7 +86,7 @@ impl std::error::Error for TlsError {
         match self {
             Self::File(_, error) => Some(error),
             Self::InFile(_, error) => Some(error),
-            // Its text is in the one of this error.
+            // `Display` prints its text already; what is left is its own source.
             Self::Tls(error) => error.source(),
             _ => None,
         }
