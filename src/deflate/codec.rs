@@ -429,12 +429,12 @@ mod tests {
                             "bits {bits}, level {level_number}, codec {index}"
                         );
                     }
-                    // Takes the second one's compressor away.
+                    // Another connection takes the compressor of the second one away.
                     codec.compress_detached(1, bits, b"x", &mut Vec::new());
                 }
                 farthest = farthest.max(receivers[0].farthest);
             }
-            // The window is used, too, and at 8 bits the distance is what the comment says.
+            // The window is used: distances come near its size, and at 8 bits they stay within 250 bytes.
             assert!(farthest > 120 << (bits - 8), "bits {bits}: {farthest}");
             assert!(bits > 8 || farthest <= 250);
         }
@@ -641,7 +641,7 @@ mod tests {
                 usize::MAX,
             );
             assert_eq!(status, Ok(DecompressStatus::InputEmpty));
-            // What has been sent can be read at once, but for the end, which may want the tail.
+            // All that was sent can be read at once, except the end, which may need the appended tail.
             if !last {
                 assert!(connection.received == connection.text[..connection.sent]);
                 continue;
@@ -760,7 +760,7 @@ mod tests {
             assert_eq!(wire, first);
         }
         assert_eq!(context.heap_bytes(), 0);
-        // And none is read with the window of an earlier one.
+        // And no message is read with the window of an earlier one.
         let mut output = Vec::new();
         codec.decompress(&mut context, &first, &mut output, 100).unwrap();
         let reference = [0xf2, 0x00, 0x11, 0x00, 0x00];

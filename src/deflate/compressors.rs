@@ -74,7 +74,7 @@ impl Compressors {
                 let index = self.acquire(key);
                 let slot = &mut self.slots[index];
                 if !history.is_empty() && slot.compress.set_dictionary(history).is_err() {
-                    // Referring to nothing is always legal.
+                    // Without a dictionary it refers to nothing earlier, which is always valid.
                     slot.compress = key.compressor();
                 }
                 (index, self.next_use())

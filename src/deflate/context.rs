@@ -48,7 +48,7 @@ impl DeflateContext {
         let (sends, receives) =
             if server { (by_server, by_client) } else { (by_client, by_server) };
         let key = Key::new(config.level, sends.0);
-        // Stored blocks refer to nothing.
+        // Level 0 makes stored blocks, which refer to nothing earlier.
         let forgets = sends.1 || config.level == 0;
         Self {
             key,

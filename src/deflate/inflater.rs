@@ -346,7 +346,7 @@ mod tests {
             let outcome = inflate(b"", &payload, text.len() - 1);
             assert_eq!(outcome, Err(InflateError::TooBig));
         }
-        // The same block again and again takes next to nothing on the wire.
+        // A block that only repeats takes a few bytes on the wire.
         let payload = in_final_blocks(&[b'a'; 80_000], 200);
         assert!(payload.len() < 4000);
         assert_eq!(inflate(b"", &payload, 80_000).unwrap().len(), 80_000);
@@ -360,7 +360,7 @@ mod tests {
         assert_eq!(inflate(&history, &few, 0), Ok(Vec::new()));
         let many = [0x03, 0x00].repeat(350_000);
         assert_eq!(inflate(&history, &many, 0), Err(InflateError::TooManyFinalBlocks));
-        // With nothing to bring back, they cost no more than what they consist of.
+        // Without a window to restore, an empty block costs only its bytes.
         assert_eq!(inflate(b"", &many, 0), Ok(Vec::new()));
     }
 }

@@ -213,7 +213,7 @@ mod tests {
         budget.note_read(1, 1);
         assert_eq!(budget.next_read(), Some(7));
         assert_eq!(budget.next_read(), None);
-        // The batch that was begun ends with it.
+        // The last read ends the batch.
         assert!(budget.is_used_up());
     }
 }

@@ -346,7 +346,7 @@ impl<T: Transport> Driver<T> {
     /// The first half of [`receive`](Self::receive), for programs that do as little as possible between two messages:
     /// reads if the inbox is empty, and returns an event if that makes one by itself. Afterwards, if the budget goes
     /// on, [`take`](Self::take) what the inbox has.
-    // In every program, since a loop does little else: a program with two kinds of handlers would call it else.
+    // Inlined in every program: one with two kinds of handlers would call it otherwise, and a loop does little else.
     #[inline(always)]
     pub fn fill(
         &mut self,
@@ -391,7 +391,7 @@ impl<T: Transport> Driver<T> {
         if event.is_some() {
             budget.note_event();
         } else if !input.is_empty() {
-            // What may be inflated in this turn was.
+            // Input without an event: the step of inflating that this turn had is used up.
             budget.end();
         }
         event
@@ -458,7 +458,7 @@ impl<T: Transport> Driver<T> {
         }
         match stopped {
             Stopped::Done => {}
-            // Where nobody tells of the rest it is read to its end.
+            // If no event tells of the rest, reading goes on until nothing comes.
             Stopped::Blocked if self.input != Input::Ready && count > 0 => {}
             Stopped::Blocked => self.input = Input::Awaited,
             Stopped::Eof => self.input = Input::Ended,
@@ -703,7 +703,7 @@ mod tests {
         for _ in 1..text("hello").len() {
             assert!(driver.has_more());
             assert_eq!(house.receive(&mut driver, Budget::new()), [""; 0]);
-            // Nobody has told of the next one.
+            // Each event allows one read.
             assert!(!driver.has_more());
             driver.set_readable();
         }
@@ -722,7 +722,7 @@ mod tests {
         assert!(driver.wants_write());
         for (count, writes) in [(1, 1), (0, 2), (3, 3)] {
             assert_eq!(house.flush(&mut driver), count);
-            // It is not asked again before it is writable.
+            // No second write before the transport is writable.
             assert_eq!(house.flush(&mut driver), 0);
             assert!(driver.wants_write());
             assert_eq!(driver.transport().writes, writes);
@@ -788,7 +788,7 @@ mod tests {
         let mut house = House::new();
         let transport = Script::default().comes(text("hello"), Stopped::Done);
         let mut driver = server(transport.comes("", broken(ErrorKind::ConnectionReset)));
-        // What came before counts.
+        // Data before the error is delivered.
         assert_eq!(house.receive(&mut driver, Budget::new()), ["hello"]);
         assert_eq!(cause_of(driver.outcome()), ErrorKind::ConnectionReset);
         assert!(driver.is_over() && !driver.has_more() && !driver.wants_write());
@@ -798,12 +798,12 @@ mod tests {
         house.send(&mut driver, "hello");
         assert_eq!(house.flush(&mut driver), 0);
         assert_eq!(cause_of(driver.outcome()), ErrorKind::BrokenPipe);
-        // There is nothing to be done with it any more.
+        // After the end the transport is not touched.
         assert_eq!(house.flush(&mut driver), 0);
         assert_eq!(house.receive(&mut driver, Budget::new()), [""; 0]);
         assert_eq!((driver.transport().writes, driver.transport().asked.len()), (1, 0));
 
-        // An error that says nothing by itself is the one inside.
+        // The cause is taken out of an error that only wraps it.
         let inner = io::Error::from(ErrorKind::InvalidData);
         let mut driver =
             server(Script::default().comes("", Stopped::Broken(io::Error::other(inner))));
@@ -844,7 +844,7 @@ mod tests {
                     let mut received = Vec::new();
                     while driver.has_more() {
                         received.extend(house.receive(&mut driver, Budget::new().events(events)));
-                        // Another one uses the inbox in between.
+                        // Another connection uses the inbox in between.
                         let mut other =
                             server(Script::default().comes(text("other"), Stopped::Done));
                         assert_eq!(house.receive(&mut other, Budget::new()), ["other"]);
@@ -876,7 +876,7 @@ mod tests {
         }
         assert_eq!(driver.transport().asked.len(), 1);
         assert!(!driver.has_more());
-        // And none has none.
+        // A budget without events reads nothing.
         driver.set_readable();
         assert_eq!(house.receive(&mut driver, Budget::new().events(0)), [""; 0]);
         assert_eq!(driver.transport().asked.len(), 1);
@@ -927,7 +927,7 @@ mod tests {
         assert_eq!(house.receive(&mut driver, Budget::new()), [""; 0]);
         assert_eq!(driver.transport().asked.len(), 0);
 
-        // In the midst of what came.
+        // Pausing between two messages of one read.
         driver.endpoint_mut().resume(&mut house.workspace);
         assert!(driver.has_more());
         let mut budget = Budget::new();
@@ -948,7 +948,7 @@ mod tests {
         };
         assert!(matches!(event, Event::Message(message) if message.as_text() == Some("two")));
 
-        // Without reading there would be no closing handshake.
+        // Closing ends a pause, since the peer's Close has to be read.
         driver.endpoint_mut().pause(&mut house.workspace);
         assert!(driver.is_stopped());
         driver.endpoint_mut().close(1000, "", &mut house.workspace).unwrap();
@@ -994,7 +994,7 @@ mod tests {
                 .comes([close(), text("late")].concat(), Stopped::Done)
                 .comes("", Stopped::Blocked);
             let (mut house, mut driver) = (House::new(), server(transport));
-            // What came before the half-close does not count.
+            // Data before the half-close does not count towards the bound.
             assert_eq!(house.receive(&mut driver, Budget::new()), [""; 0]);
             house.flush(&mut driver);
             assert!(driver.transport().is_shut && driver.outcome().is_none());
@@ -1024,10 +1024,10 @@ mod tests {
         let mut house = House { inbox: Inbox::new(20_000), workspace: Workspace::new() };
         assert_eq!(house.receive(&mut driver, Budget::new()), [&*long, "short", "short"]);
         let asked = &driver.transport().asked;
-        // Its beginning comes into the inbox, the rest past it.
+        // The beginning of a long message goes into the inbox, the rest directly into its buffer.
         assert_eq!(asked[0], 20_000);
         assert!(asked[1] > 20_000, "{asked:?}");
-        // The next one is probably as long; after a short one it is not.
+        // After a long message the next read leaves room for another; after a short one it does not.
         assert_eq!(asked[asked.len() - 2..], [LONG_MESSAGE_START, 20_000]);
 
         // No more in a turn than the budget has.
@@ -1055,7 +1055,7 @@ mod tests {
         let (mut house, mut driver) = (House::new(), pieces());
         assert_eq!(house.receive(&mut driver, Budget::new()), ["one"]);
         assert!(!driver.has_more());
-        // That holds until nothing is left, and no longer.
+        // `set_readable_in_pieces` holds until a read finds nothing.
         let mut driver = pieces();
         driver.set_readable_in_pieces();
         assert_eq!(house.receive(&mut driver, Budget::new()), ["one", "two"]);
@@ -1079,7 +1079,7 @@ mod tests {
         let (mut house, mut driver) = (House::new(), server(transport));
         assert!(!driver.is_read_closed());
         driver.set_read_closed();
-        // Of which nothing that is said later changes anything.
+        // A closed direction stays closed whatever is said later.
         driver.set_not_readable();
         driver.set_readable_in_pieces();
         driver.set_readable();

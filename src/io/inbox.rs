@@ -34,7 +34,7 @@ impl Inbox {
     /// An inbox whose room takes `room` bytes in one read, 512 at least.
     pub fn new(room: usize) -> Self {
         let bytes = vec![0; room.max(512) + CACHE_LINE - 1];
-        // The room keeps its place, whoever holds it.
+        // A `Vec` that is moved or swapped keeps its allocation, so the alignment stays.
         let lead = bytes.as_ptr().align_offset(CACHE_LINE).min(CACHE_LINE - 1);
         Self { bytes, start: 0, end: 0, lead, room: None }
     }
@@ -140,7 +140,7 @@ mod tests {
                 assert_eq!(inbox.input(), vec![1; size]);
                 inbox.set_left(0);
             }
-            // What stays with a connection comes back, and then the room does.
+            // A leftover replaces the room while it is read; then the room is back.
             inbox.room(3).copy_from_slice(b"abc");
             inbox.filled(3);
             inbox.set_left(2);

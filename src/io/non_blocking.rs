@@ -82,7 +82,7 @@ impl<S: Read + Write> Transport for NonBlocking<S> {
         match transport::write(&mut self.stream, slices) {
             (count, Stopped::Done) => self.flush(count),
             (count, Stopped::Blocked) if count > 0 => self.flush(count),
-            // What it holds may be why it takes nothing more, and no poller would tell of that.
+            // The stream's own buffer may be full, which no poller would tell of.
             (count, Stopped::Blocked) if !self.is_flushed => self.flush(count),
             written => written,
         }
@@ -175,7 +175,7 @@ mod tests {
             }
             assert_eq!((count, driver.transport().get_ref().incoming.len()), (messages, left));
             assert!(!driver.has_more());
-            // The second time nobody has told it.
+            // The second time no event has come.
             if left == 2 && count == 0 {
                 driver.set_readable();
             }

@@ -242,7 +242,7 @@ pub(crate) fn flush(
     workspace: &mut Workspace,
 ) -> (usize, Stopped) {
     let mut total = 0;
-    // What waits for the codec is no output yet.
+    // `queued` counts what waits for the compressor, too, which is no output yet.
     while connection.queued() > connection.left() || !transport.is_flushed() {
         let (count, stopped) = transport.write(connection.output());
         total += count;

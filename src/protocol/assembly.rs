@@ -81,7 +81,7 @@ impl Assembly {
     /// A message that begins with this frame.
     pub(super) fn new(header: &FrameHeader, in_pieces: bool) -> Self {
         let kind = data_kind(header.opcode);
-        // This does not take the announced length at its word. Of compressed messages it says little.
+        // The announced length is not trusted with memory, and says little about a compressed message.
         let keep = !in_pieces && !header.rsv1;
         let room = if keep { header.payload_len.min(FIRST_ROOM) as usize } else { 0 };
         let plain = Plain::new(kind, room);
@@ -215,7 +215,7 @@ impl Assembly {
             if let Some(whole) = whole {
                 return Ok(whole);
             }
-            // The next budget may be no larger: this one was not spent for nothing.
+            // It takes more than this budget, and the next may be no larger: from here on the steps are kept.
             compressed.inflation = Some(compression.begin_inflation(workspace, limit));
         }
         loop {
@@ -291,7 +291,7 @@ pub(super) fn inflate_whole(
     let mut bytes = match compression.inflate_whole(payload, room, limit, workspace) {
         Ok(Some(bytes)) => bytes,
         Ok(None) => return Ok(None),
-        // What is no text may stand before it.
+        // Invalid UTF-8 may stand before the corrupt data, and the first fault counts: read it again in steps.
         Err(_) if kind == MessageKind::Text => return Ok(None),
         Err(error) => return Err(error),
     };

@@ -64,7 +64,7 @@ mod tests {
             pool.keep(vec![0; length]);
             assert_eq!(pool.take(length), None);
         }
-        // Room that is held counts, used or not.
+        // Capacity counts, used or not.
         pool.keep(Vec::with_capacity(BufferPool::TOTAL + 1));
         let mut held = Vec::with_capacity(BufferPool::TOTAL + 1);
         held.resize(100_000, 0);

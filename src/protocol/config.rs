@@ -545,7 +545,7 @@ impl Config {
     /// [`InvalidConfig`] names the setting that cannot work.
     pub fn validate(&self) -> Result<(), InvalidConfig> {
         let settings = self.settings();
-        // "GET / HTTP/1.1" and the fields that every upgrade has come to more than this.
+        // The shortest request that can ask for an upgrade is longer than this.
         if settings.head.head_bytes < 128 {
             return Err(InvalidConfig::HeadSize(settings.head.head_bytes));
         }
@@ -716,7 +716,7 @@ impl Settings {
         }
         let host_name = request.host_name();
         if host_name.is_empty() {
-            // A plain request of HTTP/1.0, and so none that a page of an attacker could make.
+            // Only a plain HTTP/1.0 request has no Host, and no browser sends such a one.
             return Ok(());
         }
         let passes = (self.local_hosts && request.is_local_host())

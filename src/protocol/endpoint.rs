@@ -411,7 +411,7 @@ impl Endpoint {
 impl Endpoint {
     /// Takes bytes from the front of `input` up to the next event; see
     /// [`Connection::receive`](crate::Connection::receive).
-    // A few instructions matter here, and by the compiler's own measure it is just too long.
+    // Called for every message; the compiler by itself finds it a little too long to inline.
     #[inline(always)]
     pub fn receive<'i>(
         &mut self,
@@ -581,7 +581,7 @@ impl Endpoint {
         let is_silent = matches!(&self.phase, Phase::Connecting(opening) if opening.is_silent());
         (self.receiver, self.sender) = (Receiver::default(), Sender::default());
         self.output = None;
-        // No clock runs any more.
+        // The time does not matter: no deadline runs in this phase.
         let now = Moment::START;
         self.enter(
             Phase::Closed(Box::new(Ended {
@@ -664,7 +664,7 @@ impl Endpoint {
             let close = CloseFrame::new(code, &reason)
                 .or_else(|_| CloseFrame::new(code, ""))
                 .unwrap_or_else(|_| CloseFrame::empty());
-            // Without entropy there is no Close; the transport ends all the same.
+            // Fails without entropy for the masking key; then the transport ends without a Close.
             let _ = self.queue_close(&close, workspace);
         }
         self.finish(Outcome::Failed(error), workspace.now());
@@ -740,7 +740,7 @@ impl Endpoint {
                 None
             }
             Step::Request(request) => {
-                // From now on it is the application that takes long.
+                // The deadline of the handshake was for the client; from now on the application may take its time.
                 self.timers.renew(workspace.now());
                 self.refresh_timers();
                 Some(Event::Request(request))
@@ -838,7 +838,7 @@ impl Endpoint {
         if !opening.promise() {
             return Err(SendError::NothingToAnswer);
         }
-        // From now on it is the application that takes long.
+        // The deadline of the handshake was for the client; from now on the application may take its time.
         self.timers.renew(workspace.now());
         self.refresh_timers();
         Ok(())
@@ -872,7 +872,7 @@ impl Endpoint {
         if !matches!(closing.verdict, Some(Outcome::HandshakeFailed(_))) {
             return Err(SendError::NothingToAnswer);
         }
-        // Nothing of it has left, though a body may have been asked for before.
+        // Nothing of the answer has been sent, though a `100 Continue` may have been.
         let is_whole = self.left == 0 || self.left == CONTINUE.len() as u64;
         match &mut self.output {
             Some(output) if is_whole && output.chunks().next().is_some_and(begins_answer) => {
@@ -911,7 +911,7 @@ impl Endpoint {
         let reason = format!("{} {}", response.status(), response.reason_phrase());
         let close = CloseFrame::new(code, &reason).or_else(|_| CloseFrame::new(code, ""));
         self.enter(Phase::Open, workspace.now());
-        // A server needs no entropy, and a code from this list may be sent: it cannot fail.
+        // Cannot fail: a server needs no entropy, and these codes may be sent.
         let _ = self.queue_close(&close.unwrap_or_else(|_| CloseFrame::empty()), workspace);
     }
 }
@@ -1151,7 +1151,7 @@ impl Endpoint {
     #[inline]
     pub fn consume_output(&mut self, count: usize, workspace: &mut Workspace) {
         let settings = self.config.settings();
-        // Most often all is sent, and nothing waited for that.
+        // The common case: all is sent, and nothing has been waiting for that.
         if let Some(output) = &mut self.output
             && count >= output.len()
             && output.len() < settings.output_high_water
@@ -1191,7 +1191,7 @@ impl Endpoint {
             workspace.keep_output(emptied);
         }
         if count > 0 && !matches!(self.phase, Phase::Open) {
-            // What is waited for can only come after the last byte: the server's answer, the peer's end.
+            // The deadlines of these phases start with the last byte sent: only then can the peer answer or end.
             self.timers.renew(workspace.now());
             self.refresh_timers();
         }
@@ -1204,7 +1204,7 @@ impl Endpoint {
         if was_congested {
             self.note_reading(workspace.now());
         }
-        // Not open any more means that a Close was sent, and no Pong is owed.
+        // In any other phase a Close was sent, and no Pong is owed.
         if !self.is_congested()
             && let Some(payload) = self.sender.take_held_pong()
             && matches!(self.phase, Phase::Open)
@@ -1379,7 +1379,7 @@ impl Endpoint {
             output.since = Some(workspace.now());
         }
         self.timers.settle_heard(workspace.now(), &self.config.settings().timeouts);
-        // More than one thing may be due; what is due again at once must not go on for ever.
+        // Several deadlines may be due; the bound is for one that is due again at once.
         for _ in 0..10 {
             let (waiting, since) = (self.awaited_event(), self.output_since());
             let due = self.timers.due(
@@ -1406,7 +1406,7 @@ impl Endpoint {
                 let payload = self.timers.next_ping();
                 match self.ping(&payload, workspace) {
                     Ok(()) => self.timers.ping_queued(self.queued(), workspace.now()),
-                    // There is no entropy for it.
+                    // Fails without entropy for the masking key.
                     Err(_) => self.timers.ping_failed(workspace.now()),
                 }
                 None

@@ -299,7 +299,7 @@ impl Opening {
         };
         let Agreed { opened, extensions } = negotiate(request, &accept, settings)?;
         let subprotocol = opened.subprotocol.as_deref();
-        // It writes nothing of a 101 that it does not write whole.
+        // On an error `encode_switching_protocols` has written nothing.
         output.push_with(|bytes| {
             encode_switching_protocols(
                 bytes,

@@ -123,7 +123,7 @@ impl Output {
     /// owned payload that has then been sent whole comes back: nobody needs it any more.
     #[inline]
     pub(super) fn consume(&mut self, count: usize) -> Option<Vec<u8>> {
-        // Most often all is small, and all is sent.
+        // The common case: no large payloads, and all is sent.
         if count >= self.remaining && self.payloads.is_empty() {
             self.bytes.clear();
             (self.sent, self.remaining) = (0, 0);

@@ -100,7 +100,7 @@ impl PayloadBuffer {
         if self.length == self.bytes.len() {
             let room = limit.min(Self::STEP);
             if self.bytes.capacity() - self.length < room {
-                // Twice as much as there is, but no more than is announced.
+                // Doubles, up to what is announced.
                 let twice = self.length.saturating_add(self.length.max(Self::STEP));
                 let capacity = twice.min(self.limit).max(self.length + room);
                 self.bytes.reserve_exact(capacity - self.length);
@@ -154,7 +154,7 @@ mod tests {
         payload.room(100).fill(7);
         assert_eq!(payload.room(100), [7; 100]);
         payload.advance(40);
-        // What is left is given before more is filled.
+        // The rest of the room is returned before more is filled with zeros.
         assert_eq!(payload.room(100), [7; 60]);
         assert_eq!(payload.room(20), [7; 20]);
         payload.advance(60);
@@ -181,13 +181,13 @@ mod tests {
         payload.reuse(&mut spare(), 99_997);
         assert_eq!(payload.room(usize::MAX), vec![9; 99_997]);
         payload.advance(1);
-        // It has room for the rest already.
+        // A buffer that has room for the rest already takes none from the pool.
         let mut pool = spare();
         payload.reuse(&mut pool, 99_996);
         assert!(pool.take(100_000).is_some());
         assert_eq!(payload.into_vec(), b"abc\x09");
 
-        // Too much has come to be copied, or there is none that is long enough.
+        // No buffer is taken where too much would have to be copied, or none is long enough.
         let mut late = PayloadBuffer::with_capacity(0);
         late.append(&[1; 30_000]);
         late.reuse(&mut spare(), 70_000);

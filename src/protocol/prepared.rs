@@ -57,7 +57,7 @@ impl Prepared {
     pub fn message(&self) -> Message<'_> {
         let payload = &self.0.plain[self.0.payload..];
         match self.0.kind {
-            // It was text when it came in; what is not UTF-8 could only be a mistake of this file.
+            // A text is UTF-8 when it is prepared, so nothing is lost here.
             MessageKind::Text => Message::from(String::from_utf8_lossy(payload)),
             MessageKind::Binary => Message::from(payload),
         }

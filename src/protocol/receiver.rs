@@ -193,7 +193,7 @@ impl Receiver {
         context: &mut Context<'_>,
     ) -> Result<Option<Received<'static>>, ProtocolError> {
         let Context { settings, compression, workspace, .. } = context;
-        // Without an agreement no header with RSV1 passes.
+        // Always there: without permessage-deflate a header with RSV1 is rejected.
         let Some(compression) = compression.as_deref_mut() else { return Ok(None) };
         let (kind, in_pieces) = (data_kind(header.opcode), settings.fragments.include(&header));
         let limit = settings.max_message_size;
@@ -425,7 +425,7 @@ impl Partial {
         context: &mut Context<'_>,
     ) -> Option<Result<Option<Received<'static>>, ProtocolError>> {
         let Context { settings, compression, workspace, .. } = context;
-        // Without an agreement no header with RSV1 passes.
+        // Always there: without permessage-deflate a header with RSV1 is rejected.
         let (assembly, compression) = (self.assembly.as_mut()?, compression.as_deref_mut()?);
         match assembly.inflate(compression, workspace, settings.max_message_size) {
             Ok(Inflated::NeedsInput) if !input_is_empty => None,
@@ -452,7 +452,7 @@ impl Partial {
         let bytes = &self.header[..before + count];
         let read = read_header(bytes, self.assembly.as_ref(), context)?;
         let Some((header, length)) = read else {
-            // A header is never longer than the room for one, so all of the input went into it.
+            // The room fits the longest header, so an incomplete one has taken all of the input.
             self.header_length = before + count;
             self.progress |= self.header_is_of_data();
             *input = &mut mem::take(input)[count..];

@@ -166,7 +166,7 @@ impl Sender {
         let is_first = unfinished.is_none();
         let (mut validator, is_compressed) = match unfinished {
             None => {
-                // How long the message will be, nothing tells but the end.
+                // The length of a message in fragments is not known before its end.
                 let length = if last { payload.len() } else { usize::MAX };
                 (Utf8Validator::new(), sink.compresses(length, compress))
             }
@@ -227,7 +227,7 @@ impl Sender {
         close: &CloseFrame,
         mut sink: Sink<'_>,
     ) -> Result<(), SendError> {
-        // Nothing is changed before the last step that can fail.
+        // Both keys first: after the last step that can fail, nothing is half done.
         let pong_key = if self.holds_pong() { sink.mask_key()? } else { None };
         let key = sink.mask_key()?;
         if let Some(pong) = self.take_held_pong() {

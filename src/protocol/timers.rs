@@ -80,7 +80,7 @@ impl Moment {
 
     #[inline]
     pub(super) fn of(now: Duration) -> Self {
-        // A clock that goes on for ever still does not come to what never happens.
+        // The highest moment stands for `never` and is no time.
         Self(NonZeroU64::MIN.saturating_add(microseconds(now).min(u64::MAX - 2)))
     }
 
@@ -219,7 +219,7 @@ impl Timers {
     }
 
     pub(super) fn seed(&mut self, seed: u64) {
-        // Multiples of the golden ratio lie as far from each other as can be.
+        // Multiples of the golden ratio, modulo one, spread successive connections evenly.
         self.jitter = (seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8;
     }
 
@@ -303,7 +303,7 @@ impl Timers {
     pub(super) fn received(&mut self, now: Moment, timeouts: &Timeouts) {
         self.received = now;
         if std::mem::take(&mut self.silent) {
-            // The next Ping may be nearer than the end of the wait for the Pong was.
+            // The next Ping may be due before the wait for the Pong would have ended.
             let micros = shortened(timeouts.ping.as_micros(), timeouts.jitter, self.jitter);
             self.bound = self.bound.min(now.after(micros));
         }
@@ -368,7 +368,7 @@ impl Timers {
             && let Some(ping) = &mut rare.ping
             && ping.end <= left
         {
-            // What follows the Ping leaves by and by: the peer takes it, and so is alive.
+            // The peer takes what is behind the Ping, so it is alive although the Pong is not here yet.
             ping.alive = now;
             if ping.left.is_none() {
                 ping.left = Some(now);
@@ -393,7 +393,7 @@ impl Timers {
         if let Some(rare) = self.rare.as_deref_mut()
             && let Some(messages) = &mut rare.messages
         {
-            // What came all the same counts from when it came.
+            // A message that arrived while reading was stopped counts from its arrival.
             let since = messages.stopped.take().unwrap_or(now);
             let later = |moment: Moment| moment.after(now.since(since.max(moment)));
             messages.opened = later(messages.opened);
@@ -515,7 +515,7 @@ impl Timers {
                 consider(Some(since), timeouts.rejection, 0, TimeoutKind::Rejection);
                 consider(entered, timeouts.handshake, 0, TimeoutKind::Handshake);
             }
-            // Once the request is whole it is not the client that takes long.
+            // The request is complete: now the application decides.
             AwaitedEvent::Decision => {
                 consider(entered, timeouts.decision, 0, TimeoutKind::Decision);
             }
@@ -541,7 +541,7 @@ impl Timers {
             AwaitedEvent::Nothing => {
                 consider(entered, timeouts.lifetime, self.jitter, TimeoutKind::Lifetime);
             }
-            // Before all has left, only a lack of progress ends the connection.
+            // The time for the peer's end starts when all is sent; before that the deadline for progress applies.
             AwaitedEvent::End if output_since.is_none() => {
                 consider(entered, timeouts.close, 0, TimeoutKind::Close);
             }
@@ -555,7 +555,7 @@ impl Timers {
 
 /// `micros` less `jitter` 256ths of `percent` per cent of it.
 fn shortened(micros: u64, percent: u8, jitter: u8) -> u64 {
-    // In 65536ths, and the two halves apart: nothing overflows.
+    // In 65536ths, high and low bits apart, so that nothing overflows.
     let part = u64::from(percent.min(100)) * u64::from(jitter) * 64 / 25;
     micros - (micros >> 16) * part - (((micros & 0xffff) * part) >> 16)
 }
