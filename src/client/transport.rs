@@ -92,7 +92,7 @@ impl Transport for ClientTransport {
 
     fn shutdown(&mut self) -> io::Result<()> {
         if let Some(inner) = &mut self.inner {
-            // A peer that is gone already is found out by reading.
+            // If this fails the peer is gone, which reading will tell.
             let _ = inner.shutdown();
         }
         Ok(())

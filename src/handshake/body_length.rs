@@ -78,7 +78,7 @@ fn content_length(method: &str, headers: &Headers) -> Result<BodyLength, Request
     if values.next().is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(RequestError::Body(CONTENT_LENGTH));
     }
-    // More than can be counted is more than is taken.
+    // A length that overflows is beyond any limit.
     let bytes = value.iter().fold(0_u64, |number, digit| {
         number.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
     });

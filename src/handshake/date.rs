@@ -51,7 +51,7 @@ impl HttpDate {
         let of_year = (153 * month + 2) / 5 + day - 1;
         let days = 365 * from + from / 4 - from / 100 + from / 400 + of_year - 719_468;
         let date = Self(days * 86_400 + hour * 3600 + minute * 60 + second.min(59));
-        // What is written again as it was read has all else in its place, and is a day that there is.
+        // Formatted again it gives the same text only if everything is in its place and the day exists.
         let written = date.to_string();
         let (written, read) = (written.get(3..23)?, text.get(3..23)?);
         (text.len() == 29 && written == read && text.ends_with(" GMT")).then_some(date)

@@ -412,7 +412,7 @@ mod tests {
         let mut other = sample();
         other.append("X", "y").unwrap();
         assert_ne!(sample(), other);
-        // What is equal has one hash, however its names are written.
+        // Equal headers have equal hashes, however their names are written.
         let mut written_otherwise = Headers::new();
         for (name, value) in sample().iter() {
             written_otherwise.append(&name.to_ascii_uppercase(), value).unwrap();

@@ -27,7 +27,7 @@ pub(crate) fn is_name_of(host_name: &str, name: &str) -> bool {
 pub(super) fn is_under(name: &str, suffix: &str) -> bool {
     let start = name.len().checked_sub(suffix.len());
     start.is_some_and(|start| {
-        // A byte that is no border of characters is no dot either.
+        // Inside a character there is no dot.
         start > 0 && name.get(start..).is_some_and(|end| end.eq_ignore_ascii_case(suffix))
     })
 }
@@ -46,7 +46,7 @@ pub(crate) fn is_origin_of(origin: &[u8], host: &str) -> bool {
     let Some((scheme, authority)) =
         std::str::from_utf8(origin).ok().and_then(|origin| origin.split_once("://"))
     else {
-        // "null", for one.
+        // For example "null".
         return false;
     };
     let default = match scheme.to_ascii_lowercase().as_str() {

@@ -239,7 +239,7 @@ fn parse_binary(bytes: &[u8]) -> Result<Parsed, ProxyHeaderError> {
         0x11 => 12,
         0x21 => 36,
         0x31 => 216,
-        // Datagrams, and what is not assigned: nothing of it comes over a stream.
+        // Datagram protocols and unassigned numbers cannot come over a stream.
         _ => return Err(ProxyHeaderError::Malformed("its family or its protocol")),
     };
     let Some(length) = bytes.get(14..FIXED) else { return Ok(Parsed::More) };

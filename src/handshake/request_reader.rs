@@ -137,7 +137,7 @@ impl HeadKind for RequestKind {
             return Err(malformed);
         }
         let Some(target_end) = rest.iter().rposition(is_space) else {
-            // HTTP/0.9 had no version. Else the line was cut.
+            // A line of HTTP/0.9 has no version; any other was cut.
             let is_old = !rest.is_empty() && !rest.starts_with(b"HTTP/");
             return Err(if is_old { RequestError::HttpVersionNotSupported } else { malformed });
         };

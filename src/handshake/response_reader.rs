@@ -163,7 +163,7 @@ impl HeadKind for ResponseKind {
         let rest = line.strip_prefix(b"HTTP/1.1 ").or_else(|| line.strip_prefix(b"HTTP/1.0 "));
         let (code, behind) = rest.and_then(|rest| rest.split_at_checked(3)).unwrap_or_default();
         let is_code = matches!(code, [b'1'..=b'9', b'0'..=b'9', b'0'..=b'9']);
-        // The space before the reason phrase is left out by some with the phrase.
+        // Some servers leave out the space together with the reason phrase.
         if is_code && matches!(behind, [] | [b' ', ..]) {
             Ok(())
         } else {
@@ -241,7 +241,7 @@ impl Body {
             (false, Some(length)) => Framing::Length(length),
             (_, None) => Framing::EndOfStream,
         };
-        // Data in chunks of one byte takes six.
+        // A chunk of one byte takes six on the wire.
         let raw_left = limit.saturating_mul(8).saturating_add(1024);
         Ok(Self { response, limit, raw_left, framing })
     }

@@ -778,7 +778,7 @@ mod tests {
                 continue;
             };
             assert_eq!(url.address(), address, "{host}");
-            // What was written is what the server is told.
+            // The server is told the host as it was written.
             assert_eq!(url.host_header(), host.replace("%25lo", "").to_lowercase(), "{host}");
         }
     }

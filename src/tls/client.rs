@@ -55,7 +55,7 @@ impl TlsClient {
     pub fn with_platform_roots() -> Result<Self, TlsError> {
         let found = rustls_native_certs::load_native_certs();
         let mut roots = RootCertStore::empty();
-        // A platform often has one or the other that cannot be read; the rest is good.
+        // Some certificates of a platform cannot be read; the others are used.
         let (added, _) = roots.add_parsable_certificates(found.certs);
         if added == 0 {
             let why = found.errors.first().map_or_else(|| "none found".into(), ToString::to_string);

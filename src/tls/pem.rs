@@ -56,7 +56,7 @@ pub(super) fn add_roots(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), Tls
 }
 
 fn syntax(error: Error) -> TlsError {
-    // The library shows lines as lists of numbers.
+    // The library's own text shows a line as a list of numbers.
     TlsError::Pem(match error {
         Error::IllegalSectionStart { line } => {
             format!("a section cannot start with {:?}", String::from_utf8_lossy(&line))

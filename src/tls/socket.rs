@@ -264,7 +264,7 @@ impl<S: Transport + Write> TlsSocket<S> {
     /// Notes why TLS has failed, and tells the peer.
     #[cold]
     fn fail(&mut self, error: rustls::Error) {
-        // A peer that does not take the alert does not get it.
+        // The alert is dropped if the peer does not take it now.
         let _ = self.send();
         self.error = Some(error.into());
         if let rustls::Connection::Server(session) = &self.session {
@@ -307,10 +307,10 @@ impl<S: Transport + Write> TlsSocket<S> {
         }
         if self.ending == Ending::Wanted {
             self.ending = Ending::Done;
-            // A peer that is gone already is found out by reading.
+            // If this fails the peer is gone, which reading will tell.
             let _ = self.socket.shutdown();
         }
-        // What carries it may hold bytes of its own.
+        // The transport below may hold bytes of its own, too.
         match self.socket.flush() {
             Ok(()) => (total, Stopped::Done),
             Err(error) => (total, Stopped::by(error)),
@@ -375,7 +375,7 @@ impl<S: Transport + Write> Transport for TlsSocket<S> {
         })
     }
 
-    // Once: decrypting goes on by itself, as far as it may in one turn.
+    // Not in a loop: decrypting goes on by itself as far as it may in one turn.
     fn read_into(&mut self, payload: &mut PayloadBuffer, limit: usize) -> (usize, Stopped) {
         self.decrypt(limit, |plaintext| payload.append(plaintext))
     }

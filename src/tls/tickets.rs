@@ -41,7 +41,7 @@ impl SharedTickets {
         let expander = suite.hkdf_provider.extract_from_secret(Some(salt), key);
         let derived = expander.expand_block(&[b"framewire session ticket", &self.context]);
         let derived = <[u8; 32]>::try_from(derived.as_ref()).ok()?;
-        // The key is for this ticket alone, so its nonce may be anybody's.
+        // Each ticket has a key of its own, so the nonce need not be unique.
         Some(
             suite
                 .quic?
