@@ -63,7 +63,7 @@ fn check_coding(headers: &Headers) -> Result<(), RequestError> {
 fn ends_chunked(codings: &[u8]) -> bool {
     let mut codings = codings.rsplit(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     let is_chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-    // Twice is not what it may be (section 6.1).
+    // `chunked` must be the last coding and must not be applied twice (section 6.1).
     codings.next().is_some_and(is_chunked) && !codings.any(is_chunked)
 }
 
@@ -71,7 +71,7 @@ fn content_length(method: &str, headers: &Headers) -> Result<BodyLength, Request
     let mut values = headers.get_all(CONTENT_LENGTH);
     let Some(value) = values.next() else { return Ok(BodyLength::None) };
     if matches!(method, "GET" | "HEAD") {
-        // Of a body that may not be there it may be said twice that it is not.
+        // A body is not allowed here; `Content-Length: 0`, also twice, says that there is none.
         let is_nothing = value == b"0" && values.all(|value| value == b"0");
         return is_nothing.then_some(BodyLength::None).ok_or(RequestError::Body(CONTENT_LENGTH));
     }
