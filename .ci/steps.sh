@@ -27,7 +27,7 @@ format() {
     run cargo fmt --manifest-path tests/interop/rust/Cargo.toml --check -- --config-path rustfmt.toml
 }
 
-# On all targets with each set of features; a set compiles only what differs from the one before.
+# On all targets with all features, with the default ones and with none; the library with each feature alone.
 clippy() {
     local feature lint=(cargo clippy --locked --all-targets)
     run "${lint[@]}" -- -D warnings
@@ -39,7 +39,7 @@ clippy() {
     run "${lint[@]}" --all-features -- -D warnings
     run "${lint[@]}" --no-default-features -- -D warnings
     for feature in "${features[@]}"; do
-        run "${lint[@]}" --no-default-features --features "$feature" -- -D warnings
+        run cargo clippy --locked --lib --no-default-features --features "$feature" -- -D warnings
     done
 }
 
