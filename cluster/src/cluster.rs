@@ -332,7 +332,7 @@ impl Cluster {
     /// What a connection of this node is called in the cluster: `NAME.RUN/NUMBER`.
     #[must_use]
     pub fn connection_id(&self, peer: PeerId) -> String {
-        format!("{}/{}", self.0.shared.names.instance, peer.as_u64())
+        self.0.shared.names.connection(peer)
     }
 
     /// Tells the node of a connection, so that others can send to it or to its user; to be called from

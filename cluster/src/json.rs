@@ -179,13 +179,14 @@ impl<R: Rules> Handler for Clients<R> {
         let request = match serde_json::from_str::<BTreeMap<String, &RawValue>>(text) {
             Ok(request) => Asked(request),
             Err(error) => {
-                peer.send(fault(Value::Null, "syntax", &error.to_string()));
+                let fault = ("syntax", error.to_string());
+                peer.send(refused(fault, &Value::Null).to_string());
                 return;
             }
         };
         let id = request.value("id");
-        if let Err((code, text)) = self.obey(peer, &request, &id) {
-            peer.send(fault(id, code, &text));
+        if let Err(fault) = self.obey(peer, &request, &id) {
+            peer.send(refused(fault, &id).to_string());
         }
     }
 
@@ -200,10 +201,6 @@ impl<R: Rules> Handler for Clients<R> {
 
 /// A code for programs, and a text for people.
 type Fault = (&'static str, String);
-
-fn fault(id: Value, code: &str, text: &str) -> String {
-    json!({ "error": { "code": code, "text": text }, "id": id }).to_string()
-}
 
 /// What a client says.
 struct Asked<'a>(BTreeMap<String, &'a RawValue>);
@@ -252,13 +249,13 @@ impl Asked<'_> {
             _ => Err(("syntax", numbers.into())),
         }
     }
+}
 
-    fn recipient<'v>(&self, to: &'v Value) -> Result<Recipient<'v>, Fault> {
-        match (to["user"].as_str(), to["connection"].as_str()) {
-            (Some(user), None) => Ok(Recipient::User(user)),
-            (None, Some(connection)) => Ok(Recipient::Connection(connection)),
-            _ => Err(("syntax", "\"send\" has a \"user\" or a \"connection\"".into())),
-        }
+fn recipient(to: &Value) -> Result<Recipient<'_>, Fault> {
+    match (to["user"].as_str(), to["connection"].as_str()) {
+        (Some(user), None) => Ok(Recipient::User(user)),
+        (None, Some(connection)) => Ok(Recipient::Connection(connection)),
+        _ => Err(("syntax", "\"send\" has a \"user\" or a \"connection\"".into())),
     }
 }
 
@@ -366,10 +363,11 @@ impl<R: Rules> Clients<R> {
         self.cluster.members(&name, move |members| {
             send(match members {
                 Some(members) => {
-                    let members: Vec<Value> = members.iter().map(member_of).collect();
-                    json!({ "members": topic, "list": members, "id": id })
+                    let mut told = members_of(&topic, &members);
+                    told["id"] = id;
+                    told
                 }
-                None => json!({ "error": { "code": "away", "text": "Redis is away" }, "id": id }),
+                None => refused(PublishError::Away, &id),
             });
         })?;
         Ok(())
@@ -409,7 +407,7 @@ impl<R: Rules> Clients<R> {
         id: Value,
     ) -> Result<(), Fault> {
         let (to, data) = (asked.value("send"), asked.data()?);
-        let recipient = asked.recipient(&to)?;
+        let recipient = recipient(&to)?;
         self.allow(peer, Action::Send(recipient))?;
         let send = self.sender(peer.id());
         let body = body(peer.session().user.name.as_deref(), data);
@@ -423,8 +421,8 @@ impl<R: Rules> Clients<R> {
     }
 }
 
-fn refused(error: PublishError, id: &Value) -> Value {
-    let (code, text) = Fault::from(error);
+fn refused(fault: impl Into<Fault>, id: &Value) -> Value {
+    let (code, text) = fault.into();
     json!({ "error": { "code": code, "text": text }, "id": id })
 }
 
@@ -456,6 +454,11 @@ fn member_of(member: &Member) -> Value {
     }
     told["connection"] = member.connection.as_str().into();
     told
+}
+
+fn members_of(topic: &str, members: &[Member]) -> Value {
+    let members: Vec<Value> = members.iter().map(member_of).collect();
+    json!({ "members": topic, "list": members })
 }
 
 /// A message for a server to publish to clients of the protocol, as if a user had published it; `data` is JSON.
@@ -495,8 +498,7 @@ impl crate::Format for Format {
     }
 
     fn members(&self, topic: &str, members: &[Member]) -> Option<Prepared> {
-        let members: Vec<Value> = members.iter().map(member_of).collect();
-        Some(Prepared::new(json!({ "members": topic, "list": members }).to_string()))
+        Some(Prepared::new(members_of(topic, members).to_string()))
     }
 
     fn gap(&self, topic: &str, gap: &Gap) -> Option<Prepared> {

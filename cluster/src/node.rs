@@ -321,9 +321,7 @@ impl Node {
             return Ok(());
         }
         if self.redis.is_none() {
-            let mut connection = self.shared.connect()?;
-            let scripts = Scripts::load(&mut connection)?;
-            self.redis = Some((connection, scripts));
+            self.redis = Some(self.shared.connect_for_commands()?);
         }
         let names = &self.shared.names;
         let topics = self.topics.keys().map(|topic| (names.topic(topic), true));
@@ -668,15 +666,9 @@ impl Node {
                     self.handle.publish(topic, message);
                 }
             }
-            (Envelope::Joined { connection, info }, Some(topic)) => {
+            (Envelope::Presence { connection, info, joined }, Some(topic)) => {
                 let member = Member { connection: connection.into(), info: info.into() };
-                if let Some(told) = format.presence(topic, &member, true) {
-                    self.handle.publish(topic, told);
-                }
-            }
-            (Envelope::Left { connection, info }, Some(topic)) => {
-                let member = Member { connection: connection.into(), info: info.into() };
-                if let Some(told) = format.presence(topic, &member, false) {
+                if let Some(told) = format.presence(topic, &member, joined) {
                     self.handle.publish(topic, told);
                 }
             }
@@ -738,10 +730,6 @@ impl Node {
         self.peers.entry(peer.as_u64()).or_insert_with(new)
     }
 
-    fn connection(&self, peer: PeerId) -> String {
-        format!("{}/{}", self.shared.names.instance, peer.as_u64())
-    }
-
     fn forget(&mut self, peer: PeerId) {
         let Some(known) = self.peers.remove(&peer.as_u64()) else { return };
         for topic in known.topics {
@@ -769,7 +757,8 @@ impl Node {
             self.attempt(|node| node.order_topic(&topic));
             return;
         }
-        let (channel, connection) = (self.shared.names.topic(&topic), self.connection(peer));
+        let names = &self.shared.names;
+        let (channel, connection) = (names.topic(&topic), names.connection(peer));
         let (members, topics) = self.presence_keys(&topic);
         self.attempt(|node| {
             node.call(Script::Join, &[&members, &topics], &[&channel, &connection, &info, &topic])
@@ -789,7 +778,8 @@ impl Node {
         if !self.shared.is_linked() {
             return;
         }
-        let (channel, connection) = (self.shared.names.topic(topic), self.connection(peer));
+        let names = &self.shared.names;
+        let (channel, connection) = (names.topic(topic), names.connection(peer));
         let (members, topics) = self.presence_keys(topic);
         let mut arguments = vec![channel.as_str(), &connection];
         arguments.extend(is_last.then_some(topic));
@@ -838,7 +828,7 @@ impl Node {
         let members: Vec<(String, String)> = members
             .into_iter()
             .flatten()
-            .map(|(&peer, info)| (self.connection(peer), info.clone()))
+            .map(|(&peer, info)| (self.shared.names.connection(peer), info.clone()))
             .collect();
         let instance = self.shared.names.instance.clone();
         self.sync_of(&instance, topic, &members)

@@ -71,36 +71,15 @@ pub struct Member {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Envelope<'a> {
     /// A message that was stored, and when: what tells it from another one with the same offset, if Redis has lost some.
-    Stored {
-        epoch: &'a str,
-        offset: u64,
-        stamp: u64,
-        body: &'a [u8],
-    },
+    Stored { epoch: &'a str, offset: u64, stamp: u64, body: &'a [u8] },
     /// A message that is not stored, and the node that has delivered it already.
-    Passing {
-        instance: &'a str,
-        body: &'a [u8],
-    },
-    Joined {
-        connection: &'a str,
-        info: &'a str,
-    },
-    Left {
-        connection: &'a str,
-        info: &'a str,
-    },
+    Passing { instance: &'a str, body: &'a [u8] },
+    /// A member has joined or left.
+    Presence { connection: &'a str, info: &'a str, joined: bool },
     /// A message to a user, or to one connection of the node whose channel it is.
-    Direct {
-        peer: Option<u64>,
-        body: &'a [u8],
-    },
+    Direct { peer: Option<u64>, body: &'a [u8] },
     /// The same may be disconnected.
-    Close {
-        peer: Option<u64>,
-        code: u16,
-        reason: &'a str,
-    },
+    Close { peer: Option<u64>, code: u16, reason: &'a str },
 }
 
 impl<'a> Envelope<'a> {
@@ -120,8 +99,7 @@ impl<'a> Envelope<'a> {
                 body,
             },
             b'm' => Self::Passing { instance: head, body },
-            b'+' => Self::Joined { connection: head, info: text()? },
-            b'-' => Self::Left { connection: head, info: text()? },
+            b'+' | b'-' => Self::Presence { connection: head, info: text()?, joined: kind == b'+' },
             b's' => Self::Direct { peer: peer_of(head)?, body },
             b'c' => {
                 let code = word()?.parse().ok()?;
@@ -143,8 +121,10 @@ impl<'a> Envelope<'a> {
             Self::Stored { epoch, offset, stamp, body } => {
                 [format!("h{epoch} {offset} {stamp}\n").as_bytes(), body].concat()
             }
-            Self::Joined { connection, info } => format!("+{connection}\n{info}").into_bytes(),
-            Self::Left { connection, info } => format!("-{connection}\n{info}").into_bytes(),
+            Self::Presence { connection, info, joined } => {
+                let sign = if *joined { '+' } else { '-' };
+                format!("{sign}{connection}\n{info}").into_bytes()
+            }
         }
     }
 }
@@ -179,8 +159,8 @@ mod tests {
         for envelope in [
             Envelope::Stored { epoch: "1f", offset: 7, stamp: 9, body: b"t{\n}" },
             Envelope::Passing { instance: "a.1", body: b"b\n\xff" },
-            Envelope::Joined { connection: "a.1/7", info: "{}" },
-            Envelope::Left { connection: "a.1/7", info: "" },
+            Envelope::Presence { connection: "a.1/7", info: "{}", joined: true },
+            Envelope::Presence { connection: "a.1/7", info: "", joined: false },
             Envelope::Direct { peer: Some(7), body: b"t" },
             Envelope::Direct { peer: None, body: b"t" },
             Envelope::Close { peer: None, code: 1008, reason: "go away\n" },

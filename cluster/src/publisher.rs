@@ -146,9 +146,7 @@ impl Publisher {
     /// Sends the batch and takes out of it what is answered.
     fn exchange(&mut self) -> RedisResult<()> {
         if self.redis.is_none() {
-            let mut connection = self.shared.connect()?;
-            let scripts = Scripts::load(&mut connection)?;
-            self.redis = Some((connection, scripts));
+            self.redis = Some(self.shared.connect_for_commands()?);
         }
         let (connection, scripts) = self.redis.as_mut().expect("it was made above");
         let mut commands = Vec::new();

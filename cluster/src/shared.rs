@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use framewire::Handle;
+use framewire::{Handle, PeerId};
 use redis::{Client, Connection, RedisResult};
 
 use crate::config::Config;
@@ -10,6 +10,7 @@ use crate::counters::Tallies;
 use crate::node::Event;
 use crate::publisher::Outgoing;
 use crate::queue::Queue;
+use crate::scripts::Scripts;
 
 /// What wakes the thread that listens, on the node's own channel.
 pub(crate) const WAKE: &[u8] = b"w";
@@ -62,6 +63,13 @@ impl Shared {
         self.linked.load(Ordering::SeqCst)
     }
 
+    /// A connection for commands, with the scripts loaded.
+    pub(crate) fn connect_for_commands(&self) -> RedisResult<(Connection, Scripts)> {
+        let mut connection = self.connect()?;
+        let scripts = Scripts::load(&mut connection)?;
+        Ok((connection, scripts))
+    }
+
     /// A connection on which nothing waits for ever.
     pub(crate) fn connect(&self) -> RedisResult<Connection> {
         let patience = self.config.patience;
@@ -102,6 +110,11 @@ impl Names {
     /// Where messages to connections of a node go.
     pub(crate) fn node(&self, instance: &str) -> String {
         format!("{}i:{instance}", self.prefix)
+    }
+
+    /// What a connection of this node is called in the cluster.
+    pub(crate) fn connection(&self, peer: PeerId) -> String {
+        format!("{}/{}", self.instance, peer.as_u64())
     }
 
     pub(crate) fn own(&self) -> String {

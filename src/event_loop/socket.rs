@@ -124,9 +124,8 @@ impl Socket {
     /// Says one thing and hangs up, as far as that goes without waiting: over TLS, which begins with a
     /// handshake, nothing can be said.
     pub(super) fn refuse(&mut self, refusal: &[u8]) {
-        // One write, whose error would change nothing. What the client has sent is read first, since the system would
-        // send a
-        // reset instead of the answer if it were left unread.
+        // One write, whose error would change nothing. What the client has sent is read first: if it were left unread, the
+        // system would send a reset instead of the answer.
         match self {
             Self::Plain(plain) => {
                 let _ = transport::read(plain, &mut [0; 16 * 1024]);

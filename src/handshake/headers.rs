@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::mem;
 
 use super::names::COOKIE;
 
@@ -66,15 +65,8 @@ impl Headers {
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
         let is_possible = self.lengths & length_bit(name.len()) != 0;
         let fields = if is_possible { &self.fields[..] } else { &[] };
-        let mut start = 0;
-        fields.iter().filter_map(move |field| {
-            let (name_end, value_end) = (field.name_end as usize, field.value_end as usize);
-            let field = mem::replace(&mut start, value_end)..name_end;
-            // Most names are told apart by their length.
-            let is_named = field.len() == name.len()
-                && self.bytes[field].eq_ignore_ascii_case(name.as_bytes());
-            is_named.then(|| &self.bytes[name_end..value_end])
-        })
+        let is_named = move |field: &[u8]| field.eq_ignore_ascii_case(name.as_bytes());
+        self.raw_of(fields).filter(move |(field, _)| is_named(field)).map(|(_, value)| value)
     }
 
     /// All fields, in their order.
@@ -168,8 +160,13 @@ impl Headers {
     }
 
     fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.raw_of(&self.fields)
+    }
+
+    /// Of these fields, which are the first ones.
+    fn raw_of<'s>(&'s self, fields: &'s [Field]) -> impl Iterator<Item = (&'s [u8], &'s [u8])> {
         let mut start = 0;
-        self.fields.iter().map(move |field| {
+        fields.iter().map(move |field| {
             let (name_end, value_end) = (field.name_end as usize, field.value_end as usize);
             let name = &self.bytes[start..name_end];
             start = value_end;

@@ -3,8 +3,8 @@
 
     coverage.py LCOV JSON EXCLUSIONS [LAYER=PERCENT...]
 
-Takes what `cargo llvm-cov report` writes with `--lcov` and with `--json`. Lines of unit tests are not counted, nor
-those of files that only tests compile. A line of EXCLUSIONS is `FILE | TEXT | REASON`: lines of the file that contain
+Takes what `cargo llvm-cov report` writes with `--lcov` and with `--json`. Comments are not counted, nor lines of unit
+tests and of files that only tests compile. A line of EXCLUSIONS is `FILE | TEXT | REASON`: lines of the file that contain
 the text are not counted, and one that is covered or gone is an error.
 """
 
@@ -91,7 +91,8 @@ def main():
             if not found:
                 faults.append(f"{file}: `{text}` is covered or gone: take it off the list")
             left_out |= found
-        counted = {n: count for n, count in lines.items() if n < end and n not in left_out}
+        comments = {n for n, line in enumerate(source, 1) if line.lstrip().startswith("//")}
+        counted = {n: count for n, count in lines.items() if n < end and n not in left_out | comments}
         areas = {
             place: count
             for place, count in regions[name].items()
