@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use framewire::wire::CloseFrameError;
 use framewire::{CloseCode, CloseFrame, Entropy, Handle, Message, PeerId, SystemEntropy};
-use redis::Client;
 
 use crate::config::{ClusterError, Config};
 use crate::counters::Counters;
@@ -14,6 +13,7 @@ use crate::listener::Listener;
 use crate::node::{Applicant, Event, Node, Request, Start, Subscription};
 use crate::publication::{Envelope, Member, Publication, body_of};
 use crate::publisher::{Outgoing, PublishError, Published, Publisher, Then, What};
+use crate::servers::Servers;
 use crate::shared::{Names, Shared};
 
 /// Requests of the event loop that may wait for the node.
@@ -80,13 +80,13 @@ impl Cluster {
         Config::new(url).connect()
     }
 
-    pub(crate) fn new(config: Config, client: Client) -> Result<Self, ClusterError> {
+    pub(crate) fn new(config: Config, servers: Servers) -> Result<Self, ClusterError> {
         let mut random = [0; 8];
         SystemEntropy::new().fill(&mut random).map_err(ClusterError::Random)?;
         let run = format!("{:x}", u64::from_ne_bytes(random));
         let node = config.node.clone().unwrap_or_else(|| run.clone());
         let names = Names::new(&config.prefix, node, run);
-        let shared = Arc::new(Shared::new(config, client, names));
+        let shared = Arc::new(Shared::new(config, servers, names));
         Ok(Self(Arc::new(Owner { shared, threads: Mutex::default() })))
     }
 

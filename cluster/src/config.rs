@@ -2,10 +2,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use framewire::{Message, Prepared};
-use redis::IntoConnectionInfo;
-
 use crate::publication::{Gap, Member, Publication};
+use crate::servers::Servers;
+use framewire::{Message, Prepared};
 
 /// How many messages of a topic Redis keeps. Whichever bound is reached first has the oldest messages removed; the newest one
 /// always stays.
@@ -120,6 +119,13 @@ pub struct Config {
 impl Config {
     /// What `url` names is connected to: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DATABASE]`, `redis+unix:///PATH`, and with
     /// the feature `tls-rustls` also `rediss://…`.
+    ///
+    /// Where Redis has replicas, there are two ways to find the one that is the primary, now and after a failover:
+    ///
+    /// - `redis+sentinel://[[USER]:PASSWORD@]HOST[:PORT],HOST[:PORT],…/SERVICE[/DATABASE]` asks Sentinels, whose port is 26379
+    ///   if the URL does not say. The user is that of Redis; Sentinels are asked without one.
+    /// - `redis://HOST:PORT,HOST:PORT,…` tries one after the other and takes none that is a replica. That finds *a* primary:
+    ///   whoever makes a replica the primary has to see to it that the old one is none, and does not come back as one.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
@@ -203,17 +209,15 @@ impl Config {
     ///
     /// [`ClusterError`] for what cannot be used; a Redis that is not there is no error.
     pub fn connect(self) -> Result<crate::Cluster, ClusterError> {
-        let info = self.url.as_str().into_connection_info();
-        let client = info
-            .and_then(redis::Client::open)
-            .map_err(|error| ClusterError::Url(error.to_string()))?;
+        let servers =
+            Servers::parse(&self.url).map_err(|error| ClusterError::Url(error.to_string()))?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if let Some(node) = &self.node
             && (!(1..=64).contains(&node.len()) || !node.bytes().all(is_plain))
         {
             return Err(ClusterError::Node(node.clone()));
         }
-        crate::Cluster::new(self, client)
+        crate::Cluster::new(self, servers)
     }
 }
 

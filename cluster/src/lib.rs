@@ -12,6 +12,7 @@ mod publication;
 mod publisher;
 mod queue;
 mod scripts;
+mod servers;
 mod shared;
 
 pub use cluster::{Cluster, DisconnectError, Recipient};

@@ -96,8 +96,6 @@ pub(crate) struct Node {
     users: HashMap<String, HashSet<PeerId>>,
     peers: HashMap<u64, Known>,
     next_beat: Instant,
-    /// How many names for an epoch this run has given.
-    epochs: u64,
 }
 
 struct Topic {
@@ -108,6 +106,8 @@ struct Topic {
     interrupted: bool,
     /// The newest message that the loop was given, and when it was stored (0: not known).
     newest: Option<(Position, u64)>,
+    /// The epochs that it has had, each with its first offset; the last one is that of the newest message.
+    chain: Vec<(String, u64)>,
     /// In how many loops it has subscribers.
     loops: usize,
     /// When it last had none, or was asked for.
@@ -138,6 +138,15 @@ struct Entry {
     body: Vec<u8>,
 }
 
+impl Topic {
+    /// The last message that whoever has this one has in common with the epoch of today; `None`: it cannot be known.
+    fn last_common(&self, position: &Position) -> Option<u64> {
+        let index = self.chain.iter().position(|(epoch, _)| **epoch == *position.epoch)?;
+        let next = self.chain.get(index + 1);
+        Some(next.map_or(position.offset, |(_, first)| position.offset.min(first - 1)))
+    }
+}
+
 impl Node {
     pub(crate) fn new(shared: Arc<Shared>, handle: Handle) -> Self {
         Self {
@@ -150,7 +159,6 @@ impl Node {
             users: HashMap::new(),
             peers: HashMap::new(),
             next_beat: Instant::now(),
-            epochs: 0,
         }
     }
 
@@ -362,6 +370,7 @@ impl Node {
                 linked: false,
                 interrupted: false,
                 newest: None,
+                chain: Vec::new(),
                 loops: 0,
                 touched: Instant::now(),
                 waiting: VecDeque::new(),
@@ -440,15 +449,18 @@ impl Node {
     /// far the topic is.
     fn catch_up(&mut self, topic: &str) -> RedisResult<()> {
         let (epoch, top) = self.where_is(topic, None)?;
-        let Some((newest, stamp)) = self.topic(topic).newest.clone() else {
+        let Some((newest, mut stamp)) = self.topic(topic).newest.clone() else {
             self.topic(topic).newest = Some((Position::new(epoch, top), 0));
             return Ok(());
         };
         let mut at = newest.offset;
         if *newest.epoch != *epoch {
-            self.tell_gap(topic, &Gap::Epoch);
-            self.topic(topic).newest = Some((Position::new(epoch.clone(), 0), 0));
-            at = 0;
+            let common = self.topics[topic].last_common(&newest);
+            if common != Some(at) {
+                self.tell_gap(topic, &Gap::Epoch);
+                (at, stamp) = (common.unwrap_or(0), 0);
+            }
+            self.topic(topic).newest = Some((Position::new(epoch.clone(), at), stamp));
         } else if top < at {
             return self.begin_epoch(topic, &epoch);
         }
@@ -493,12 +505,18 @@ impl Node {
 
     /// The epoch and the newest offset of a topic, after the end of an epoch that is over.
     fn where_is(&mut self, topic: &str, over: Option<&str>) -> RedisResult<(String, u64)> {
-        // No epoch is called as another one was.
-        self.epochs += 1;
-        let new = format!("{}+{:x}", self.shared.names.run, self.epochs);
-        let facts = self.shared.names.facts(topic);
-        let arguments: Vec<&str> = over.into_iter().chain([new.as_str()]).collect();
-        self.call(Script::Open, &[&facts], &arguments)
+        let names = &self.shared.names;
+        let (facts, stream, server) = (names.facts(topic), names.stream(topic), names.server());
+        let new = self.shared.new_epoch();
+        let arguments: Vec<&str> = [new.as_str()].into_iter().chain(over).collect();
+        let (epoch, top, chain): (_, _, String) =
+            self.call(Script::Open, &[&facts, &stream, &server], &arguments)?;
+        let words: Vec<&str> = chain.split(' ').collect();
+        let links = words
+            .chunks_exact(2)
+            .filter_map(|pair| Some((pair[0].to_owned(), pair[1].parse().ok()?)));
+        self.topic(topic).chain = links.collect();
+        Ok((epoch, top))
     }
 
     /// Some messages of the history, from an offset on and up to another one.
@@ -596,7 +614,8 @@ impl Node {
     fn recover(&mut self, topic: &str, start: &Start) -> RedisResult<(Subscription, Vec<Entry>)> {
         if let Start::After(position) = start {
             let (newest, _) = self.newest(topic);
-            if position.epoch == newest.epoch && position.offset > newest.offset {
+            let is_ahead = position.epoch == newest.epoch && position.offset > newest.offset;
+            if is_ahead || self.topics[topic].last_common(position).is_none() {
                 // The client was with a node that is ahead, or Redis has lost messages.
                 self.catch_up(topic)?;
                 let (newest, _) = self.newest(topic);
@@ -609,8 +628,10 @@ impl Node {
         let (from, mut gap) = match start {
             Start::Now => (newest.offset + 1, None),
             Start::Last(count) => (newest.offset.saturating_sub(*count) + 1, None),
-            Start::After(position) if position.epoch == newest.epoch => (position.offset + 1, None),
-            Start::After(_) => (1, Some(Gap::Epoch)),
+            Start::After(position) => match self.topics[topic].last_common(position) {
+                Some(common) if common == position.offset => (common + 1, None),
+                common => (common.unwrap_or(0) + 1, Some(Gap::Epoch)),
+            },
         };
         let mut entries = Vec::new();
         let mut next = from;

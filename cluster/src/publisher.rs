@@ -192,13 +192,13 @@ fn pack(shared: &Shared, scripts: &Scripts, number: u64, what: &What, commands: 
     let command = match what {
         What::Stored { topic, key, history, body } => {
             let (facts, stream) = (names.facts(topic), names.stream(topic));
+            let server = names.server();
             let key = key.as_ref().map(|key| names.key(topic, key));
             let keys: Vec<&str> =
-                [facts.as_str(), &stream].into_iter().chain(key.as_deref()).collect();
+                [facts.as_str(), &stream, &server].into_iter().chain(key.as_deref()).collect();
             let age = history.age.map_or(0, |age| age.as_millis().max(1));
             let mut command = scripts.call(Script::Publish, &keys);
-            // Whoever finds no epoch begins one that has not been before.
-            command.arg(format!("{}-{number:x}", names.run)).arg(names.topic(topic));
+            command.arg(shared.new_epoch()).arg(names.topic(topic));
             command.arg(&names.node).arg(&names.run).arg(number).arg(body);
             command
                 .arg(history.count)

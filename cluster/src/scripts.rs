@@ -17,17 +17,19 @@ pub(crate) enum Script {
     Sync,
     Beat,
     Living,
+    Server,
 }
 
 /// In the order of [`Script`].
-const TEXTS: [&str; 7] = [
-    include_str!("scripts/publish.lua"),
-    include_str!("scripts/open.lua"),
+const TEXTS: [&str; 8] = [
+    concat!(include_str!("scripts/epoch.lua"), include_str!("scripts/publish.lua")),
+    concat!(include_str!("scripts/epoch.lua"), include_str!("scripts/open.lua")),
     include_str!("scripts/join.lua"),
     include_str!("scripts/leave.lua"),
     include_str!("scripts/sync.lua"),
     include_str!("scripts/beat.lua"),
     include_str!("scripts/living.lua"),
+    include_str!("scripts/server.lua"),
 ];
 
 impl Scripts {

@@ -1,16 +1,18 @@
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use framewire::{Handle, PeerId};
-use redis::{Client, Connection, RedisResult};
+use redis::{Connection, ErrorKind, RedisResult};
 
 use crate::config::Config;
 use crate::counters::Tallies;
+use crate::logging::say;
 use crate::node::Event;
 use crate::publisher::Outgoing;
 use crate::queue::Queue;
-use crate::scripts::Scripts;
+use crate::scripts::{Script, Scripts};
+use crate::servers::Servers;
 
 /// What wakes the thread that listens, on the node's own channel.
 pub(crate) const WAKE: &[u8] = b"w";
@@ -22,7 +24,7 @@ const MAX_INCOMING_BYTES: usize = 16 << 20;
 /// What the three threads and the event loop share. The loop never waits for any of it.
 pub(crate) struct Shared {
     pub(crate) config: Config,
-    pub(crate) client: Client,
+    pub(crate) servers: Servers,
     pub(crate) names: Names,
     pub(crate) handle: OnceLock<Handle>,
     /// To the thread that publishes.
@@ -36,14 +38,16 @@ pub(crate) struct Shared {
     /// Redis is there: what others publish comes, and what we publish goes.
     pub(crate) linked: AtomicBool,
     pub(crate) tallies: Tallies,
+    /// How many names for epochs this run has given.
+    epochs: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, client: Client, names: Names) -> Self {
+    pub(crate) fn new(config: Config, servers: Servers, names: Names) -> Self {
         let outgoing = Queue::new(config.max_waiting, config.max_waiting_bytes);
         Self {
             config,
-            client,
+            servers,
             names,
             handle: OnceLock::new(),
             outgoing,
@@ -52,6 +56,7 @@ impl Shared {
             orders: Mutex::default(),
             linked: AtomicBool::new(false),
             tallies: Tallies::default(),
+            epochs: AtomicU64::new(0),
         }
     }
 
@@ -63,21 +68,46 @@ impl Shared {
         self.linked.load(Ordering::SeqCst)
     }
 
-    /// A connection for commands, with the scripts loaded.
+    /// A name for an epoch, which none has had.
+    pub(crate) fn new_epoch(&self) -> String {
+        let number = self.epochs.fetch_add(1, Ordering::Relaxed);
+        format!("{}-{number:x}", self.names.run)
+    }
+
+    /// A connection for commands, with the scripts loaded, to a Redis that knows which one it is.
     pub(crate) fn connect_for_commands(&self) -> RedisResult<(Connection, Scripts)> {
         let mut connection = self.connect()?;
         let scripts = Scripts::load(&mut connection)?;
+        match identity(&mut connection) {
+            Ok(server) => {
+                let mut note = scripts.call(Script::Server, &[&self.names.server()]);
+                note.arg(server).arg(self.new_epoch()).query::<()>(&mut connection)?;
+            }
+            Err(error) if error.code() == Some("NOPERM") => {
+                say!(Debug, "failovers are not noticed, since INFO is forbidden: {error}");
+            }
+            Err(error) => return Err(error),
+        }
         Ok((connection, scripts))
     }
 
     /// A connection on which nothing waits for ever.
     pub(crate) fn connect(&self) -> RedisResult<Connection> {
-        let patience = self.config.patience;
-        let connection = self.client.get_connection_with_timeout(patience)?;
-        connection.set_read_timeout(Some(patience))?;
-        connection.set_write_timeout(Some(patience))?;
-        Ok(connection)
+        self.servers.connect(self.config.patience)
     }
+}
+
+/// What no other process of Redis is called, nor this one after it was a replica.
+fn identity(connection: &mut Connection) -> RedisResult<String> {
+    let mut name = String::new();
+    for (section, field) in [("server", "run_id:"), ("replication", "master_replid:")] {
+        let info: String = redis::cmd("INFO").arg(section).query(connection)?;
+        let Some(id) = info.lines().find_map(|line| line.strip_prefix(field)) else {
+            return Err((ErrorKind::ResponseError, "INFO does not say which server it is").into());
+        };
+        name.push_str(id.trim());
+    }
+    Ok(name)
 }
 
 /// The names in Redis.
@@ -152,6 +182,11 @@ impl Names {
     /// The nodes with their numbers of connections.
     pub(crate) fn connections(&self) -> String {
         format!("{}connections", self.prefix)
+    }
+
+    /// Which server has spoken last.
+    pub(crate) fn server(&self) -> String {
+        format!("{}server", self.prefix)
     }
 
     /// The topic of a channel of a topic.

@@ -16,7 +16,7 @@
 //! | | |
 //! |---|---|
 //! | `subscribed` | waits until all clients are |
-//! | `publish N` | publishes so many, and says `{"at": …}` twenty times; answered when Redis has all of them |
+//! | `publish N` | publishes so many, and says `{"at": …}` twenty times; answered when Redis has all of them. It goes no further than the next of these before it is told `go` |
 //! | `level` | waits until each client has the newest message of its topic |
 //! | `present` | waits until each topic has its clients as members, and nobody else |
 
@@ -25,6 +25,8 @@ use std::error::Error;
 use std::fs::File;
 use std::io::{BufRead, BufWriter, Write};
 use std::net::SocketAddr;
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use framewire::handshake::{ClientRequest, Url};
@@ -37,7 +39,7 @@ use serde_json::{Value, json};
 /// Publications that may wait for an answer.
 const WINDOW: usize = 2000;
 /// How long one command may take.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_secs(240);
 /// How long a client waits before it connects again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -47,8 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: cluster_load CLIENTS TOPICS LOG URL...".into());
     };
     let mut load = Load::new(clients.parse()?, topics.parse()?, log, urls)?;
-    for line in std::io::stdin().lock().lines() {
-        let line = line?;
+    while let Ok(line) = load.lines.recv() {
         let (name, number) = line.split_once(' ').unwrap_or((&line, "0"));
         let begun = Instant::now();
         let done = match name {
@@ -75,6 +76,8 @@ fn say(value: &Value) {
 
 struct Load {
     event_loop: EventLoop<Book>,
+    /// Of the standard input.
+    lines: Receiver<String>,
     urls: Vec<(Url, SocketAddr)>,
     published: u64,
 }
@@ -105,8 +108,8 @@ struct Book {
     waiting: BTreeMap<u64, usize>,
     /// What the server had no room for.
     again: Vec<u64>,
-    /// The newest position of each topic that was told to anybody.
-    newest: HashMap<usize, (String, u64)>,
+    /// The highest offset of each topic that was told to anybody: in the end it is one of the last epoch.
+    newest: HashMap<usize, u64>,
     /// The members that a topic was told to have.
     members: HashMap<usize, BTreeSet<String>>,
 }
@@ -147,7 +150,13 @@ impl Load {
             newest: HashMap::new(),
             members: HashMap::new(),
         };
-        Ok(Self { event_loop: Server::unbound().into_event_loop(book)?, urls, published: 0 })
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            let mut lines = std::io::stdin().lock().lines().map_while(Result::ok);
+            lines.all(|line| sender.send(line).is_ok())
+        });
+        let event_loop = Server::unbound().into_event_loop(book)?;
+        Ok(Self { event_loop, lines, urls, published: 0 })
     }
 
     /// One turn of the loop, and of those who have to connect.
@@ -200,10 +209,21 @@ impl Load {
             self.send(number);
             self.published += 1;
             if number.is_multiple_of((count / 20).max(1)) {
+                if number > 0 {
+                    self.wait_for_word()?;
+                }
                 say(&json!({ "at": number }));
             }
         }
+        self.wait_for_word()?;
         self.wait(|book| book.waiting.is_empty())
+    }
+
+    fn wait_for_word(&mut self) -> Result<(), Box<dyn Error>> {
+        while self.lines.try_recv().is_err() {
+            self.turn()?;
+        }
+        Ok(())
     }
 
     /// Has the client of a publication send it, if it is subscribed; otherwise it does when it is.
@@ -261,17 +281,15 @@ impl Book {
     fn is_level(&self) -> bool {
         self.subscribed == self.clients.len()
             && self.clients.iter().enumerate().all(|(client, state)| {
-                self.newest
-                    .get(&(client % self.topics))
-                    .is_none_or(|newest| state.position.as_ref() == Some(newest))
+                self.newest.get(&(client % self.topics)).is_none_or(|newest| {
+                    state.position.as_ref().is_some_and(|(_, at)| at == newest)
+                })
             })
     }
 
-    fn note_newest(&mut self, topic: usize, epoch: &str, offset: u64) {
+    fn note_newest(&mut self, topic: usize, offset: u64) {
         let newest = self.newest.entry(topic).or_default();
-        if newest.0 != epoch || newest.1 < offset {
-            *newest = (epoch.to_owned(), offset);
-        }
+        *newest = offset.max(*newest);
     }
 
     fn hear(&mut self, peer: &mut Peer<'_, usize>, told: &Value) -> std::io::Result<()> {
@@ -311,7 +329,7 @@ impl Book {
             let number = told["id"].as_u64().unwrap_or(0);
             if self.waiting.remove(&number).is_some() {
                 let topic = topic_of_number(number, client, self.topics);
-                self.note_newest(topic, epoch, offset);
+                self.note_newest(topic, offset);
                 writeln!(self.log, "p {number} {topic} {epoch} {offset}")?;
             }
         } else if told["gap"].is_object() {
@@ -319,7 +337,7 @@ impl Book {
             writeln!(self.log, "g {client} {}", gap_of(&told["gap"]))?;
         } else if told["topic"].is_string() {
             self.messages += 1;
-            self.note_newest(topic, epoch, offset);
+            self.note_newest(topic, offset);
             self.clients[client].position = Some((epoch.to_owned(), offset));
             writeln!(self.log, "m {client} {epoch} {offset} {}", told["data"])?;
         } else if let Some(list) = told["list"].as_array()

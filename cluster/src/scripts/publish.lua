@@ -1,17 +1,14 @@
 -- Stores a message in the stream of its topic and publishes it.
--- KEYS: the topic's facts, its stream, perhaps the key that the publisher has given the message.
--- ARGV: an epoch if the topic is new, the channel, the node, its run, the number of the message in this run, the message,
+-- KEYS: the topic's facts, its stream, what is known of the server, perhaps the key that the publisher has given the message.
+-- ARGV: an epoch if one has to begin, the channel, the node, its run, the number of the message in this run, the message,
 --       and of the history: the count, the bytes, the age in milliseconds (0: any).
 -- Answers with the epoch and the offset; an offset of 0 is not known any more.
-local facts, stream, given = KEYS[1], KEYS[2], KEYS[3]
+local facts, stream, given = KEYS[1], KEYS[2], KEYS[4]
 local producer = 'n:' .. ARGV[3]
 local number = tonumber(ARGV[5])
 local body = ARGV[6]
 
-if redis.call('HSETNX', facts, 'epoch', ARGV[1]) == 1 then
-    redis.call('DEL', stream)
-end
-local epoch = redis.call('HGET', facts, 'epoch')
+local epoch = epoch_of(facts, stream, KEYS[3], ARGV[1])
 
 -- A node sends a message again when it has not heard of the answer.
 local last = redis.call('HGET', facts, producer)
