@@ -285,7 +285,7 @@ impl Listener {
                 Plain::Unix(stream)
             }
             #[cfg(test)]
-            Kind::Simulated(entrance) => Plain::Simulated(entrance.accept()?),
+            Kind::Simulated(entrance) => Plain::Simulated(transport::retry(|| entrance.accept())?),
         };
         #[cfg(feature = "tls")]
         if let Some(config) = &self.tls {

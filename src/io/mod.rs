@@ -3,6 +3,8 @@
 
 mod budget;
 mod driver;
+#[cfg(all(test, feature = "mio"))]
+pub(crate) mod faults;
 mod inbox;
 mod non_blocking;
 #[cfg(feature = "mio")]

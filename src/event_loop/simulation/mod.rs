@@ -16,6 +16,8 @@
 //! FRAMEWIRE_SEED=17 FRAMEWIRE_WORLDS=1 cargo test --lib simulation           one of them, from this seed on
 //! ```
 
+#[cfg(target_os = "linux")]
+mod faults;
 mod message;
 mod model;
 pub(super) mod network;

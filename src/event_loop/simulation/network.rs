@@ -10,6 +10,7 @@ use mio::{Interest, Poll, Token};
 
 use super::super::readiness::Readiness;
 use super::random::Random;
+use crate::io::faults::{Call, Fault, Faults};
 use crate::io::transport::{Stopped, Stream};
 
 /// All that lies outside of the loops of a world: their clock, the sockets with what is on its way in them, and
@@ -29,6 +30,8 @@ pub(super) struct Manners {
     pub(super) slow: usize,
     /// In how many of a hundred cases accepting fails.
     pub(super) accept_errors: usize,
+    /// How many of a hundred reads and writes are interrupted.
+    pub(super) interrupts: usize,
     /// How many bytes are on their way in one direction of a connection, at least; twice as many at most.
     pub(super) capacity: usize,
 }
@@ -51,6 +54,11 @@ struct State {
     touched: Vec<usize>,
     /// How often loops have moved or learnt anything.
     progress: u64,
+    /// Which call fails, apart from what the manners say; and of which link it was, if it was one of a link.
+    faults: Option<Faults>,
+    failed: Option<usize>,
+    /// The links of which no call fails that way.
+    spared: Vec<usize>,
 }
 
 /// One connection between a loop and a remote.
@@ -299,6 +307,9 @@ impl Network {
             dialled: Vec::new(),
             touched: Vec::new(),
             progress: 0,
+            faults: None,
+            failed: None,
+            spared: Vec::new(),
         })))
     }
 
@@ -333,6 +344,22 @@ impl Network {
         for link in &mut state.links {
             (link.read_in_turn, link.is_written_in_turn) = (0, false);
         }
+    }
+
+    /// From now on calls are counted, and one may fail.
+    pub(super) fn set_faults(&self, faults: Faults) {
+        self.lock().faults = Some(faults);
+    }
+
+    /// No call of this link fails, or is counted.
+    pub(super) fn spare(&self, link: usize) {
+        self.lock().spared.push(link);
+    }
+
+    /// What was called, and the link of the call that has failed.
+    pub(super) fn take_faults(&self) -> (Faults, Option<usize>) {
+        let mut state = self.lock();
+        (state.faults.take().unwrap_or_default(), state.failed)
     }
 
     /// The most that the loop has read of one link in its turn.
@@ -486,6 +513,45 @@ impl Network {
 }
 
 impl State {
+    /// How this call of a link fails, if it does.
+    fn fault(&mut self, call: Call, index: usize, available: usize) -> Option<Fault> {
+        if self.spared.contains(&index) {
+            return None;
+        }
+        let fault = self.faults.as_mut()?.next(call, available)?;
+        self.failed = Some(index);
+        self.touched.push(index);
+        let link = &mut self.links[index];
+        if fault.is_of_connection() {
+            link.reset();
+        }
+        if fault.blocks() {
+            link.rearm();
+        }
+        Some(fault)
+    }
+
+    /// Nobody is accepted; some errors are those of who waits, who is gone then.
+    fn fail_to_accept(&mut self, fault: Fault) -> io::Result<Pipe> {
+        if fault.is_of_connection()
+            && let Some(link) = self.arrived.pop_front()
+        {
+            self.links[link].reset();
+            self.touched.push(link);
+            self.failed = Some(link);
+        }
+        if let Some(entrance) = self.entrance.as_mut().filter(|_| fault.blocks()) {
+            entrance.armed = [true; 2];
+            if !self.arrived.is_empty() {
+                entrance.note(READ);
+            }
+        }
+        match fault.answer(|| Ok(0)) {
+            Ok(_) => unreachable!("accepting moves no bytes"),
+            Err(error) => Err(error),
+        }
+    }
+
     fn add_link(&mut self, address: SocketAddr, stage: Stage) -> usize {
         let capacity = self.manners.capacity + self.random.below(self.manners.capacity);
         let flow = || Flow { capacity, ..Flow::default() };
@@ -504,6 +570,19 @@ impl State {
     }
 
     fn read(&mut self, index: usize, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.links[index].up.bytes.len().min(buffer.len());
+        match self.fault(Call::Read, index, available) {
+            None => self.read_well(index, buffer),
+            Some(fault) => {
+                let answer = fault.answer(|| self.read_well(index, &mut buffer[..1]));
+                // What is left is told, as if it came later.
+                self.links[index].note_levels();
+                answer
+            }
+        }
+    }
+
+    fn read_well(&mut self, index: usize, buffer: &mut [u8]) -> io::Result<usize> {
         let strict = self.manners.strict;
         let link = &mut self.links[index];
         match link.stage {
@@ -522,7 +601,7 @@ impl State {
             link.rearm();
             return Err(ErrorKind::WouldBlock.into());
         }
-        if self.random.percent(1) {
+        if self.random.percent(self.manners.interrupts) {
             return Err(ErrorKind::Interrupted.into());
         }
         let mut count = there.min(buffer.len());
@@ -545,6 +624,26 @@ impl State {
         index: usize,
         slices: impl Iterator<Item = &'b [u8]> + Clone,
     ) -> io::Result<usize> {
+        let total: usize = slices.clone().map(<[u8]>::len).sum();
+        let down = &self.links[index].down;
+        let available = down.capacity.saturating_sub(down.bytes.len()).min(total);
+        match self.fault(Call::Write, index, available) {
+            None => self.write_well(index, slices),
+            Some(fault) => {
+                let first =
+                    slices.filter(|slice| !slice.is_empty()).map(|slice| &slice[..1]).take(1);
+                let answer = fault.answer(|| self.write_well(index, first));
+                self.links[index].note_levels();
+                answer
+            }
+        }
+    }
+
+    fn write_well<'b>(
+        &mut self,
+        index: usize,
+        slices: impl Iterator<Item = &'b [u8]> + Clone,
+    ) -> io::Result<usize> {
         let strict = self.manners.strict;
         let link = &mut self.links[index];
         match link.stage {
@@ -553,7 +652,7 @@ impl State {
             Stage::Connecting => return Err(ErrorKind::WouldBlock.into()),
             _ => {}
         }
-        if self.random.percent(1) {
+        if self.random.percent(self.manners.interrupts) {
             return Err(ErrorKind::Interrupted.into());
         }
         assert!(!link.down.is_ended, "a write after the end");
@@ -642,6 +741,9 @@ impl Write for Pipe {
 impl Stream for Pipe {
     fn shutdown(&mut self) -> io::Result<()> {
         let mut state = self.network.lock();
+        if let Some(fault) = state.fault(Call::Shutdown, self.link, 0) {
+            return fault.answer(|| Ok(0)).map(drop);
+        }
         let link = &mut state.links[self.link];
         if link.stage != Stage::Connected {
             return Err(ErrorKind::NotConnected.into());
@@ -663,6 +765,9 @@ impl Stream for Pipe {
 impl Source for Pipe {
     fn register(&mut self, _: &mio::Registry, token: Token, interest: Interest) -> io::Result<()> {
         let mut state = self.network.lock();
+        if let Some(fault) = state.fault(Call::Register, self.link, 0) {
+            return fault.answer(|| Ok(0)).map(drop);
+        }
         let number = state.current;
         let link = &mut state.links[self.link];
         assert!(link.registration.is_none(), "registered twice");
@@ -678,6 +783,9 @@ impl Source for Pipe {
         interest: Interest,
     ) -> io::Result<()> {
         let mut state = self.network.lock();
+        if let Some(fault) = state.fault(Call::Register, self.link, 0) {
+            return fault.answer(|| Ok(0)).map(drop);
+        }
         let number = state.current;
         let link = &mut state.links[self.link];
         let pending = link.registration.expect("it is registered").pending;
@@ -719,6 +827,9 @@ pub(in super::super) struct Entrance(Network);
 impl Entrance {
     pub(in super::super) fn accept(&self) -> io::Result<Pipe> {
         let mut state = self.0.lock();
+        if let Some(fault) = state.faults.as_mut().and_then(|faults| faults.next(Call::Accept, 0)) {
+            return state.fail_to_accept(fault);
+        }
         let State { arrived, links, entrance, random, manners, progress, touched, .. } =
             &mut *state;
         if random.percent(manners.accept_errors) {

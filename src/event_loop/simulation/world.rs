@@ -163,6 +163,7 @@ impl World {
             spurious: random.pick(&[0, 0, 5]),
             slow: random.pick(&[0, 0, 1, 20]),
             accept_errors: random.pick(&[0, 0, 10]),
+            interrupts: 1,
             capacity,
         };
         let reached = &mut model.reached;
