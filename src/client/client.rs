@@ -129,7 +129,7 @@ impl Client {
 
     /// The client once the server has accepted, which is called so in errors, unless the closer ends that. `socket` is
     /// another handle to what the connection runs over.
-    fn open(
+    pub(super) fn open(
         mut connection: ClientConnection,
         mut waiter: Waiter,
         socket: Option<Socket>,

@@ -10,6 +10,8 @@ mod connection;
 mod deadline_stream;
 mod dial;
 mod error;
+#[cfg(all(test, target_os = "linux"))]
+mod faults;
 mod messages;
 mod proxy;
 mod reconnect;

@@ -18,11 +18,13 @@ pub(super) struct ClientTransport {
     inner: Option<Box<dyn ClientStream>>,
     /// Why nothing can be written.
     failure: Option<Cause>,
+    /// The sending direction was ended, which is done once.
+    is_shut: bool,
 }
 
 impl ClientTransport {
     pub(super) fn new(inner: Box<dyn ClientStream>) -> Self {
-        Self { inner: Some(inner), failure: None }
+        Self { inner: Some(inner), failure: None, is_shut: false }
     }
 
     /// Whether the transport is about a handshake of its own.
@@ -37,10 +39,9 @@ impl ClientTransport {
 
     /// Lets the peer see the end.
     pub(super) fn close(&mut self) {
-        if let Some(mut inner) = self.inner.take() {
-            // Others may hold the socket, to wait for it.
-            let _ = inner.shutdown();
-        }
+        // Others may hold the socket, to wait for it.
+        let _ = self.shutdown();
+        self.inner = None;
     }
 
     fn reading_stopped(&self, count: usize, stopped: Stopped) -> (usize, Stopped) {
@@ -91,7 +92,8 @@ impl Transport for ClientTransport {
     }
 
     fn shutdown(&mut self) -> io::Result<()> {
-        if let Some(inner) = &mut self.inner {
+        if let Some(inner) = self.inner.as_mut().filter(|_| !self.is_shut) {
+            self.is_shut = true;
             // If this fails the peer is gone, which reading will tell.
             let _ = inner.shutdown();
         }
