@@ -235,7 +235,7 @@ impl World {
                 other => panic!("the server hears {other:?}"),
             }
         }
-        let mut output = Vec::new();
+        let mut output = Vec::<u8>::new();
         while self.server.buffered_amount() > 0 {
             output.extend(self.server.output().flatten());
             self.server.consume_output(self.server.buffered_amount());

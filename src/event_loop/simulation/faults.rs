@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+#[cfg(feature = "tls")]
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -338,7 +339,7 @@ impl Remote {
             room.clear();
             match network.pull(self.link, usize::MAX, &mut room) {
                 Pulled::Nothing => break,
-                Pulled::Some => self.receive(&mut room),
+                Pulled::Some => self.receive(std::mem::take(&mut room)),
                 Pulled::End => {
                     self.connection.receive_eof();
                     network.desert(self.link);
@@ -354,7 +355,7 @@ impl Remote {
         has_moved | (!self.is_over && self.write(network))
     }
 
-    fn receive(&mut self, bytes: &mut Vec<u8>) {
+    fn receive(&mut self, mut bytes: Vec<u8>) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             use std::io::Read;
@@ -364,7 +365,7 @@ impl Remote {
                 // The end, or that there is nothing more for now.
                 let _ = tls.reader().read_to_end(&mut plaintext);
             }
-            *bytes = plaintext;
+            bytes = plaintext;
         }
         let mut input = &mut bytes[..];
         while let Some(event) = self.connection.receive(&mut input) {
@@ -425,7 +426,7 @@ impl Remote {
 
     /// Writes what there is and the network takes: whether any did.
     fn write(&mut self, network: &Network) -> bool {
-        let mut plaintext = Vec::new();
+        let mut plaintext = Vec::<u8>::new();
         while self.connection.buffered_amount() > 0 {
             plaintext.extend(self.connection.output().flatten());
             self.connection.consume_output(self.connection.buffered_amount());
