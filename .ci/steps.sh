@@ -391,11 +391,14 @@ odd_servers() {
 
 cluster() {
     there tests/cluster/run
+    there tests/cluster/partition
     command -v redis-server || debian redis-server
     # The script and the tests pass where there is no Redis, which is right at a desk.
     export CLUSTER_REQUIRED=1
     bounded 600 cargo test --locked -p framewire-cluster
     bounded 600 tests/cluster/run
+    # It says where no network namespace can be made, which is no fault.
+    CLUSTER_REQUIRED=0 bounded 300 tests/cluster/partition
 }
 
 # debian PACKAGE: installs it, or skips the step.
