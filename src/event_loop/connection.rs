@@ -6,7 +6,7 @@ use mio::{Interest, Token};
 
 use crate::io::Driver;
 use crate::protocol::{
-    Compress, Endpoint, Fragment, Outgoing, Prepared, SendError, State, Workspace,
+    Compress, Endpoint, Fragment, MessageKind, Outgoing, Prepared, SendError, State, Workspace,
 };
 use crate::wire::CloseCode;
 
@@ -35,10 +35,8 @@ pub(super) struct Shared {
 }
 
 /// One connection of a loop.
-pub(super) struct Connection<S> {
+pub(super) struct Connection {
     pub(super) driver: Driver<Socket>,
-    /// From the upgrade on.
-    pub(super) session: Option<S>,
     pub(super) request: Option<IncomingRequest>,
     /// What waits for a slow consumer beside the output.
     backlog: Option<Box<Backlog>>,
@@ -52,6 +50,8 @@ pub(super) struct Connection<S> {
     /// Where it was accepted, by the place of the listener.
     pub(super) listener: Option<ListenerIndex>,
     slow: SlowConsumer,
+    /// From the upgrade on: handlers know it.
+    pub(super) has_session: bool,
     /// It has to begin with a header of the PROXY protocol, or may.
     pub(super) awaits_proxy_header: bool,
     /// The application was told of backpressure and waits for `on_drain`.
@@ -105,11 +105,11 @@ impl Origin {
     }
 }
 
-impl<S> Connection<S> {
+impl Connection {
     pub(super) fn new(driver: Driver<Socket>, origin: Origin, slow: SlowConsumer) -> Self {
         Self {
             driver,
-            session: None,
+            has_session: false,
             request: None,
             backlog: None,
             limiter: None,
@@ -235,6 +235,27 @@ impl<S> Connection<S> {
     }
 
     /// Sends a message that neither has a key nor waits: the one way of all that most connections ever need.
+    /// Queues a message that need only be copied: whether there is backpressure now. `None` where the case is another
+    /// one, and nothing was queued.
+    #[inline]
+    pub(super) fn send_copied(
+        &mut self,
+        kind: MessageKind,
+        payload: &[u8],
+        shared: &mut Shared,
+    ) -> Option<bool> {
+        if self.is_governed(&shared.buffered)
+            || !self.endpoint_mut().send_copied(kind, payload, &mut shared.workspace)
+        {
+            return None;
+        }
+        let is_congested = self.endpoint().is_congested();
+        if is_congested {
+            self.hold_back(&mut shared.counting);
+        }
+        Some(is_congested)
+    }
+
     #[inline]
     pub(super) fn send_at_once(
         &mut self,
@@ -512,7 +533,7 @@ impl<S> Connection<S> {
     /// The application waits no more: whether it is to be told.
     pub(super) fn take_relief(&mut self) -> bool {
         self.awaits_drain = false;
-        !self.driver.is_ended() && self.session.is_some() && self.is_open()
+        !self.driver.is_ended() && self.has_session && self.is_open()
     }
 
     /// Puts the connection into the list of those to settle, unless it is there.

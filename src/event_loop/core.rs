@@ -6,7 +6,7 @@ use std::{io, iter};
 
 use crate::handshake::ClientRequest;
 use crate::io::Driver;
-use crate::protocol::{Config, Endpoint, Outgoing, Prepared, SendError, Workspace};
+use crate::protocol::{Config, Endpoint, MessageKind, Outgoing, Prepared, SendError, Workspace};
 use crate::wire::CloseFrame;
 
 use super::audience::{Audience, Recipients, Selection};
@@ -36,10 +36,10 @@ use super::sources::Sources;
 use super::timers::Timers;
 use super::topics::{Subscribed, TopicError, Topics};
 
-/// All connections of a loop and what they share: everything but the handler, so that the handler can
-/// be called with it.
-pub(super) struct Core<S> {
-    pub(super) slab: Slab<Connection<S>>,
+/// All connections of a loop and what they share: everything but the handler and its sessions, so that the handler
+/// can be called with it.
+pub(super) struct Core {
+    pub(super) slab: Slab<Connection>,
     pub(super) registry: Registry,
     pub(super) config: Config,
     pub(super) keep_requests: bool,
@@ -54,7 +54,7 @@ pub(super) struct Core<S> {
     pub(super) topics: Topics,
     broadcasts: Broadcasts,
     members: RouteMembers,
-    pub(super) undecided: Undecided<S>,
+    pub(super) undecided: Undecided,
     pub(super) callers: Callers,
     listeners: Arc<[ListenerFacts]>,
     pub(super) shared: Shared,
@@ -72,7 +72,7 @@ pub(super) struct Core<S> {
     spares: usize,
 }
 
-impl<S> Core<S> {
+impl Core {
     pub(super) fn new(
         registry: Registry,
         clock: Clock,
@@ -188,7 +188,7 @@ impl<S> Core<S> {
     pub(super) fn change<T>(
         &mut self,
         id: PeerId,
-        change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T,
+        change: impl FnOnce(&mut Connection, &mut Shared) -> T,
     ) -> Option<T> {
         if self.current == Some(id) {
             if self.has_broadcasts() {
@@ -205,7 +205,7 @@ impl<S> Core<S> {
     fn change_other<T>(
         &mut self,
         id: PeerId,
-        change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T,
+        change: impl FnOnce(&mut Connection, &mut Shared) -> T,
     ) -> Option<T> {
         // Broadcasts that were sent before this come before it.
         self.flush_broadcasts();
@@ -214,6 +214,21 @@ impl<S> Core<S> {
         let result = change(connection, &mut self.shared);
         connection.uncount_unless_open(&self.shared);
         Some(result)
+    }
+
+    /// Sends a message in the common case, as a short reply to the connection whose turn it is, with nothing held back:
+    /// whether there is backpressure now. `None` where the case is another one, and nothing was sent.
+    #[inline]
+    pub(super) fn send_copied(
+        &mut self,
+        id: PeerId,
+        kind: MessageKind,
+        payload: &[u8],
+    ) -> Option<bool> {
+        if self.current != Some(id) || self.has_broadcasts() {
+            return None;
+        }
+        self.slab.get_mut(id)?.send_copied(kind, payload, &mut self.shared)
     }
 
     /// Sends one message to one connection, behind all that was sent to it before.
@@ -233,6 +248,15 @@ impl<S> Core<S> {
             connection.release(id, Release::All, shared);
             let workspace = &mut shared.workspace;
             connection.endpoint_mut().close(close.code(), close.reason(), workspace)
+        });
+        closed.unwrap_or(Err(SendError::Closed))
+    }
+
+    /// The same without a code, as a Close without a body.
+    pub(super) fn close_without_code(&mut self, id: PeerId) -> Result<(), SendError> {
+        let closed = self.change(id, |connection, shared| {
+            connection.release(id, Release::All, shared);
+            connection.endpoint_mut().close_without_code(&mut shared.workspace)
         });
         closed.unwrap_or(Err(SendError::Closed))
     }
@@ -289,7 +313,7 @@ impl<S> Core<S> {
     }
 
     /// Puts a connection in; `None` if there is no id left to give.
-    fn insert(&mut self, connection: Connection<S>) -> Option<PeerId> {
+    fn insert(&mut self, connection: Connection) -> Option<PeerId> {
         let (origin, route) = (connection.origin, connection.route);
         let id = self.slab.insert(connection)?;
         if let Some(route) = route {
@@ -307,7 +331,7 @@ impl<S> Core<S> {
     }
 
     /// Puts a connection in and asks for its events.
-    pub(super) fn register(&mut self, connection: Connection<S>) -> io::Result<PeerId> {
+    pub(super) fn register(&mut self, connection: Connection) -> io::Result<PeerId> {
         let id = self.insert(connection).ok_or(io::ErrorKind::QuotaExceeded)?;
         if let Some(connection) = self.slab.get_mut(id) {
             if let Err(error) = connection.register(&self.registry, id) {
@@ -320,13 +344,12 @@ impl<S> Core<S> {
         Ok(id)
     }
 
-    /// Begins to open a connection over a socket that begins to connect.
+    /// Begins to open a connection over a socket that begins to connect; the caller gives it its session.
     pub(super) fn dial(
         &mut self,
         socket: Socket,
         request: ClientRequest,
         config: &Config,
-        session: S,
         route: Option<RouteId>,
     ) -> io::Result<PeerId> {
         if self.is_ending {
@@ -343,7 +366,7 @@ impl<S> Core<S> {
         driver.set_not_readable();
         driver.set_not_writable();
         let mut connection = self.connection(driver, Origin::Dialled);
-        (connection.session, connection.route) = (Some(session), route);
+        (connection.has_session, connection.route) = (true, route);
         let id = self.register(connection)?;
         event!(Debug, "connection", "{id} dialled");
         self.settle_later(id);
@@ -351,15 +374,13 @@ impl<S> Core<S> {
     }
 
     /// A connection with the policy of the server.
-    pub(super) fn connection(&self, driver: Driver<Socket>, origin: Origin) -> Connection<S> {
+    pub(super) fn connection(&self, driver: Driver<Socket>, origin: Origin) -> Connection {
         Connection::new(driver, origin, self.shared.buffered.limits.policy)
     }
 
     /// Whether this is an open connection of which handlers know.
     pub(super) fn is_peer(&self, id: PeerId) -> bool {
-        self.slab
-            .get(id)
-            .is_some_and(|connection| connection.session.is_some() && connection.is_open())
+        self.slab.get(id).is_some_and(|connection| connection.has_session && connection.is_open())
     }
 
     pub(super) fn open_peers(&self, scope: Scope) -> impl Iterator<Item = PeerId> {
@@ -369,7 +390,7 @@ impl<S> Core<S> {
     }
 
     /// The first open connection within a scope from a place on, which moves to the next one.
-    fn next_open(&self, scope: Scope, from: &mut usize) -> Option<(PeerId, &Connection<S>)> {
+    fn next_open(&self, scope: Scope, from: &mut usize) -> Option<(PeerId, &Connection)> {
         loop {
             let place = self.next_place(scope, *from)?;
             *from = place + 1;
@@ -445,12 +466,21 @@ impl<S> Core<S> {
         audience: Audience<'_>,
         message: impl Into<Prepared>,
     ) -> usize {
+        let mut message = Some(message);
+        self.publish_made(audience, &mut || message.take().map(Into::into))
+    }
+
+    fn publish_made(
+        &mut self,
+        audience: Audience<'_>,
+        make: &mut dyn FnMut() -> Option<Prepared>,
+    ) -> usize {
         let selection = audience.selection();
         let (group, home) = self.handle.group_and_home();
         let are_many = group.are_many();
         match selection.recipients {
             Recipients::Open(scope) => {
-                let prepared = message.into();
+                let Some(prepared) = make() else { return 0 };
                 if are_many {
                     let shared = selection.shared();
                     self.outbox.order_others(|| Command::Publish(shared.clone(), prepared.clone()));
@@ -465,7 +495,7 @@ impl<S> Core<S> {
                 if others.is_none() && self.topics.subscribers(topic).iter().all(is_left_out) {
                     return 0;
                 }
-                let prepared = message.into();
+                let Some(prepared) = make() else { return 0 };
                 let mut count = 0;
                 if let Some((name, counts)) = others {
                     let recipients = Recipients::Subscribers(name);

@@ -2,7 +2,6 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::handshake::Response;
 use crate::protocol::Accept;
@@ -10,6 +9,7 @@ use crate::protocol::Accept;
 use super::commands::{Command, PeerCommand};
 use super::group::{self, Group};
 use super::incoming_request::IncomingRequest;
+use super::side_queue::SideQueue;
 use super::slab::PeerId;
 
 /// A request for a WebSocket that waits for the decision, which any thread may make; see
@@ -21,11 +21,9 @@ use super::slab::PeerId;
 /// dropped, 500; and a client that leaves is forgotten. A decision that comes later changes nothing, and
 /// its session is dropped.
 pub struct Pending<S = ()> {
-    id: PeerId,
-    request: IncomingRequest,
-    over: Arc<AtomicBool>,
+    waiting: Waiting,
     /// Until the answer is given.
-    decisions: Option<Decisions<S>>,
+    sender: Option<DecisionSender<S>>,
 }
 
 /// What was decided.
@@ -41,23 +39,38 @@ pub(super) enum Answer<S> {
 /// after [`Config::decision_timeout`](crate::Config::decision_timeout) it is answered 503; if this value is
 /// dropped, 500; and a client that leaves is forgotten.
 pub struct PendingAnswer {
-    id: PeerId,
-    request: IncomingRequest,
-    over: Arc<AtomicBool>,
+    waiting: Waiting,
     /// Where the answer goes, until it is given.
     group: Option<Arc<Group>>,
 }
 
+/// A request that waits.
+pub(super) struct Waiting {
+    id: PeerId,
+    request: IncomingRequest,
+    over: Arc<AtomicBool>,
+}
+
+impl Waiting {
+    fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+}
+
 /// The way of decisions to the loop: they have the type of the sessions, and so cannot go with the other commands.
-struct Decisions<S> {
-    sender: Sender<(PeerId, Answer<S>)>,
+pub(super) struct DecisionSender<S> {
+    queue: Arc<SideQueue<(PeerId, Answer<S>)>>,
     group: Arc<Group>,
 }
 
-impl<S> Decisions<S> {
+impl<S> DecisionSender<S> {
+    pub(super) fn pending(self, waiting: Waiting) -> Pending<S> {
+        Pending { waiting, sender: Some(self) }
+    }
+
     fn send(self, id: PeerId, answer: Answer<S>) {
-        // Sending fails where the loop has ended, and with it the client's connection.
-        if self.sender.send((id, answer)).is_ok() {
+        // It is refused where the loop has ended, and with it the client's connection.
+        if self.queue.push((id, answer)) {
             // The order goes through the same queue as those of the handle, so it keeps its place among those of this
             // thread.
             group::order(&self.group, Group::loop_of(id), Command::Decided);
@@ -65,26 +78,20 @@ impl<S> Decisions<S> {
     }
 }
 
-impl<S> Clone for Decisions<S> {
-    fn clone(&self) -> Self {
-        Self { sender: self.sender.clone(), group: Arc::clone(&self.group) }
-    }
-}
-
 impl<S> Pending<S> {
     /// The id that the connection has from now on; a [`Handle`](crate::Handle) reaches it when it is accepted.
     pub fn id(&self) -> PeerId {
-        self.id
+        self.waiting.id
     }
 
     /// The request.
     pub fn request(&self) -> &IncomingRequest {
-        &self.request
+        &self.waiting.request
     }
 
     /// Whether it is too late to answer: the client is gone, or was answered 503.
     pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+        self.waiting.is_over()
     }
 
     /// Opens the connection as [`Config`](crate::Config) says, with this session.
@@ -103,8 +110,8 @@ impl<S> Pending<S> {
     }
 
     fn decide(&mut self, answer: Answer<S>) {
-        if let Some(decisions) = self.decisions.take() {
-            decisions.send(self.id, answer);
+        if let Some(sender) = self.sender.take() {
+            sender.send(self.waiting.id, answer);
         }
     }
 }
@@ -117,19 +124,19 @@ impl<S> Drop for Pending<S> {
 
 impl<S> fmt::Debug for Pending<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pending").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Pending").field("id", &self.waiting.id).finish_non_exhaustive()
     }
 }
 
 impl PendingAnswer {
     /// The request.
     pub fn request(&self) -> &IncomingRequest {
-        &self.request
+        &self.waiting.request
     }
 
     /// Whether it is too late to answer: the client is gone, or was answered 503.
     pub fn is_over(&self) -> bool {
-        self.over.load(Ordering::Relaxed)
+        self.waiting.is_over()
     }
 
     /// Answers, and ends the connection by that.
@@ -139,7 +146,7 @@ impl PendingAnswer {
 
     fn answer(&mut self, response: Response) {
         if let Some(group) = self.group.take() {
-            group::order_peer(&group, self.id, PeerCommand::Answer(response));
+            group::order_peer(&group, self.waiting.id, PeerCommand::Answer(response));
         }
     }
 }
@@ -152,16 +159,46 @@ impl Drop for PendingAnswer {
 
 impl fmt::Debug for PendingAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PendingAnswer").field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("PendingAnswer").field("id", &self.waiting.id).finish_non_exhaustive()
     }
 }
 
-/// The loop's end: who waits for a decision, and the decisions that were made.
-pub(super) struct Undecided<S> {
-    decisions: Decisions<S>,
-    /// Until the loop has come to its end.
-    receiver: Option<Receiver<(PeerId, Answer<S>)>>,
-    /// Those who wait, each with what tells their `Pending` that they do not any more.
+/// The end of that way: the decisions that were made.
+pub(super) struct Decisions<S> {
+    queue: Arc<SideQueue<(PeerId, Answer<S>)>>,
+    group: Arc<Group>,
+}
+
+impl<S> Decisions<S> {
+    pub(super) fn new(group: Arc<Group>) -> Self {
+        Self { queue: Arc::new(SideQueue::new()), group }
+    }
+
+    /// A way for one decision.
+    pub(super) fn sender(&self) -> DecisionSender<S> {
+        DecisionSender { queue: Arc::clone(&self.queue), group: Arc::clone(&self.group) }
+    }
+
+    /// The next decision that was made.
+    pub(super) fn take(&self) -> Option<(PeerId, Answer<S>)> {
+        self.queue.take(|_| true)
+    }
+
+    /// Takes none from now on, and drops those that are there.
+    pub(super) fn end(&self) {
+        self.queue.end();
+    }
+}
+
+impl<S> Drop for Decisions<S> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Those who wait for a decision, each with what tells its [`Waiting`] that it does not any more.
+pub(super) struct Undecided {
+    group: Arc<Group>,
     waiting: HashMap<PeerId, Deferred>,
 }
 
@@ -171,37 +208,28 @@ struct Deferred {
     is_plain: bool,
 }
 
-impl<S> Undecided<S> {
+impl Undecided {
     pub(super) fn new(group: Arc<Group>) -> Self {
-        let (sender, receiver) = channel();
-        let decisions = Decisions { sender, group };
-        Self { decisions, receiver: Some(receiver), waiting: HashMap::new() }
+        Self { group, waiting: HashMap::new() }
     }
 
-    fn wait(&mut self, id: PeerId, is_plain: bool) -> Arc<AtomicBool> {
+    fn wait(&mut self, id: PeerId, request: IncomingRequest, is_plain: bool) -> Waiting {
         let over = Arc::new(AtomicBool::new(false));
         self.waiting.insert(id, Deferred { over: Arc::clone(&over), is_plain });
-        over
+        Waiting { id, request, over }
     }
 
     pub(super) fn add_plain(&mut self, id: PeerId, request: IncomingRequest) -> PendingAnswer {
-        let over = self.wait(id, true);
-        PendingAnswer { id, request, over, group: Some(Arc::clone(&self.decisions.group)) }
+        let waiting = self.wait(id, request, true);
+        PendingAnswer { waiting, group: Some(Arc::clone(&self.group)) }
     }
 
-    pub(super) fn add(&mut self, id: PeerId, request: IncomingRequest) -> Pending<S> {
-        let over = self.wait(id, false);
-        Pending { id, request, over, decisions: Some(self.decisions.clone()) }
+    pub(super) fn add(&mut self, id: PeerId, request: IncomingRequest) -> Waiting {
+        self.wait(id, request, false)
     }
 
-    /// The next decision that was made.
-    pub(super) fn take(&self) -> Option<(PeerId, Answer<S>)> {
-        self.receiver.as_ref()?.try_recv().ok()
-    }
-
-    /// Takes none from now on, and drops those that are there: nobody waits any more.
+    /// Nobody waits any more.
     pub(super) fn end(&mut self) {
-        self.receiver = None;
         for (_, Deferred { over, .. }) in self.waiting.drain() {
             over.store(true, Ordering::Relaxed);
         }

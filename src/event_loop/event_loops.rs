@@ -10,13 +10,14 @@ use crate::protocol::Message;
 use crate::wire::CloseCode;
 
 use super::callbacks::Callbacks;
-use super::event_loop::{EventLoop, WAKE};
+use super::event_loop::EventLoop;
 use super::group::{Member, members};
 use super::handle::Handle;
 use super::handler::Handler;
 use super::listener::Listener;
 use super::loop_handle::{LoopHandle, call_queues};
 use super::peer::Peer;
+use super::reactor::WAKE;
 use super::settings::Settings;
 use super::slab::MAX_LOOPS;
 

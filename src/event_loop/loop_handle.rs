@@ -1,15 +1,14 @@
-use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::commands::Command;
 use super::group::{self, Group, WhenFull};
 use super::handle::Handle;
 use super::handler::Handler;
 use super::peer::{Peer, Peers};
+use super::side_queue::SideQueue;
 use super::slab::PeerId;
 
 /// A [`Handle`] that knows the type of the handler, and so can run functions with it on the loop's thread, called
@@ -126,13 +125,13 @@ impl<H: Handler> LoopHandle<H> {
 
     fn order(&self, number: usize, call: Call<H>) -> bool {
         let (group, _) = self.handle.group_and_home();
-        let Some(queue) = self.queues.senders.get(number) else { return false };
+        let Some(queue) = self.queues.queues.get(number) else { return false };
         let ticket = self.queues.next_ticket.fetch_add(1, Ordering::Relaxed);
         let command = Command::Call(ticket);
         let _ = group.reserve(number..number + 1, command.bytes(), WhenFull::Wait);
         // The function goes first, so that the command finds it; the command keeps its place among those of this
         // thread.
-        queue.send((ticket, call)).is_ok() && group::order(group, number, command)
+        queue.push((ticket, call)) && group::order(group, number, command)
     }
 }
 
@@ -168,47 +167,42 @@ type PeerFunction<H> = Box<dyn FnOnce(&mut H, &mut Peer<'_, <H as Handler>::Sess
 /// The ways of functions to the loops: they have the type of the handler, and so cannot go with the other commands.
 /// Each has a ticket, and a command with that ticket says when its turn has come.
 pub(super) struct CallQueues<H: Handler> {
-    senders: Vec<Sender<(u64, Call<H>)>>,
+    queues: Vec<SideQueue<(u64, Call<H>)>>,
     next_ticket: AtomicU64,
 }
 
 /// A loop's end of its queue.
 pub(super) struct Calls<H: Handler> {
-    /// Until the loop has come to its end.
-    receiver: Option<Receiver<(u64, Call<H>)>>,
-    /// Those that have come before others whose turn it was.
-    early: BTreeMap<u64, Call<H>>,
+    queues: Arc<CallQueues<H>>,
+    number: usize,
 }
 
 /// The queues of so many loops that work together.
 pub(super) fn call_queues<H: Handler>(loops: usize) -> (Arc<CallQueues<H>>, Vec<Calls<H>>) {
-    let (senders, receivers): (Vec<_>, Vec<_>) = (0..loops).map(|_| channel()).unzip();
-    let calls = receivers
-        .into_iter()
-        .map(|receiver| Calls { receiver: Some(receiver), early: BTreeMap::new() });
-    (Arc::new(CallQueues { senders, next_ticket: AtomicU64::new(0) }), calls.collect())
+    let queues = (0..loops).map(|_| SideQueue::new()).collect();
+    let queues = Arc::new(CallQueues { queues, next_ticket: AtomicU64::new(0) });
+    let calls = (0..loops).map(|number| Calls { queues: Arc::clone(&queues), number });
+    let calls = calls.collect();
+    (queues, calls)
 }
 
 impl<H: Handler> Calls<H> {
     /// The function with this ticket, which was put there before the command that asks for it.
-    pub(super) fn take(&mut self, ticket: u64) -> Option<Call<H>> {
-        if !self.early.is_empty()
-            && let Some(call) = self.early.remove(&ticket)
-        {
-            return Some(call);
-        }
-        loop {
-            let (number, call) = self.receiver.as_ref()?.try_recv().ok()?;
-            if number == ticket {
-                return Some(call);
-            }
-            self.early.insert(number, call);
-        }
+    pub(super) fn take(&self, ticket: u64) -> Option<Call<H>> {
+        let queue = self.queues.queues.get(self.number)?;
+        queue.take(|&(number, _)| number == ticket).map(|(_, call)| call)
     }
 
     /// Takes none from now on, and drops those that are there.
-    pub(super) fn end(&mut self) {
-        self.receiver = None;
-        self.early.clear();
+    pub(super) fn end(&self) {
+        if let Some(queue) = self.queues.queues.get(self.number) {
+            queue.end();
+        }
+    }
+}
+
+impl<H: Handler> Drop for Calls<H> {
+    fn drop(&mut self) {
+        self.end();
     }
 }

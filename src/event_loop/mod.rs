@@ -18,6 +18,7 @@
 
 mod acceptor;
 mod adopt;
+mod application;
 mod attempt;
 mod audience;
 mod backlog;
@@ -37,6 +38,7 @@ mod group;
 mod handle;
 mod handler;
 mod handshake_rates;
+mod host;
 mod incoming_request;
 mod listen_options;
 mod listener;
@@ -50,6 +52,7 @@ mod peer;
 mod proxy_protocol;
 mod quota;
 mod rate_limit;
+mod reactor;
 mod readiness;
 mod route;
 mod route_members;
@@ -58,8 +61,10 @@ mod schedule;
 mod selector;
 mod sent;
 mod server;
+mod sessions;
 mod settings;
 mod shutdown;
+mod side_queue;
 #[cfg(test)]
 mod simulation;
 mod slab;

@@ -22,6 +22,7 @@ use super::rate_limit::RateLimit;
 use super::route::{RouteId, Scope};
 use super::schedule::{TimerId, TimerOwner};
 use super::sent::Sent;
+use super::sessions::Sessions;
 use super::slab::PeerId;
 use super::topics::Subscribed;
 
@@ -32,7 +33,8 @@ pub use peers::Peers;
 /// Everything sent is queued and goes out in one write when the calls of this turn are over.
 #[doc(alias = "ServerWebSocket")]
 pub struct Peer<'l, S = ()> {
-    pub(super) core: &'l mut Core<S>,
+    pub(super) core: &'l mut Core,
+    sessions: &'l mut Sessions<S>,
     pub(super) id: PeerId,
 }
 
@@ -43,15 +45,19 @@ impl<S> fmt::Debug for Peer<'_, S> {
 }
 
 impl<'l, S> Peer<'l, S> {
-    pub(super) fn new(core: &'l mut Core<S>, id: PeerId) -> Self {
-        debug_assert!(core.slab.get(id).is_some_and(|connection| connection.session.is_some()));
-        Self { core, id }
+    pub(super) fn new(core: &'l mut Core, sessions: &'l mut Sessions<S>, id: PeerId) -> Self {
+        debug_assert!(core.slab.get(id).is_some_and(|connection| connection.has_session));
+        Self { core, sessions, id }
     }
 
     /// An open connection, as handlers see it.
-    pub(super) fn of(core: &'l mut Core<S>, id: PeerId) -> Option<Self> {
+    pub(super) fn of(
+        core: &'l mut Core,
+        sessions: &'l mut Sessions<S>,
+        id: PeerId,
+    ) -> Option<Self> {
         core.flush_broadcasts();
-        core.is_peer(id).then_some(Self { core, id })
+        core.is_peer(id).then_some(Self { core, sessions, id })
     }
 }
 
@@ -70,7 +76,7 @@ impl<S> Peer<'_, S> {
     /// Never: a connection without a session has no peer.
     #[doc(alias("getUserData", "user data"))]
     pub fn session(&self) -> &S {
-        self.connection().session.as_ref().expect(HAS_SESSION)
+        self.sessions.get(self.id).expect(HAS_SESSION)
     }
 
     /// The session that [`on_upgrade`](crate::Handler::on_upgrade) made for this connection, to change it.
@@ -79,7 +85,7 @@ impl<S> Peer<'_, S> {
     ///
     /// Never, as [`session`](Self::session).
     pub fn session_mut(&mut self) -> &mut S {
-        self.connection_mut().session.as_mut().expect(HAS_SESSION)
+        self.sessions.get_mut(self.id).expect(HAS_SESSION)
     }
 
     /// Queues a message.
@@ -93,24 +99,11 @@ impl<S> Peer<'_, S> {
     #[inline]
     pub fn send_with<'m>(&mut self, message: impl Into<Message<'m>>, compress: Compress) -> Sent {
         let message = message.into();
-        // The common case is a reply to the current connection, with nothing held back.
-        if self.core.current == Some(self.id) {
-            let core = &mut *self.core;
-            if core.has_broadcasts() {
-                core.catch_up(self.id);
-            }
-            let connection = core.slab.get_mut(self.id).expect(PRESENT);
-            if !connection.is_governed(&core.shared.buffered) {
-                let message = Outgoing::Own(message, compress);
-                return connection.send_at_once(self.id, message, &mut core.shared);
-            }
+        match self.core.send_copied(self.id, message.kind(), message.as_bytes()) {
+            Some(false) => Sent::Accepted,
+            Some(true) => Sent::Backpressure,
+            None => self.core.send(self.id, Key::default(), Outgoing::Own(message, compress)),
         }
-        self.send_rarely(message, compress)
-    }
-
-    #[cold]
-    fn send_rarely(&mut self, message: Message<'_>, compress: Compress) -> Sent {
-        self.core.send(self.id, Key::default(), Outgoing::Own(message, compress))
     }
 
     /// Queues a message that was encoded beforehand.
@@ -337,17 +330,17 @@ impl<S> Peer<'_, S> {
 
     /// Changes the connection, and sees to it that what follows is done at the end of the turn.
     #[inline]
-    fn change<T>(&mut self, change: impl FnOnce(&mut Connection<S>, &mut Shared) -> T) -> T {
+    fn change<T>(&mut self, change: impl FnOnce(&mut Connection, &mut Shared) -> T) -> T {
         self.core.change(self.id, change).expect(PRESENT)
     }
 
     #[inline]
-    fn connection(&self) -> &Connection<S> {
+    fn connection(&self) -> &Connection {
         self.core.slab.get(self.id).expect(PRESENT)
     }
 
     #[inline]
-    fn connection_mut(&mut self) -> &mut Connection<S> {
+    fn connection_mut(&mut self) -> &mut Connection {
         self.core.slab.get_mut(self.id).expect(PRESENT)
     }
 }
@@ -392,7 +385,7 @@ impl<S> Peer<'_, S> {
 
     /// Another open connection of this loop, by its id; `None` if it is not open any more.
     pub fn to(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
-        Peer::of(self.core, id)
+        Peer::of(self.core, self.sessions, id)
     }
 
     /// The open connections of this loop, this one included; ws's `clients`. Of the same route, where there are
@@ -400,7 +393,7 @@ impl<S> Peer<'_, S> {
     #[doc(alias("clients", "clientTracking"))]
     pub fn peers(&mut self) -> Peers<'_, S> {
         let scope = Scope::Route(self.route());
-        Peers::new(self.core, scope)
+        Peers::new(self.core, self.sessions, scope)
     }
 
     /// A handle to the loop, for other threads.

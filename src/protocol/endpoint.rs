@@ -14,7 +14,7 @@ use super::error::{HandshakeError, ProtocolError, SendError};
 use super::event::{Event, Outcome};
 use super::message::{Fragment, Message, MessageKind};
 use super::opening::{Opening, Step};
-use super::output::{Chunks, Output};
+use super::output::{Chunks, Output, UNCOPIED};
 use super::partial_request::PartialRequest;
 use super::payload_buffer::PayloadBuffer;
 use super::prepared::Prepared;
@@ -950,6 +950,45 @@ impl Endpoint {
         } else {
             self.send_uncommon(message, compress, workspace)
         }
+    }
+
+    /// Queues a message that needs nothing but to be copied behind others: a server's, not too long, on an open
+    /// connection without compression where nothing is unfinished. False where it is not as simple as that: nothing
+    /// was queued then, and [`send`](Self::send) does what has to be done, or says why it cannot.
+    ///
+    /// A driver whose messages are short and many asks this first: it takes half of the instructions.
+    ///
+    /// ```
+    /// use framewire::{Config, Endpoint, MessageKind, Role, Workspace};
+    ///
+    /// let mut endpoint = Endpoint::adopted(Role::Server, &Config::new());
+    /// let mut workspace = Workspace::new();
+    /// if !endpoint.send_copied(MessageKind::Text, b"hi", &mut workspace) {
+    ///     endpoint.send("hi", &mut workspace)?;
+    /// }
+    /// assert!(endpoint.output().flatten().eq(b"\x81\x02hi"));
+    /// # Ok::<(), framewire::SendError>(())
+    /// ```
+    #[inline]
+    pub fn send_copied(
+        &mut self,
+        kind: MessageKind,
+        payload: &[u8],
+        workspace: &mut Workspace,
+    ) -> bool {
+        let is_simple = matches!(self.phase, Phase::Open)
+            && self.role == Role::Server
+            && self.compression.is_none()
+            && self.sender.is_plain()
+            && payload.len() < UNCOPIED
+            && self.output_length() <= self.max_buffered_amount();
+        if is_simple {
+            let timeouts = &self.config.settings().timeouts;
+            let output = output(&mut self.output, &mut self.timers, timeouts, workspace);
+            output.push_short(kind.opcode(), payload);
+            workspace.metrics.message_sent(kind);
+        }
+        is_simple
     }
 
     #[inline]

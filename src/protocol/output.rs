@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::wire::append;
+use crate::wire::{FrameHeader, MAX_HEADER, Opcode, append};
 
 use super::timers::Moment;
 
@@ -78,6 +78,21 @@ impl Output {
         self.bytes.extend_from_slice(&[first_byte, length as u8]);
         self.bytes.extend_from_slice(payload);
         self.remaining += 2 + length;
+    }
+
+    /// Appends an unmasked message whose payload is short enough to be copied.
+    #[inline]
+    pub(super) fn push_short(&mut self, opcode: Opcode, payload: &[u8]) {
+        let header = FrameHeader::new(opcode, payload.len() as u64);
+        if payload.len() < 126 {
+            return self.push_small(header.first_byte(), payload);
+        }
+        let mut room = [0; MAX_HEADER];
+        let encoded = header.encode(&mut room);
+        self.bytes.reserve(encoded.len() + payload.len());
+        self.bytes.extend_from_slice(encoded);
+        append(&mut self.bytes, payload);
+        self.remaining += encoded.len() + payload.len();
     }
 
     /// Appends whatever `write` appends to the buffer it is given, and must not otherwise change.

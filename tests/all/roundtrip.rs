@@ -236,3 +236,56 @@ fn pieces_join_to_what_was_sent() {
         }));
     }
 }
+
+/// What `send_copied` takes goes out as `send` would have it, byte for byte and counted alike; what it does not take
+/// leaves no trace, and `send` does it or says why not.
+#[test]
+fn what_is_copied_goes_out_as_if_it_had_been_sent() {
+    let bytes_of = |endpoint: &Endpoint| endpoint.output().flatten().copied().collect::<Vec<u8>>();
+    let text = "ä".repeat(36_000);
+    let kinds = [MessageKind::Text, MessageKind::Binary];
+    for (role, kind) in ROLES.iter().flat_map(|&role| kinds.map(|kind| (role, kind))) {
+        for length in [0, 2, 124, 126, 1024, 8190, 8192, 65_534, 65_536, 72_000] {
+            let payload = &text[..length];
+            let message = match kind {
+                MessageKind::Text => Message::from(payload),
+                MessageKind::Binary => Message::from(payload.as_bytes()),
+            };
+            let [mut sent, mut copied] = [(); 2].map(|()| Endpoint::adopted(role, &Config::new()));
+            let [mut a, mut b] = [(); 2].map(|()| Workspace::new());
+            sent.send(message.borrowed(), &mut a).unwrap();
+            let is_taken = copied.send_copied(kind, payload.as_bytes(), &mut b);
+            assert_eq!(is_taken, role == Role::Server && length < 8192, "{role:?}, {length}");
+            if is_taken {
+                assert_eq!(bytes_of(&copied), bytes_of(&sent));
+                assert_eq!(format!("{:?}", b.metrics()), format!("{:?}", a.metrics()));
+            } else {
+                assert_eq!(copied.buffered_amount(), 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_not_simple_is_not_copied() {
+    let mut workspace = Workspace::new();
+    let mut refuses = |endpoint: &mut Endpoint, error: Option<SendError>| {
+        let before = endpoint.queued();
+        assert!(!endpoint.send_copied(MessageKind::Text, b"text", &mut workspace));
+        assert_eq!(endpoint.queued(), before);
+        assert_eq!(endpoint.send("text", &mut workspace).err(), error);
+    };
+    refuses(&mut Endpoint::server(&Config::new()), Some(SendError::Connecting));
+    let mut full = Endpoint::adopted(Role::Server, &Config::new().max_buffered_amount(10));
+    assert!(full.send_copied(MessageKind::Binary, &[0; 20], &mut Workspace::new()));
+    refuses(&mut full, Some(SendError::Full));
+    let mut unfinished = Endpoint::adopted(Role::Server, &Config::new());
+    let first = Fragment::more(MessageKind::Text, b"a");
+    unfinished.send_fragment(first, &mut Workspace::new()).unwrap();
+    refuses(&mut unfinished, Some(SendError::UnfinishedMessage));
+    let mut closing = Endpoint::adopted(Role::Server, &Config::new());
+    closing.close(1000, "", &mut Workspace::new()).unwrap();
+    refuses(&mut closing, Some(SendError::Closing));
+    closing.abort();
+    refuses(&mut closing, Some(SendError::Closed));
+}

@@ -13,7 +13,9 @@ use crate::event_loop::counters::Counters;
 use crate::event_loop::handle::Handle;
 use crate::event_loop::route::{RouteId, Scope};
 use crate::event_loop::schedule::{TimerId, TimerOwner};
+use crate::event_loop::sessions::Sessions;
 use crate::event_loop::slab::PeerId;
+use crate::event_loop::socket::Socket;
 use crate::event_loop::sources::SourceId;
 use crate::handshake::ClientRequest;
 use crate::protocol::{Config, Prepared};
@@ -40,7 +42,8 @@ use super::Peer;
 /// }
 /// ```
 pub struct Peers<'l, S = ()> {
-    core: &'l mut Core<S>,
+    core: &'l mut Core,
+    sessions: &'l mut Sessions<S>,
     scope: Scope,
 }
 
@@ -51,8 +54,12 @@ impl<S> fmt::Debug for Peers<'_, S> {
 }
 
 impl<'l, S> Peers<'l, S> {
-    pub(in crate::event_loop) fn new(core: &'l mut Core<S>, scope: Scope) -> Self {
-        Self { core, scope }
+    pub(in crate::event_loop) fn new(
+        core: &'l mut Core,
+        sessions: &'l mut Sessions<S>,
+        scope: Scope,
+    ) -> Self {
+        Self { core, sessions, scope }
     }
 
     /// Which connections these are.
@@ -62,7 +69,7 @@ impl<'l, S> Peers<'l, S> {
 
     /// Those of them within a scope.
     pub(in crate::event_loop) fn within(&mut self, scope: Scope) -> Peers<'_, S> {
-        Peers { core: self.core, scope }
+        Peers { core: self.core, sessions: self.sessions, scope }
     }
 }
 
@@ -75,7 +82,7 @@ impl<S> Peers<'_, S> {
 
     /// One open connection by its id, whatever its route; `None` if it is not open, or not one of this loop.
     pub fn get(&mut self, id: PeerId) -> Option<Peer<'_, S>> {
-        Peer::of(self.core, id)
+        Peer::of(self.core, self.sessions, id)
     }
 
     /// The ids of the open connections, in no particular order. They do not borrow the connections, so each can be
@@ -109,7 +116,7 @@ impl<S> Peers<'_, S> {
         while let Some(place) = self.core.next_place(self.scope, from) {
             from = place + 1;
             let Some(id) = self.core.slab.id_at(place) else { continue };
-            let Some(mut peer) = Peer::of(self.core, id) else { continue };
+            let Some(mut peer) = Peer::of(self.core, self.sessions, id) else { continue };
             if self.scope.holds(peer.route()) {
                 function(&mut peer);
             }
@@ -245,7 +252,7 @@ impl<S> Peers<'_, S> {
         session: S,
     ) -> io::Result<PeerId> {
         let socket = self.core.registry.connect(address)?;
-        self.core.dial(socket, request, config, session, self.scope.route())
+        self.dial(socket, request, config, session)
     }
 
     /// Opens a connection to a server over TLS; see [`connect`](Self::connect). `server_name` is the name, or the IP
@@ -267,7 +274,19 @@ impl<S> Peers<'_, S> {
     ) -> io::Result<PeerId> {
         let socket =
             self.core.registry.connect(address)?.with_tls_client(server_name, tls.into())?;
-        self.core.dial(socket, request, config, session, self.scope.route())
+        self.dial(socket, request, config, session)
+    }
+
+    fn dial(
+        &mut self,
+        socket: Socket,
+        request: ClientRequest,
+        config: &Config,
+        session: S,
+    ) -> io::Result<PeerId> {
+        let id = self.core.dial(socket, request, config, self.scope.route())?;
+        self.sessions.insert(id, session);
+        Ok(id)
     }
 
     /// Calls [`Handler::on_timer`](crate::Handler::on_timer) once, after the given time and not before. `token` tells
