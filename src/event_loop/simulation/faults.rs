@@ -24,7 +24,7 @@ use crate::protocol::{Accept, Config, Connection, Event, Fragment, Message, Mess
 use crate::tls::{TlsClient, TlsError, TlsServer};
 
 use super::super::attempt::Attempt;
-use super::super::event_loop::{EventLoop, WAKE};
+use super::super::event_loop::EventLoop;
 use super::super::group::members_at;
 use super::super::handler::{Decision, Handler};
 use super::super::incoming_request::IncomingRequest;
@@ -32,6 +32,7 @@ use super::super::listener::Listener;
 use super::super::loop_handle::call_queues;
 use super::super::opening_error::OpeningError;
 use super::super::peer::{Peer, Peers};
+use super::super::reactor::WAKE;
 use super::super::selector::Selector;
 use super::super::settings::Settings;
 use super::network::{Manners, Network, Pulled, address};
@@ -524,10 +525,10 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
         if network.has_events(0) || sleeps_until.is_some_and(|until| until <= network.time()) {
             network.begin_turn(0);
             event_loop.run_once(Some(Duration::ZERO)).unwrap();
-            if let Some(fault) = event_loop.find_fault() {
+            if let Some(fault) = event_loop.looked_at().find_fault() {
                 panic!("after a turn: {fault}");
             }
-            sleeps_until = event_loop.until_next().map(|time| network.time() + time);
+            sleeps_until = event_loop.looked_at().until_next().map(|time| network.time() + time);
         }
         network.take_touched();
         for link in network.take_dialled() {
@@ -559,7 +560,7 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
     }
     let (faults, failed) = network.take_faults();
     let handle = event_loop.handle();
-    if let Some(left) = event_loop.find_leftover() {
+    if let Some(left) = event_loop.looked_at().find_leftover() {
         panic!("at the end there is left: {left}");
     }
     assert_eq!(handle.queued_bytes(), 0);
