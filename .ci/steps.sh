@@ -395,7 +395,7 @@ cluster() {
     command -v redis-server || debian redis-server
     # The script and the tests pass where there is no Redis, which is right at a desk.
     export CLUSTER_REQUIRED=1
-    bounded 600 cargo test --locked -p framewire-cluster
+    bounded 600 cargo test --locked -p framewire-cluster --all-features
     bounded 600 tests/cluster/run
     # It says where no network namespace can be made, which is no fault.
     CLUSTER_REQUIRED=0 bounded 300 tests/cluster/partition

@@ -105,6 +105,8 @@ type Histories = Arc<dyn Fn(&str) -> Option<History> + Send + Sync>;
 #[must_use]
 pub struct Config {
     pub(crate) url: String,
+    #[cfg(feature = "tls-rustls")]
+    pub(crate) certificates: redis::TlsCertificates,
     pub(crate) node: Option<String>,
     pub(crate) prefix: String,
     pub(crate) histories: Histories,
@@ -129,6 +131,8 @@ impl Config {
     pub fn new(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            #[cfg(feature = "tls-rustls")]
+            certificates: redis::TlsCertificates { client_tls: None, root_cert: None },
             node: None,
             prefix: "framewire:".into(),
             histories: Arc::new(|_| None),
@@ -139,6 +143,22 @@ impl Config {
             lease: Duration::from_secs(10),
             patience: Duration::from_secs(5),
         }
+    }
+
+    /// Trusts a Redis of `rediss:` whose certificate leads to one of these, as PEM, in place of those of the system.
+    #[cfg(feature = "tls-rustls")]
+    pub fn tls_roots(mut self, pem: impl Into<Vec<u8>>) -> Self {
+        self.certificates.root_cert = Some(pem.into());
+        self
+    }
+
+    /// Shows Redis this certificate with its chain, and proves it with this key, both as PEM. It asks for one unless it is
+    /// configured with `tls-auth-clients no`.
+    #[cfg(feature = "tls-rustls")]
+    pub fn tls_identity(mut self, chain: impl Into<Vec<u8>>, key: impl Into<Vec<u8>>) -> Self {
+        let (client_cert, client_key) = (chain.into(), key.into());
+        self.certificates.client_tls = Some(redis::ClientTlsConfig { client_cert, client_key });
+        self
     }
 
     /// What this node is called: 1 to 64 letters, digits, `-`, `_` and `.`; by default something random. A name that stays over
@@ -209,8 +229,7 @@ impl Config {
     ///
     /// [`ClusterError`] for what cannot be used; a Redis that is not there is no error.
     pub fn connect(self) -> Result<crate::Cluster, ClusterError> {
-        let servers =
-            Servers::parse(&self.url).map_err(|error| ClusterError::Url(error.to_string()))?;
+        let servers = Servers::of(&self).map_err(|error| ClusterError::Url(error.to_string()))?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if let Some(node) = &self.node
             && (!(1..=64).contains(&node.len()) || !node.bytes().all(is_plain))
@@ -236,7 +255,7 @@ impl fmt::Debug for Config {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClusterError {
-    /// The URL cannot be read, or needs a feature that is not there.
+    /// The URL or a certificate cannot be read, or needs a feature that is not there.
     Url(String),
     /// A node cannot have this name.
     Node(String),

@@ -4,6 +4,8 @@ use std::time::Duration;
 use redis::{Client, Connection, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo};
 use redis::{RedisConnectionInfo, RedisResult};
 
+use crate::config::Config;
+
 /// Where a Sentinel listens if the URL does not say.
 const SENTINEL_PORT: u16 = 26379;
 
@@ -17,14 +19,12 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Reads a URL as [`Config::new`](crate::Config::new) describes it.
-    pub(crate) fn parse(url: &str) -> RedisResult<Self> {
-        let (urls, service) = split(url)?;
+    /// Reads a URL as [`Config::new`] describes it.
+    pub(crate) fn of(config: &Config) -> RedisResult<Self> {
+        let (urls, service) = split(&config.url)?;
         let places = urls.iter().map(|url| {
             let info = url.as_str().into_connection_info()?;
-            // It must not be found out only when it is connected to that a feature is missing.
-            Client::open(info.clone())?;
-            Ok(info)
+            Ok(client(config, info)?.get_connection_info().clone())
         });
         Ok(Self { places: places.collect::<RedisResult<_>>()?, service, last: AtomicUsize::new(0) })
     }
@@ -74,6 +74,22 @@ impl Servers {
         must_be_primary(&mut connection)?;
         Ok(connection)
     }
+}
+
+/// With the certificates that were configured.
+#[cfg(feature = "tls-rustls")]
+fn client(config: &Config, info: ConnectionInfo) -> RedisResult<Client> {
+    // Without a provider, or with a choice between two, rustls panics. One that the application has chosen stays.
+    let _ = framewire::rustls::crypto::ring::default_provider().install_default();
+    if config.certificates.root_cert.is_none() && config.certificates.client_tls.is_none() {
+        return Client::open(info);
+    }
+    Client::build_with_tls(info, config.certificates.clone())
+}
+
+#[cfg(not(feature = "tls-rustls"))]
+fn client(_: &Config, info: ConnectionInfo) -> RedisResult<Client> {
+    Client::open(info)
 }
 
 /// A connection on which nothing waits for ever.
@@ -161,6 +177,6 @@ mod tests {
             split("rediss+sentinel://u:p@a,[::1],c:9/main/2"),
             (sentinels.to_owned(), "main".to_owned())
         );
-        assert!(Servers::parse("redis+sentinel://a").is_err());
+        assert!(Servers::of(&Config::new("redis+sentinel://a")).is_err());
     }
 }

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A node says that it is alive. KEYS: the nodes with the ends of their leases, their numbers of connections.
 -- ARGV: the node, its lease in milliseconds, its number of connections.
 -- Answers with 1 if the node was not known, and with the nodes whose leases are over.

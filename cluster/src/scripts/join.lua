@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A connection joins a topic.
 -- KEYS: the topic's members, the topics of the node. ARGV: the channel, the connection, what is told of it, the topic.
 redis.call('SADD', KEYS[2], ARGV[4])

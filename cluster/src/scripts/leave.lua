@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- A connection leaves a topic.
 -- KEYS: the topic's members, the topics of the node. ARGV: the channel, the connection, and, if it was the last one of the
 -- node there, the topic.

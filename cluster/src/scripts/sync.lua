@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Makes the members that a node has in a topic exactly these: none of a node that has died.
 -- KEYS: the topic's members, the topics of the node. ARGV: the channel, the topic, what the connections of the node begin
 -- with, and for each connection its name and what is told of it.

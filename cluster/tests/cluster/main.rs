@@ -3,5 +3,7 @@
 mod history;
 mod outages;
 mod presence;
+#[cfg(all(feature = "log", feature = "tls-rustls"))]
+mod tls;
 mod topics;
 mod world;

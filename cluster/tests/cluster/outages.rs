@@ -3,7 +3,7 @@ use std::time::Duration;
 use framewire_cluster::PublishError;
 use serde_json::json;
 
-use crate::world::{Node, Redis, config};
+use crate::world::{Node, Redis, config, until};
 
 #[test]
 fn redis_may_come_after_the_node() {
@@ -123,6 +123,44 @@ fn a_redis_without_memory_refuses_and_recovers() {
     redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(client.publishes("room", 3)["offset"], 2);
     assert_eq!(node.cluster.counters().failed, 1);
+}
+
+#[test]
+fn a_redis_without_memory_keeps_nodes_and_members_alive() {
+    let Some(redis) = Redis::start() else { return };
+    let (a, b) = (Node::new(&redis, "a"), Node::new(&redis, "b"));
+    let (mut one, mut other) = (a.linked_client(""), b.linked_client(""));
+    one.subscribes("news");
+    let lease = || redis.ask(&["ZRANGE", "framewire:nodes", "0", "-1", "WITHSCORES"]);
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    for _ in 0..3 {
+        let before = lease();
+        until(|| lease() != before);
+    }
+    other.says(json!({ "subscribe": "news", "join": true }));
+    one.hears(|told| told["joined"] == "news");
+    other.publishes("news", 1);
+    assert_eq!(one.gets("news", 1), [1]);
+    assert_eq!((a.cluster.counters().lost, b.cluster.counters().lost), (0, 0));
+}
+
+#[test]
+fn a_node_that_is_too_slow_for_redis_reads_the_gap_from_the_stream() {
+    let Some(redis) = Redis::start() else { return };
+    let (a, b) = (Node::new(&redis, "a"), Node::new(&redis, "b"));
+    let (mut writer, mut reader) = (a.linked_client(""), b.linked_client(""));
+    reader.subscribes("room");
+    // Whoever is to be told of a long message has too much to be told.
+    redis.ask(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 4096 0 0"]);
+    for number in 1..4 {
+        assert_eq!(writer.publishes("room", "x".repeat(40_000))["offset"], number);
+        assert_eq!(reader.gets("room", 1).len(), 1);
+        reader.hears(|told| told["linked"] == true);
+    }
+    reader.has_heard_all();
+    let counters = b.cluster.counters();
+    assert_eq!((counters.received, counters.recovered, counters.gaps), (0, 3, 0));
+    assert!(counters.lost >= 3);
 }
 
 #[test]

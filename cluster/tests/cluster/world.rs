@@ -16,10 +16,20 @@ use serde_json::{Value, json};
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Waits until something is true.
+pub(crate) fn until(mut holds: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < end, "it does not become true");
+    }
+}
+
 /// A Redis of a test's own, on a Unix-domain socket.
 pub(crate) struct Redis {
     folder: PathBuf,
     child: Option<Child>,
+    /// Arguments of its own.
+    more: Vec<String>,
 }
 
 impl Redis {
@@ -44,12 +54,19 @@ impl Redis {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let folder = std::env::temp_dir().join(format!("fw-{}-{number}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        Some(Self { folder, child: None })
+        Some(Self { folder, child: None, more: Vec::new() })
     }
 
     pub(crate) fn started(mut self) -> Self {
         self.begin();
         self
+    }
+
+    /// With more arguments, which may name files in its folder.
+    #[cfg(all(feature = "log", feature = "tls-rustls"))]
+    pub(crate) fn with(mut self, arguments: impl Fn(&Path) -> Vec<String>) -> Self {
+        self.more = arguments(&self.folder);
+        self.started()
     }
 
     /// Starts it, with what it had stored.
@@ -59,6 +76,7 @@ impl Redis {
             .arg(self.socket())
             .args(["--save", "", "--appendonly", "yes", "--appendfsync", "always", "--dir"])
             .arg(&self.folder)
+            .args(&self.more)
             .stdout(Stdio::null())
             .spawn();
         self.child = Some(command.unwrap());
