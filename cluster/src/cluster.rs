@@ -1,5 +1,5 @@
 use std::fmt;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -14,6 +14,7 @@ use crate::node::{Applicant, Event, Node, Request, Start, Subscription};
 use crate::publication::{Envelope, Member, Publication, body_of};
 use crate::publisher::{Outgoing, PublishError, Published, Publisher, Then, What};
 use crate::servers::Servers;
+use crate::sharding::choose;
 use crate::shared::{Names, Shared};
 
 /// Requests of the event loop that may wait for the node.
@@ -66,7 +67,8 @@ pub struct Cluster(Arc<Owner>);
 
 /// Ends the threads when the last one who can ask something of them is gone.
 struct Owner {
-    shared: Arc<Shared>,
+    /// For each Redis that shares the topics, what its threads have in common.
+    shards: Vec<Arc<Shared>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -80,48 +82,55 @@ impl Cluster {
         Config::new(url).connect()
     }
 
-    pub(crate) fn new(config: Config, servers: Servers) -> Result<Self, ClusterError> {
+    pub(crate) fn new(config: &Config, servers: Vec<Servers>) -> Result<Self, ClusterError> {
         let mut random = [0; 8];
         SystemEntropy::new().fill(&mut random).map_err(ClusterError::Random)?;
         let run = format!("{:x}", u64::from_ne_bytes(random));
         let node = config.node.clone().unwrap_or_else(|| run.clone());
-        let names = Names::new(&config.prefix, node, run);
-        let shared = Arc::new(Shared::new(config, servers, names));
-        Ok(Self(Arc::new(Owner { shared, threads: Mutex::default() })))
+        let unlinked = Arc::new(AtomicUsize::new(servers.len()));
+        let shards = servers.into_iter().map(|servers| {
+            let names = Names::new(&config.prefix, node.clone(), run.clone());
+            Arc::new(Shared::new(config.clone(), servers, names, Arc::clone(&unlinked)))
+        });
+        Ok(Self(Arc::new(Owner { shards: shards.collect(), threads: Mutex::default() })))
     }
 
     /// Begins: the node speaks with Redis, in threads of its own, and with the event loop of this handle, or all loops that
     /// work together with it. Calls after the first one do nothing.
+    #[allow(clippy::needless_pass_by_value, reason = "a handle is made for the cluster")]
     pub fn start(&self, handle: Handle) {
-        let shared = &self.0.shared;
-        if shared.handle.set(handle.clone()).is_err() {
-            return;
+        for shared in &self.0.shards {
+            if shared.handle.set(handle.clone()).is_err() {
+                return;
+            }
+            let listener = Listener::new(Arc::clone(shared));
+            let publisher = Publisher::new(Arc::clone(shared));
+            let node = Node::new(Arc::clone(shared), handle.clone());
+            // It holds nothing that must be put away, and may wait for Redis for as long as its patience.
+            thread::spawn(move || listener.run());
+            let threads =
+                [thread::spawn(move || publisher.run()), thread::spawn(move || node.run())];
+            self.0.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(threads);
         }
-        let listener = Listener::new(Arc::clone(shared));
-        let publisher = Publisher::new(Arc::clone(shared));
-        let node = Node::new(Arc::clone(shared), handle);
-        // It holds nothing that must be put away, and may wait for Redis for as long as its patience.
-        thread::spawn(move || listener.run());
-        let threads = [thread::spawn(move || publisher.run()), thread::spawn(move || node.run())];
-        self.0.threads.lock().unwrap_or_else(PoisonError::into_inner).extend(threads);
     }
 
     /// What this run of the node is called: `NAME.RUN`.
     #[must_use]
     pub fn node_id(&self) -> &str {
-        &self.0.shared.names.instance
+        &self.first().names.instance
     }
 
-    /// Whether Redis is there.
+    /// Whether Redis is there, or all that [share the topics](Config::shard).
     #[must_use]
     pub fn is_linked(&self) -> bool {
-        self.0.shared.is_linked()
+        self.0.shards.iter().all(|shared| shared.is_linked())
     }
 
     /// What the node has done so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        self.0.shared.tallies.snapshot(self.0.shared.outgoing.len())
+        let all = self.0.shards.iter().map(|shared| shared.tallies.snapshot(shared.outgoing.len()));
+        all.fold(Counters::default(), Counters::plus)
     }
 
     /// Leaves the cluster: what waits is still published, the members of this node leave; returns whether that was done in
@@ -143,20 +152,59 @@ impl Cluster {
         matches!(all.recv_timeout(left), Err(mpsc::RecvTimeoutError::Disconnected))
     }
 
-    /// Puts a request in the queue of the node.
-    fn request(&self, request: Request) {
-        self.0.shared.requests.fetch_add(1, Ordering::Relaxed);
-        self.0.shared.events.push_beyond(Event::Request(request));
+    /// Where what has no topic is.
+    fn first(&self) -> &Arc<Shared> {
+        &self.0.shards[0]
     }
 
-    /// The same, unless too many wait.
-    fn request_if_room(&self, request: Request) -> Result<(), PublishError> {
-        if self.0.shared.requests.load(Ordering::Relaxed) >= MAX_REQUESTS {
+    /// Where a topic or a user is.
+    fn shard(&self, name: &str) -> &Arc<Shared> {
+        &self.0.shards[choose(name, self.0.shards.len())]
+    }
+}
+
+/// Puts a request in the queue of the node.
+fn request(shared: &Shared, request: Request) {
+    shared.requests.fetch_add(1, Ordering::Relaxed);
+    shared.events.push_beyond(Event::Request(request));
+}
+
+/// The same, unless too many wait.
+fn request_if_room(shared: &Shared, wanted: Request) -> Result<(), PublishError> {
+    if shared.requests.load(Ordering::Relaxed) >= MAX_REQUESTS {
+        return Err(PublishError::Full);
+    }
+    request(shared, wanted);
+    Ok(())
+}
+
+fn passing(
+    shared: &Shared,
+    channel: String,
+    payload: Vec<u8>,
+    then: Option<Then>,
+) -> Result<Outgoing, PublishError> {
+    if !shared.is_linked() {
+        shared.tallies.rejected.count();
+        return Err(PublishError::Away);
+    }
+    Ok(Outgoing { what: What::Passing { channel, payload }, then })
+}
+
+fn put(shared: &Shared, mut outgoing: Outgoing) -> Result<(), PublishError> {
+    let bytes = outgoing.bytes();
+    while let Err(rejected) = shared.outgoing.try_push(outgoing, bytes) {
+        if !shared.config.drop_oldest || shared.outgoing.is_closed() {
+            shared.tallies.rejected.count();
             return Err(PublishError::Full);
         }
-        self.request(request);
-        Ok(())
+        for oldest in shared.outgoing.take(1, Some(Instant::now())).unwrap_or_default() {
+            shared.tallies.dropped.count();
+            oldest.end(Err(PublishError::Dropped));
+        }
+        outgoing = rejected;
     }
+    Ok(())
 }
 
 /// Topics.
@@ -164,7 +212,7 @@ impl Cluster {
     /// To be called from [`Handler::on_subscription`](framewire::Handler::on_subscription), of each loop: the node then listens
     /// to the topics that have subscribers here, and to no others.
     pub fn on_subscription(&self, topic: &str, subscribers: usize) {
-        self.request(Request::Wanted(topic.to_owned(), subscribers > 0));
+        request(self.shard(topic), Request::Wanted(topic.to_owned(), subscribers > 0));
     }
 
     /// Publishes a message to the subscribers of a topic on all nodes.
@@ -221,8 +269,9 @@ impl Cluster {
         let then: Then = Box::new(move |result| drop(sender.send(result)));
         let outgoing = self.outgoing(topic, &message.into(), None, Some(then))?;
         let bytes = outgoing.bytes();
-        if self.0.shared.outgoing.push(outgoing, bytes, Some(deadline)).is_err() {
-            self.0.shared.tallies.rejected.count();
+        let shared = self.shard(topic);
+        if shared.outgoing.push(outgoing, bytes, Some(deadline)).is_err() {
+            shared.tallies.rejected.count();
             return Err(PublishError::Full);
         }
         let left = deadline.saturating_duration_since(Instant::now());
@@ -237,7 +286,7 @@ impl Cluster {
         then: Option<Then>,
     ) -> Result<(), PublishError> {
         let outgoing = self.outgoing(topic, &message.into(), key, then)?;
-        self.put(outgoing)
+        put(self.shard(topic), outgoing)
     }
 
     /// The message for Redis; to subscribers on this node it is published, if there is no history.
@@ -248,7 +297,7 @@ impl Cluster {
         key: Option<&str>,
         then: Option<Then>,
     ) -> Result<Outgoing, PublishError> {
-        let shared = &self.0.shared;
+        let shared = self.shard(topic);
         let body = body_of(message);
         if let Some(history) = (shared.config.histories)(topic) {
             let (topic, key) = (topic.to_owned(), key.map(str::to_owned));
@@ -259,37 +308,7 @@ impl Cluster {
             handle.publish(topic, shared.config.format.message(&publication));
         }
         let payload = Envelope::Passing { instance: &shared.names.instance, body: &body }.seal();
-        self.passing(shared.names.topic(topic), payload, then)
-    }
-
-    fn passing(
-        &self,
-        channel: String,
-        payload: Vec<u8>,
-        then: Option<Then>,
-    ) -> Result<Outgoing, PublishError> {
-        if !self.is_linked() {
-            self.0.shared.tallies.rejected.count();
-            return Err(PublishError::Away);
-        }
-        Ok(Outgoing { what: What::Passing { channel, payload }, then })
-    }
-
-    fn put(&self, mut outgoing: Outgoing) -> Result<(), PublishError> {
-        let shared = &self.0.shared;
-        let bytes = outgoing.bytes();
-        while let Err(rejected) = shared.outgoing.try_push(outgoing, bytes) {
-            if !shared.config.drop_oldest || shared.outgoing.is_closed() {
-                shared.tallies.rejected.count();
-                return Err(PublishError::Full);
-            }
-            for oldest in shared.outgoing.take(1, Some(Instant::now())).unwrap_or_default() {
-                shared.tallies.dropped.count();
-                oldest.end(Err(PublishError::Dropped));
-            }
-            outgoing = rejected;
-        }
-        Ok(())
+        passing(shared, shared.names.topic(topic), payload, then)
     }
 
     /// Subscribes a connection to a topic, with what it has missed; in place of
@@ -311,19 +330,15 @@ impl Cluster {
         start: Start,
         then: impl FnOnce(Subscription) + Send + 'static,
     ) -> Result<(), PublishError> {
-        let topic = topic.to_owned();
-        self.request_if_room(Request::Subscribe(Applicant {
-            peer,
-            topic,
-            start,
-            then: Box::new(then),
-        }))
+        let shared = self.shard(topic);
+        let (topic, then) = (topic.to_owned(), Box::new(then));
+        request_if_room(shared, Request::Subscribe(Applicant { peer, topic, start, then }))
     }
 
     /// Unsubscribes a connection from a topic, in order with [`subscribe`](Self::subscribe), and has it
     /// [leave](Self::leave). `then` is called on another thread: what it sends comes after the last message of the topic.
     pub fn unsubscribe(&self, peer: PeerId, topic: &str, then: impl FnOnce() + Send + 'static) {
-        self.request(Request::Unsubscribe(peer, topic.to_owned(), Box::new(then)));
+        request(self.shard(topic), Request::Unsubscribe(peer, topic.to_owned(), Box::new(then)));
     }
 }
 
@@ -332,19 +347,26 @@ impl Cluster {
     /// What a connection of this node is called in the cluster: `NAME.RUN/NUMBER`.
     #[must_use]
     pub fn connection_id(&self, peer: PeerId) -> String {
-        self.0.shared.names.connection(peer)
+        self.first().names.connection(peer)
     }
 
     /// Tells the node of a connection, so that others can send to it or to its user; to be called from
     /// [`Handler::on_open`](framewire::Handler::on_open), with [`closed`](Self::closed) at the end.
     pub fn opened(&self, peer: PeerId, user: Option<&str>) {
-        self.request(Request::Open(peer, user.map(str::to_owned)));
+        if let Some(user) = user {
+            request(self.shard(user), Request::Open(peer, Some(user.to_owned())));
+        }
+        if user.is_none_or(|user| !Arc::ptr_eq(self.shard(user), self.first())) {
+            request(self.first(), Request::Open(peer, None));
+        }
     }
 
     /// A connection has ended: it leaves all topics. To be called from
     /// [`Handler::on_close`](framewire::Handler::on_close).
     pub fn closed(&self, peer: PeerId) {
-        self.request(Request::Gone(peer));
+        for shared in &self.0.shards {
+            request(shared, Request::Gone(peer));
+        }
     }
 
     /// A connection is present in a topic from now on, of which the subscribers are told. `info` is told with it: a name
@@ -360,12 +382,12 @@ impl Cluster {
         topic: &str,
         info: impl Into<String>,
     ) -> Result<(), PublishError> {
-        self.request_if_room(Request::Join(peer, topic.to_owned(), info.into()))
+        request_if_room(self.shard(topic), Request::Join(peer, topic.to_owned(), info.into()))
     }
 
     /// A connection is no longer present in a topic.
     pub fn leave(&self, peer: PeerId, topic: &str) {
-        self.request(Request::Leave(peer, topic.to_owned()));
+        request(self.shard(topic), Request::Leave(peer, topic.to_owned()));
     }
 
     /// Asks who is in a topic, on all nodes; `then` is called on another thread, with `None` if Redis is away.
@@ -378,7 +400,7 @@ impl Cluster {
         topic: &str,
         then: impl FnOnce(Option<Vec<Member>>) + Send + 'static,
     ) -> Result<(), PublishError> {
-        self.request_if_room(Request::Members(topic.to_owned(), Box::new(then)))
+        request_if_room(self.shard(topic), Request::Members(topic.to_owned(), Box::new(then)))
     }
 
     /// Asks how many connections all nodes have, as each of them has told within a third of its lease; `then` is called on
@@ -391,7 +413,7 @@ impl Cluster {
         &self,
         then: impl FnOnce(Option<u64>) + Send + 'static,
     ) -> Result<(), PublishError> {
-        self.request_if_room(Request::Connections(Box::new(then)))
+        request_if_room(self.first(), Request::Connections(Box::new(then)))
     }
 
     /// Sends a message to a user or a connection, on whichever nodes that is; at most once. `then` is called on another thread;
@@ -407,12 +429,9 @@ impl Cluster {
         then: impl FnOnce(Result<Published, PublishError>) + Send + 'static,
     ) -> Result<(), PublishError> {
         let body = body_of(&message.into());
-        let (channel, peer) = self.address(to);
-        self.put(self.passing(
-            channel,
-            Envelope::Direct { peer, body: &body }.seal(),
-            Some(Box::new(then)),
-        )?)
+        let (shared, channel, peer) = self.address(to);
+        let payload = Envelope::Direct { peer, body: &body }.seal();
+        put(shared, passing(shared, channel, payload, Some(Box::new(then)))?)
     }
 
     /// Closes all connections of a user, or one connection, on whichever nodes that is.
@@ -428,20 +447,23 @@ impl Cluster {
     ) -> Result<(), DisconnectError> {
         let code = code.into();
         CloseFrame::new(code, reason).map_err(DisconnectError::Close)?;
-        let (channel, peer) = self.address(whom);
+        let (shared, channel, peer) = self.address(whom);
         let payload = Envelope::Close { peer, code: code.into(), reason }.seal();
-        let outgoing = self.passing(channel, payload, None).map_err(DisconnectError::Publish)?;
-        self.put(outgoing).map_err(DisconnectError::Publish)
+        let outgoing = passing(shared, channel, payload, None);
+        outgoing.and_then(|outgoing| put(shared, outgoing)).map_err(DisconnectError::Publish)
     }
 
-    fn address(&self, to: Recipient<'_>) -> (String, Option<u64>) {
-        let names = &self.0.shared.names;
+    fn address(&self, to: Recipient<'_>) -> (&Shared, String, Option<u64>) {
         match to {
-            Recipient::User(user) => (names.user(user), None),
+            Recipient::User(user) => {
+                let shared = self.shard(user);
+                (shared, shared.names.user(user), None)
+            }
             Recipient::Connection(id) => {
                 let (node, peer) = id.rsplit_once('/').unwrap_or((id, ""));
                 // No connection has the last number.
-                (names.node(node), Some(peer.parse().unwrap_or(u64::MAX)))
+                let shared = self.first();
+                (shared, shared.names.node(node), Some(peer.parse().unwrap_or(u64::MAX)))
             }
         }
     }
@@ -480,8 +502,10 @@ impl std::error::Error for DisconnectError {}
 
 impl Owner {
     fn close(&self) {
-        self.shared.outgoing.close();
-        self.shared.events.close();
+        for shared in &self.shards {
+            shared.outgoing.close();
+            shared.events.close();
+        }
     }
 }
 

@@ -104,7 +104,8 @@ type Histories = Arc<dyn Fn(&str) -> Option<History> + Send + Sync>;
 #[derive(Clone)]
 #[must_use]
 pub struct Config {
-    pub(crate) url: String,
+    /// Of the Redis that share the topics.
+    pub(crate) urls: Vec<String>,
     #[cfg(feature = "tls-rustls")]
     pub(crate) certificates: redis::TlsCertificates,
     pub(crate) node: Option<String>,
@@ -130,7 +131,7 @@ impl Config {
     ///   whoever makes a replica the primary has to see to it that the old one is none, and does not come back as one.
     pub fn new(url: impl Into<String>) -> Self {
         Self {
-            url: url.into(),
+            urls: vec![url.into()],
             #[cfg(feature = "tls-rustls")]
             certificates: redis::TlsCertificates { client_tls: None, root_cert: None },
             node: None,
@@ -143,6 +144,16 @@ impl Config {
             lease: Duration::from_secs(10),
             patience: Duration::from_secs(5),
         }
+    }
+
+    /// Shares the topics among one more Redis, for more than one can carry. Each topic is in one of them, with its history and
+    /// its members, by a hash of its name; so is what is sent to a user. Nodes are linked when they have all of them.
+    ///
+    /// All nodes must have the same ones in the same order. One more at the end takes its share of the topics from the others:
+    /// those begin a new epoch, without what they had.
+    pub fn shard(mut self, url: impl Into<String>) -> Self {
+        self.urls.push(url.into());
+        self
     }
 
     /// Trusts a Redis of `rediss:` whose certificate leads to one of these, as PEM, in place of those of the system.
@@ -229,14 +240,17 @@ impl Config {
     ///
     /// [`ClusterError`] for what cannot be used; a Redis that is not there is no error.
     pub fn connect(self) -> Result<crate::Cluster, ClusterError> {
-        let servers = Servers::of(&self).map_err(|error| ClusterError::Url(error.to_string()))?;
+        let servers = self.urls.iter().map(|url| {
+            Servers::of(&self, url).map_err(|error| ClusterError::Url(error.to_string()))
+        });
+        let servers = servers.collect::<Result<_, _>>()?;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         if let Some(node) = &self.node
             && (!(1..=64).contains(&node.len()) || !node.bytes().all(is_plain))
         {
             return Err(ClusterError::Node(node.clone()));
         }
-        crate::Cluster::new(self, servers)
+        crate::Cluster::new(&self, servers)
     }
 }
 

@@ -38,6 +38,23 @@ macro_rules! tallies {
     };
 }
 
+impl Counters {
+    /// Those of the same node with another Redis are added.
+    pub(crate) fn plus(self, other: Self) -> Self {
+        Self {
+            published: self.published + other.published,
+            rejected: self.rejected + other.rejected,
+            dropped: self.dropped + other.dropped,
+            failed: self.failed + other.failed,
+            received: self.received + other.received,
+            recovered: self.recovered + other.recovered,
+            gaps: self.gaps + other.gaps,
+            lost: self.lost + other.lost,
+            waiting: self.waiting + other.waiting,
+        }
+    }
+}
+
 tallies!(published, rejected, dropped, failed, received, recovered, gaps, lost);
 
 #[derive(Debug, Default)]

@@ -13,6 +13,7 @@ mod publisher;
 mod queue;
 mod scripts;
 mod servers;
+mod sharding;
 mod shared;
 
 pub use cluster::{Cluster, DisconnectError, Recipient};

@@ -314,7 +314,9 @@ impl Node {
             topic.linked = false;
             topic.asking.drain(..).for_each(|then| then(None));
         }
-        if let Some(told) = self.shared.config.format.link(false) {
+        if self.shared.unlinked.fetch_add(1, Ordering::SeqCst) == 0
+            && let Some(told) = self.shared.config.format.link(false)
+        {
             self.handle.broadcast(told);
         }
         let topics: Vec<String> = self.topics.keys().cloned().collect();
@@ -343,6 +345,7 @@ impl Node {
             say!(Info, "Redis answers again");
         }
         if !self.shared.linked.swap(true, Ordering::SeqCst)
+            && self.shared.unlinked.fetch_sub(1, Ordering::SeqCst) == 1
             && let Some(told) = self.shared.config.format.link(true)
         {
             self.handle.broadcast(told);

@@ -20,8 +20,8 @@ pub(crate) struct Servers {
 
 impl Servers {
     /// Reads a URL as [`Config::new`] describes it.
-    pub(crate) fn of(config: &Config) -> RedisResult<Self> {
-        let (urls, service) = split(&config.url)?;
+    pub(crate) fn of(config: &Config, url: &str) -> RedisResult<Self> {
+        let (urls, service) = split(url)?;
         let places = urls.iter().map(|url| {
             let info = url.as_str().into_connection_info()?;
             Ok(client(config, info)?.get_connection_info().clone())
@@ -177,6 +177,7 @@ mod tests {
             split("rediss+sentinel://u:p@a,[::1],c:9/main/2"),
             (sentinels.to_owned(), "main".to_owned())
         );
-        assert!(Servers::of(&Config::new("redis+sentinel://a")).is_err());
+        let nameless = "redis+sentinel://a";
+        assert!(Servers::of(&Config::new(nameless), nameless).is_err());
     }
 }

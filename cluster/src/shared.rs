@@ -1,5 +1,5 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use framewire::{Handle, PeerId};
@@ -37,13 +37,20 @@ pub(crate) struct Shared {
     pub(crate) orders: Mutex<Vec<(String, bool)>>,
     /// Redis is there: what others publish comes, and what we publish goes.
     pub(crate) linked: AtomicBool,
+    /// How many Redis of those that share the topics are not.
+    pub(crate) unlinked: Arc<AtomicUsize>,
     pub(crate) tallies: Tallies,
     /// How many names for epochs this run has given.
     epochs: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, servers: Servers, names: Names) -> Self {
+    pub(crate) fn new(
+        config: Config,
+        servers: Servers,
+        names: Names,
+        unlinked: Arc<AtomicUsize>,
+    ) -> Self {
         let outgoing = Queue::new(config.max_waiting, config.max_waiting_bytes);
         Self {
             config,
@@ -55,6 +62,7 @@ impl Shared {
             requests: AtomicUsize::new(0),
             orders: Mutex::default(),
             linked: AtomicBool::new(false),
+            unlinked,
             tallies: Tallies::default(),
             epochs: AtomicU64::new(0),
         }

@@ -3,6 +3,7 @@
 mod history;
 mod outages;
 mod presence;
+mod shards;
 #[cfg(all(feature = "log", feature = "tls-rustls"))]
 mod tls;
 mod topics;
