@@ -170,6 +170,12 @@ target_directory() {
         sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p'
 }
 
+# With twice the sessions of the model.
+release() {
+    local -x MODEL_SESSIONS=10000
+    bounded 1200 cargo test --locked --release --all-features --lib --tests
+}
+
 # The event loop in ten thousand simulated worlds.
 worlds() {
     local -x FRAMEWIRE_WORLDS=10000
@@ -212,6 +218,12 @@ toolchain() {
     run rustup toolchain install "$1" --profile minimal || skip "Rust $1 cannot be installed here"
 }
 
+# installed NAME: has cargo install its subcommand of that name, or skips the step.
+installed() {
+    cargo "$1" --version 2>/dev/null && return
+    run cargo install --quiet --locked "cargo-$1" || skip "cargo-$1 cannot be installed here"
+}
+
 # Without TLS, whose C code would want a compiler and headers for the target.
 narrow() {
     local target=i686-unknown-linux-gnu
@@ -243,7 +255,7 @@ alone() {
 }
 
 deny() {
-    cargo deny --version || skip 'cargo-deny is not installed'
+    installed deny
     local directory
     directory=$(mktemp -d)
     alone "$directory"
@@ -268,7 +280,7 @@ oldest_dependencies() {
 # Which lines of the engine its own tests run.
 coverage() {
     there tests/deep/coverage
-    cargo llvm-cov --version || skip 'cargo-llvm-cov is not installed'
+    installed llvm-cov
     run rustup component add llvm-tools || skip 'this Rust has no llvm-tools'
     command -v python3 || debian python3
     bounded 600 tests/deep/coverage
@@ -318,9 +330,7 @@ have_miri() {
 fuzzing() {
     there fuzz/run
     toolchain nightly
-    if ! cargo fuzz --version; then
-        run cargo install --locked cargo-fuzz || skip 'cargo-fuzz cannot be installed here'
-    fi
+    installed fuzz
     run fuzz/run smoke
 }
 

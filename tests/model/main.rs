@@ -5,7 +5,7 @@
 //! are cut, the application and the clock. A failure prints its seed and the fewest steps that still fail.
 //!
 //! ```text
-//! cargo test --test model                                               10,000 sessions
+//! cargo test --test model                                               5,000 sessions
 //! MODEL_SESSIONS=1000000 cargo test --release --test model sessions     as many as one likes
 //! MODEL_SEED=17 cargo test --test model sessions                        one of them
 //! ```
@@ -97,7 +97,7 @@ fn check_many(sessions: u64) -> Option<String> {
 }
 
 /// How many are played by default.
-const SESSIONS: u64 = 10_000;
+const SESSIONS: u64 = 5_000;
 
 /// Plays the session of a seed, and says what is wrong if something is.
 fn check(seed: u64) -> Result<Reached, String> {

@@ -117,7 +117,7 @@ fn run_until_empty(event_loop: &mut EventLoop<Talk>) {
 #[test]
 fn one_loop_dials_thousands() {
     const CLIENTS: u32 = 5000;
-    const MESSAGES: u32 = 100;
+    const MESSAGES: u32 = 20;
     let echo = Echo::start(untimed().ping_interval(None));
     let talk = Talk { messages: MESSAGES, ..Talk::default() };
     let mut event_loop = Server::unbound().config(untimed()).into_event_loop(talk).unwrap();
