@@ -379,6 +379,17 @@ interop() {
     bounded 1200 tests/interop/run
 }
 
+# The same sessions with the servers of others; a release takes all 10,000.
+differential() {
+    there tests/deep/differential
+    command -v node || debian nodejs
+    command -v npm || debian npm
+    command -v python3 || debian python3
+    python3 -m venv --help >/dev/null || debian python3-venv
+    export INTEROP_REQUIRED=1
+    bounded 300 tests/deep/differential 500
+}
+
 proxies() {
     there tests/proxies/run
     command -v python3 || debian python3
