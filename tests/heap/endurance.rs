@@ -1,4 +1,5 @@
-//! What a server holds, and whether it gives it back: many idle connections for minutes, and very many short ones.
+//! What a server holds, and whether it gives it back: many idle connections for minutes, very many short ones, and many that
+//! talk, some of them hostile.
 //!
 //! `tests/endurance/run` starts the programs: the server is a process of its own, since its heap, its memory and its
 //! descriptors are counted, and tells of them when it is asked by a line on its standard input.
@@ -8,6 +9,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
+
+#[cfg(feature = "deflate")]
+#[path = "load.rs"]
+mod load;
 
 use cap::Cap;
 use framewire::handshake::{ClientRequest, Url};
@@ -24,11 +29,19 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse().expect("a number");
     match arguments[..] {
-        ["server"] => server(),
+        ["server"] => server(Config::new()),
+        #[cfg(feature = "deflate")]
+        ["server", "deflate"] => {
+            server(Config::new().deflate(framewire::deflate::DeflateConfig::new()))
+        }
         ["idle", connections, seconds] => idle(number(connections), number(seconds) as u64),
         ["connects", count] => connects(number(count)),
+        #[cfg(feature = "deflate")]
+        ["load", clients, seconds] => load::run(number(clients), number(seconds) as u64),
         _ => {
-            eprintln!("usage: endurance idle CONNECTIONS SECONDS | connects COUNT");
+            eprintln!(
+                "usage: endurance idle CONNECTIONS SECONDS | connects COUNT | load CLIENTS SECONDS"
+            );
             ExitCode::FAILURE
         }
     }
@@ -59,9 +72,9 @@ impl Handler for Echo {
     }
 }
 
-/// The server: all defaults, but that many connections come from few addresses.
-fn server() -> ExitCode {
-    let server = Server::bind("127.0.0.1:0").unwrap();
+/// The server: all defaults, but for what is said of compression.
+fn server(config: Config) -> ExitCode {
+    let server = Server::bind("127.0.0.1:0").unwrap().config(config);
     println!("{}", server.local_addr().unwrap());
     let mut event_loop = server.into_event_loop(Echo { lost: 0 }).unwrap();
     let handle = event_loop.handle();
@@ -115,9 +128,10 @@ struct Asked {
 }
 
 impl Asked {
-    fn start() -> Self {
+    fn start(arguments: &[&str]) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg("server")
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -191,7 +205,7 @@ impl Handler for Client {
 
 /// So many connections that say nothing, for so long: Pings come and are answered, and none is lost.
 fn idle(connections: usize, seconds: u64) -> ExitCode {
-    let mut server = Asked::start();
+    let mut server = Asked::start(&[]);
     let before = server.held();
     let request = ClientRequest::new(&Url::parse(&format!("ws://{}/", server.address)).unwrap());
     // A client that speaks only when it is spoken to.
@@ -307,7 +321,7 @@ fn reset(stream: TcpStream) {
 
 /// So many connections, in all these ways in turn.
 fn connects(count: usize) -> ExitCode {
-    let mut server = Asked::start();
+    let mut server = Asked::start(&[]);
     let mut good = true;
     // What is allocated once and kept is there when the first have gone.
     for (_, way) in WAYS {
