@@ -331,3 +331,118 @@ impl From<ResponseError> for ClientError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+    use crate::protocol::{Initiator, TimeoutKind};
+    use crate::wire::{CloseCode, CloseFrame};
+
+    /// An error and all that it is caused by, as a program prints them.
+    fn chain(error: &ClientError) -> Vec<String> {
+        let mut chain = vec![error.to_string()];
+        let mut source = error.source();
+        while let Some(error) = source {
+            chain.push(error.to_string());
+            source = error.source();
+        }
+        chain
+    }
+
+    fn lost(cause: Option<io::Error>) -> Outcome {
+        Outcome::Lost { sent: None, received: None, cause: cause.map(Into::into) }
+    }
+
+    /// What is printed already is not printed again as its own cause.
+    #[test]
+    fn each_error_says_everything_once() {
+        let reset = || io::Error::from(io::ErrorKind::ConnectionReset);
+        let timed_out =
+            Outcome::TimedOut { timeout: TimeoutKind::Pong, sent: None, received: None };
+        let closed = Outcome::Lost {
+            sent: None,
+            received: Some(CloseFrame::new(1001.into(), "").unwrap()),
+            cause: None,
+        };
+        let url = crate::handshake::Url::parse("ftp://h/").unwrap_err();
+        let url_text = url.to_string();
+        let cases: Vec<(ClientError, Vec<String>)> = vec![
+            (url.into(), vec![url_text]),
+            (reset().into(), vec![reset().to_string()]),
+            (SendError::Closed.into(), vec![SendError::Closed.to_string()]),
+            (EntropyError::default().into(), vec![EntropyError::default().to_string()]),
+            (ResponseError::Truncated.into(), vec![ResponseError::Truncated.to_string()]),
+            (
+                ClientError::Protocol(ProtocolError::InvalidUtf8),
+                vec![
+                    "the server broke the protocol".into(),
+                    ProtocolError::InvalidUtf8.to_string(),
+                ],
+            ),
+            (
+                ClientError::Lost(lost(Some(reset()))),
+                vec![
+                    "the connection was lost without a closing handshake".into(),
+                    reset().to_string(),
+                ],
+            ),
+            (
+                ClientError::Lost(timed_out),
+                vec!["the connection was given up: pong timeout".into()],
+            ),
+            (
+                ClientError::Lost(closed),
+                vec![
+                    "the connection was lost without a closing handshake, after a Close with 1001"
+                        .into(),
+                ],
+            ),
+            (ClientError::TooManyRedirects, vec!["the server redirected too often".into()]),
+            (ClientError::Aborted, vec!["the connection was ended by this side".into()]),
+            (ClientError::NotSplittable, vec!["this transport cannot be split".into()]),
+            (ClientError::TlsNotBuilt, vec!["wss: needs the feature \"tls\" of framewire".into()]),
+        ];
+        for (error, expected) in &cases {
+            assert_eq!(chain(error), *expected, "{error:?}");
+        }
+    }
+
+    #[test]
+    fn a_timeout_names_what_was_waited_for_and_how_long() {
+        let host = || "h:1".into();
+        for (timeout, names) in [
+            (ClientTimeout::Resolve(host()), ["h:1", "connect timeout"]),
+            (ClientTimeout::Connect(host()), ["h:1", "connect timeout"]),
+            (ClientTimeout::Proxy(host()), ["proxy h:1", "connect timeout"]),
+            (ClientTimeout::Tls(host()), ["TLS handshake with h:1", "handshake timeout"]),
+            (ClientTimeout::Handshake(host()), ["opening handshake with h:1", "handshake timeout"]),
+            (ClientTimeout::Read, ["message", "read timeout"]),
+            (ClientTimeout::Write, ["output", "write timeout"]),
+        ] {
+            let text = ClientError::TimedOut(timeout.clone()).to_string();
+            assert!(names.iter().all(|name| text.contains(name)), "{timeout:?}: {text}");
+            // What is only slow now may be faster then; a message that does not come says nothing of it.
+            let retryable = ClientError::TimedOut(timeout.clone()).is_retryable();
+            assert_eq!(retryable, timeout != ClientTimeout::Read, "{timeout:?}");
+        }
+        let late = ClientError::from(ResponseError::Timeout);
+        assert!(matches!(late, ClientError::TimedOut(ClientTimeout::Handshake(_))), "{late:?}");
+    }
+
+    #[test]
+    fn an_outcome_is_an_error_unless_it_is_clean() {
+        let close = CloseFrame::new(CloseCode::NORMAL, "").unwrap();
+        let clean =
+            Outcome::Clean { sent: close.clone(), received: close, initiator: Initiator::Local };
+        assert!(ClientError::of(&clean).is_none());
+        let broken = ResponseError::Truncated;
+        let failed = Outcome::HandshakeFailed(HandshakeError::Response(broken.clone()));
+        let error = ClientError::of(&failed).unwrap();
+        assert!(matches!(&error, ClientError::Handshake(same) if *same == broken), "{error:?}");
+        let error = ClientError::of(&lost(None)).unwrap();
+        assert!(matches!(error, ClientError::Lost(_)) && error.is_retryable());
+        assert_eq!((error.status(), error.retry_after()), (None, None));
+    }
+}

@@ -165,3 +165,20 @@ pub(super) fn is_of_connection(error: &ClientError) -> bool {
 pub(super) fn is_deadline(error: &ClientError) -> bool {
     matches!(error, ClientError::TimedOut(_) | ClientError::Lost(Outcome::TimedOut { .. }))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    #[test]
+    fn a_message_that_was_not_sent_says_why_and_not_what() {
+        let unsent = Unsent::new(Message::text("a secret"), ClientError::Aborted);
+        assert_eq!(unsent.to_string(), "a message of 8 bytes was not sent");
+        let cause = unsent.source().unwrap().downcast_ref::<ClientError>();
+        assert!(matches!(cause, Some(ClientError::Aborted)), "{cause:?}");
+        assert!(matches!(unsent.error(), ClientError::Aborted));
+        assert!(matches!(unsent.into_error(), ClientError::Aborted));
+    }
+}

@@ -164,3 +164,39 @@ impl StreamOptions {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// What is set is what the socket has, and what is not stays as it was.
+    #[test]
+    fn a_connection_has_the_options_of_its_listener() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (one, other) = (connect(), connect());
+        let after = Duration::from_secs(77);
+        let options = ListenOptions::default()
+            .backlog(7)
+            .nodelay(false)
+            .send_buffer(20_000)
+            .receive_buffer(30_000)
+            .keepalive(after);
+        assert_eq!(options.listen_backlog(), 7);
+        for stream in [&one, &other] {
+            crate::io::tcp::set_options(stream);
+        }
+        let (one, other) = (SockRef::from(&one), SockRef::from(&other));
+        options.stream().set(SockRef::from(&*one)).unwrap();
+        ListenOptions::new().stream().set(SockRef::from(&*other)).unwrap();
+        assert!(!one.tcp_nodelay().unwrap() && other.tcp_nodelay().unwrap());
+        assert!(one.keepalive().unwrap() && !other.keepalive().unwrap());
+        // A system may give more than it is asked for, Linux twice as much.
+        assert!((20_000..=40_000).contains(&one.send_buffer_size().unwrap()));
+        assert!((30_000..=60_000).contains(&one.recv_buffer_size().unwrap()));
+        #[cfg(target_os = "linux")]
+        assert_eq!(one.tcp_keepalive_time().unwrap(), after);
+    }
+}

@@ -621,6 +621,38 @@ mod tests {
         }
     }
 
+    /// A transport that takes nothing, since it has ended.
+    #[derive(Debug)]
+    struct Ended;
+
+    impl Transport for Ended {
+        fn read(&mut self, _: &mut [u8]) -> (usize, Stopped) {
+            (0, Stopped::Blocked)
+        }
+
+        fn write(&mut self, _: Chunks<'_>) -> (usize, Stopped) {
+            (0, Stopped::Eof)
+        }
+
+        fn shutdown(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_transport_that_has_ended_ends_the_connection_that_writes() {
+        let mut workspace = Workspace::new();
+        let endpoint = Endpoint::adopted(Role::Server, &Config::new());
+        let mut driver = Driver::new(endpoint, Ended);
+        assert!(format!("{driver:?}").starts_with("Driver { state: Open, transport: Ended"));
+        driver.endpoint_mut().send("words", &mut workspace).unwrap();
+        assert!(driver.wants_write());
+        assert_eq!(driver.flush(&mut workspace), 0);
+        let outcome = driver.outcome();
+        assert!(matches!(outcome, Some(Outcome::Lost { cause: None, .. })), "{outcome:?}");
+        assert!(!driver.wants_write());
+    }
+
     /// What connections share.
     struct House {
         inbox: Inbox,

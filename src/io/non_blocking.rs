@@ -241,4 +241,13 @@ mod tests {
         let cause = outcome.cause().and_then(|cause| cause.downcast_ref::<io::Error>());
         assert_eq!(cause.map(io::Error::kind), Some(ErrorKind::BrokenPipe));
     }
+
+    #[test]
+    fn a_stream_comes_out_as_it_is() {
+        let mut stream = NonBlocking::new(Buffering { capacity: 3, ..Buffering::default() });
+        stream.get_mut().write_all(b"abc").unwrap();
+        // The wrapper says what is in it.
+        assert_eq!(format!("{stream:?}"), format!("NonBlocking({:?})", stream.get_ref()));
+        assert_eq!(stream.into_inner().buffer, b"abc");
+    }
 }

@@ -234,3 +234,33 @@ impl ResolvesServerCert for Certificates {
         Some(Arc::clone(self.choose(hello.server_name())))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tls::TlsClient;
+
+    const MADE: &str = include_str!("localhost.pem");
+
+    #[test]
+    fn keys_stay_out_of_logs() {
+        let server = TlsServer::from_pem(MADE, MADE).unwrap();
+        let server = server.certificate_for("other.example", MADE, MADE).unwrap();
+        assert_eq!(format!("{server:?}"), "TlsServer { names: [\"other.example\"], .. }");
+        let client = TlsClient::with_roots_pem(MADE).unwrap();
+        assert_eq!(format!("{client:?}"), "TlsClient { roots: 1, .. }");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told_by_what_is_wrong_with_it() {
+        let made =
+            |chain: &str, key: &str| TlsServer::from_pem(chain, key).unwrap_err().to_string();
+        assert_eq!(made("", MADE), "no certificate in the PEM");
+        let broken = MADE.replace("-----END CERTIFICATE-----", "-----END OF IT-----");
+        let error = made(&broken, MADE);
+        assert!(error.starts_with("not PEM: "), "{error}");
+        let error = TlsServer::from_pem(MADE, MADE).unwrap().certificate_for("a b", MADE, MADE);
+        let error = error.unwrap_err().to_string();
+        assert_eq!(error, "\"a b\" cannot be the name of a TLS server");
+    }
+}

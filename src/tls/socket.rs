@@ -817,4 +817,50 @@ mod tests {
         }
         assert!(turns > 1);
     }
+
+    /// "Any data received after a closure alert has been received MUST be ignored" (RFC 8446 section 6.1).
+    #[test]
+    fn nothing_counts_behind_a_close_notify() {
+        let (mut client, mut server) = open();
+        send_record(&mut client, b"words");
+        client.socket.session.send_close_notify();
+        assert!(client.socket.send().1.is_done());
+        // More than rustls takes at once.
+        client.socket.socket.write_all(&[7; 40_000]).unwrap();
+        let mut room = [0; 100];
+        let (5, stopped) = server.socket.read(&mut room) else { panic!("the words have come") };
+        assert!(!matches!(stopped, Stopped::Broken(_)), "{stopped:?}");
+        assert!(matches!(server.socket.read(&mut room), (0, Stopped::Eof)));
+        assert!(server.socket.error().is_none());
+    }
+
+    #[test]
+    fn a_client_writes_nothing_once_tls_has_failed() {
+        let (mut client, mut server) = open();
+        server
+            .socket
+            .socket
+            .write_all(b"\x17\x03\x03\0\x20no record at all, but so long..")
+            .unwrap();
+        server.socket.socket.write_all(&[0; 10]).unwrap();
+        let (0, Stopped::Broken(error)) = client.socket.read(&mut [0; 100]) else { panic!() };
+        assert!(error.get_ref().is_some_and(|error| error.is::<TlsError>()), "{error:?}");
+        let written = client.socket.write_slices(&[IoSlice::new(b"words")]);
+        assert!(matches!(written, (0, Stopped::Broken(_))), "{written:?}");
+        assert!(client.socket.is_flushed());
+    }
+
+    #[test]
+    fn what_a_server_answers_to_no_tls_at_all_is_dropped() {
+        let (mut client, mut server) = sockets(1 << 16);
+        client.socket.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+        // It waits until the client has gone, who reads the alert first.
+        assert!(matches!(server.read(&mut [0; 100]), (0, Stopped::Blocked)));
+        let answer = [IoSlice::new(b"HTTP/1.1 400 "), IoSlice::new(b"Bad Request\r\n\r\n")];
+        assert!(matches!(server.write_slices(&answer), (28, Stopped::Done)));
+        let mut alert = Vec::new();
+        client.socket.read_to_end(&mut alert).unwrap();
+        assert_eq!(alert[..3], [0x15, 3, 3], "{alert:?}");
+        assert!(!alert.windows(4).any(|four| four == b"HTTP"));
+    }
 }

@@ -246,3 +246,48 @@ fn the_halves_queue_too() {
     writer.queue("last").unwrap();
     assert_eq!(reader.recv().unwrap().unwrap().as_text(), Some("last"));
 }
+
+#[test]
+fn each_call_says_whether_its_message_is_compressed() {
+    use framewire::deflate::DeflateConfig;
+    use framewire::{Compress, Fragment, MessageKind};
+    let server = Scripted::new(|listener| {
+        let mut stream = accept(listener);
+        let request = read_head(&mut stream);
+        let answer = switch(&request, "Sec-WebSocket-Extensions: permessage-deflate\r\n");
+        stream.write_all(answer.as_bytes()).unwrap();
+        let frames: Vec<_> = (0..6).map(|_| read_frame(&mut stream)).collect();
+        close(&mut stream, 1000);
+        frames
+    });
+    let config = untimed().deflate(DeflateConfig::new());
+    let mut client = untimed_client(&server.url("/")).config(config).connect().unwrap();
+    let text = "as long as it has to be, ".repeat(4);
+    let piece = |first| {
+        let kind = MessageKind::Text;
+        if first { Fragment::more(kind, b"one ") } else { Fragment::last(kind, b"two") }
+    };
+    client.send_with(text.as_str(), Compress::Never).unwrap();
+    client.send_with(text.as_str(), Compress::Always).unwrap();
+    client.send_fragment_with(piece(true), Compress::Always).unwrap();
+    client.send_fragment_with(piece(false), Compress::Always).unwrap();
+    client.pong(b"unasked").unwrap();
+    client
+        .send_fragment_with(Fragment::last(MessageKind::Text, b"whole"), Compress::Never)
+        .unwrap();
+    assert_eq!(client.recv().unwrap(), None);
+    let frames = server.join();
+    // The bit that says so stands in the first frame of a message (RFC 7692 section 6).
+    let firsts: Vec<u8> = frames.iter().map(|frame| frame.0).collect();
+    assert_eq!(firsts, [0x81, 0xc1, 0x41, 0x80, 0x8a, 0x81]);
+    assert_eq!(frames[0].1, text.as_bytes());
+    assert!(frames[1].1.len() < text.len() / 2);
+    assert_eq!((&frames[4].1[..], &frames[5].1[..]), (&b"unasked"[..], &b"whole"[..]));
+}
+
+#[test]
+fn no_password_is_in_what_is_told_of_a_builder() {
+    let builder = Client::builder("ws://me:hidden@127.0.0.1/").unwrap();
+    let told = format!("{builder:?}");
+    assert!(told.contains("127.0.0.1") && !told.contains("hidden"), "{told}");
+}

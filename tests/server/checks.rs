@@ -264,3 +264,61 @@ fn a4_3_header_fields_then_the_101_then_the_connection() {
     drop(client);
     house.stop(log);
 }
+
+/// A server of functions is told of all that one with a handler of its own is.
+#[test]
+fn a_server_of_functions_hears_of_the_whole_of_a_connection() {
+    use std::sync::mpsc::channel;
+
+    use framewire::Response;
+
+    let (log, calls) = channel();
+    let logs = [(); 4].map(|()| log.clone());
+    let (started, address) = channel();
+    let server = std::thread::spawn(move || {
+        let [upgrades, opens, messages, closes] = logs;
+        let server = crate::untimed::untimed_server();
+        let address = server.local_addr().unwrap();
+        let mut event_loop = server
+            .on_upgrade(move |request| {
+                upgrades.send(format!("upgrade {}", request.path())).unwrap();
+                match request.path() {
+                    "/chat" => Ok(7_u8),
+                    _ => Err(Response::forbidden()),
+                }
+            })
+            .on_open(move |peer| opens.send(format!("open {}", peer.session())).unwrap())
+            .on_message(move |peer, message| {
+                messages.send(format!("message {}", message.as_text().unwrap())).unwrap();
+                peer.send(message);
+            })
+            .on_close(move |_, outcome| {
+                closes.send(format!("close {}", outcome.code())).unwrap();
+            })
+            .into_event_loop()
+            .unwrap();
+        started.send((address, event_loop.handle())).unwrap();
+        event_loop.run().unwrap();
+    });
+    let (address, handle) = address.recv_timeout(crate::untimed::PATIENCE).unwrap();
+    let expect = |expected: &str| {
+        assert_eq!(calls.recv_timeout(crate::untimed::PATIENCE).unwrap(), expected);
+    };
+    let refused =
+        crate::client::Client::ask(address, crate::client::REQUEST.replace("/chat", "/no"));
+    assert!(refused.starts_with("HTTP/1.1 403 "), "{refused}");
+    expect("upgrade /no");
+    let mut client = crate::client::Client::open(address);
+    client.send_frame(crate::client::TEXT, "words");
+    assert_eq!(client.read_text(), "words");
+    client.send_close(4321, "");
+    assert_eq!(client.read_close().0, 4321);
+    client.read_eof();
+    drop(client);
+    for expected in ["upgrade /chat", "open 7", "message words", "close 4321"] {
+        expect(expected);
+    }
+    handle.shutdown(1001, "", std::time::Duration::ZERO).unwrap();
+    server.join().unwrap();
+    assert!(calls.try_recv().is_err(), "nothing else was called");
+}

@@ -492,3 +492,74 @@ fn a_close_is_told_to_the_handler_of_the_route() {
     assert_eq!(pattern, "/a/:b");
     assert!(outcome.was_clean() && outcome.reason() == "bye");
 }
+
+/// Each call goes to the handler of the route, and to no other.
+#[test]
+fn everything_that_a_connection_does_is_told_to_its_route() {
+    use framewire::{Bytes, Fragment, Fragments};
+
+    struct Teller(&'static str, Sender<String>);
+
+    impl Teller {
+        fn tell(&self, what: &str) {
+            self.1.send(format!("{} {what}", self.0)).unwrap();
+        }
+    }
+
+    impl Handler for Teller {
+        type Session = String;
+
+        fn on_upgrade(&mut self, _: &IncomingRequest) -> Decision<String> {
+            Decision::default()
+        }
+
+        fn on_open(&mut self, peer: &mut Peer<'_, String>) {
+            peer.set_fragments(Fragments::Always);
+        }
+
+        fn on_message(&mut self, _: &mut Peer<'_, String>, _: Message<'_>) {
+            self.tell("a message");
+        }
+
+        fn on_fragment(&mut self, peer: &mut Peer<'_, String>, fragment: Fragment<'_>) {
+            self.tell(std::str::from_utf8(&fragment.payload).unwrap());
+            if fragment.last {
+                // More than may wait.
+                (0..3).for_each(|_| drop(peer.send(vec![0; 3000])));
+            }
+        }
+
+        fn on_dropped(&mut self, _: &mut Peer<'_, String>, messages: u64) {
+            self.tell(&format!("{messages} dropped"));
+        }
+
+        fn on_ping(&mut self, peer: &mut Peer<'_, String>, payload: Bytes<'_>) {
+            self.tell(&format!("Ping {}", payload.len()));
+            peer.ping(b"back");
+        }
+
+        fn on_pong(&mut self, _: &mut Peer<'_, String>, payload: Bytes<'_>) {
+            self.tell(&format!("Pong {}", payload.len()));
+        }
+    }
+
+    let (log, calls) = channel();
+    let other = log.clone();
+    let config = untimed().output_high_water(1000).output_low_water(500).max_buffered_amount(2000);
+    let house = routes(move || {
+        let one = Routes::new().route("/one", config.clone(), Teller("one", log)).unwrap();
+        one.route("/two", config, Teller("two", other)).unwrap()
+    });
+    for place in ["one", "two"] {
+        let mut client = Client::connect(house.address);
+        client.send_raw(to(&format!("/{place}")));
+        assert!(client.read_head().starts_with("HTTP/1.1 101 "));
+        client.send_raw(crate::client::frame_with(0x01, "a piece"));
+        client.send_raw(crate::client::frame_with(0x89, "1234"));
+        client.send_raw(crate::client::frame_with(0x8a, "123456"));
+        client.send_raw(crate::client::frame_with(0x80, "the last"));
+        for expected in ["a piece", "Ping 4", "Pong 6", "the last", "2 dropped"] {
+            assert_eq!(calls.recv_timeout(PATIENCE).unwrap(), format!("{place} {expected}"));
+        }
+    }
+}

@@ -199,3 +199,38 @@ fn into_io(error: ClientError) -> io::Error {
     };
     io::Error::new(kind, error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::SendError;
+
+    /// By the kind a program that knows only streams tells a timeout from an end.
+    #[test]
+    fn an_error_of_a_stream_has_the_kind_that_fits() {
+        let lost = |cause: Option<io::ErrorKind>| {
+            let cause = cause.map(|kind| io::Error::from(kind).into());
+            ClientError::Lost(Outcome::Lost { sent: None, received: None, cause })
+        };
+        for (error, kind) in [
+            (io::Error::from(io::ErrorKind::NotFound).into(), io::ErrorKind::NotFound),
+            (ClientError::TimedOut(ClientTimeout::Read), io::ErrorKind::WouldBlock),
+            (ClientError::TimedOut(ClientTimeout::Write), io::ErrorKind::TimedOut),
+            (lost(None), io::ErrorKind::ConnectionReset),
+            (lost(Some(io::ErrorKind::TimedOut)), io::ErrorKind::TimedOut),
+            (ClientError::Aborted, io::ErrorKind::ConnectionAborted),
+            (ClientError::Send(SendError::Closed), io::ErrorKind::BrokenPipe),
+            (ClientError::NotSplittable, io::ErrorKind::InvalidData),
+        ] {
+            let text = error.to_string();
+            let error = into_io(error);
+            assert_eq!((error.kind(), error.to_string()), (kind, text));
+        }
+    }
+
+    #[test]
+    fn what_was_received_and_not_read_is_told_by_its_length() {
+        let unread = Unread { message: Message::text("seven b"), read: 3 };
+        assert_eq!(format!("{unread:?}"), "4 bytes");
+    }
+}

@@ -107,3 +107,55 @@ fn reason(reply: u8) -> &'static str {
         _ => "unknown reply",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+
+    use super::*;
+
+    /// Each says what the proxy did, and names no cause that it has said already.
+    #[test]
+    fn what_a_proxy_did_is_told_once() {
+        let url = || crate::handshake::Url::parse("x").unwrap_err();
+        for (error, text, cause) in [
+            (ProxyError::Url(url()), "the URL of the proxy", Some(url().to_string())),
+            (ProxyError::Scheme("ftp".into()), "\"ftp\" is not http", None),
+            (
+                ProxyError::Response(ResponseError::Truncated),
+                "not HTTP",
+                Some(ResponseError::Truncated.to_string()),
+            ),
+            (ProxyError::UnexpectedData, "after its answer", None),
+            (ProxyError::Socks, "SOCKS 5", None),
+            (ProxyError::SocksMethod, "another method", None),
+            (ProxyError::SocksAuthentication, "rejected the user name", None),
+            (ProxyError::SocksLength, "too long or too short", None),
+        ] {
+            assert!(error.to_string().contains(text), "{error}");
+            assert_eq!(error.source().map(ToString::to_string), cause, "{error}");
+            assert_eq!(error.status(), None);
+        }
+    }
+
+    /// In the words of RFC 1928 section 6.
+    #[test]
+    fn replies_of_socks_have_their_own_words() {
+        let words: Vec<_> =
+            (1..=9).map(|reply| ProxyError::SocksReply(reply).to_string()).collect();
+        let expected = [
+            "general failure",
+            "not allowed",
+            "network unreachable",
+            "host unreachable",
+            "connection refused",
+            "time to live expired",
+            "command not supported",
+            "address type not supported",
+            "unknown reply",
+        ];
+        for (word, expected) in words.iter().zip(expected) {
+            assert!(word.ends_with(expected), "{word}");
+        }
+    }
+}
