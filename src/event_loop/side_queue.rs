@@ -78,7 +78,6 @@ mod tests {
         assert!(queue.push(Returning(Arc::clone(&queue), Arc::clone(&told))));
         queue.end();
         queue.end();
-        // One returned while two knew of the list, then one while three did, and so on.
         let told = told.lock().unwrap();
         assert!(!told.is_empty() && told.iter().all(|&taken| !taken), "{told:?}");
         assert!(queue.take(|_| true).is_none());
