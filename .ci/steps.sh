@@ -218,10 +218,11 @@ toolchain() {
     run rustup toolchain install "$1" --profile minimal || skip "Rust $1 cannot be installed here"
 }
 
-# installed NAME: has cargo install its subcommand of that name, or skips the step.
+# installed NAME: has cargo install its subcommand of that name, or skips the step. Unoptimised it is there in a third of the
+# time, and none of them has much to do.
 installed() {
     cargo "$1" --version 2>/dev/null && return
-    run cargo install --quiet --locked "cargo-$1" || skip "cargo-$1 cannot be installed here"
+    run cargo install --quiet --locked --debug "cargo-$1" || skip "cargo-$1 cannot be installed here"
 }
 
 # Without TLS, whose C code would want a compiler and headers for the target.
