@@ -97,7 +97,6 @@ impl Cluster {
 
     /// Begins: the node speaks with Redis, in threads of its own, and with the event loop of this handle, or all loops that
     /// work together with it. Calls after the first one do nothing.
-    #[allow(clippy::needless_pass_by_value, reason = "a handle is made for the cluster")]
     pub fn start(&self, handle: Handle) {
         for shared in &self.0.shards {
             if shared.handle.set(handle.clone()).is_err() {

@@ -143,7 +143,9 @@ impl Topic {
     fn last_common(&self, position: &Position) -> Option<u64> {
         let index = self.chain.iter().position(|(epoch, _)| **epoch == *position.epoch)?;
         let next = self.chain.get(index + 1);
-        Some(next.map_or(position.offset, |(_, first)| position.offset.min(first - 1)))
+        Some(
+            next.map_or(position.offset, |(_, first)| position.offset.min(first.saturating_sub(1))),
+        )
     }
 }
 

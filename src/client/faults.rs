@@ -29,7 +29,9 @@ use crate::protocol::{
     Workspace,
 };
 #[cfg(feature = "tls")]
-use crate::tls::{TlsClient, TlsError, TlsServer, TlsSocket};
+use crate::tls::in_memory::{TlsEnd, certificates};
+#[cfg(feature = "tls")]
+use crate::tls::{TlsError, TlsSocket};
 
 /// What the client runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,7 +196,7 @@ struct World {
     down: VecDeque<u8>,
     server: Connection,
     #[cfg(feature = "tls")]
-    tls: Option<rustls::Connection>,
+    tls: Option<TlsEnd>,
     /// What the server has heard.
     heard: Vec<String>,
     is_up_ended: bool,
@@ -210,13 +212,7 @@ impl World {
         let mut bytes = std::mem::take(&mut self.up);
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
-            let (mut ciphertext, mut plaintext) = (&bytes[..], Vec::new());
-            while !ciphertext.is_empty() && tls.read_tls(&mut ciphertext).unwrap() > 0 {
-                tls.process_new_packets().unwrap();
-                // The end, or that there is nothing more for now.
-                let _ = tls.reader().read_to_end(&mut plaintext);
-            }
-            bytes = plaintext;
+            bytes = tls.decrypt(&bytes);
         }
         let mut input = &mut bytes[..];
         while let Some(event) = self.server.receive(&mut input) {
@@ -243,15 +239,7 @@ impl World {
         let ends = self.is_up_ended || self.server.wants_shutdown();
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
-            tls.set_buffer_limit(None);
-            tls.writer().write_all(&output).unwrap();
-            if ends && !self.is_down_ended {
-                tls.send_close_notify();
-            }
-            output.clear();
-            while tls.wants_write() {
-                tls.write_tls(&mut output).unwrap();
-            }
+            output = tls.encrypt(&output, ends && !self.is_down_ended);
         }
         if !self.is_down_ended {
             self.down.extend(output);
@@ -402,19 +390,6 @@ struct Run {
     error: Option<ClientError>,
 }
 
-/// Of a client and of a server, for "localhost"; as for the loop, of a kind whose signatures have one length.
-#[cfg(feature = "tls")]
-fn certificates() -> (Arc<rustls::ClientConfig>, Arc<rustls::ServerConfig>) {
-    use std::sync::OnceLock;
-    static MADE: OnceLock<(Arc<rustls::ClientConfig>, Arc<rustls::ServerConfig>)> = OnceLock::new();
-    let made = include_str!("../tls/localhost.pem");
-    MADE.get_or_init(|| {
-        let client = TlsClient::with_roots_pem(made).unwrap();
-        (client.into(), TlsServer::from_pem(made, made).unwrap().into())
-    })
-    .clone()
-}
-
 fn open(session: &Session, kind: Kind, end: End) -> Result<Client, ClientError> {
     let url = Url::parse(&format!("ws://localhost{}", session.path)).unwrap();
     let request = ClientRequest::new(&url);
@@ -444,8 +419,7 @@ fn run(session: &Session, kind: Kind, faults: Faults) -> Run {
         down: VecDeque::new(),
         server: Connection::server(&session.config.clone().ping_interval(None)),
         #[cfg(feature = "tls")]
-        tls: (kind == Kind::Tls)
-            .then(|| rustls::ServerConnection::new(certificates().1).unwrap().into()),
+        tls: (kind == Kind::Tls).then(TlsEnd::server),
         heard: Vec::new(),
         is_up_ended: false,
         is_down_ended: false,

@@ -20,9 +20,9 @@ pub(super) enum Command {
     /// To those of an audience that this loop has.
     Publish(Selection<Arc<str>>, Prepared),
     Shutdown(ShutdownOrder),
-    /// Decisions wait in the channel of their own, which has the type of the sessions.
+    /// Decisions wait in a queue of their own, which has the type of the sessions.
     Decided,
-    /// The function with this ticket waits in the channel of its own, which has the type of the handler.
+    /// The function with this ticket waits in a queue of its own, which has the type of the handler.
     Call(u64),
     Adopt(Box<Adoption>),
     /// Which connections are open.

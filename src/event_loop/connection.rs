@@ -234,7 +234,6 @@ impl Connection {
         sent
     }
 
-    /// Sends a message that neither has a key nor waits: the one way of all that most connections ever need.
     /// Queues a message that need only be copied: whether there is backpressure now. `None` where the case is another
     /// one, and nothing was queued.
     #[inline]
@@ -256,6 +255,7 @@ impl Connection {
         Some(is_congested)
     }
 
+    /// Sends a message that neither has a key nor waits: the one way of all that most connections ever need.
     #[inline]
     pub(super) fn send_at_once(
         &mut self,

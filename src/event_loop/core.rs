@@ -242,22 +242,29 @@ impl Core {
         self.change(id, |connection, shared| connection.deliver(id, key, prepared, shared));
     }
 
+    /// Changes the engine of a connection behind all that is kept for it.
+    pub(super) fn change_behind_all<T>(
+        &mut self,
+        id: PeerId,
+        change: impl FnOnce(&mut Endpoint, &mut Workspace) -> T,
+    ) -> Option<T> {
+        self.change(id, |connection, shared| {
+            connection.release(id, Release::All, shared);
+            change(connection.endpoint_mut(), &mut shared.workspace)
+        })
+    }
+
     /// Begins the closing handshake, behind all that is kept for the connection.
     pub(super) fn close(&mut self, id: PeerId, close: &CloseFrame) -> Result<(), SendError> {
-        let closed = self.change(id, |connection, shared| {
-            connection.release(id, Release::All, shared);
-            let workspace = &mut shared.workspace;
-            connection.endpoint_mut().close(close.code(), close.reason(), workspace)
+        let closed = self.change_behind_all(id, |endpoint, workspace| {
+            endpoint.close(close.code(), close.reason(), workspace)
         });
         closed.unwrap_or(Err(SendError::Closed))
     }
 
-    /// The same without a code, as a Close without a body.
+    /// Begins it without a code.
     pub(super) fn close_without_code(&mut self, id: PeerId) -> Result<(), SendError> {
-        let closed = self.change(id, |connection, shared| {
-            connection.release(id, Release::All, shared);
-            connection.endpoint_mut().close_without_code(&mut shared.workspace)
-        });
+        let closed = self.change_behind_all(id, Endpoint::close_without_code);
         closed.unwrap_or(Err(SendError::Closed))
     }
 
@@ -470,6 +477,7 @@ impl Core {
         self.publish_made(audience, &mut || message.take().map(Into::into))
     }
 
+    /// Sends what is made only where somebody gets it.
     fn publish_made(
         &mut self,
         audience: Audience<'_>,

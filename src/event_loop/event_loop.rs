@@ -21,7 +21,7 @@ use super::peer::{Peer, Peers};
 use super::reactor::{Parts, Reactor, WAKE};
 use super::route::Scope;
 use super::settings::Settings;
-use super::shutdown::{Draining, ShutdownReport};
+use super::shutdown::ShutdownReport;
 use super::slab::PeerId;
 
 /// Accepts, reads, calls the handler and writes, on one thread.
@@ -33,7 +33,7 @@ use super::slab::PeerId;
 /// [`on_close`](Handler::on_close).
 #[doc(alias("reactor", "runtime"))]
 pub struct EventLoop<H: Handler> {
-    pub(super) reactor: Reactor<Host<H>>,
+    reactor: Reactor<Host<H>>,
     queues: Arc<CallQueues<H>>,
 }
 
@@ -83,12 +83,12 @@ impl<H: Handler> EventLoop<H> {
     }
 
     /// What runs: the same for all handlers.
-    pub(super) fn erased(&mut self) -> &mut Reactor<dyn Application<'_> + '_> {
+    fn erased_mut(&mut self) -> &mut Reactor<dyn Application<'_> + '_> {
         &mut self.reactor
     }
 
     #[cfg(test)]
-    pub(super) fn looked_at(&self) -> &Reactor<dyn Application<'_> + '_> {
+    pub(super) fn erased(&self) -> &Reactor<dyn Application<'_> + '_> {
         &self.reactor
     }
 
@@ -100,7 +100,7 @@ impl<H: Handler> EventLoop<H> {
     /// The system's, if waiting for events fails. What goes wrong with one connection ends that
     /// connection only, and a socket that cannot be accepted is tried again.
     pub fn run(&mut self) -> io::Result<()> {
-        self.erased().run()
+        self.erased_mut().run()
     }
 
     /// Waits for events, `timeout` at most (`None`: as long as it takes), and handles them.
@@ -116,7 +116,7 @@ impl<H: Handler> EventLoop<H> {
     /// to be read in it is not announced again.
     #[doc(alias("step", "integrate"))]
     pub fn run_once(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.erased().run_once(timeout)
+        self.erased_mut().run_once(timeout)
     }
 
     /// A way to this loop from other threads.
@@ -158,14 +158,14 @@ impl<H: Handler> EventLoop<H> {
 
     /// The open connections, to act on them between two turns; what is sent goes out in the next.
     pub fn peers(&mut self) -> Peers<'_, H::Session> {
-        self.erased().look_at_the_clock();
+        self.erased_mut().look_at_the_clock();
         let Reactor { core, app, .. } = &mut self.reactor;
         Peers::new(core, &mut app.sessions, Scope::All)
     }
 
     /// An open connection, to act on it between two turns; what is sent goes out in the next.
     pub fn peer(&mut self, id: PeerId) -> Option<Peer<'_, H::Session>> {
-        self.erased().look_at_the_clock();
+        self.erased_mut().look_at_the_clock();
         let Reactor { core, app, .. } = &mut self.reactor;
         Peer::of(core, &mut app.sessions, id)
     }
@@ -193,7 +193,7 @@ impl<H: Handler> EventLoop<H> {
 
     /// Whether a shutdown was carried out: nothing listens and nobody is connected any more.
     pub fn is_finished(&self) -> bool {
-        self.reactor.shutdown().is_some_and(Draining::is_over)
+        self.reactor.is_finished()
     }
 
     /// What became of the connections when the loop was shut down; `None` until that is over.
@@ -213,7 +213,7 @@ impl<H: Handler> EventLoop<H> {
     /// # }
     /// ```
     pub fn shutdown_report(&self) -> Option<&ShutdownReport> {
-        self.reactor.shutdown().and_then(Draining::report)
+        self.reactor.shutdown_report()
     }
 }
 
@@ -251,7 +251,11 @@ impl<H: Handler> EventLoop<H> {
         head: impl AsRef<[u8]>,
         leftover: impl AsRef<[u8]>,
     ) -> io::Result<PeerId> {
-        self.erased().add_adopted(*Adoption::new(stream, None, [head.as_ref(), leftover.as_ref()])?)
+        self.erased_mut().add_adopted(*Adoption::new(
+            stream,
+            None,
+            [head.as_ref(), leftover.as_ref()],
+        )?)
     }
 
     /// Serves a connection that another server has accepted, with a request that it has parsed already; see
@@ -285,12 +289,16 @@ impl<H: Handler> EventLoop<H> {
         upgraded: Upgraded,
         leftover: impl AsRef<[u8]>,
     ) -> io::Result<PeerId> {
-        self.erased().add_adopted(*Adoption::new(stream, Some(upgraded), [&[], leftover.as_ref()])?)
+        self.erased_mut().add_adopted(*Adoption::new(
+            stream,
+            Some(upgraded),
+            [&[], leftover.as_ref()],
+        )?)
     }
 }
 
 impl<H: Handler> Drop for EventLoop<H> {
     fn drop(&mut self) {
-        self.erased().drop_all();
+        self.erased_mut().drop_all();
     }
 }

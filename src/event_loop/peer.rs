@@ -14,7 +14,7 @@ use crate::wire::CloseCode;
 use super::audience::Audience;
 use super::backlog::{Key, SlowConsumer};
 use super::caller::Caller;
-use super::connection::{Connection, Release, Shared};
+use super::connection::{Connection, Shared};
 use super::core::Core;
 use super::handle::Handle;
 use super::incoming_request::IncomingRequest;
@@ -150,7 +150,10 @@ impl<S> Peer<'_, S> {
     #[doc(alias("end", "disconnect"))]
     pub fn close(&mut self, code: impl Into<CloseCode>, reason: &str) -> Result<(), SendError> {
         let code = code.into();
-        self.change_behind_all(|endpoint, workspace| endpoint.close(code, reason, workspace))
+        let closed = self.core.change_behind_all(self.id, |endpoint, workspace| {
+            endpoint.close(code, reason, workspace)
+        });
+        closed.expect(PRESENT)
     }
 
     /// Begins the closing handshake with a Close that has no body; the peer sees code 1005.
@@ -159,7 +162,7 @@ impl<S> Peer<'_, S> {
     ///
     /// [`SendError`] if the connection is closing already.
     pub fn close_without_code(&mut self) -> Result<(), SendError> {
-        self.change_behind_all(|endpoint, workspace| endpoint.close_without_code(workspace))
+        self.core.close_without_code(self.id)
     }
 
     /// Closes the connection in the way another one has ended, as a proxy does: with the code and the reason of the
@@ -314,18 +317,6 @@ impl<S> Peer<'_, S> {
     ) -> Sent {
         let id = self.id;
         self.change(|connection, shared| connection.queue_or_drop(id, shared, write))
-    }
-
-    /// Queues something behind all that is kept for the connection.
-    fn change_behind_all<T>(
-        &mut self,
-        write: impl FnOnce(&mut Endpoint, &mut Workspace) -> T,
-    ) -> T {
-        let id = self.id;
-        self.change(|connection, shared| {
-            connection.release(id, Release::All, shared);
-            write(connection.endpoint_mut(), &mut shared.workspace)
-        })
     }
 
     /// Changes the connection, and sees to it that what follows is done at the end of the turn.

@@ -36,7 +36,7 @@ use super::route::Scope;
 use super::schedule::{Timer, TimerOwner};
 use super::selector::{Clock, Events, Selector};
 use super::settings::{OnPanic, Settings};
-use super::shutdown::{Departure, Draining, ShutdownOrder};
+use super::shutdown::{Departure, Draining, ShutdownOrder, ShutdownReport};
 use super::slab::PeerId;
 use super::socket::Socket;
 
@@ -176,15 +176,18 @@ impl<A> Reactor<A> {
 }
 
 /// What can be seen from outside.
-impl<A> Reactor<A> {
+impl<A: ?Sized> Reactor<A> {
     /// The first of the sockets that listen.
     pub(super) fn first_listener(&self) -> Option<&Listener> {
         self.acceptor.first()
     }
 
-    /// Once a shutdown has begun.
-    pub(super) fn shutdown(&self) -> Option<&Draining> {
-        self.shutdown.as_deref()
+    pub(super) fn is_finished(&self) -> bool {
+        self.shutdown.as_deref().is_some_and(Draining::is_over)
+    }
+
+    pub(super) fn shutdown_report(&self) -> Option<&ShutdownReport> {
+        self.shutdown.as_deref().and_then(Draining::report)
     }
 }
 
@@ -192,7 +195,7 @@ impl<A> Reactor<A> {
 impl<'h> Reactor<dyn Application<'h> + 'h> {
     /// See [`EventLoop::run`](super::EventLoop::run).
     pub(super) fn run(&mut self) -> io::Result<()> {
-        while !self.shutdown.as_deref().is_some_and(Draining::is_over) {
+        while !self.is_finished() {
             self.run_once(None)?;
         }
         Ok(())

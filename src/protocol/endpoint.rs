@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::handshake::{ClientRequest, HttpDate, Request, RequestError, Response, ResponseError};
-use crate::wire::{CloseCode, CloseFrame, Opcode, validate_utf8};
+use crate::wire::{CloseCode, CloseFrame, FrameHeader, Opcode, validate_utf8};
 
 use super::accept::{Accept, Opened};
 use super::cause::Cause;
@@ -956,7 +956,7 @@ impl Endpoint {
     /// connection without compression where nothing is unfinished. False where it is not as simple as that: nothing
     /// was queued then, and [`send`](Self::send) does what has to be done, or says why it cannot.
     ///
-    /// A driver whose messages are short and many asks this first: it takes half of the instructions.
+    /// A driver that asks this first need not hand a [`Message`] on for most of what it sends.
     ///
     /// ```
     /// use framewire::{Config, Endpoint, MessageKind, Role, Workspace};
@@ -985,7 +985,8 @@ impl Endpoint {
         if is_simple {
             let timeouts = &self.config.settings().timeouts;
             let output = output(&mut self.output, &mut self.timers, timeouts, workspace);
-            output.push_short(kind.opcode(), payload);
+            let header = FrameHeader::new(kind.opcode(), payload.len() as u64);
+            output.push_copied(header.first_byte(), payload);
             workspace.metrics.message_sent(kind);
         }
         is_simple

@@ -1,7 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::wire::{FrameHeader, MAX_HEADER, Opcode, append};
+use crate::wire::append;
 
 use super::timers::Moment;
 
@@ -69,30 +69,24 @@ impl Output {
         self.remaining += bytes.len();
     }
 
-    /// Appends an unmasked frame whose payload is shorter than 126 bytes.
+    /// Appends an unmasked frame whose payload is short enough to be copied.
     #[inline]
-    pub(super) fn push_small(&mut self, first_byte: u8, payload: &[u8]) {
-        debug_assert!(payload.len() < 126);
+    pub(super) fn push_copied(&mut self, first_byte: u8, payload: &[u8]) {
+        debug_assert!(payload.len() < UNCOPIED);
         let length = payload.len();
-        self.bytes.reserve(2 + length);
-        self.bytes.extend_from_slice(&[first_byte, length as u8]);
-        self.bytes.extend_from_slice(payload);
-        self.remaining += 2 + length;
-    }
-
-    /// Appends an unmasked message whose payload is short enough to be copied.
-    #[inline]
-    pub(super) fn push_short(&mut self, opcode: Opcode, payload: &[u8]) {
-        let header = FrameHeader::new(opcode, payload.len() as u64);
-        if payload.len() < 126 {
-            return self.push_small(header.first_byte(), payload);
+        // The two shortest ways in which a length is written (RFC 6455 section 5.2), of which the first is by far the commoner.
+        if length < 126 {
+            self.bytes.reserve(2 + length);
+            self.bytes.extend_from_slice(&[first_byte, length as u8]);
+            self.bytes.extend_from_slice(payload);
+            self.remaining += 2 + length;
+        } else {
+            let [high, low] = (length as u16).to_be_bytes();
+            self.bytes.reserve(4 + length);
+            self.bytes.extend_from_slice(&[first_byte, 126, high, low]);
+            append(&mut self.bytes, payload);
+            self.remaining += 4 + length;
         }
-        let mut room = [0; MAX_HEADER];
-        let encoded = header.encode(&mut room);
-        self.bytes.reserve(encoded.len() + payload.len());
-        self.bytes.extend_from_slice(encoded);
-        append(&mut self.bytes, payload);
-        self.remaining += encoded.len() + payload.len();
     }
 
     /// Appends whatever `write` appends to the buffer it is given, and must not otherwise change.

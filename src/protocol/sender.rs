@@ -441,7 +441,7 @@ impl Sink<'_> {
     ) -> Result<(), EntropyError> {
         // The commonest frame of all: its header is two bytes.
         if self.role == Role::Server && payload.len() < 126 {
-            self.output.push_small(header.first_byte(), &payload);
+            self.output.push_copied(header.first_byte(), &payload);
         } else {
             let header = FrameHeader { mask: self.mask_key()?, ..header };
             push_frame(header, payload, self.output);

@@ -239,8 +239,7 @@ impl ResolvesServerCert for Certificates {
 mod tests {
     use super::*;
     use crate::tls::TlsClient;
-
-    const MADE: &str = include_str!("localhost.pem");
+    use crate::tls::in_memory::MADE;
 
     #[test]
     fn keys_stay_out_of_logs() {

@@ -496,7 +496,7 @@ mod tests {
     use crate::handshake::{ClientRequest, Url};
     use crate::io::transport::Stream;
     use crate::protocol::{Accept, Config, Connection, Endpoint, Event, State, Workspace};
-    use crate::tls::{TlsClient, TlsServer};
+    use crate::tls::in_memory::certificates;
 
     /// Two directions, each of which holds so much and no more.
     #[derive(Debug)]
@@ -562,14 +562,11 @@ mod tests {
     }
 
     fn sockets(capacity: usize) -> (TlsSocket<Pipe>, TlsSocket<Pipe>) {
-        // Made by nobody, for "localhost", until 2120: a certificate with its key.
-        let made = include_str!("localhost.pem");
         let (near, far) = Pipe::pair(capacity);
-        let client = TlsClient::with_roots_pem(made).unwrap();
-        let server = TlsServer::from_pem(made, made).unwrap();
+        let (client, server) = certificates();
         (
-            TlsSocket::client(client.into(), "localhost", near).unwrap(),
-            TlsSocket::server(server.into(), far).unwrap(),
+            TlsSocket::client(client, "localhost", near).unwrap(),
+            TlsSocket::server(server, far).unwrap(),
         )
     }
 

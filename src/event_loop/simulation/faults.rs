@@ -11,8 +11,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
-#[cfg(feature = "tls")]
-use std::sync::Arc;
 use std::time::Duration;
 
 #[cfg(feature = "deflate")]
@@ -21,7 +19,9 @@ use crate::handshake::{ClientRequest, Response, Url};
 use crate::io::faults::{Call, Fault, Faults};
 use crate::protocol::{Accept, Config, Connection, Event, Fragment, Message, MessageKind, Outcome};
 #[cfg(feature = "tls")]
-use crate::tls::{TlsClient, TlsError, TlsServer};
+use crate::tls::TlsError;
+#[cfg(feature = "tls")]
+use crate::tls::in_memory::{TlsEnd, certificates};
 
 use super::super::attempt::Attempt;
 use super::super::event_loop::EventLoop;
@@ -165,12 +165,12 @@ struct Log {
 type SharedLog = Rc<RefCell<Log>>;
 
 /// The handler: it does what it is told, and writes down what it hears.
-struct Host {
+struct Clerk {
     log: SharedLog,
     dials: Option<(Config, Security)>,
 }
 
-impl Host {
+impl Clerk {
     fn hears(&self, link: usize, what: String) {
         let mut log = self.log.borrow_mut();
         let ends = log.ends.entry(link).or_default();
@@ -179,7 +179,7 @@ impl Host {
     }
 }
 
-impl Handler for Host {
+impl Handler for Clerk {
     type Session = usize;
 
     fn on_start(&mut self, peers: &mut Peers<'_, usize>) {
@@ -262,26 +262,12 @@ impl Handler for Host {
     }
 }
 
-/// Of a client and of a server, for "localhost". All signatures of its kind, Ed25519, have one length, so that a session
-/// makes as many calls each time.
-#[cfg(feature = "tls")]
-fn certificates() -> (Arc<rustls::ClientConfig>, Arc<rustls::ServerConfig>) {
-    use std::sync::OnceLock;
-    static MADE: OnceLock<(Arc<rustls::ClientConfig>, Arc<rustls::ServerConfig>)> = OnceLock::new();
-    let made = include_str!("../../tls/localhost.pem");
-    MADE.get_or_init(|| {
-        let client = TlsClient::with_roots_pem(made).unwrap();
-        (client.into(), TlsServer::from_pem(made, made).unwrap().into())
-    })
-    .clone()
-}
-
 /// The other end of a connection.
 struct Remote {
     link: usize,
     connection: Connection,
     #[cfg(feature = "tls")]
-    tls: Option<rustls::Connection>,
+    tls: Option<TlsEnd>,
     steps: VecDeque<Step>,
     heard: Vec<String>,
     /// What is on its way to the network.
@@ -316,14 +302,10 @@ impl Remote {
             link,
             connection,
             #[cfg(feature = "tls")]
-            tls: (security == Security::Tls).then(|| {
-                let (client, server) = certificates();
-                if is_server {
-                    rustls::ServerConnection::new(server).unwrap().into()
-                } else {
-                    let name = "localhost".try_into().unwrap();
-                    rustls::ClientConnection::new(client, name).unwrap().into()
-                }
+            tls: (security == Security::Tls).then(if is_server {
+                TlsEnd::server
+            } else {
+                TlsEnd::client
             }),
             steps,
             heard: Vec::new(),
@@ -359,14 +341,7 @@ impl Remote {
     fn receive(&mut self, mut bytes: Vec<u8>) {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
-            use std::io::Read;
-            let (mut ciphertext, mut plaintext) = (&bytes[..], Vec::new());
-            while !ciphertext.is_empty() && tls.read_tls(&mut ciphertext).unwrap() > 0 {
-                tls.process_new_packets().unwrap();
-                // The end, or that there is nothing more for now.
-                let _ = tls.reader().read_to_end(&mut plaintext);
-            }
-            bytes = plaintext;
+            bytes = tls.decrypt(&bytes);
         }
         let mut input = &mut bytes[..];
         while let Some(event) = self.connection.receive(&mut input) {
@@ -436,19 +411,7 @@ impl Remote {
         #[cfg(feature = "tls")]
         let plaintext = match &mut self.tls {
             None => plaintext,
-            Some(tls) => {
-                use std::io::Write;
-                tls.set_buffer_limit(None);
-                tls.writer().write_all(&plaintext).unwrap();
-                if ends {
-                    tls.send_close_notify();
-                }
-                let mut ciphertext = Vec::new();
-                while tls.wants_write() {
-                    tls.write_tls(&mut ciphertext).unwrap();
-                }
-                ciphertext
-            }
+            Some(tls) => tls.encrypt(&plaintext, ends),
         };
         self.unsent.extend(plaintext);
         if self.is_mute {
@@ -497,14 +460,14 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
         Security::Plain => listener,
         Security::Tls => listener.with_tls(&certificates().1),
     };
-    let host = Host {
+    let clerk = Clerk {
         log: Rc::clone(&log),
         dials: session.dials.then(|| (session.config.clone(), security)),
     };
     let calls = (queues, calls.remove(0));
     let member = members.remove(0);
     let mut event_loop =
-        EventLoop::of_member(vec![listener], &settings, |_| host, member, calls).unwrap();
+        EventLoop::of_member(vec![listener], &settings, |_| clerk, member, calls).unwrap();
 
     let mut steps = session.remotes.clone();
     // It has nothing to do with the others, and is served whatever becomes of them.
@@ -525,10 +488,10 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
         if network.has_events(0) || sleeps_until.is_some_and(|until| until <= network.time()) {
             network.begin_turn(0);
             event_loop.run_once(Some(Duration::ZERO)).unwrap();
-            if let Some(fault) = event_loop.looked_at().find_fault() {
+            if let Some(fault) = event_loop.erased().find_fault() {
                 panic!("after a turn: {fault}");
             }
-            sleeps_until = event_loop.looked_at().until_next().map(|time| network.time() + time);
+            sleeps_until = event_loop.erased().until_next().map(|time| network.time() + time);
         }
         network.take_touched();
         for link in network.take_dialled() {
@@ -560,7 +523,7 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
     }
     let (faults, failed) = network.take_faults();
     let handle = event_loop.handle();
-    if let Some(left) = event_loop.looked_at().find_leftover() {
+    if let Some(left) = event_loop.erased().find_leftover() {
         panic!("at the end there is left: {left}");
     }
     assert_eq!(handle.queued_bytes(), 0);

@@ -319,7 +319,7 @@ impl World {
             model.check(told, || "nobody is told of the end of the shutdown".to_owned());
             model.check(handle.queued_bytes() == 0, || "bytes are queued at the end".to_owned());
             for member in &self.loops {
-                if let Some(left) = member.event_loop.looked_at().find_leftover() {
+                if let Some(left) = member.event_loop.erased().find_leftover() {
                     model.fail(|| format!("at the end there is left: {left}"));
                 }
             }
@@ -435,7 +435,7 @@ impl World {
         let mut stage = self.stage.borrow_mut();
         let model = &mut stage.model;
         model.check(result.is_ok(), || format!("a turn fails: {result:?}"));
-        if let Some(fault) = member.event_loop.looked_at().find_fault() {
+        if let Some(fault) = member.event_loop.erased().find_fault() {
             model.fail(|| format!("after a turn of loop {number}: {fault}"));
         }
         let read = self.network.most_read();
@@ -449,7 +449,7 @@ impl World {
             }
         }
         let calls = model.calls;
-        let until_next = member.event_loop.looked_at().until_next();
+        let until_next = member.event_loop.erased().until_next();
         member.sleeps_until = until_next.map(|time| self.network.time() + time);
         let is_idle = (self.network.progress(), calls) == before
             && until_next == Some(Duration::ZERO)
