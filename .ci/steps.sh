@@ -338,8 +338,7 @@ fuzzing() {
 browser() {
     there tests/browser/run
     command -v chromium || command -v chromium-browser || debian chromium
-    command -v node || debian nodejs
-    command -v npm || debian npm
+    node_and_npm
     command -v openssl || debian openssl
     command -v redis-server || debian redis-server
     # The script passes where it cannot run, which is right at a desk.
@@ -373,8 +372,7 @@ under_load() {
 interop() {
     there tests/interop/run
     command -v chromium || command -v chromium-browser || debian chromium
-    command -v node || debian nodejs
-    command -v npm || debian npm
+    node_and_npm
     # The script passes where a peer is missing, which is right at a desk.
     export INTEROP_REQUIRED=1
     bounded 1200 tests/interop/run
@@ -383,18 +381,15 @@ interop() {
 # The same sessions with the servers of others; a release takes all 10,000.
 differential() {
     there tests/deep/differential
-    command -v node || debian nodejs
-    command -v npm || debian npm
-    command -v python3 || debian python3
-    python3 -m venv --help >/dev/null || debian python3-venv
+    node_and_npm
+    python_venv
     export INTEROP_REQUIRED=1
     bounded 300 tests/deep/differential 500
 }
 
 proxies() {
     there tests/proxies/run
-    command -v python3 || debian python3
-    python3 -m venv --help >/dev/null || debian python3-venv
+    python_venv
     command -v nginx || debian nginx-light
     command -v haproxy || debian haproxy
     # The script passes where a proxy is missing, which is right at a desk.
@@ -404,8 +399,7 @@ proxies() {
 
 odd_servers() {
     there tests/odd_servers/run
-    command -v node || debian nodejs
-    command -v npm || debian npm
+    node_and_npm
     # The script passes where the others are missing, which is right at a desk.
     export ODD_SERVERS_REQUIRED=1
     bounded 600 tests/odd_servers/run
@@ -421,6 +415,16 @@ cluster() {
     bounded 600 tests/cluster/run
     # It says where no network namespace can be made, which is no fault.
     CLUSTER_REQUIRED=0 bounded 300 tests/cluster/partition
+}
+
+node_and_npm() {
+    command -v node || debian nodejs
+    command -v npm || debian npm
+}
+
+python_venv() {
+    command -v python3 || debian python3
+    python3 -m venv --help >/dev/null || debian python3-venv
 }
 
 # debian PACKAGE: installs it, or skips the step.

@@ -101,13 +101,18 @@ def until(condition):
     return answer
 
 
+def encoded(*words):
+    """A command of Redis as it stands on the wire."""
+    words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
+    return b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words)
+
+
 def redis_says(port, *words):
     """The answer to one command, or None where nobody answers."""
     try:
         with socket.create_connection(("127.0.0.1", port), 5) as connection:
             file = connection.makefile("rwb")
-            encoded = b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in map(str.encode, words))
-            file.write(b"*%d\r\n%s" % (len(words), encoded))
+            file.write(encoded(*words))
             file.flush()
             return answer(file)
     except OSError:
@@ -153,10 +158,16 @@ def free_port():
         return listener.getsockname()[1]
 
 
-def build():
-    command = ["cargo", "build", "--quiet", "--locked", "--release"]
-    subprocess.run([*command, "-p", "cluster"], cwd=ROOT, check=True)
-    subprocess.run([*command, "-p", "framewire-cluster", "--example", "cluster_load"], cwd=ROOT, check=True)
+def processor_seconds(process):
+    """What a process has taken with all its threads, in ticks of 10 ms."""
+    fields = pathlib.Path(f"/proc/{process.child.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def build(*more):
+    """Builds the node, the clients of the runs, and what else these arguments of cargo name. Returns where the programs are."""
+    for what in (("-p", "cluster"), ("-p", "framewire-cluster", "--example", "cluster_load"), *more):
+        subprocess.run(["cargo", "build", "--quiet", "--locked", "--release", *what], cwd=ROOT, check=True)
     told = subprocess.run(
         ["cargo", "metadata", "--locked", "--no-deps", "--format-version", "1"],
         cwd=ROOT, check=True, capture_output=True,

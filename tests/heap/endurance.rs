@@ -11,8 +11,11 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 #[cfg(feature = "deflate")]
-#[path = "load.rs"]
 mod load;
+#[cfg(feature = "deflate")]
+#[allow(dead_code, reason = "the worlds draw more from it")]
+#[path = "../../src/event_loop/simulation/random.rs"]
+mod random;
 
 use cap::Cap;
 use framewire::handshake::{ClientRequest, Url};

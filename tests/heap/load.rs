@@ -11,6 +11,7 @@ use framewire::deflate::DeflateConfig;
 use framewire::handshake::{ClientRequest, Url};
 use framewire::{Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Server};
 
+use super::random::Random;
 use super::{Asked, dial, reset};
 
 /// How much more the heap may be in the last quarter than in the second, of what it was there: the clients differ from
@@ -20,23 +21,6 @@ const GROWTH: f64 = 0.1;
 /// What a loop keeps when all have gone, at most: the states of zlib, 16 compressors of 371 KiB and a few of those that
 /// inflate, up to 4 MiB of buffers, and lists as long as they have ever been.
 const KEPT: usize = 12 << 20;
-
-/// Numbers that follow from a seed (splitmix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
 
 /// Clients that say something, wait for it to come back, and leave in good order after a while.
 struct Talkers {
@@ -138,7 +122,7 @@ fn be_hostile(
     is_over: &AtomicBool,
     made: &AtomicUsize,
 ) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let begin = |random: &mut Random| {
         let (name, first, again) = HOSTILE[random.below(HOSTILE.len())];
         let number = made.fetch_add(1, Ordering::Relaxed);
@@ -183,7 +167,7 @@ pub(super) fn run(clients: usize, seconds: u64) -> ExitCode {
     let hostile = clients / 10;
     let mut heaps: Vec<(f64, usize)> = Vec::new();
     let talkers = Talkers {
-        random: Random(1),
+        random: Random::new(1),
         left: clients - hostile,
         said: 0,
         ended: 0,
