@@ -186,7 +186,7 @@ worlds() {
 benches() {
     export CARGO_PROFILE_BENCH_LTO=false CARGO_PROFILE_BENCH_CODEGEN_UNITS=16
     run cargo bench --locked -p framewire-benches -- --test
-    run cargo check --locked --manifest-path benches/e2e/Cargo.toml
+    run cargo check --locked --all-features --manifest-path benches/e2e/Cargo.toml
     local script
     for script in benches/e2e/run benches/report; do
         there "$script"

@@ -1,11 +1,14 @@
-//! The server under test of a comparison: `perf_server PORT echo|deflate|deflate-nct|bcast|publish
-//! [THREADS]`. One thread runs one loop; `publish` has every connection subscribe to one topic, and every
-//! message published to it.
+//! The server under test of a comparison: `perf_server PORT MODE [THREADS]`, the mode being `echo`, `deflate`,
+//! `deflate-nct`, `bcast`, `bcast-deflate-nct`, `publish` or `route`. One thread runs one loop; `publish` has every
+//! connection subscribe to one topic, and every message published to it; `route` publishes a message to the
+//! connections of the same path, `/few` or `/crowd`.
 
 use std::error::Error;
 
 use framewire::deflate::DeflateConfig;
-use framewire::{Config, Decision, Handler, IncomingRequest, Message, Peer, Server};
+use framewire::{
+    Audience, Config, Decision, Handler, IncomingRequest, Message, Peer, Routes, Server,
+};
 
 /// What is done with a message.
 #[derive(Clone, Copy)]
@@ -13,6 +16,7 @@ enum Work {
     Echo,
     Broadcast,
     Publish,
+    PublishToRoute,
 }
 
 impl Handler for Work {
@@ -33,6 +37,9 @@ impl Handler for Work {
             Self::Echo => drop(peer.send(message)),
             Self::Broadcast => drop(peer.broadcast(message)),
             Self::Publish => drop(peer.publish("all", message)),
+            Self::PublishToRoute => {
+                peer.publish(Audience::route(peer.route()), message);
+            }
         }
     }
 }
@@ -43,21 +50,25 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mode = arguments.next().unwrap_or_else(|| "echo".into());
     let threads: usize = arguments.next().unwrap_or_else(|| "1".into()).parse()?;
     let config = Config::new().max_message_size(64 << 20);
+    let deflate = DeflateConfig::new();
+    let each_by_itself =
+        deflate.clone().server_no_context_takeover(true).client_no_context_takeover(true);
     let (config, work) = match mode.as_str() {
         "echo" => (config, Work::Echo),
         "bcast" => (config, Work::Broadcast),
         "publish" => (config, Work::Publish),
-        "deflate" => (config.deflate(DeflateConfig::new()), Work::Echo),
-        "deflate-nct" => {
-            let deflate = DeflateConfig::new()
-                .server_no_context_takeover(true)
-                .client_no_context_takeover(true);
-            (config.deflate(deflate), Work::Echo)
-        }
+        "route" => (config, Work::PublishToRoute),
+        "deflate" => (config.deflate(deflate), Work::Echo),
+        "deflate-nct" => (config.deflate(each_by_itself), Work::Echo),
+        "bcast-deflate-nct" => (config.deflate(each_by_itself), Work::Broadcast),
         other => return Err(format!("unknown mode {other:?}").into()),
     };
-    let server = Server::bind(("127.0.0.1", port))?.config(config);
+    let server = Server::bind(("127.0.0.1", port))?.config(config.clone());
     match threads {
+        1 if matches!(work, Work::PublishToRoute) => {
+            let routes = Routes::new().route("/few", config.clone(), work)?;
+            server.run(routes.route("/crowd", config, work)?)?;
+        }
         1 => server.run(work)?,
         threads => server.threads(threads)?.run(|_| work)?,
     }

@@ -1,36 +1,68 @@
 use std::error::Error;
 use std::io::{ErrorKind, Read, Write};
+use std::sync::Arc;
+use std::time::Duration;
 
 use mio::net::TcpStream;
+use rustls::{ClientConfig, StreamOwned};
+use socket2::SockRef;
 
 use crate::frames::Frames;
 use crate::scenario::Scenario;
+use crate::stream::{self, Stream};
 
-/// Opens a connection, and has the server switch it to WebSocket.
-pub(crate) fn connect(port: u16, scenario: &Scenario) -> Result<TcpStream, Box<dyn Error>> {
-    let mut stream = std::net::TcpStream::connect(("127.0.0.1", port))?;
-    stream.set_nodelay(true)?;
+/// Opens a connection, and has the server switch it to WebSocket; `number` is which one it is.
+pub(crate) fn connect(
+    port: u16,
+    scenario: &Scenario,
+    number: usize,
+    tls: Option<&Arc<ClientConfig>>,
+) -> Result<Stream, Box<dyn Error>> {
+    let Some(tls) = tls else {
+        let mut stream = stream::open_plain(port)?;
+        upgrade(&mut stream, scenario, number)?;
+        // Thousands that end together leave no ports behind that wait for minutes.
+        SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+        stream.set_nonblocking(true)?;
+        return Ok(Stream::Plain(TcpStream::from_std(stream)));
+    };
+    let mut stream = stream::open_tls(port, Arc::clone(tls))?;
+    upgrade(&mut stream, scenario, number)?;
+    let (connection, socket) = stream.into_parts();
+    socket.set_nonblocking(true)?;
+    let stream = StreamOwned::new(connection, TcpStream::from_std(socket));
+    Ok(Stream::Tls(Box::new(stream)))
+}
+
+/// The opening handshake. Nothing comes behind the server's answer, since nothing was sent to it.
+pub(crate) fn upgrade(
+    stream: &mut (impl Read + Write),
+    scenario: &Scenario,
+    number: usize,
+) -> Result<(), Box<dyn Error>> {
     let offer = scenario
         .extensions()
         .map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"))
         .unwrap_or_default();
-    stream.write_all(&framewire_benches::request(&offer))?;
+    let request = String::from_utf8(framewire_benches::request(&offer))?;
+    stream.write_all(request.replacen("/chat", scenario.path(number), 1).as_bytes())?;
     let mut head = Vec::new();
+    let mut buffer = [0; 1024];
     while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0];
-        stream.read_exact(&mut byte)?;
-        head.push(byte[0]);
+        match stream.read(&mut buffer)? {
+            0 => return Err("the server has ended the connection".into()),
+            count => head.extend_from_slice(&buffer[..count]),
+        }
     }
     if !head.starts_with(b"HTTP/1.1 101 ") {
         return Err(format!("not opened: {}", head.escape_ascii()).into());
     }
-    stream.set_nonblocking(true)?;
-    Ok(TcpStream::from_std(stream))
+    Ok(())
 }
 
 /// One connection: how much it has to send, and where in the answers it is.
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     /// Where in the frames the next byte to send is, and how many are to be sent from there.
     at: usize,
     unsent: usize,
@@ -42,12 +74,12 @@ pub(crate) struct Connection {
     missing: usize,
     /// The frame at hand ends a message.
     counts: bool,
-    /// The payloads that have come, as they are on the wire.
+    /// The payloads of messages that have come, as they are on the wire.
     pub(crate) payload: u64,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: TcpStream) -> Self {
+    pub(crate) fn new(stream: Stream) -> Self {
         Self {
             stream,
             at: 0,
@@ -85,7 +117,10 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        match self.stream.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            result => Ok(result?),
+        }
     }
 
     /// Reads what there is, and says how many messages have become whole.
@@ -99,7 +134,7 @@ impl Connection {
                 Err(error) => return Err(error.into()),
             };
             messages += self.count(&buffer[..count])?;
-            if count < buffer.len() {
+            if count < buffer.len() && self.stream.short_reads_empty() {
                 break;
             }
         }
@@ -150,7 +185,9 @@ impl Connection {
             127 => u64::from_be_bytes(header[2..10].try_into()?).try_into()?,
             short => short.into(),
         };
-        self.payload += self.missing as u64;
+        if header[0] & 0x08 == 0 {
+            self.payload += self.missing as u64;
+        }
         Ok(())
     }
 }

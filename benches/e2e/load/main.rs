@@ -1,12 +1,15 @@
 //! The load: `load SCENARIO PORT PID SECONDS [raw]` measures one server, `load list` names the scenarios.
 //!
 //! One thread; the frames are masked, and compressed, beforehand, and of the answers it looks at the
-//! headers only. What it reports is the processor time of the server's process, divided by the messages.
+//! headers only. What it reports is the processor time of the server's process, divided by the messages;
+//! [`latency`] and [`resumption`] report more.
 
 mod connection;
 mod frames;
-mod process;
+mod latency;
+mod resumption;
 mod scenario;
+mod stream;
 mod verify;
 
 use std::error::Error;
@@ -15,18 +18,22 @@ use std::time::{Duration, Instant};
 use connection::{Connection, connect};
 use frames::Frames;
 use mio::{Events, Interest, Poll, Token};
+use peer::process;
 use scenario::{Kind, SCENARIOS, Scenario};
 
 /// Caches, windows and buffers are filled before it counts.
 const WARM_UP: Duration = Duration::from_millis(400);
 const STALLED: Duration = Duration::from_secs(5);
+/// Prime to the number of connections, so that all have their turn.
+const STRIDE: usize = 7919;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     if arguments == ["list"] {
         for scenario in SCENARIOS {
-            println!("{}|{}|{}", scenario.name, scenario.mode, scenario.title);
+            let Scenario { name, mode, title, length, in_flight, .. } = scenario;
+            println!("{name}|{mode}|{title}|{length}|{in_flight}");
         }
         return Ok(());
     }
@@ -39,9 +46,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     if *rest != ["raw"] {
         verify::verify(scenario, port)?;
     }
+    let seconds = Duration::from_secs_f64(seconds.parse()?);
     match scenario.kind {
         Kind::Memory => memory(scenario, port, pid),
-        _ => flow(scenario, port, pid, Duration::from_secs_f64(seconds.parse()?)),
+        Kind::Paced { rate } => latency::measure(scenario, rate, port, pid, seconds),
+        Kind::Resumption => resumption::measure(scenario, port, pid),
+        Kind::Client => Err("the clients measure themselves".into()),
+        Kind::Echo | Kind::Scattered | Kind::Broadcast { .. } => flow(scenario, port, pid, seconds),
     }
 }
 
@@ -49,18 +60,31 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn flow(scenario: &Scenario, port: u16, pid: u32, length: Duration) -> Result<(), Box<dyn Error>> {
     let frames = Frames::of(scenario);
     let mut poll = Poll::new()?;
-    let mut connections = Vec::with_capacity(scenario.connections);
-    for index in 0..scenario.connections {
-        let mut stream = connect(port, scenario)?;
+    let standing_by = match scenario.kind {
+        Kind::Broadcast { standing_by } => standing_by,
+        _ => 0,
+    };
+    let tls = scenario.is_tls().then(stream::trusting);
+    let all = scenario.connections + standing_by;
+    let mut connections = Vec::with_capacity(all);
+    for index in 0..all {
+        let mut stream = connect(port, scenario, index, tls.as_ref())?;
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(index), interest)?;
         connections.push(Connection::new(stream));
     }
-    let broadcast = matches!(scenario.kind, Kind::Broadcast);
-    for connection in &mut connections[..if broadcast { 1 } else { scenario.connections }] {
-        connection.queue(&frames, scenario.in_flight);
+    let broadcast = matches!(scenario.kind, Kind::Broadcast { .. });
+    let scattered = matches!(scenario.kind, Kind::Scattered);
+    let (begin, each) = match scenario.kind {
+        Kind::Broadcast { .. } => (1, scenario.in_flight),
+        Kind::Scattered => (scenario.in_flight, 1),
+        _ => (all, scenario.in_flight),
+    };
+    for connection in &mut connections[..begin] {
+        connection.queue(&frames, each);
         connection.flush(&frames)?;
     }
+    let mut next = begin;
     let mut broadcasts = scenario.in_flight as u64;
     let mut buffer = vec![0; 1 << 20];
     let mut events = Events::with_capacity(1024);
@@ -104,8 +128,17 @@ fn flow(scenario: &Scenario, port: u16, pid: u32, length: Duration) -> Result<()
             if event.is_readable() {
                 let done = connection.receive(&mut buffer)?;
                 messages += done;
-                if !broadcast {
+                if !broadcast && !scattered {
                     connection.queue(&frames, done as usize);
+                }
+                if scattered {
+                    for _ in 0..done {
+                        connections[next].queue(&frames, 1);
+                        connections[next].flush(&frames)?;
+                        // Neighbours were opened one after the other, and lie beside each other in memory.
+                        next = (next + STRIDE) % all;
+                    }
+                    continue;
                 }
             }
             connection.flush(&frames)?;
@@ -128,8 +161,8 @@ fn memory(scenario: &Scenario, port: u16, pid: u32) -> Result<(), Box<dyn Error>
     let frames = Frames::of(scenario);
     let before = process::resident(pid)?;
     let mut connections = Vec::with_capacity(scenario.connections);
-    for _ in 0..scenario.connections {
-        connections.push(Connection::new(connect(port, scenario)?));
+    for number in 0..scenario.connections {
+        connections.push(Connection::new(connect(port, scenario, number, None)?));
     }
     let settle = Duration::from_millis(300);
     std::thread::sleep(settle);

@@ -1,14 +1,26 @@
 //! What the peers' servers have in common: one thread, batches, and an opening handshake for those that
 //! bring none of their own.
 
+pub mod process;
+
+use std::cell::RefCell;
 use std::fmt::Debug;
+use std::rc::Rc;
+use std::sync::Arc;
 
 use framewire::deflate::DeflateConfig;
 use framewire::{Accept, Config, Connection, Event};
 use futures_util::{FutureExt, Sink, SinkExt, Stream, StreamExt};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::{LocalSet, spawn_local, unconstrained};
+
+/// What every server with TLS shows, and its key: framewire's own for its tests, for "localhost", until 2120.
+pub const CERTIFICATE: &[u8] = include_bytes!("../../../src/tls/localhost.pem");
 
 /// How a server is to behave: the second argument of each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +33,10 @@ pub enum Mode {
     Deflate,
     /// An echo, each message compressed by itself.
     DeflateNoTakeover,
+    /// Every message goes to every connection, each compressed by itself.
+    BroadcastDeflate,
+    /// Every message goes back, over TLS.
+    Tls,
 }
 
 /// Listens on the port of the first argument, and runs `connection` for each that is accepted.
@@ -32,6 +48,8 @@ pub fn serve<F: Future<Output = ()> + 'static>(connection: impl Fn(TcpStream, Mo
         Some("bcast") => Mode::Broadcast,
         Some("deflate") => Mode::Deflate,
         Some("deflate-nct") => Mode::DeflateNoTakeover,
+        Some("bcast-deflate-nct") => Mode::BroadcastDeflate,
+        Some("tls") => Mode::Tls,
         Some(other) => panic!("no mode {other}"),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -49,13 +67,24 @@ pub fn serve<F: Future<Output = ()> + 'static>(connection: impl Fn(TcpStream, Mo
     runtime.expect("a runtime").block_on(LocalSet::new().run_until(accept));
 }
 
+/// What rustls does of itself, with ring, and one certificate.
+pub fn tls_config() -> ServerConfig {
+    let chain = vec![CertificateDer::from_pem_slice(CERTIFICATE).expect("a certificate")];
+    let key = PrivateKeyDer::from_pem_slice(CERTIFICATE).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions that ring has");
+    builder.with_no_client_auth().with_single_cert(chain, key).expect("a key to the certificate")
+}
+
 /// The opening handshake, by framewire's engine; `None` if it fails.
 pub async fn open(stream: &mut TcpStream, mode: Mode) -> Option<()> {
     let deflate = DeflateConfig::new();
     let config = match mode {
-        Mode::Echo | Mode::Broadcast => Config::new(),
+        Mode::Echo | Mode::Broadcast | Mode::Tls => Config::new(),
         Mode::Deflate => Config::new().deflate(deflate),
-        Mode::DeflateNoTakeover => Config::new()
+        Mode::DeflateNoTakeover | Mode::BroadcastDeflate => Config::new()
             .deflate(deflate.server_no_context_takeover(true).client_no_context_takeover(true)),
     };
     let mut connection = Connection::server(&config);
@@ -97,6 +126,43 @@ where
         }
         if socket.flush().await.is_err() {
             return;
+        }
+    }
+}
+
+/// Those whom a broadcast reaches.
+pub type Peers<M> = Rc<RefCell<Vec<UnboundedSender<M>>>>;
+
+/// Sends the messages to all, each of whom sends what has come to him with one flush.
+pub async fn broadcast<W, M>(
+    mut writer: W,
+    mut reader: impl Stream<Item = M> + Unpin,
+    peers: Peers<M>,
+    is_data: fn(&M) -> bool,
+) where
+    W: Sink<M> + Unpin + 'static,
+    M: Clone + 'static,
+{
+    let (sender, mut messages) = unbounded_channel::<M>();
+    peers.borrow_mut().push(sender);
+    spawn_local(async move {
+        while let Some(message) = messages.recv().await {
+            if writer.feed(message).await.is_err() {
+                return;
+            }
+            while let Ok(message) = messages.try_recv() {
+                if writer.feed(message).await.is_err() {
+                    return;
+                }
+            }
+            if writer.flush().await.is_err() {
+                return;
+            }
+        }
+    });
+    while let Some(message) = reader.next().await {
+        if is_data(&message) {
+            peers.borrow_mut().retain(|peer| peer.send(message.clone()).is_ok());
         }
     }
 }

@@ -10,7 +10,7 @@ fn main() {
     serve(|stream, mode| async move {
         // A peer that goes away is an error, too.
         let _ = match mode {
-            Mode::Echo | Mode::Broadcast => echo(stream, ()).await,
+            Mode::Echo => echo(stream, ()).await,
             _ => echo(stream, Flate2::from(DeflateConfig::default())).await,
         };
     });
