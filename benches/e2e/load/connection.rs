@@ -19,7 +19,7 @@ pub(crate) fn connect(
     tls: Option<&Arc<ClientConfig>>,
 ) -> Result<Stream, Box<dyn Error>> {
     let Some(tls) = tls else {
-        let mut stream = stream::open_plain(port)?;
+        let mut stream = stream::open_plain(port, number)?;
         upgrade(&mut stream, scenario, number)?;
         // Thousands that end together leave no ports behind that wait for minutes.
         SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;

@@ -220,7 +220,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "tlsr",
-        title: "TLS, 1000 clients come, go, and come back",
+        title: "TLS, 1000 clients",
         mode: "tls",
         kind: Kind::Resumption,
         connections: 1000,

@@ -1,6 +1,6 @@
 use std::error::Error;
 use std::io::{self, Read, Write};
-use std::net::TcpStream as BlockingStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream as BlockingStream};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use rustls::client::Resumption;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use socket2::{Domain, Socket, Type};
 
 /// A client's end that does not block.
 pub(crate) enum Stream {
@@ -79,9 +80,14 @@ impl Stream {
     }
 }
 
-/// A connection that blocks, and lets nobody wait for ever.
-pub(crate) fn open_plain(port: u16) -> Result<BlockingStream, Box<dyn Error>> {
-    let stream = BlockingStream::connect(("127.0.0.1", port))?;
+/// A connection that blocks, and lets nobody wait for ever. Not all come from one address, whose free ports
+/// the system would search for longer and longer.
+pub(crate) fn open_plain(port: u16, number: usize) -> Result<BlockingStream, Box<dyn Error>> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    let source = Ipv4Addr::new(127, 0, 0, 2 + (number % 4) as u8);
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    socket.connect(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into())?;
+    let stream = BlockingStream::from(socket);
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
     Ok(stream)
@@ -93,7 +99,7 @@ pub(crate) fn open_tls(
     config: Arc<ClientConfig>,
 ) -> Result<StreamOwned<ClientConnection, BlockingStream>, Box<dyn Error>> {
     let connection = ClientConnection::new(config, "localhost".try_into()?)?;
-    Ok(StreamOwned::new(connection, open_plain(port)?))
+    Ok(StreamOwned::new(connection, open_plain(port, 0)?))
 }
 
 /// A client that trusts the servers of the comparison, and keeps tickets of its own.
