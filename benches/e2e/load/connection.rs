@@ -11,21 +11,45 @@ use crate::frames::Frames;
 use crate::scenario::Scenario;
 use crate::stream::{self, Stream};
 
-/// Opens a connection, and has the server switch it to WebSocket; `number` is which one it is.
-pub(crate) fn connect(
+/// How many are opened at a time: one that waits for each answer waits long where the processors have other work.
+const TOGETHER: usize = 64;
+
+/// Opens so many connections, and has the server switch them to WebSocket.
+pub(crate) fn connect_all(
+    port: u16,
+    scenario: &Scenario,
+    count: usize,
+) -> Result<Vec<Stream>, Box<dyn Error>> {
+    if scenario.is_tls() {
+        let tls = stream::trusting();
+        return (0..count).map(|number| connect_tls(port, scenario, number, &tls)).collect();
+    }
+    let mut streams = Vec::with_capacity(count);
+    while streams.len() < count {
+        let first = streams.len();
+        let mut opened = Vec::with_capacity(TOGETHER);
+        for number in first..count.min(first + TOGETHER) {
+            let mut stream = stream::open_plain(port, number)?;
+            ask(&mut stream, scenario, number)?;
+            opened.push(stream);
+        }
+        for mut stream in opened {
+            read_answer(&mut stream)?;
+            // Thousands that end together leave no ports behind that wait for minutes.
+            SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
+            stream.set_nonblocking(true)?;
+            streams.push(Stream::Plain(TcpStream::from_std(stream)));
+        }
+    }
+    Ok(streams)
+}
+
+fn connect_tls(
     port: u16,
     scenario: &Scenario,
     number: usize,
-    tls: Option<&Arc<ClientConfig>>,
+    tls: &Arc<ClientConfig>,
 ) -> Result<Stream, Box<dyn Error>> {
-    let Some(tls) = tls else {
-        let mut stream = stream::open_plain(port, number)?;
-        upgrade(&mut stream, scenario, number)?;
-        // Thousands that end together leave no ports behind that wait for minutes.
-        SockRef::from(&stream).set_linger(Some(Duration::ZERO))?;
-        stream.set_nonblocking(true)?;
-        return Ok(Stream::Plain(TcpStream::from_std(stream)));
-    };
     let mut stream = stream::open_tls(port, Arc::clone(tls))?;
     upgrade(&mut stream, scenario, number)?;
     let (connection, socket) = stream.into_parts();
@@ -34,18 +58,27 @@ pub(crate) fn connect(
     Ok(Stream::Tls(Box::new(stream)))
 }
 
-/// The opening handshake. Nothing comes behind the server's answer, since nothing was sent to it.
+/// The opening handshake; `number` is which connection it is.
 pub(crate) fn upgrade(
     stream: &mut (impl Read + Write),
     scenario: &Scenario,
     number: usize,
 ) -> Result<(), Box<dyn Error>> {
+    ask(stream, scenario, number)?;
+    read_answer(stream)
+}
+
+fn ask(stream: &mut impl Write, scenario: &Scenario, number: usize) -> Result<(), Box<dyn Error>> {
     let offer = scenario
         .extensions()
         .map(|offer| format!("Sec-WebSocket-Extensions: {offer}\r\n"))
         .unwrap_or_default();
     let request = String::from_utf8(framewire_benches::request(&offer))?;
-    stream.write_all(request.replacen("/chat", scenario.path(number), 1).as_bytes())?;
+    Ok(stream.write_all(request.replacen("/chat", scenario.path(number), 1).as_bytes())?)
+}
+
+/// Nothing comes behind the server's answer, since nothing was sent to it.
+fn read_answer(stream: &mut impl Read) -> Result<(), Box<dyn Error>> {
     let mut head = Vec::new();
     let mut buffer = [0; 1024];
     while !head.ends_with(b"\r\n\r\n") {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use mio::{Events, Interest, Poll, Token};
 use peer::process;
 
-use crate::connection::{Connection, connect};
+use crate::connection::{Connection, connect_all};
 use crate::frames::Frames;
 use crate::scenario::Scenario;
 use crate::{STALLED, WARM_UP};
@@ -86,8 +86,8 @@ impl Load {
     fn open(scenario: &Scenario, rate: u32, port: u16) -> Result<Self, Box<dyn Error>> {
         let poll = Poll::new()?;
         let mut connections = Vec::with_capacity(scenario.connections);
-        for number in 0..scenario.connections {
-            let mut stream = connect(port, scenario, number, None)?;
+        let streams = connect_all(port, scenario, scenario.connections)?;
+        for (number, mut stream) in streams.into_iter().enumerate() {
             let interest = Interest::READABLE | Interest::WRITABLE;
             poll.registry().register(&mut stream, Token(number), interest)?;
             connections.push(Connection::new(stream));

@@ -15,7 +15,7 @@ mod verify;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use connection::{Connection, connect};
+use connection::{Connection, connect_all};
 use frames::Frames;
 use mio::{Events, Interest, Poll, Token};
 use peer::process;
@@ -64,11 +64,9 @@ fn flow(scenario: &Scenario, port: u16, pid: u32, length: Duration) -> Result<()
         Kind::Broadcast { standing_by } => standing_by,
         _ => 0,
     };
-    let tls = scenario.is_tls().then(stream::trusting);
     let all = scenario.connections + standing_by;
     let mut connections = Vec::with_capacity(all);
-    for index in 0..all {
-        let mut stream = connect(port, scenario, index, tls.as_ref())?;
+    for (index, mut stream) in connect_all(port, scenario, all)?.into_iter().enumerate() {
         let interest = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(index), interest)?;
         connections.push(Connection::new(stream));
@@ -160,10 +158,8 @@ fn flow(scenario: &Scenario, port: u16, pid: u32, length: Duration) -> Result<()
 fn memory(scenario: &Scenario, port: u16, pid: u32) -> Result<(), Box<dyn Error>> {
     let frames = Frames::of(scenario);
     let before = process::resident(pid)?;
-    let mut connections = Vec::with_capacity(scenario.connections);
-    for number in 0..scenario.connections {
-        connections.push(Connection::new(connect(port, scenario, number, None)?));
-    }
+    let streams = connect_all(port, scenario, scenario.connections)?;
+    let mut connections: Vec<_> = streams.into_iter().map(Connection::new).collect();
     let settle = Duration::from_millis(300);
     std::thread::sleep(settle);
     let idle = process::resident(pid)?;
