@@ -945,7 +945,11 @@ impl Endpoint {
         workspace: &mut Workspace,
     ) -> Result<(), SendError> {
         let message = message.into();
-        if self.compression.is_none() && self.sender.is_plain() {
+        if self.role == Role::Server
+            && self.send_copied(message.kind(), message.as_bytes(), workspace)
+        {
+            Ok(())
+        } else if self.compression.is_none() && self.sender.is_plain() {
             self.send_plain(message, workspace)
         } else {
             self.send_uncommon(message, compress, workspace)
