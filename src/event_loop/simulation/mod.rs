@@ -22,7 +22,7 @@ mod message;
 mod model;
 pub(super) mod network;
 mod player;
-mod random;
+pub(super) mod random;
 mod remote;
 mod world;
 
