@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io;
 
 use mio::event::Source;
@@ -64,7 +64,7 @@ impl SourceEvent {
 /// What the application has registered.
 #[derive(Debug, Default)]
 pub(super) struct Sources {
-    registered: BTreeMap<u64, (u64, Scope)>,
+    registered: HashMap<u64, (u64, Scope)>,
     /// The number that is given next.
     next: u64,
 }

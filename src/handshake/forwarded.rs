@@ -2,9 +2,9 @@
 //! (RFC 7239).
 
 use core::net::{IpAddr, SocketAddr};
-use std::collections::BTreeSet;
 use std::fmt;
 
+use super::header_list::check_distinct;
 use super::headers::{Headers, is_token, trim};
 use super::names::{FORWARDED, X_FORWARDED_FOR, X_FORWARDED_HOST, X_FORWARDED_PROTO};
 use super::request_error::RequestError;
@@ -321,7 +321,7 @@ fn parse_elements(line: &str, elements: &mut Vec<Element>) -> Option<()> {
 
 /// Reads the pairs of one element, and returns what is left: nothing, or a comma and what follows it.
 fn parse_pairs<'t>(mut rest: &'t str, element: &mut Element) -> Option<&'t str> {
-    let mut others = BTreeSet::new();
+    let mut others = Vec::new();
     loop {
         rest = skip_space(rest);
         if let Some(behind) = rest.strip_prefix(';') {
@@ -329,7 +329,9 @@ fn parse_pairs<'t>(mut rest: &'t str, element: &mut Element) -> Option<&'t str> 
             continue;
         }
         if rest.is_empty() || rest.starts_with(',') {
-            return Some(rest);
+            let names: Vec<&str> = others.iter().map(String::as_str).collect();
+            // "Each parameter MUST NOT occur more than once per field-value" (section 4), of an element.
+            return check_distinct(&names).is_ok().then_some(rest);
         }
         let (name, behind) = rest.split_once('=')?;
         if !is_token(name.as_bytes()) {
@@ -341,11 +343,8 @@ fn parse_pairs<'t>(mut rest: &'t str, element: &mut Element) -> Option<&'t str> 
             "for" => &mut element.node,
             "host" => &mut element.host,
             "proto" => &mut element.scheme,
-            // "Each parameter MUST NOT occur more than once per field-value" (section 4), of an element.
             _ => {
-                if !others.insert(name) {
-                    return None;
-                }
+                others.push(name);
                 &mut None
             }
         };
