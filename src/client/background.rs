@@ -1,5 +1,5 @@
 use std::io;
-use std::sync::mpsc::{self, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::wait::ConnectWait;
 
 /// A task that cannot be called off: it has a thread of its own, which is left to itself when nobody wants its result
 /// any more.
-pub(super) struct Task<T>(mpsc::Receiver<T>);
+pub(super) struct Task<T>(Arc<Mutex<Option<T>>>);
 
 impl<T: Send + 'static> Task<T> {
     /// Begins it; `wake` is called when the result is there.
@@ -18,23 +18,27 @@ impl<T: Send + 'static> Task<T> {
         task: impl FnOnce() -> T + Send + 'static,
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
-        let (results, result) = mpsc::sync_channel(1);
+        let task_result = Arc::new(Mutex::new(None));
+        let result = Arc::clone(&task_result);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // It wakes when it is dropped, which is after the channel is, and also if the task panics.
+            // It wakes when it is dropped, which is after this end of the result is, and also if the task panics.
             let _wakes = CallOnDrop(wake);
-            let results = results;
-            // Sending fails where the caller has stopped waiting because its time was up.
-            let _ = results.send(task());
+            let task_result = task_result;
+            let done = task();
+            *task_result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         })?;
         Ok(Self(result))
     }
 
     /// What came of it, once it is over; an error if it panicked.
     pub(super) fn result(&self) -> Option<io::Result<T>> {
-        match self.0.try_recv() {
-            Ok(result) => Some(Ok(result)),
-            Err(TryRecvError::Disconnected) => Some(Err(io::Error::other("the thread panicked"))),
-            Err(TryRecvError::Empty) => None,
+        // First this, or the thread might put it there between the two.
+        let is_over = Arc::strong_count(&self.0) == 1;
+        let result = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match result {
+            Some(result) => Some(Ok(result)),
+            None if is_over => Some(Err(io::Error::other("the thread panicked"))),
+            None => None,
         }
     }
 }
