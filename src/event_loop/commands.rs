@@ -1,11 +1,11 @@
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use crate::handshake::Response;
 use crate::protocol::Prepared;
 use crate::wire::CloseFrame;
 
 use super::adopt::Adoption;
+use super::answers::Answerer;
 use super::audience::Selection;
 use super::listener::ListenerIndex;
 use super::shutdown::ShutdownOrder;
@@ -26,7 +26,7 @@ pub(super) enum Command {
     Call(u64),
     Adopt(Box<Adoption>),
     /// Which connections are open.
-    List(Sender<Vec<PeerId>>),
+    List(Answerer<Vec<PeerId>>),
     /// A connection that another loop has accepted.
     Serve(Socket, ListenerIndex),
 }

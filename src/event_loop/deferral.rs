@@ -9,7 +9,7 @@ use crate::protocol::Accept;
 use super::commands::{Command, PeerCommand};
 use super::group::{self, Group};
 use super::incoming_request::IncomingRequest;
-use super::side_queue::SideQueue;
+use super::queue::Queue;
 use super::slab::PeerId;
 
 /// A request for a WebSocket that waits for the decision, which any thread may make; see
@@ -59,7 +59,7 @@ impl Waiting {
 
 /// The way of decisions to the loop: they have the type of the sessions, and so cannot go with the other commands.
 pub(super) struct DecisionSender<S> {
-    queue: Arc<SideQueue<(PeerId, Answer<S>)>>,
+    queue: Arc<Queue<(PeerId, Answer<S>)>>,
     group: Arc<Group>,
 }
 
@@ -70,7 +70,7 @@ impl<S> DecisionSender<S> {
 
     fn send(self, id: PeerId, answer: Answer<S>) {
         // It is refused where the loop has ended, and with it the client's connection.
-        if self.queue.push((id, answer)) {
+        if self.queue.push((id, answer)).is_ok() {
             // The order goes through the same queue as those of the handle, so it keeps its place among those of this
             // thread.
             group::order(&self.group, Group::loop_of(id), Command::Decided);
@@ -165,13 +165,13 @@ impl fmt::Debug for PendingAnswer {
 
 /// The end of that way: the decisions that were made.
 pub(super) struct Decisions<S> {
-    queue: Arc<SideQueue<(PeerId, Answer<S>)>>,
+    queue: Arc<Queue<(PeerId, Answer<S>)>>,
     group: Arc<Group>,
 }
 
 impl<S> Decisions<S> {
     pub(super) fn new(group: Arc<Group>) -> Self {
-        Self { queue: Arc::new(SideQueue::new()), group }
+        Self { queue: Arc::new(Queue::new()), group }
     }
 
     /// A way for one decision.

@@ -4,7 +4,6 @@ use std::fmt;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -14,6 +13,7 @@ use super::commands::{Command, PeerCommand};
 use super::handshake_rates::HandshakeRates;
 use super::metrics::Published;
 use super::open_counts::OpenCounts;
+use super::queue::Queue;
 use super::quota::Quota;
 use super::rate_limit::Rate;
 use super::selector::{Selector, Waker};
@@ -40,7 +40,6 @@ pub(super) struct Group {
 /// The way to one loop.
 #[derive(Debug)]
 struct Link {
-    commands: Sender<Command>,
     arrival: Arc<Arrival>,
     /// How many connections it serves, as of the end of its last turn.
     connections: AtomicUsize,
@@ -54,6 +53,7 @@ struct Link {
 /// What both ends of a queue know.
 #[derive(Debug)]
 struct Arrival {
+    commands: Queue<Command>,
     waker: Waker,
     /// Whether the loop was woken and has not looked yet: one system call then does for many commands.
     woken: AtomicBool,
@@ -73,8 +73,6 @@ struct Arrival {
 /// A loop's end of its queue.
 #[derive(Debug)]
 pub(super) struct Commands {
-    /// Until the loop has come to its end.
-    receiver: Option<Receiver<Command>>,
     arrival: Arc<Arrival>,
 }
 
@@ -125,8 +123,8 @@ pub(super) fn members_at(
     let (mut links, mut ends) = (Vec::new(), Vec::new());
     for (number, selector) in selectors.enumerate() {
         let selector = selector?;
-        let (commands, receiver) = channel();
         let arrival = Arc::new(Arrival {
+            commands: Queue::new(),
             waker: selector.waker(wake, number)?,
             woken: AtomicBool::new(false),
             is_served: AtomicBool::new(false),
@@ -136,9 +134,8 @@ pub(super) fn members_at(
             lock: Mutex::new(()),
             room: Condvar::new(),
         });
-        ends.push((selector, Commands { receiver: Some(receiver), arrival: Arc::clone(&arrival) }));
+        ends.push((selector, Commands { arrival: Arc::clone(&arrival) }));
         links.push(Link {
-            commands,
             arrival,
             connections: AtomicUsize::new(0),
             arriving: AtomicUsize::new(0),
@@ -185,7 +182,7 @@ impl Commands {
 
     /// The next command, if there is one.
     pub(super) fn take(&self) -> Option<Command> {
-        let command = self.receiver.as_ref()?.try_recv().ok()?;
+        let command = self.arrival.commands.take(|_| true)?;
         let bytes = command.bytes();
         if bytes > 0 {
             self.arrival.bytes.fetch_sub(bytes, Ordering::SeqCst);
@@ -197,8 +194,8 @@ impl Commands {
     }
 
     /// Takes nothing from now on: what is there is dropped, what comes is handed back, and nobody waits for room.
-    pub(super) fn end(&mut self) {
-        self.receiver = None;
+    pub(super) fn end(&self) {
+        self.arrival.commands.end();
         self.arrival.is_over.store(true, Ordering::SeqCst);
         self.arrival.make_room();
     }
@@ -298,7 +295,7 @@ impl Group {
         if bytes > 0 {
             link.arrival.bytes.fetch_add(bytes, Ordering::SeqCst);
         }
-        let command = link.commands.send(command).err().map(|error| error.0);
+        let command = link.arrival.commands.push(command).err();
         if bytes > 0 && command.is_some() {
             link.arrival.bytes.fetch_sub(bytes, Ordering::SeqCst);
         }

@@ -2,7 +2,6 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use crate::handshake::RequestParts;
@@ -10,6 +9,7 @@ use crate::protocol::{Outcome, Prepared, Upgraded};
 use crate::wire::{CloseCode, CloseFrame, CloseFrameError};
 
 use super::adopt::{AdoptedStream, Adoption};
+use super::answers::{Answers, answers};
 use super::audience::{Audience, Recipients, Selection};
 use super::commands::{Command, PeerCommand};
 use super::counters::Counters;
@@ -305,9 +305,9 @@ impl Handle {
     /// # }
     /// ```
     pub fn peers(&self) -> PeerList {
-        let (sender, lists) = channel();
+        let (answerer, lists) = answers();
         for number in 0..self.group.len() {
-            group::order(&self.group, number, Command::List(sender.clone()));
+            group::order(&self.group, number, Command::List(answerer.clone()));
         }
         PeerList(lists)
     }
@@ -480,7 +480,7 @@ impl Handle {
 /// The open connections that [`Handle::peers`] has asked for.
 #[derive(Debug)]
 #[must_use = "it has to be waited for"]
-pub struct PeerList(Receiver<Vec<PeerId>>);
+pub struct PeerList(Answers<Vec<PeerId>>);
 
 impl PeerList {
     /// Waits until all loops have answered: the ids of the connections that were open then, in no particular order.
@@ -490,7 +490,7 @@ impl PeerList {
     /// [`Peer::peers`](crate::Peer::peers) is there.
     #[must_use]
     pub fn wait(self) -> Vec<PeerId> {
-        self.0.iter().flatten().collect()
+        std::iter::from_fn(|| self.0.next(None)).flatten().collect()
     }
 }
 

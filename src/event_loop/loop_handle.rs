@@ -8,7 +8,7 @@ use super::group::{self, Group, WhenFull};
 use super::handle::Handle;
 use super::handler::Handler;
 use super::peer::{Peer, Peers};
-use super::side_queue::SideQueue;
+use super::queue::Queue;
 use super::slab::PeerId;
 
 /// A [`Handle`] that knows the type of the handler, and so can run functions with it on the loop's thread, called
@@ -131,7 +131,7 @@ impl<H: Handler> LoopHandle<H> {
         let _ = group.reserve(number..number + 1, command.bytes(), WhenFull::Wait);
         // The function goes first, so that the command finds it; the command keeps its place among those of this
         // thread.
-        queue.push((ticket, call)) && group::order(group, number, command)
+        queue.push((ticket, call)).is_ok() && group::order(group, number, command)
     }
 }
 
@@ -167,7 +167,7 @@ type PeerFunction<H> = Box<dyn FnOnce(&mut H, &mut Peer<'_, <H as Handler>::Sess
 /// The ways of functions to the loops: they have the type of the handler, and so cannot go with the other commands.
 /// Each has a ticket, and a command with that ticket says when its turn has come.
 pub(super) struct CallQueues<H: Handler> {
-    queues: Vec<SideQueue<(u64, Call<H>)>>,
+    queues: Vec<Queue<(u64, Call<H>)>>,
     next_ticket: AtomicU64,
 }
 
@@ -179,7 +179,7 @@ pub(super) struct Calls<H: Handler> {
 
 /// The queues of so many loops that work together.
 pub(super) fn call_queues<H: Handler>(loops: usize) -> (Arc<CallQueues<H>>, Vec<Calls<H>>) {
-    let queues = (0..loops).map(|_| SideQueue::new()).collect();
+    let queues = (0..loops).map(|_| Queue::new()).collect();
     let queues = Arc::new(CallQueues { queues, next_ticket: AtomicU64::new(0) });
     let calls = (0..loops).map(|number| Calls { queues: Arc::clone(&queues), number });
     let calls = calls.collect();

@@ -18,6 +18,7 @@
 
 mod acceptor;
 mod adopt;
+mod answers;
 mod application;
 mod attempt;
 mod audience;
@@ -50,6 +51,7 @@ mod opening_error;
 mod path_pattern;
 mod peer;
 mod proxy_protocol;
+mod queue;
 mod quota;
 mod rate_limit;
 mod reactor;
@@ -64,7 +66,6 @@ mod server;
 mod sessions;
 mod settings;
 mod shutdown;
-mod side_queue;
 #[cfg(test)]
 mod simulation;
 mod slab;

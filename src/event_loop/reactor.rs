@@ -1345,9 +1345,8 @@ impl<'h> Reactor<dyn Application<'h> + 'h> {
                     deliveries += self.core.publish_here(selection.borrowed(), prepared);
                 }
                 Command::Shutdown(order) => self.begin_shutdown(order),
-                Command::List(sender) => {
-                    // Sending fails where the caller has stopped waiting.
-                    let _ = sender.send(self.core.open_peers(Scope::All).collect());
+                Command::List(answerer) => {
+                    answerer.send(self.core.open_peers(Scope::All).collect());
                 }
                 Command::Decided => self.take_decisions(),
                 Command::Call(ticket) => {

@@ -1,11 +1,11 @@
 use std::fmt;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::protocol::Outcome;
 use crate::wire::CloseFrame;
 
+use super::answers::{Answerer, Answers, answers};
 use super::slab::PeerId;
 
 /// A shutdown under way: wait for its end, or drop this value and let it go on.
@@ -27,35 +27,35 @@ use super::slab::PeerId;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Shutdown(pub(super) Receiver<ShutdownReport>);
+pub struct Shutdown(pub(super) Answers<ShutdownReport>);
 
 impl Shutdown {
     /// Waits until the loop has ended. `None` if it was dropped before its shutdown was over.
     ///
     /// Do not call this on the loop's own thread, which would wait for itself.
     pub fn wait(&self) -> Option<ShutdownReport> {
-        self.0.recv().ok()
+        self.0.next(None)
     }
 
     /// Waits until the loop has ended, for at most `timeout`; `None` then, too.
     pub fn wait_timeout(&self, timeout: Duration) -> Option<ShutdownReport> {
-        self.0.recv_timeout(timeout).ok()
+        self.0.next(Some(timeout))
     }
 }
 
 /// Tells of the end, when each of the loops has told of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Reporter {
-    sender: Sender<ShutdownReport>,
+    answerer: Answerer<ShutdownReport>,
     /// How many are still to tell, and what the others have told.
     sum: Arc<Mutex<(usize, ShutdownReport)>>,
 }
 
 impl Reporter {
-    pub(super) fn new(loops: usize) -> (Self, Receiver<ShutdownReport>) {
-        let (sender, reports) = channel();
+    pub(super) fn new(loops: usize) -> (Self, Answers<ShutdownReport>) {
+        let (answerer, reports) = answers();
         let sum = Arc::new(Mutex::new((loops, ShutdownReport::default())));
-        (Self { sender, sum }, reports)
+        (Self { answerer, sum }, reports)
     }
 
     /// Takes the report of one loop.
@@ -65,8 +65,7 @@ impl Reporter {
         *left = left.saturating_sub(1);
         all.add(report);
         if *left == 0 {
-            // Sending fails where the caller has stopped waiting.
-            let _ = self.sender.send(all.clone());
+            self.answerer.send(all.clone());
         }
     }
 }
