@@ -109,6 +109,7 @@ impl Output {
     }
 
     /// Appends bytes shared with other connections, uncopied if they are many.
+    #[inline]
     pub(super) fn push_shared(&mut self, bytes: &Arc<[u8]>) {
         if bytes.len() < UNCOPIED {
             self.push(bytes);
