@@ -25,6 +25,7 @@ format() {
     run cargo fmt --manifest-path fuzz/Cargo.toml --check
     run cargo fmt --manifest-path benches/e2e/Cargo.toml --check -- --config-path rustfmt.toml
     run cargo fmt --manifest-path tests/interop/rust/Cargo.toml --check -- --config-path rustfmt.toml
+    run cargo fmt --manifest-path tests/deep/schemata/Cargo.toml --check -- --config-path rustfmt.toml
 }
 
 # On all targets with all features, with the default ones and with none; the library with each feature alone.
