@@ -870,6 +870,28 @@ mod tests {
         assert!(output == text);
     }
 
+    // req: D030
+    #[test]
+    fn connections_without_takeover_share_a_compressor() {
+        let mut codec = Codec::new();
+        let mut contexts = [(); 3].map(|()| DeflateContext::new(params(15, true), true, &level(6)));
+        for context in &mut contexts {
+            codec.compress(context, b"Hello", &mut Vec::new());
+        }
+        assert!(format!("{codec:?}").contains("live: 1,"), "{codec:?}");
+    }
+
+    #[test]
+    fn few_decompressors_are_kept_for_the_next_message() {
+        let mut codec = Codec::new();
+        let context = DeflateContext::new(params(15, true), true, &level(6));
+        let messages = [(); 3].map(|()| codec.begin_decompression(&context, 0));
+        for (message, kept) in messages.into_iter().zip([1, 2, 2]) {
+            codec.finish_decompression(message).unwrap();
+            assert_eq!(codec.idle.len(), kept);
+        }
+    }
+
     // req: D027
     #[test]
     fn noise_hardly_grows() {

@@ -258,8 +258,8 @@ fn flush(
         let written = (compress.total_out() - total_out) as usize;
         rest = &rest[read..];
         output.extend_from_slice(&scratch[..written]);
-        // Room was left, so nothing is waiting inside; and if nothing was done, nothing ever will be.
-        if written < scratch.len() && (rest.is_empty() || read + written == 0) {
+        // Room was left, so nothing is waiting inside.
+        if written < scratch.len() {
             return rest.is_empty() && output[start..].ends_with(&TAIL);
         }
     }
@@ -290,6 +290,64 @@ mod tests {
                 assert_eq!(peer.message(&wire).unwrap(), part, "scratch of {size}");
             }
         }
+    }
+
+    /// `text` compressed by a set of its own.
+    fn alone(key: Key, text: &[u8]) -> Vec<u8> {
+        let mut wire = Vec::new();
+        Compressors::new(0).compress_alone(key, text, &mut [0; 1024], &mut wire);
+        wire
+    }
+
+    // req: D030
+    #[test]
+    fn a_message_that_stands_alone_depends_on_its_key_and_on_nothing_before_it() {
+        let text = b"to and fro, ".repeat(20);
+        let keys = [Key::new(6, 15), Key::new(0, 15), Key::new(6, 9), Key::new(1, 15)];
+        // One compressor, which each key takes from the one before, and one for each.
+        for most in [1, keys.len()] {
+            let mut set = Compressors::new(most * COMPRESSOR_BYTES);
+            for key in [keys, keys].concat() {
+                let mut wire = vec![7; 5000];
+                set.compress_alone(key, &text, &mut [0; 1024], &mut wire);
+                assert_eq!(wire.split_off(5000), alone(key, &text), "{key:?}");
+                assert_eq!(wire, [7; 5000]);
+            }
+            assert_eq!(set.slots.len(), most);
+        }
+    }
+
+    // req: D031
+    #[test]
+    fn a_message_refers_to_what_was_sent_by_a_compressor_that_is_gone() {
+        let key = Key::new(6, 15);
+        let text: Vec<u8> = (0..300_u32).map(|i| ((i * i) >> 3) as u8).collect();
+        let past = Past { ticket: None, history: &text };
+        let mut wire = Vec::new();
+        Compressors::new(0).compress_after(
+            key,
+            past,
+            &text,
+            End::Message,
+            &mut [0; 1024],
+            &mut wire,
+        );
+        assert!(wire.len() < alone(key, &text).len() / 4, "{wire:02x?}");
+    }
+
+    // req: D030
+    #[test]
+    fn a_compressor_that_is_given_back_serves_others() {
+        let key = Key::new(6, 15);
+        let mut set = Compressors::new(2 * COMPRESSOR_BYTES);
+        let (mut scratch, mut wire) = ([0; 1024], Vec::new());
+        let past = Past { ticket: None, history: b"" };
+        let ticket =
+            set.compress_after(key, past, b"abc", End::Message, &mut scratch, &mut wire).unwrap();
+        set.release(ticket);
+        assert!(!set.is_live(ticket));
+        set.compress_alone(key, b"abc", &mut scratch, &mut wire);
+        assert_eq!(set.slots.len(), 1);
     }
 
     // req: D030, D031

@@ -129,8 +129,9 @@ mod tests {
             server_max_window_bits: 9,
             client_max_window_bits: 12,
         };
-        let server = DeflateContext::new(params, true, &DeflateConfig::new());
-        let client = DeflateContext::new(params, false, &DeflateConfig::new());
+        let server = DeflateContext::new(params, true, &DeflateConfig::new().level(7).unwrap());
+        let client = DeflateContext::new(params, false, &DeflateConfig::new().level(3).unwrap());
+        assert_eq!((server.level(), client.level()), (7, 3));
         assert_eq!((server.window_bits(), client.window_bits()), (9, 12));
         assert!(!server.takes_over && server.received.is_some());
         assert!(client.takes_over && client.received.is_none());

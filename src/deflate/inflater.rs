@@ -127,7 +127,8 @@ impl Inflater {
             if status == Status::StreamEnd {
                 // "f3 48 cd c9 c9 07 00 00": more blocks may follow the final one (section 7.2.3.4).
                 self.at = At::FinalBlock;
-            } else if written < room && (input.is_empty() || read + written == 0) {
+            } else if written < room {
+                // Room was left, so zlib has read all that it can.
                 let ended = input.is_empty().then_some(DecompressStatus::InputEmpty);
                 return ended.ok_or(InflateError::Corrupt);
             }
@@ -350,6 +351,19 @@ mod tests {
         let payload = in_final_blocks(&[b'a'; 80_000], 200);
         assert!(payload.len() < 4000);
         assert_eq!(inflate(b"", &payload, 80_000).unwrap().len(), 80_000);
+    }
+
+    // req: D036
+    #[test]
+    fn memory_is_taken_when_it_is_short_and_only_then() {
+        let mut output = Vec::with_capacity(8);
+        append(&mut output, &[1; 8], 100);
+        assert_eq!(output.capacity(), 8);
+        append(&mut output, &[2], 92);
+        assert_eq!(output.capacity(), 16);
+        append(&mut output, &[3; 8], 9);
+        assert_eq!(output.capacity(), 18);
+        assert_eq!(output, [&[1; 8][..], &[2], &[3; 8]].concat());
     }
 
     // req: D036
