@@ -264,6 +264,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn the_size_of_a_chunk_may_have_more_digits_than_one() {
+        let content = "x".repeat(0x12c);
+        let body = format!("12C\r\n{content}\r\n0\r\n\r\n");
+        let mut reader = BodyReader::new(head(CHUNKED), 1000).unwrap();
+        let (request, used) = reader.read(body.as_bytes()).unwrap().unwrap();
+        assert_eq!((request.body(), used), (content.as_bytes(), body.len()));
+    }
+
     // attack: HS28
     #[test]
     fn malformed_chunks() {

@@ -437,6 +437,17 @@ mod tests {
         String::from_utf8(out).unwrap()
     }
 
+    #[test]
+    fn a_request_takes_its_memory_at_once() {
+        let mut request = request(&format!("ws://{}/{}", "h".repeat(1000), "t".repeat(5000)));
+        for _ in 0..1000 {
+            request = request.header("a", "b").unwrap();
+        }
+        let mut out = Vec::new();
+        request.encode(&encode_key(*NONCE), None, &mut out);
+        assert!(out.capacity() - out.len() < 256, "{} of {}", out.len(), out.capacity());
+    }
+
     // req: W009, W010, W011, W012, W013, W014, W015, W016
     #[test]
     fn text_of_the_request() {
@@ -448,7 +459,8 @@ mod tests {
         );
         let full = request("wss://u:p@h/").subprotocols(["a", "b"]).unwrap();
         let full = full.origin("https://o").unwrap().header("Cookie", "c=d").unwrap();
-        assert!(!format!("{full:?}").contains("dTpw"));
+        let shown = format!("{full:?}");
+        assert!(shown.contains("authorization: Some(…)") && !shown.contains("dTpw"), "{shown}");
         let text = encoded(&full, Some("permessage-deflate"));
         assert!(text.ends_with(
             "Sec-WebSocket-Extensions: permessage-deflate\r\nSec-WebSocket-Protocol: a, b\r\n\

@@ -409,6 +409,14 @@ mod tests {
         let mut other = sample();
         other.append("X", "y").unwrap();
         assert_ne!(sample(), other);
+        let one = |name, value| {
+            let mut headers = Headers::new();
+            headers.append(name, value).unwrap();
+            headers
+        };
+        for (name, value) in [("A", "c"), ("B", "b"), ("B", "c")] {
+            assert_ne!(one("A", "b"), one(name, value));
+        }
         // Equal headers have equal hashes, however their names are written.
         let mut written_otherwise = Headers::new();
         for (name, value) in sample().iter() {
@@ -417,6 +425,8 @@ mod tests {
         let hash = |headers| BuildHasherDefault::<DefaultHasher>::default().hash_one(headers);
         assert_eq!(sample(), written_otherwise);
         assert_eq!(hash(sample()), hash(written_otherwise));
+        assert_ne!(hash(one("A", "b")), hash(one("A", "c")));
+        assert_ne!(hash(one("A", "b")), hash(one("B", "b")));
         assert!(format!("{:?}", sample()).contains("\\\\xff"));
     }
 }

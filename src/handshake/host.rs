@@ -86,4 +86,39 @@ mod tests {
             assert!(!is_host_name(name), "{name}");
         }
     }
+
+    #[test]
+    fn names_under_others() {
+        assert!(is_under("www.example.com", ".EXAMPLE.com"));
+        for name in ["example.com", ".example.com", "wwwexample.com", "é.com", ""] {
+            assert!(!is_under(name, ".example.com"), "{name}");
+        }
+    }
+
+    #[test]
+    fn addresses_of_four_bytes() {
+        assert!(is_ipv4("0.10.200.255"));
+        for name in
+            ["1.2.3", "1.2.3.4.5", "a.b.c.d", "1.2.3.256", "1.2.3.0004", "1.2.3.", "1.2.3.+4"]
+        {
+            assert!(!is_ipv4(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_origin_without_a_port_has_that_of_its_scheme() {
+        for (origin, host) in [
+            ("http://h", "h:80"),
+            ("WS://h", "h:80"),
+            ("https://h", "h:443"),
+            ("wss://h", "h:443"),
+            ("http://h:80", "h"),
+            ("app://h", "h"),
+        ] {
+            assert!(is_origin_of(origin.as_bytes(), host), "{origin} {host}");
+        }
+        for (origin, host) in [("http://h", "h:443"), ("https://h", "h:80"), ("app://h", "h:80")] {
+            assert!(!is_origin_of(origin.as_bytes(), host), "{origin} {host}");
+        }
+    }
 }

@@ -414,6 +414,7 @@ mod tests {
         }
         let endless = [&b"PROXY UNKNOWN "[..], &[b'f'; MAX_LINE]].concat();
         assert_eq!(read(&endless), Err(ProxyHeaderError::TooLong));
+        assert_eq!(read(&endless[..MAX_LINE]), Err(ProxyHeaderError::TooLong));
         assert_eq!(read(&endless[..MAX_LINE - 1]), Ok(None));
     }
 

@@ -216,6 +216,22 @@ mod tests {
         assert_eq!(request.headers().len(), 11);
     }
 
+    #[test]
+    fn a_head_has_begun_from_its_first_byte_to_its_last_or_to_a_fault() {
+        let mut reader = RequestReader::new(HeadLimits::default());
+        assert!(!reader.has_begun());
+        for (portion, begun) in
+            [("G", true), ("ET / HTTP/1.1\r\nHost: h\r\n\r", true), ("\n", false), ("\0", true)]
+        {
+            let whole = reader.read(portion.as_bytes());
+            assert_eq!(matches!(whole, Ok(Some(_))), !begun, "{portion:?}");
+            assert_eq!(reader.has_begun(), begun, "{portion:?}");
+        }
+        // Read whole, and wrong at once.
+        let mut reader = RequestReader::new(HeadLimits::default());
+        assert!(reader.read(b"\0").is_err() && reader.has_begun());
+    }
+
     // req: W032, W035 (HS16)
     #[test]
     fn plain_get() {

@@ -511,6 +511,46 @@ mod tests {
         assert_eq!(String::from_utf8(out).unwrap(), expected);
     }
 
+    /// Headers that take more as lines than their names and values have bytes.
+    fn many_headers() -> Headers {
+        let mut headers = Headers::new();
+        for _ in 0..1000 {
+            headers.append("a", "b").unwrap();
+        }
+        headers
+    }
+
+    #[test]
+    fn a_response_takes_its_memory_at_once() {
+        let mut out = Vec::new();
+        let name = "n".repeat(2000);
+        let extensions = "e".repeat(3000);
+        encode_switching_protocols(
+            &mut out,
+            KEY_OF_RFC,
+            Some(&name),
+            Some(&extensions),
+            &many_headers(),
+        )
+        .unwrap();
+        assert!(out.capacity() - out.len() < 200, "{} of {}", out.len(), out.capacity());
+
+        let mut response = Response::new(404).reason("r".repeat(2000)).unwrap().body([b'b'; 3000]);
+        for (name, value) in many_headers().iter() {
+            response = response.header(name, value).unwrap();
+        }
+        let mut out = Vec::new();
+        response.encode("GET", None, &mut out);
+        assert!(out.capacity() - out.len() < 200, "{} of {}", out.len(), out.capacity());
+    }
+
+    #[test]
+    fn a_response_has_the_reason_that_it_was_given() {
+        let response = Response::new(404).reason("Gone Fishing").unwrap();
+        assert!(encoded(&response).starts_with("HTTP/1.1 404 Gone Fishing\r\n"));
+        assert!(encoded(&Response::new(404)).starts_with("HTTP/1.1 404 Not Found\r\n"));
+    }
+
     // req: H007, W038 (HS33)
     #[test]
     fn switching_protocols_refuses_to_forge() {

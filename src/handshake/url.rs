@@ -764,6 +764,7 @@ mod tests {
             ("1.2.3.256", None),
             ("1.2.65536", None),
             ("1.2.3.4.5", None),
+            ("1.2.3.4.0", None),
             ("1.2.3.4..", None),
             ("1..2", None),
             ("08", None),
@@ -929,6 +930,15 @@ mod tests {
         assert_eq!(url.to_string(), "ws://h/a");
         assert_eq!(format!("{url:?}"), "Url(ws://h/a)");
         assert_eq!("ws://h/a".parse::<Url>().unwrap().userinfo(), None);
+    }
+
+    #[test]
+    fn the_target_of_a_connect_names_the_port() {
+        for (url, target) in
+            [("ws://h", "h:80"), ("wss://h/a", "h:443"), ("ws://u@[::1]:9", "[::1]:9")]
+        {
+            assert_eq!(Url::parse(url).unwrap().host_and_port(), target);
+        }
     }
 
     // req: H004

@@ -739,6 +739,19 @@ fn the_application_cannot_forge_an_answer() {
     assert_eq!(server.subprotocol(), None);
 }
 
+// req: W038
+#[test]
+fn the_application_may_want_no_subprotocol_although_one_is_configured() {
+    let subprotocol_of = |accept| {
+        let mut server = Connection::server(&Config::new().subprotocols(["a"]));
+        feed(&mut server, request("Sec-WebSocket-Protocol: a\r\n").as_bytes());
+        server.accept(accept).unwrap();
+        server.subprotocol().map(str::to_owned)
+    };
+    assert_eq!(subprotocol_of(Accept::new()).as_deref(), Some("a"));
+    assert_eq!(subprotocol_of(Accept::new().no_subprotocol()), None);
+}
+
 // attack: HS37
 #[test]
 fn what_the_peer_wrote_is_escaped_where_it_is_shown() {
