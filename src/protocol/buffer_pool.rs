@@ -77,5 +77,14 @@ mod tests {
             assert_eq!(pool.take(1 << 20).unwrap()[0], number);
         }
         assert_eq!(pool.take(1 << 20), None);
+        // One that takes much room has as many others go as it needs.
+        for _ in 0..4 {
+            pool.keep(vec![0; 1 << 20]);
+        }
+        let mut held = Vec::with_capacity(BufferPool::TOTAL);
+        held.resize(1 << 20, 7);
+        pool.keep(held);
+        assert_eq!(pool.take(1 << 20).unwrap()[0], 7);
+        assert_eq!(pool.take(1 << 20), None);
     }
 }

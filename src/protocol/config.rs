@@ -818,6 +818,7 @@ impl std::error::Error for InvalidConfig {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Opcode;
 
     #[test]
     fn a_setting_that_cannot_work_is_named() {
@@ -839,6 +840,30 @@ mod tests {
             assert_eq!(config.validate(), Err(error.clone()));
             assert!(!error.to_string().is_empty());
         }
+    }
+
+    #[test]
+    fn a_setting_at_its_bound_works() {
+        for config in [
+            Config::new().max_head_size(128),
+            Config::new().max_headers(5),
+            Config::new().max_request_line(16),
+            Config::new().max_fragments(1),
+            Config::new().output_low_water(100).output_high_water(100),
+            Config::new().jitter(100),
+        ] {
+            assert_eq!(config.validate(), Ok(()), "{config:?}");
+        }
+    }
+
+    #[test]
+    fn the_first_frame_tells_whether_a_message_comes_in_pieces() {
+        let whole = |length| FrameHeader::new(Opcode::Binary, length);
+        let begun = |length| FrameHeader { fin: false, ..whole(length) };
+        assert!(Fragments::From(10).include(&whole(10)));
+        assert!(!Fragments::From(10).include(&whole(9)));
+        assert!(Fragments::From(10).include(&begun(0)));
+        assert!(Fragments::Always.include(&whole(0)) && !Fragments::Never.include(&begun(99)));
     }
 
     #[test]

@@ -487,6 +487,18 @@ fn output_that_nobody_takes_ends_the_connection() {
 }
 
 #[test]
+fn what_is_queued_after_a_while_has_all_of_its_time() {
+    for role in ROLES {
+        let mut driver = Driver::open(role, &Config::new().ping_interval(None), 0);
+        driver.takes = 0;
+        driver.now = at(100);
+        driver.connection.set_time(driver.now);
+        driver.connection.send("x").unwrap();
+        driver.nothing_before(at(130));
+    }
+}
+
+#[test]
 fn a_request_that_nobody_takes_ends_the_connection() {
     let config = Config::new().handshake_timeout(None);
     let mut driver = Driver::new(Connection::server(&config), at(0));
