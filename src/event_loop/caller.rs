@@ -91,7 +91,7 @@ impl Caller {
             listener: listener.map(|(index, facts)| (index, facts.name.clone())),
             told,
             #[cfg(feature = "tls")]
-            tls: socket.tls().map(|connection| Box::new(TlsSession::of(connection))),
+            tls: socket.tls().map(Box::new),
         }
     }
 

@@ -9,6 +9,8 @@ use crate::protocol::{
     Compress, Endpoint, Fragment, Fragments, Message, Outcome, Outgoing, Prepared, Role, SendError,
     State, Workspace,
 };
+#[cfg(feature = "tls")]
+use crate::tls::TlsSession;
 use crate::wire::CloseCode;
 
 use super::audience::Audience;
@@ -297,16 +299,16 @@ impl<S> Peer<'_, S> {
     }
 
     /// What TLS knows of the peer: its certificate, the name it asked for, the version and the cipher
-    /// agreed on; `None` where TLS is not spoken.
+    /// agreed on; `None` where TLS is not spoken, or this is its client. It is a copy, made at each call.
     ///
     /// ```no_run
     /// # use framewire::Peer;
     /// fn is_known(peer: &Peer<'_>) -> bool {
-    ///     peer.tls().is_some_and(|tls| tls.peer_certificates().is_some())
+    ///     peer.tls().is_some_and(|tls| !tls.certificates().is_empty())
     /// }
     /// ```
     #[cfg(feature = "tls")]
-    pub fn tls(&self) -> Option<&rustls::ServerConnection> {
+    pub fn tls(&self) -> Option<TlsSession> {
         self.connection().driver.transport().tls()
     }
 

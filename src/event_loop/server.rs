@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::protocol::{Config, Message, Outcome};
+#[cfg(feature = "tls")]
+use crate::tls;
 
 use super::backlog::SlowConsumer;
 use super::callbacks::Callbacks;
@@ -158,7 +160,7 @@ impl Server {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn tls(mut self, tls: impl Into<Arc<rustls::ServerConfig>>) -> Self {
-        let config = tls.into();
+        let config = tls::served(&tls.into());
         self.listeners = self.listeners.into_iter().map(|one| one.with_tls(&config)).collect();
         self
     }

@@ -15,7 +15,7 @@ use crate::io::tcp;
 use crate::io::transport::{self, Stopped, Stream, Transport};
 use crate::protocol::{Chunks, PayloadBuffer};
 #[cfg(feature = "tls")]
-use crate::tls::{TlsError, TlsSocket};
+use crate::tls::{TlsError, TlsSession, TlsSocket};
 
 #[cfg(test)]
 use super::simulation::network::Pipe;
@@ -142,12 +142,9 @@ impl Socket {
     }
 
     #[cfg(feature = "tls")]
-    pub(super) fn tls(&self) -> Option<&rustls::ServerConnection> {
+    pub(super) fn tls(&self) -> Option<TlsSession> {
         match self {
-            Self::Tls(tls) => match tls.session() {
-                rustls::Connection::Server(session) => Some(session),
-                rustls::Connection::Client(_) => None,
-            },
+            Self::Tls(tls) => tls.session(),
             Self::Plain(_) | Self::Foreign(_) => None,
         }
     }

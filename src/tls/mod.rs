@@ -3,7 +3,10 @@
 mod client;
 mod error;
 mod pem;
+mod records;
+mod room;
 mod server;
+mod server_name;
 mod session;
 mod socket;
 mod stream;
@@ -17,6 +20,7 @@ pub use client::TlsClient;
 pub(crate) use client::default_config;
 pub use error::TlsError;
 pub use server::TlsServer;
+pub(crate) use server_name::served;
 pub use session::TlsSession;
 pub(crate) use socket::TlsSocket;
 pub(crate) use stream::TlsStream;

@@ -1,7 +1,8 @@
 use rustls::pki_types::CertificateDer;
-use rustls::{CipherSuite, ProtocolVersion, ServerConnection};
+use rustls::{CipherSuite, CommonState, HandshakeKind, ProtocolVersion};
 
-/// What TLS knows of a client that has connected; see [`Caller::tls`](crate::Caller::tls).
+/// What TLS knows of a client that has connected; see [`Caller::tls`](crate::Caller::tls) and
+/// [`Peer::tls`](crate::Peer::tls).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSession {
     server_name: Option<Box<str>>,
@@ -9,17 +10,18 @@ pub struct TlsSession {
     certificates: Vec<CertificateDer<'static>>,
     version: Option<ProtocolVersion>,
     cipher: Option<CipherSuite>,
+    is_resumed: bool,
 }
 
 impl TlsSession {
-    pub(crate) fn of(connection: &ServerConnection) -> Self {
-        let certificates = connection.peer_certificates().unwrap_or_default();
+    pub(super) fn of(state: &CommonState, server_name: Option<&str>) -> Self {
         Self {
-            server_name: connection.server_name().map(Box::from),
-            alpn: connection.alpn_protocol().map(Box::from),
-            certificates: certificates.to_vec(),
-            version: connection.protocol_version(),
-            cipher: connection.negotiated_cipher_suite().map(|suite| suite.suite()),
+            server_name: server_name.map(Box::from),
+            alpn: state.alpn_protocol().map(Box::from),
+            certificates: state.peer_certificates().unwrap_or_default().to_vec(),
+            version: state.protocol_version(),
+            cipher: state.negotiated_cipher_suite().map(|suite| suite.suite()),
+            is_resumed: state.handshake_kind() == Some(HandshakeKind::Resumed),
         }
     }
 
@@ -47,5 +49,12 @@ impl TlsSession {
     /// The cipher suite that was negotiated; `None` before the handshake of TLS is over.
     pub fn cipher_suite(&self) -> Option<CipherSuite> {
         self.cipher
+    }
+
+    /// Whether an earlier session was resumed, by a ticket of this server or of one that has the same
+    /// [keys](crate::TlsServer::ticket_keys), in place of a full handshake.
+    #[doc(alias = "session resumption")]
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
     }
 }

@@ -1,12 +1,15 @@
-use std::cell::Cell;
-use std::io::{self, BufRead, IoSlice, Write};
+use std::io::{self, IoSlice, Write};
 use std::mem;
 use std::sync::Arc;
 
+use rustls::client::UnbufferedClientConnection;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, ServerConfig, ServerConnection};
+use rustls::server::UnbufferedServerConnection;
+use rustls::{ClientConfig, ServerConfig};
 
-use super::TlsError;
+use super::records::{Processed, Records};
+use super::room::{Input, Room};
+use super::{TlsError, TlsSession};
 use crate::client::ClientStream;
 use crate::io::transport::{self, SLICES, Stopped, Transport};
 use crate::protocol::{Chunks, PayloadBuffer};
@@ -16,16 +19,8 @@ use crate::protocol::{Chunks, PayloadBuffer};
 const LONG_READ_ROOM: usize = 64 * 1024;
 const READ_ROOM: usize = 16 * 1024;
 
-thread_local! {
-    /// The room for it, which all connections of a thread use in turn, so that it is filled with zeros only once.
-    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 /// How much ciphertext one read decrypts at the most, but for the last [`READ_ROOM`], whatever plaintext is in it.
 const MAX_READ: usize = 128 * 1024;
-
-/// How much plaintext rustls holds as ciphertext, at the most, while the socket takes nothing.
-const WRITE_ROOM: usize = 64 * 1024;
 
 /// How many bytes of a client with which the handshake of TLS has failed are read and thrown away.
 const MAX_DISCARDED: usize = 256 * 1024;
@@ -33,14 +28,23 @@ const MAX_DISCARDED: usize = 256 * 1024;
 /// TLS over a socket that does not block. The handshake goes on in whatever read or write comes next.
 #[derive(Debug)]
 pub(crate) struct TlsSocket<S> {
-    session: rustls::Connection,
+    records: Records,
     socket: S,
-    /// Ciphertext that was read and is left for the next turn.
-    unread: Vec<u8>,
-    /// How much ciphertext the last read has given to rustls.
+    /// Ciphertext that was read and is left: a record that is not whole, or what is left for the next turn.
+    unread: Room,
+    /// What was decrypted and not asked for yet: the rest of one record.
+    decrypted: Room,
+    /// Ciphertext that is not written yet.
+    unsent: Room,
+    /// Plaintext that waits for the end of the handshake. It is one request at the most: an engine has nothing else
+    /// to say before it has heard something.
+    early: Vec<u8>,
+    /// How much ciphertext the last read has decrypted.
     wire: usize,
     /// Something has come.
     has_heard: bool,
+    /// The peer has ended its direction by a close_notify.
+    is_closed: bool,
     /// How many bytes at the front of the output have become ciphertext that is not all written. They
     /// are still the writer's, which offers them again: so its backpressure and its deadlines see
     /// what the peer has taken, and nothing is counted twice.
@@ -72,33 +76,38 @@ impl<S: Transport + Write> TlsSocket<S> {
     ) -> Result<Self, TlsError> {
         let server = ServerName::try_from(name.to_owned())
             .map_err(|_| TlsError::ServerName(name.to_owned()))?;
-        Ok(Self::new(ClientConnection::new(config, server)?.into(), socket))
+        let connection = UnbufferedClientConnection::new(config, server)?;
+        let mut client = Self::new(Records::client(connection), socket);
+        // The ClientHello.
+        client.records.process(&mut [], &mut client.unsent, |_| ()).1?;
+        Ok(client)
     }
 
-    /// The side of a server.
+    /// The side of a server. Which name the client asks for is known where the configuration is one that was
+    /// [served](super::served).
     pub(crate) fn server(config: Arc<ServerConfig>, socket: S) -> Result<Self, TlsError> {
-        Ok(Self::new(ServerConnection::new(config)?.into(), socket))
+        Ok(Self::new(Records::server(UnbufferedServerConnection::new(config)?), socket))
     }
 
     /// A session that somebody else has begun.
     pub(crate) fn adopted(session: rustls::Connection, socket: S) -> Self {
-        let mut adopted = Self::new(session, socket);
-        if !adopted.session.is_handshaking() {
-            adopted.session.set_buffer_limit(Some(WRITE_ROOM));
-        }
+        let mut adopted = Self::new(Records::adopted(session), socket);
+        let Self { records, unsent, decrypted, .. } = &mut adopted;
+        adopted.is_closed = records.left_over(unsent, |plaintext| decrypted.append(plaintext));
         adopted
     }
 
-    fn new(mut session: rustls::Connection, socket: S) -> Self {
-        // What is written before the handshake is over waits in rustls. It is one request at the most:
-        // an engine has nothing else to say before it has heard something.
-        session.set_buffer_limit(None);
+    fn new(records: Records, socket: S) -> Self {
         Self {
-            session,
+            records,
             socket,
-            unread: Vec::new(),
+            unread: Room::default(),
+            decrypted: Room::default(),
+            unsent: Room::default(),
+            early: Vec::new(),
             wire: 0,
             has_heard: false,
+            is_closed: false,
             claimed: 0,
             ending: Ending::No,
             error: None,
@@ -118,11 +127,13 @@ impl<S: Transport + Write> TlsSocket<S> {
 
     /// Gives back what somebody else has read off the socket before this one read anything.
     pub(crate) fn put_back(&mut self, ciphertext: &[u8]) {
-        self.unread.extend_from_slice(ciphertext);
+        self.unread.append(ciphertext);
     }
 
-    pub(crate) fn session(&self) -> &rustls::Connection {
-        &self.session
+    /// What is known of the client, where this is a server.
+    pub(crate) fn session(&self) -> Option<TlsSession> {
+        let Self { records, .. } = self;
+        records.is_server().then(|| TlsSession::of(records.state(), records.server_name()))
     }
 
     /// Whether anything has come of the peer.
@@ -135,130 +146,147 @@ impl<S: Transport + Write> TlsSocket<S> {
         self.error.as_ref()
     }
 
-    /// Decrypts up to `limit` bytes. [`Stopped::Blocked`] says that neither rustls nor the socket has
-    /// anything left.
+    /// Decrypts up to `limit` bytes. [`Stopped::Blocked`] says that neither the records that were read nor the socket
+    /// have anything left.
     ///
     /// A record has 22 bytes or more around its plaintext, and that may be empty: what counts is the wire, an
     /// eighth more of it than is asked for, and with that the records that are decrypted.
     fn decrypt(&mut self, limit: usize, put: impl FnMut(&[u8])) -> (usize, Stopped) {
-        // One connection may read through another, which then has a room of its own.
-        let mut input = Ciphertext::new(ROOM.try_with(Cell::take).unwrap_or_default());
-        input.put_back(&mem::take(&mut self.unread));
+        let mut input = Input::new(mem::take(&mut self.unread));
         let result = self.decrypt_from(&mut input, limit, put);
-        self.unread = input.bytes().to_vec();
-        // A thread that ends needs none.
-        let _ = ROOM.try_with(|room| room.set(input.room));
+        self.unread = input.into_kept();
         result
     }
 
     fn decrypt_from(
         &mut self,
-        input: &mut Ciphertext,
+        input: &mut Input,
         limit: usize,
         mut put: impl FnMut(&[u8]),
     ) -> (usize, Stopped) {
         let mut count = 0;
         let budget = limit.saturating_add(limit / 8).min(MAX_READ);
         let mut drained = false;
+        // How much was read, once something was, and how much was there before of whole records.
+        let mut read = None;
         self.wire = 0;
+        if !self.decrypted.is_empty() {
+            count = self.decrypted.len().min(limit);
+            put(&self.decrypted.bytes()[..count]);
+            self.decrypted.consume(count);
+            if self.decrypted.is_empty() {
+                self.decrypted.free();
+            }
+        }
+        // What was kept was looked at before, unless a turn has ended with it.
+        let mut may_have_record = self.records.missing(input.bytes()) == 0 || !self.has_heard;
         loop {
-            let mut reader = self.session.reader();
-            match reader.fill_buf() {
-                Ok([]) => return (count, Stopped::Eof),
-                Ok(plaintext) => {
-                    let taken = plaintext.len().min(limit - count);
-                    put(&plaintext[..taken]);
-                    reader.consume(taken);
-                    count += taken;
-                    if count == limit {
-                        return (count, Stopped::Done);
-                    }
-                    continue;
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                // The end without a close_notify. Whether anything is missing is for the engine to
-                // say, which knows of the closing handshake.
-                Err(_) => return (count, Stopped::Eof),
+            if !self.decrypted.is_empty() || (count == limit && count > 0) {
+                return (count, Stopped::Done);
+            }
+            if self.is_closed {
+                return (count, Stopped::Eof);
+            }
+            if may_have_record && self.error.is_none() && !input.bytes().is_empty() {
+                may_have_record = self.process(input, limit, &mut count, &mut put);
+                continue;
             }
             // A short read has emptied the socket; but the end may have come with it, of which no event
             // tells again. Whoever got bytes reads on and finds it; who got none would wait.
-            if drained && count > 0 && input.is_empty() && self.error.is_none() {
+            if drained && count > 0 && self.error.is_none() {
                 return (count, Stopped::Blocked);
             }
-            // What was read is decrypted: to keep it would take a copy.
-            if self.wire >= budget && input.is_empty() {
+            // What was read is decrypted, but for a record that is not whole: to keep more would take a copy.
+            let spent = read.unwrap_or(self.wire);
+            if read.is_some() && spent >= budget {
                 return (count, Stopped::Done);
             }
-            match self.receive(input, budget.saturating_sub(self.wire)) {
-                (0, Stopped::Done) => {}
+            match self.receive(input, budget.saturating_sub(spent)) {
                 (0, Stopped::Broken(error)) if count > 0 => {
                     self.broken = Some(error);
                     return (count, Stopped::Done);
                 }
                 (0, stopped) => return (count, stopped),
-                (_, stopped) => drained = !stopped.is_done(),
+                (came, stopped) => {
+                    drained = !stopped.is_done();
+                    read = Some(spent + came);
+                }
             }
+            may_have_record = true;
         }
     }
 
-    /// Gives ciphertext to rustls: what is there, or what one read of the socket brings.
-    fn receive(&mut self, input: &mut Ciphertext, budget: usize) -> (usize, Stopped) {
+    /// Reads the socket once.
+    fn receive(&mut self, input: &mut Input, budget: usize) -> (usize, Stopped) {
         if let Some(error) = self.broken.take() {
             return (0, Stopped::Broken(error));
         }
         let size = budget.clamp(READ_ROOM, LONG_READ_ROOM);
+        let missing = self.records.missing(input.bytes());
         if let Some(error) = &self.error {
             let stopped = broken(error);
-            return if self.lingers {
-                self.discard(stopped, input.room(size))
-            } else {
-                (0, stopped)
-            };
+            return if self.lingers { self.discard(stopped, input, size) } else { (0, stopped) };
         }
-        if !input.is_empty() {
-            self.process(input);
-            return (0, Stopped::Done);
-        }
-        let (count, stopped) = Transport::read(&mut self.socket, input.room(size));
-        input.filled(count);
-        if count > 0 {
-            self.process(input);
-        } else if self.session.is_handshaking() && is_end(&stopped) {
+        let socket = &mut self.socket;
+        let (count, stopped) = input.read(size, missing, |room| Transport::read(socket, room));
+        if count == 0 && self.records.is_handshaking() && is_end(&stopped) {
             return (0, broken(self.error.insert(TlsError::Ended)));
         }
         (count, stopped)
     }
 
-    /// Has ciphertext decrypted up to the first plaintext, which is to be taken before rustls takes more.
-    fn process(&mut self, input: &mut Ciphertext) {
+    /// Has records decrypted up to the first that has plaintext; takes up to the limit of that. Whether there may be
+    /// more of them.
+    fn process(
+        &mut self,
+        input: &mut Input,
+        limit: usize,
+        count: &mut usize,
+        mut put: impl FnMut(&[u8]),
+    ) -> bool {
         self.has_heard = true;
-        while !input.is_empty() {
-            match self.session.read_tls(&mut input.bytes()) {
-                // Nothing counts behind a close_notify.
-                Ok(0) => return input.clear(),
-                Ok(count) => {
-                    input.consume(count);
-                    self.wire += count;
-                }
-                Err(error) => {
-                    input.clear();
-                    return self.fail(rustls::Error::General(error.to_string()));
-                }
+        let Self { records, unsent, decrypted, .. } = self;
+        let (done, processed) = records.process(input.bytes_mut(), unsent, |plaintext| {
+            let taken = plaintext.len().min(limit - *count);
+            put(&plaintext[..taken]);
+            *count += taken;
+            if taken < plaintext.len() {
+                decrypted.append(&plaintext[taken..]);
             }
-            let has_plaintext = match self.session.process_new_packets() {
-                Ok(state) => state.plaintext_bytes_to_read() > 0,
-                Err(error) => {
+        });
+        input.consume(done);
+        self.wire += done;
+        match processed {
+            Ok(processed) => {
+                if processed == Processed::Closed {
+                    self.is_closed = true;
+                    // Nothing counts behind it, but that it was read.
+                    self.wire += input.bytes().len();
                     input.clear();
-                    return self.fail(error);
                 }
-            };
-            if !self.session.is_handshaking() {
-                self.session.set_buffer_limit(Some(WRITE_ROOM));
+                if !self.early.is_empty() && !self.records.is_handshaking() {
+                    let early = mem::take(&mut self.early);
+                    if let Err(error) = self.encrypt_early(&early, input) {
+                        self.fail(rustls::Error::General(error.to_string()));
+                    }
+                }
+                processed == Processed::Plaintext
             }
-            if has_plaintext {
-                return;
+            Err(error) => {
+                input.clear();
+                self.fail(error);
+                false
             }
         }
+    }
+
+    fn encrypt_early(&mut self, mut early: &[u8], input: &mut Input) -> io::Result<()> {
+        while !early.is_empty() {
+            let slices = [IoSlice::new(early)];
+            let taken = self.records.encrypt(&slices, input.bytes_mut(), &mut self.unsent)?;
+            early = &early[taken..];
+        }
+        Ok(())
     }
 
     /// Notes why TLS has failed, and tells the peer.
@@ -266,9 +294,10 @@ impl<S: Transport + Write> TlsSocket<S> {
     fn fail(&mut self, error: rustls::Error) {
         // The alert is dropped if the peer does not take it now.
         let _ = self.send();
+        self.unsent.free();
         self.error = Some(error.into());
-        if let rustls::Connection::Server(session) = &self.session {
-            self.lingers = session.is_handshaking();
+        if self.records.is_server() {
+            self.lingers = self.records.is_handshaking();
             self.ending = Ending::Done;
             let _ = self.socket.shutdown();
         }
@@ -280,9 +309,11 @@ impl<S: Transport + Write> TlsSocket<S> {
     /// Not later: "both parties MUST immediately close the connection" (RFC 8446 section 6.2), and the
     /// application must not go on with one that nothing can be sent on.
     #[cold]
-    fn discard(&mut self, broken: Stopped, room: &mut [u8]) -> (usize, Stopped) {
+    fn discard(&mut self, broken: Stopped, input: &mut Input, size: usize) -> (usize, Stopped) {
         while self.discarded < MAX_DISCARDED {
-            let (count, stopped) = Transport::read(&mut self.socket, room);
+            let socket = &mut self.socket;
+            let (count, stopped) = input.read(size, 0, |room| Transport::read(socket, room));
+            input.clear();
             self.discarded += count;
             self.wire += count;
             if count == 0 && matches!(stopped, Stopped::Blocked) {
@@ -298,13 +329,17 @@ impl<S: Transport + Write> TlsSocket<S> {
     /// Writes ciphertext until none is left or the socket stops.
     pub(super) fn send(&mut self) -> (usize, Stopped) {
         let mut total = 0;
-        while self.session.wants_write() {
-            match transport::retry(|| self.session.write_tls(&mut self.socket)) {
+        while !self.unsent.is_empty() {
+            match transport::retry(|| Write::write(&mut self.socket, self.unsent.bytes())) {
                 Ok(0) => return (total, Stopped::Broken(io::ErrorKind::WriteZero.into())),
-                Ok(count) => total += count,
+                Ok(count) => {
+                    self.unsent.consume(count);
+                    total += count;
+                }
                 Err(error) => return (total, Stopped::by(error)),
             }
         }
+        self.unsent.give_back();
         if self.ending == Ending::Wanted {
             self.ending = Ending::Done;
             // If this fails the peer is gone, which reading will tell.
@@ -334,18 +369,24 @@ impl<S: Transport + Write> TlsSocket<S> {
         if slices.is_empty() {
             return (0, Stopped::Done);
         }
-        let early = self.session.is_handshaking();
-        let taken = match self.session.writer().write_vectored(slices) {
-            Ok(0) => return (0, Stopped::Broken(io::ErrorKind::WriteZero.into())),
-            Ok(taken) => taken,
-            Err(error) => return (0, Stopped::Broken(error)),
-        };
-        let sent = self.send();
-        if early {
-            return (taken, sent.1);
+        if self.records.is_handshaking() {
+            let before = self.early.len();
+            slices.iter().for_each(|slice| self.early.extend_from_slice(slice));
+            return (self.early.len() - before, Stopped::Done);
         }
-        self.claimed = taken;
-        self.settle(sent)
+        // What the socket takes at once needs no room of its own.
+        self.unsent = Room::shared();
+        let encrypted = self.records.encrypt(slices, self.unread.bytes_mut(), &mut self.unsent);
+        let sent = self.send();
+        self.unsent.give_back();
+        match encrypted {
+            Ok(0) => (0, Stopped::Broken(io::ErrorKind::WriteZero.into())),
+            Ok(taken) => {
+                self.claimed = taken;
+                self.settle(sent)
+            }
+            Err(error) => (0, Stopped::Broken(error)),
+        }
     }
 
     /// Reports how much of the claimed output has left with this much ciphertext: not all before the
@@ -362,7 +403,7 @@ impl<S: Transport + Write> TlsSocket<S> {
 
 impl<S: Transport + Write + Send> ClientStream for TlsSocket<S> {
     fn is_securing(&self) -> bool {
-        self.session.is_handshaking()
+        self.records.is_handshaking()
     }
 }
 
@@ -395,9 +436,8 @@ impl<S: Transport + Write> Transport for TlsSocket<S> {
     }
 
     fn is_flushed(&self) -> bool {
-        let is_flushed = !self.session.wants_write()
-            && self.ending != Ending::Wanted
-            && self.socket.is_flushed();
+        let is_flushed =
+            self.unsent.is_empty() && self.ending != Ending::Wanted && self.socket.is_flushed();
         self.error.is_some() || is_flushed
     }
 
@@ -405,62 +445,11 @@ impl<S: Transport + Write> Transport for TlsSocket<S> {
         if self.error.is_some() || self.ending != Ending::No {
             return Ok(());
         }
-        self.session.send_close_notify();
+        self.records.close(self.unread.bytes_mut(), &mut self.unsent)?;
         self.ending = Ending::Wanted;
         match self.send().1 {
             Stopped::Broken(error) => Err(error),
             _ => Ok(()),
-        }
-    }
-}
-
-/// Ciphertext that was read, at the front of some room.
-struct Ciphertext {
-    room: Vec<u8>,
-    start: usize,
-    end: usize,
-}
-
-impl Ciphertext {
-    fn new(room: Vec<u8>) -> Self {
-        Self { room, start: 0, end: 0 }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.start == self.end
-    }
-
-    fn bytes(&self) -> &[u8] {
-        &self.room[self.start..self.end]
-    }
-
-    fn consume(&mut self, count: usize) {
-        self.start += count;
-    }
-
-    fn clear(&mut self) {
-        (self.start, self.end) = (0, 0);
-    }
-
-    /// The room for a read of so many bytes, in place of what is there.
-    fn room(&mut self, size: usize) -> &mut [u8] {
-        self.clear();
-        if self.room.len() < size {
-            self.room.resize(size.max(LONG_READ_ROOM), 0);
-        }
-        &mut self.room[..size]
-    }
-
-    /// The first `count` bytes of the room have been filled.
-    fn filled(&mut self, count: usize) {
-        (self.start, self.end) = (0, count);
-    }
-
-    /// Takes what an earlier read has left.
-    fn put_back(&mut self, left: &[u8]) {
-        if !left.is_empty() {
-            self.room(left.len()).copy_from_slice(left);
-            self.filled(left.len());
         }
     }
 }
@@ -496,7 +485,11 @@ mod tests {
     use crate::handshake::{ClientRequest, Url};
     use crate::io::transport::Stream;
     use crate::protocol::{Accept, Config, Connection, Endpoint, Event, State, Workspace};
-    use crate::tls::in_memory::certificates;
+    use crate::tls::in_memory::{MADE, certificates};
+    use rustls::SupportedProtocolVersion;
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject;
+    use rustls::version::{TLS12, TLS13};
 
     /// Two directions, each of which holds so much and no more.
     #[derive(Debug)]
@@ -737,10 +730,12 @@ mod tests {
 
     /// Sends bytes in a record of their own.
     fn send_record(end: &mut End, bytes: &[u8]) {
-        end.socket.session.writer().write_all(bytes).unwrap();
-        while end.socket.session.wants_write() {
-            end.socket.session.write_tls(&mut end.socket.socket).unwrap();
-        }
+        send_record_of(&mut end.socket, bytes);
+    }
+
+    fn send_record_of(socket: &mut TlsSocket<Pipe>, bytes: &[u8]) {
+        let (taken, stopped) = socket.write_slices(&[IoSlice::new(bytes)]);
+        assert!(taken == bytes.len() && stopped.is_done(), "{stopped:?}");
     }
 
     /// However the bytes are cut into records, a read takes little more off the wire than it has room for, and
@@ -787,7 +782,10 @@ mod tests {
             let (count, stopped) = server.socket.read(&mut room);
             assert!(matches!(stopped, Stopped::Done | Stopped::Blocked), "{stopped:?}");
             assert!(room[..count].iter().all(|&byte| byte == 7));
-            assert_eq!(server.socket.unread.capacity(), 0);
+            assert!(
+                server.socket.unread.len() < 16_384 + 22,
+                "only a record that is not whole is kept"
+            );
             came += count;
         }
         assert_eq!((came, incoming.borrow().reads - before), (1 << 20, 17));
@@ -820,7 +818,7 @@ mod tests {
     fn nothing_counts_behind_a_close_notify() {
         let (mut client, mut server) = open();
         send_record(&mut client, b"words");
-        client.socket.session.send_close_notify();
+        client.socket.records.close(&mut [], &mut client.socket.unsent).unwrap();
         assert!(client.socket.send().1.is_done());
         // More than rustls takes at once.
         client.socket.socket.write_all(&[7; 40_000]).unwrap();
@@ -859,5 +857,226 @@ mod tests {
         client.socket.read_to_end(&mut alert).unwrap();
         assert_eq!(alert[..3], [0x15, 3, 3], "{alert:?}");
         assert!(!alert.windows(4).any(|four| four == b"HTTP"));
+    }
+
+    /// Both versions of TLS, and what a record has besides its plaintext there.
+    const VERSIONS: [(&SupportedProtocolVersion, usize); 2] =
+        [(&TLS12, 5 + 8 + 16), (&TLS13, 5 + 1 + 16)];
+
+    /// A client of one version whose handshake comes in records of 32 bytes, and a server.
+    fn sockets_of(
+        version: &'static SupportedProtocolVersion,
+    ) -> (TlsSocket<Pipe>, TlsSocket<Pipe>) {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(MADE.as_bytes()).unwrap()).unwrap();
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        client.max_fragment_size = Some(32);
+        let (near, far) = Pipe::pair(4 << 20);
+        let server = super::super::served(&certificates().1);
+        (
+            TlsSocket::client(Arc::new(client), "localhost", near).unwrap(),
+            TlsSocket::server(server, far).unwrap(),
+        )
+    }
+
+    /// Has both ends speak until the handshake is over.
+    fn shake_hands(client: &mut TlsSocket<Pipe>, server: &mut TlsSocket<Pipe>) {
+        for _ in 0..10 {
+            for end in [&mut *client, &mut *server] {
+                assert!(matches!(end.read(&mut [0; 1 << 14]), (0, Stopped::Blocked)));
+                assert!(end.send().1.is_done());
+            }
+        }
+        assert!(!client.records.is_handshaking() && !server.records.is_handshaking());
+    }
+
+    /// What a connection has of room, in bytes.
+    fn room(socket: &TlsSocket<Pipe>) -> usize {
+        socket.unread.room()
+            + socket.decrypted.room()
+            + socket.unsent.room()
+            + socket.early.capacity()
+    }
+
+    #[test]
+    fn the_name_that_was_asked_for_is_known_whatever_the_version_and_the_records() {
+        for (version, _) in VERSIONS {
+            let (mut client, mut server) = sockets_of(version);
+            shake_hands(&mut client, &mut server);
+            let session = server.session().unwrap();
+            assert_eq!(session.server_name(), Some("localhost"));
+            assert_eq!(session.protocol_version(), Some(version.version));
+            assert!(client.session().is_none());
+        }
+    }
+
+    /// What another client of this thread has asked for is not taken for its.
+    #[test]
+    fn a_client_that_asks_for_no_name_has_none() {
+        let (mut client, mut server) = sockets_of(&TLS13);
+        shake_hands(&mut client, &mut server);
+        let (near, far) = Pipe::pair(4 << 20);
+        let mut config = (*certificates().0).clone();
+        config.enable_sni = false;
+        let mut client = TlsSocket::client(Arc::new(config), "localhost", near).unwrap();
+        let config = super::super::served(&certificates().1);
+        let mut server = TlsSocket::server(config, far).unwrap();
+        assert!(client.send().1.is_done());
+        shake_hands(&mut client, &mut server);
+        assert_eq!(server.session().unwrap().server_name(), None);
+    }
+
+    /// A record is decrypted when it is whole, wherever it was cut, and nothing of it stays.
+    #[test]
+    fn a_record_may_be_cut_anywhere_and_leaves_nothing() {
+        for (version, overhead) in VERSIONS {
+            let (mut client, mut server) = sockets_of(version);
+            shake_hands(&mut client, &mut server);
+            assert_eq!(room(&server), 0, "of the handshake");
+            let length = 20 + overhead;
+            for cut in 1..length {
+                send_record_of(&mut client, &[7; 20]);
+                let rest = {
+                    let mut incoming = server.socket.incoming.borrow_mut();
+                    assert_eq!(incoming.bytes.len(), length);
+                    incoming.bytes.split_off(cut)
+                };
+                let mut buffer = [0; 100];
+                assert!(matches!(server.read(&mut buffer), (0, Stopped::Blocked)), "{cut}");
+                assert_eq!(server.unread.len(), cut);
+                assert_eq!(room(&server), cut, "no more than has come");
+                server.socket.incoming.borrow_mut().bytes.extend(rest);
+                assert!(matches!(server.read(&mut buffer), (20, _)), "{cut}");
+                assert_eq!((buffer[..20].to_vec(), room(&server)), (vec![7; 20], 0), "{cut}");
+            }
+        }
+    }
+
+    /// A record that comes byte by byte is put together where it is kept.
+    #[test]
+    fn a_record_in_single_bytes_takes_room_as_it_comes() {
+        let (mut client, mut server) = open();
+        let incoming = Rc::clone(&server.socket.socket.incoming);
+        send_record(&mut client, &[7; 16_000]);
+        let record: Vec<u8> = incoming.borrow_mut().bytes.drain(..).collect();
+        let (last, others) = record.split_last().unwrap();
+        let mut buffer = vec![0; 20_000];
+        for (at, &byte) in others.iter().enumerate() {
+            incoming.borrow_mut().bytes.push_back(byte);
+            assert!(matches!(server.socket.read(&mut buffer), (0, Stopped::Blocked)));
+            assert_eq!(server.socket.unread.len(), at + 1);
+            assert!(room(&server.socket) <= 2 * (at + 1) + 8);
+        }
+        incoming.borrow_mut().bytes.push_back(*last);
+        assert!(matches!(server.socket.read(&mut buffer), (16_000, _)));
+        assert_eq!(room(&server.socket), 0);
+    }
+
+    /// What is not asked for yet of a record stays, and counts as heard.
+    #[test]
+    fn a_record_may_be_taken_in_any_portions() {
+        let (mut client, mut server) = open();
+        let sent: Vec<u8> = (0..1000u32).map(|at| at as u8).collect();
+        for portion in [1, 7, 999, 1000, 1001] {
+            (0..3).for_each(|_| send_record(&mut client, &sent));
+            let mut came = Vec::new();
+            while came.len() < 3000 {
+                let mut buffer = vec![0; portion];
+                let (count, stopped) = server.socket.read(&mut buffer);
+                assert!(count > 0 && !matches!(stopped, Stopped::Broken(_)), "{stopped:?}");
+                came.extend_from_slice(&buffer[..count]);
+            }
+            assert!(came == sent.repeat(3), "{portion}");
+            assert!(matches!(server.socket.read(&mut [0; 9]), (0, Stopped::Blocked)));
+            assert_eq!(room(&server.socket), 0);
+        }
+    }
+
+    /// The records of a ClientHello that is not whole are referred to, and have to be there whatever is done.
+    #[test]
+    fn a_server_may_end_amid_a_handshake_message() {
+        for (version, _) in VERSIONS {
+            let (mut client, mut server) = sockets_of(version);
+            assert!(client.send().1.is_done());
+            let rest = server.socket.incoming.borrow_mut().bytes.split_off(100);
+            assert!(matches!(server.read(&mut [0; 1 << 14]), (0, Stopped::Blocked)));
+            server.shutdown().unwrap();
+            assert!(server.is_flushed() && server.ending == Ending::Done);
+            // It reads on, until the client has gone.
+            server.socket.incoming.borrow_mut().bytes.extend(rest);
+            assert!(matches!(server.read(&mut [0; 1 << 14]), (0, Stopped::Blocked)));
+            server.socket.incoming.borrow_mut().ended = true;
+            assert!(matches!(server.read(&mut [0; 1 << 14]), (0, Stopped::Broken(_))));
+        }
+    }
+
+    /// Somebody who never ends a message of the handshake is held no more of than rustls would hold.
+    #[test]
+    fn a_handshake_message_is_not_held_without_bound() {
+        let (_client, mut server) = sockets_of(&TLS13);
+        // A ClientHello of 60,000 bytes, one of them a record.
+        let mut sent = vec![22, 3, 1, 0, 4, 1, 0, 0xea, 0x60];
+        (0..60_000).for_each(|_| sent.extend([22, 3, 3, 0, 1, 0]));
+        let mut most = 0;
+        for portion in sent.chunks(1000) {
+            server.socket.incoming.borrow_mut().bytes.extend(portion);
+            let _ = server.read(&mut [0; 100]);
+            most = most.max(server.unread.len());
+        }
+        assert!((60_000..=64 * 1024).contains(&most), "{most} bytes");
+        assert!(matches!(server.error(), Some(TlsError::Tls(_))), "{:?}", server.error());
+        assert_eq!(server.unread.len(), 0);
+    }
+
+    /// It is dropped: a peer that takes nothing is not waited for.
+    #[test]
+    fn an_alert_that_does_not_fit_holds_up_nothing() {
+        let (client, mut server) = open();
+        {
+            let mut outgoing = client.socket.socket.incoming.borrow_mut();
+            outgoing.capacity = outgoing.bytes.len();
+        }
+        let mut incoming = client.socket.socket.outgoing.borrow_mut();
+        incoming.bytes.extend(b"\x17\x03\x03\0\x20no record at all, but so long..\0");
+        drop(incoming);
+        let (0, Stopped::Broken(error)) = server.socket.read(&mut [0; 100]) else { panic!() };
+        assert!(error.get_ref().is_some_and(|error| error.is::<TlsError>()), "{error:?}");
+        assert!(server.socket.is_flushed());
+        assert_eq!(room(&server.socket), 0);
+        assert!(matches!(server.socket.shutdown(), Ok(())));
+    }
+
+    /// What the socket does not take is all that is kept, and leaves in its order.
+    #[test]
+    fn ciphertext_that_waits_takes_as_much_room_and_no_more() {
+        let (mut client, mut server) = open();
+        client.socket.socket.incoming.borrow_mut().capacity = 10_000;
+        let sent: Vec<u8> = (0..50_000u32).map(|at| (at * 7) as u8).collect();
+        // In slices that no record ends with.
+        let parts = [&sent[..9], &[], &sent[9..20_000], &sent[20_000..20_001], &sent[20_001..]];
+        let (mut left, mut came) = (50_000, Vec::new());
+        while came.len() < sent.len() {
+            let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+            let mut slices = &mut slices[..];
+            IoSlice::advance_slices(&mut slices, 50_000 - left);
+            if left > 0 {
+                left -= server.socket.write_slices(slices).0;
+                assert!(
+                    room(&server.socket) <= 50_000 + 4 * 22,
+                    "the room of the thread stays there"
+                );
+            }
+            let mut buffer = vec![0; 20_000];
+            let (count, stopped) = client.socket.read(&mut buffer);
+            assert!(!matches!(stopped, Stopped::Broken(_)), "{stopped:?}");
+            came.extend_from_slice(&buffer[..count]);
+        }
+        assert!(came == sent && left == 0);
+        assert_eq!(room(&server.socket), 0);
     }
 }

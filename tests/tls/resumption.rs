@@ -2,9 +2,13 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, RwLock};
 
 use framewire::{Decision, Handler, IncomingRequest, Message, Peer};
+use rustls::crypto::ring;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, HandshakeKind, ServerConfig};
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore, ServerConfig};
 
 use crate::support::{Authority, Identity, LONG, Running};
 use crate::untimed::{untimed_client, untimed_server};
@@ -24,7 +28,8 @@ impl Handler for Doorkeeper {
 
     fn on_open(&mut self, peer: &mut Peer<'_>) {
         let tls = peer.tls().unwrap();
-        self.0.send(tls.handshake_kind().unwrap()).unwrap();
+        let how = if tls.is_resumed() { HandshakeKind::Resumed } else { HandshakeKind::Full };
+        self.0.send(how).unwrap();
     }
 
     fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
@@ -133,5 +138,50 @@ fn tickets_outlive_a_certificate() {
     *reloading.0.write().unwrap() = Arc::clone(&renewed.cert_resolver);
     for tls in &clients {
         assert_eq!(visit(&server, &how, tls), HandshakeKind::Resumed);
+    }
+}
+
+/// Tells whether each session was resumed, and the name that was asked for.
+struct Namer(Sender<(bool, Option<String>)>);
+
+impl Handler for Namer {
+    type Session = ();
+
+    fn on_upgrade(&mut self, request: &IncomingRequest) -> Decision<()> {
+        let tls = request.caller().tls().unwrap();
+        let name = tls.server_name().map(String::from);
+        self.0.send((tls.is_resumed(), name)).unwrap();
+        Decision::accept(())
+    }
+
+    fn on_message(&mut self, peer: &mut Peer<'_>, message: Message<'_>) {
+        peer.send(message);
+    }
+}
+
+/// A session belongs to a name, so that one that is resumed has it, too.
+#[test]
+fn the_name_that_was_asked_for_is_known_of_a_resumed_session() {
+    let authority = Authority::new();
+    for version in [&TLS12, &TLS13] {
+        let (told, names) = channel();
+        let server = Running::start(untimed_server().tls(authority.server()), Namer(told));
+        let mut roots = RootCertStore::empty();
+        let root = CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap();
+        roots.add(root).unwrap();
+        let tls = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_protocol_versions(&[version])
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let tls = Arc::new(tls);
+        for is_resumed in [false, true, true] {
+            let builder = untimed_client(&server.url()).tls_server_name("localhost");
+            let mut client = builder.tls(Arc::clone(&tls)).connect().unwrap();
+            client.send("a").unwrap();
+            assert_eq!(client.recv().unwrap().unwrap().as_text(), Some("a"));
+            let seen = names.recv_timeout(LONG).unwrap();
+            assert_eq!(seen, (is_resumed, Some("localhost".to_owned())));
+        }
     }
 }
