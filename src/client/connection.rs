@@ -167,10 +167,20 @@ impl ClientConnection {
         &mut self,
         what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Result<u64, ClientError> {
+        // The time of a message that is queued behind other output is counted from that of the first.
+        if self.endpoint().buffered_amount() == 0 {
+            self.workspace.set_time(self.start.elapsed());
+        }
+        self.put(what)
+    }
+
+    fn put(
+        &mut self,
+        what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
+    ) -> Result<u64, ClientError> {
         if let Some(error) = self.error() {
             return Err(error);
         }
-        self.workspace.set_time(self.start.elapsed());
         what(self.driver.endpoint_mut(), &mut self.workspace)?;
         Ok(self.endpoint().queued())
     }
@@ -180,7 +190,8 @@ impl ClientConnection {
         &mut self,
         what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,
     ) -> Result<u64, ClientError> {
-        let end = self.queue(what)?;
+        self.workspace.set_time(self.start.elapsed());
+        let end = self.put(what)?;
         self.settle();
         Ok(end)
     }

@@ -208,7 +208,12 @@ impl SharedConnection {
                     state.connection.settle();
                 }
                 let goes_on = state.connection.read();
+                // The lock is not given away for what is there already.
+                let event = state.next_event();
                 state.wake();
+                if event.is_some() {
+                    return Ok(event);
+                }
                 if goes_on {
                     continue;
                 }
