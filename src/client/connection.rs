@@ -286,7 +286,11 @@ impl ClientConnection {
             }
             return true;
         }
-        self.settle();
+        // What was there already has mostly nothing to be answered.
+        if reads || self.endpoint().buffered_amount() > 0 || self.endpoint().state() != State::Open
+        {
+            self.settle();
+        }
         // Without any of these, only bytes of the transport itself have come, such as a TLS record without data.
         has_come || self.driver.has_more() || !self.inbox.is_empty() || self.is_over()
     }
