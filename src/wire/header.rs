@@ -424,6 +424,22 @@ mod tests {
         whole
     }
 
+    // req: W064, W115
+    #[test]
+    fn a_limit_is_inclusive_however_a_length_is_written() {
+        for limit in [125, 126, 65_535, 65_536] {
+            let rules = HeaderRules { max_payload_len: limit, ..HeaderRules::unmasked() };
+            for (length, fits) in [(limit, true), (limit + 1, false)] {
+                let mut out = [0; MAX_HEADER];
+                let bytes = FrameHeader::new(Opcode::Binary, length).encode(&mut out);
+                let decoded = FrameHeader::decode_with(bytes, &rules);
+                let error = HeaderError::PayloadTooLong(limit);
+                let expected = if fits { Ok(Some(length)) } else { Err(error) };
+                assert_eq!(decoded.map(|some| some.map(|one| one.0.payload_len)), expected);
+            }
+        }
+    }
+
     // req: W063, W064, W069
     #[test]
     fn lengths_round_trip_in_the_fewest_bytes() {

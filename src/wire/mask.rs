@@ -95,6 +95,19 @@ mod tests {
         }
     }
 
+    // req: W066
+    #[test]
+    fn equals_the_rfc_for_long_payloads_with_and_without_whole_blocks() {
+        for length in [LONG - 1, LONG, LONG + 1, LONG + 127, LONG + 128, LONG + 129, 10 * LONG + 5]
+        {
+            let mut fast: Vec<u8> = (0..length).map(|i| (i * 167 + 13) as u8).collect();
+            let mut plain = fast.clone();
+            apply_mask(&mut fast, [1, 2, 3, 4], 3);
+            bytewise(&mut plain, [1, 2, 3, 4], 3);
+            assert_eq!(fast, plain, "{length} bytes");
+        }
+    }
+
     // req: W066, W068
     #[test]
     fn pieces_equal_the_whole() {

@@ -249,6 +249,24 @@ mod tests {
 
     // req: W078
     #[test]
+    fn what_is_complete_is_appended_wherever_a_text_is_cut() {
+        for whole in ["", "ascii", "é", "aé", "€uro", "😀", "x😀é€z"] {
+            for split in 0..=whole.len() {
+                let (front, back) = whole.as_bytes().split_at(split);
+                let (mut validator, mut text) = (Utf8Validator::new(), String::new());
+                validator.push_into(front, &mut text).unwrap();
+                let complete = (0..=split).rfind(|&end| whole.is_char_boundary(end)).unwrap();
+                assert_eq!(text, whole[..complete], "{whole} at {split}");
+                validator.push_into(back, &mut text).unwrap();
+                assert_eq!(text, whole, "{whole} at {split}");
+                assert_eq!(into_text(whole.into()).as_deref(), Ok(whole));
+            }
+        }
+        assert_eq!(into_text(b"a\xff".to_vec()), Err(InvalidUtf8));
+    }
+
+    // req: W078
+    #[test]
     fn a_text_that_ends_inside_a_code_point_is_invalid() {
         assert_eq!(bytewise(b"\xf0\x9f\x98"), Err(3));
         let mut text = Utf8Validator::new();
