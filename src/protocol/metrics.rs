@@ -49,3 +49,26 @@ impl Metrics {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_counted_by_their_kind() {
+        let mut metrics = Metrics::default();
+        for kind in [MessageKind::Text, MessageKind::Binary, MessageKind::Text] {
+            metrics.message_sent(kind);
+        }
+        assert_eq!((metrics.text_messages_sent, metrics.binary_messages_sent), (2, 1));
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn payloads_add_up() {
+        let mut metrics = CompressionMetrics::default();
+        metrics.add(10, 3);
+        metrics.add(5, 4);
+        assert_eq!(metrics, CompressionMetrics { plain: 15, compressed: 7 });
+    }
+}

@@ -276,6 +276,53 @@ mod tests {
     }
 
     #[test]
+    fn a_large_payload_stays_where_it_is_and_a_small_one_is_copied() {
+        for (length, stays) in [(UNCOPIED - 1, false), (UNCOPIED, true), (UNCOPIED + 1, true)] {
+            let (owned, shared) = (vec![1; length], Arc::<[u8]>::from(vec![2; length]));
+            for place in [owned.as_ptr(), shared.as_ptr()] {
+                let mut output = Output::default();
+                output.push_owned(owned.clone());
+                output.push_shared(&shared);
+                assert_eq!(output.len(), 2 * length);
+                let is_there = output.chunks().any(|chunk| chunk.as_ptr() == place);
+                assert_eq!(is_there, stays && place == shared.as_ptr(), "{length}");
+            }
+            let (mut output, place) = (Output::default(), owned.as_ptr());
+            output.push_owned(owned);
+            assert_eq!(output.chunks().any(|chunk| chunk.as_ptr() == place), stays, "{length}");
+            // Sent whole, it comes back.
+            let back = output.consume(length);
+            assert_eq!(
+                back.map(|bytes| (bytes.as_ptr(), bytes.len())),
+                stays.then_some((place, length))
+            );
+        }
+    }
+
+    #[test]
+    fn frames_that_are_copied_count_with_their_headers() {
+        for (length, header) in [(0, 2), (125, 2), (126, 4), (UNCOPIED - 1, 4)] {
+            let mut output = Output::default();
+            for frames in 1..3 {
+                output.push_copied(0x82, &vec![7; length]);
+                assert_eq!(output.len(), frames * (header + length));
+                assert_eq!(output.chunks().map(<[u8]>::len).sum::<usize>(), output.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_buffer_shrinks_when_nothing_is_in_it() {
+        let mut output = Output::default();
+        output.push(&[1; 5000]);
+        output.shrink_to(100);
+        assert!(output.bytes.capacity() >= 5000 && output.len() == 5000);
+        output.consume(5000);
+        output.shrink_to(100);
+        assert_eq!(output.bytes.capacity(), 100);
+    }
+
+    #[test]
     fn the_order_survives_any_partial_writes() {
         for step in [1, 3, 699, 4096, UNCOPIED, UNCOPIED + 1, 30_000, usize::MAX] {
             let (mut output, expected) = sample();
