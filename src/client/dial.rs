@@ -1,3 +1,6 @@
+#[cfg(test)]
+mod faults;
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -17,6 +20,69 @@ use crate::io::transport::TELLS_AGAIN;
 /// How long an address has before the next one is tried beside it (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
+/// What connecting takes of the system: sockets, events of them, and the time.
+trait Dialler {
+    type Socket;
+
+    fn now(&self) -> Instant;
+
+    /// Begins to connect. An event with this token tells when something has come of it.
+    fn begin(&mut self, address: SocketAddr, token: Token) -> io::Result<Self::Socket>;
+
+    /// Waits for such events, until this time at most.
+    fn wait(&mut self, until: Option<Instant>) -> io::Result<Vec<Token>>;
+
+    /// Whether the attempt has succeeded, or another event will tell; an error if it has failed.
+    fn outcome(&mut self, socket: &mut Self::Socket, token: Token) -> io::Result<bool>;
+
+    /// Has no more events tell of it.
+    fn release(&mut self, socket: &mut Self::Socket) -> io::Result<()>;
+}
+
+/// The system itself.
+struct System<'w, B> {
+    wait: &'w mut ConnectWait,
+    begin: B,
+}
+
+impl<B: FnMut(SocketAddr) -> io::Result<TcpStream>> Dialler for System<'_, B> {
+    type Socket = TcpStream;
+
+    fn now(&self) -> Instant {
+        Instant::now()
+    }
+
+    fn begin(&mut self, address: SocketAddr, token: Token) -> io::Result<TcpStream> {
+        let mut stream = (self.begin)(address)?;
+        self.wait.registry().register(&mut stream, token, Interest::WRITABLE)?;
+        Ok(stream)
+    }
+
+    fn wait(&mut self, until: Option<Instant>) -> io::Result<Vec<Token>> {
+        self.wait.poll(until)
+    }
+
+    fn outcome(&mut self, stream: &mut TcpStream, token: Token) -> io::Result<bool> {
+        if let Some(error) = stream.take_error()? {
+            return Err(error);
+        }
+        match stream.peer_addr() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                if !TELLS_AGAIN {
+                    self.wait.registry().reregister(stream, token, Interest::WRITABLE)?;
+                }
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn release(&mut self, stream: &mut TcpStream) -> io::Result<()> {
+        self.wait.registry().deregister(stream)
+    }
+}
+
 /// Connects to the first of these addresses that answers, trying them in turn, the two families
 /// alternating, each with a head start before the next (RFC 8305, simplified).
 ///
@@ -26,7 +92,10 @@ pub(super) fn connect(
     until: Option<Instant>,
     wait: &mut ConnectWait,
 ) -> io::Result<TcpStream> {
-    race(alternate(addresses.into_iter().collect()), until, wait, TcpStream::connect)
+    let addresses = alternate(addresses.into_iter().collect());
+    let stream = race(addresses, until, &mut System { wait, begin: TcpStream::connect })?;
+    tcp::set_options(&stream);
+    Ok(stream)
 }
 
 /// Connects from a local address to the first of these addresses of its family that answers, one after the
@@ -39,14 +108,25 @@ pub(super) fn connect_from(
 ) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> =
         addresses.into_iter().filter(|address| address.is_ipv4() == local.is_ipv4()).collect();
+    let begin = |address| begin_from(local, address);
+    let stream = one_by_one(&addresses, until, &mut System { wait, begin })?;
+    tcp::set_options(&stream);
+    Ok(stream)
+}
+
+fn one_by_one<D: Dialler>(
+    addresses: &[SocketAddr],
+    until: Option<Instant>,
+    dialler: &mut D,
+) -> io::Result<D::Socket> {
     let no_family = "the host has no address of the local one's family";
     let mut error = io::Error::new(io::ErrorKind::AddrNotAvailable, no_family);
     for (index, &address) in addresses.iter().enumerate() {
         let left = u32::try_from(addresses.len() - index).unwrap_or(1);
-        let now = Instant::now();
+        let now = dialler.now();
         let share = until.map(|until| now + until.saturating_duration_since(now) / left);
-        match race(vec![address], share, wait, |address| begin_from(local, address)) {
-            Ok(stream) => return Ok(stream),
+        match race(vec![address], share, dialler) {
+            Ok(socket) => return Ok(socket),
             Err(failed) => error = failed,
         }
     }
@@ -54,32 +134,26 @@ pub(super) fn connect_from(
 }
 
 /// Begins to connect to one address after the other, until the first has answered.
-fn race(
+fn race<D: Dialler>(
     addresses: Vec<SocketAddr>,
     until: Option<Instant>,
-    wait: &mut ConnectWait,
-    begin: impl Fn(SocketAddr) -> io::Result<TcpStream>,
-) -> io::Result<TcpStream> {
+    dialler: &mut D,
+) -> io::Result<D::Socket> {
     let mut waiting = addresses.into_iter().peekable();
-    let mut attempts: Vec<Option<(TcpStream, SocketAddr)>> = Vec::new();
+    let mut attempts: Vec<Option<(D::Socket, SocketAddr)>> = Vec::new();
     let mut error = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     // Until this time, the latest attempt is alone; then the next address is tried beside it.
     let mut head_start = None;
     loop {
-        if until.is_some_and(|until| until <= Instant::now()) {
+        if until.is_some_and(|until| until <= dialler.now()) {
             return Err(io::ErrorKind::TimedOut.into());
         }
-        let is_due = head_start.is_none_or(|end| end <= Instant::now());
+        let is_due = head_start.is_none_or(|end| end <= dialler.now());
         if let Some(address) = waiting.next_if(|_| is_due) {
-            let begun = begin(address).and_then(|mut stream| {
-                let token = Token(attempts.len());
-                wait.registry().register(&mut stream, token, Interest::WRITABLE)?;
-                Ok(stream)
-            });
-            match begun {
-                Ok(stream) => {
-                    attempts.push(Some((stream, address)));
-                    head_start = Some(Instant::now() + STAGGER);
+            match dialler.begin(address, Token(attempts.len())) {
+                Ok(socket) => {
+                    attempts.push(Some((socket, address)));
+                    head_start = Some(dialler.now() + STAGGER);
                 }
                 Err(failed) => {
                     error = failed_at(address, failed);
@@ -91,22 +165,23 @@ fn race(
             return Err(error);
         }
         let next = head_start.filter(|_| waiting.peek().is_some());
-        for token in wait.poll([next, until].into_iter().flatten().min())? {
+        for token in dialler.wait([next, until].into_iter().flatten().min())? {
             let Some(attempt) = attempts.get_mut(token.0) else { continue };
-            let Some((stream, address)) = attempt else { continue };
-            match outcome(stream) {
-                Ok(false) if !TELLS_AGAIN => {
-                    wait.registry().reregister(stream, token, Interest::WRITABLE)?;
-                }
-                Ok(false) => {}
-                Ok(true) => {
-                    let Some((mut stream, _)) = attempt.take() else { continue };
-                    wait.registry().deregister(&mut stream)?;
-                    tcp::set_options(&stream);
-                    return Ok(stream);
+            let Some((socket, address)) = attempt else { continue };
+            let address = *address;
+            let outcome = match dialler.outcome(socket, token) {
+                Ok(true) => dialler.release(socket),
+                Ok(false) => continue,
+                Err(failed) => Err(failed),
+            };
+            match outcome {
+                Ok(()) => {
+                    if let Some((socket, _)) = attempt.take() {
+                        return Ok(socket);
+                    }
                 }
                 Err(failed) => {
-                    error = failed_at(*address, failed);
+                    error = failed_at(address, failed);
                     *attempt = None;
                     // The next address need not wait for the rest of the head start.
                     head_start = None;
@@ -180,18 +255,6 @@ pub(super) fn connect_unix(_: &str, _: Option<Instant>, _: &mut ConnectWait) -> 
 
 fn failed_at(address: SocketAddr, error: io::Error) -> io::Error {
     in_context(format!("connecting to {address}"), error)
-}
-
-/// Whether the attempt has succeeded; an error if it has failed.
-fn outcome(stream: &TcpStream) -> io::Result<bool> {
-    if let Some(error) = stream.take_error()? {
-        return Err(error);
-    }
-    match stream.peer_addr() {
-        Ok(_) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// The addresses with the two families taking turns, beginning with that of the first.

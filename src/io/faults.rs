@@ -6,6 +6,10 @@ use std::io;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
     Accept,
+    /// Begins to connect, with a new socket.
+    Connect,
+    /// What has come of that.
+    Connected,
     Register,
     Read,
     Write,
@@ -32,10 +36,14 @@ const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
 const EPIPE: i32 = 32;
 const EPROTO: i32 = 71;
+const EADDRNOTAVAIL: i32 = 99;
+const ENETUNREACH: i32 = 101;
 const ECONNABORTED: i32 = 103;
 const ECONNRESET: i32 = 104;
 const ENOBUFS: i32 = 105;
 const ETIMEDOUT: i32 = 110;
+const ECONNREFUSED: i32 = 111;
+const EHOSTUNREACH: i32 = 113;
 
 impl Fault {
     /// All ways in which such a call is made to fail; to end a direction neither waits nor moves anything.
@@ -45,6 +53,23 @@ impl Fault {
                 &[],
                 &[EINTR, EAGAIN, EMFILE, ENFILE, ENOMEM, ENOBUFS, ECONNABORTED, EPROTO, EPERM],
             ),
+            Call::Connect => (
+                &[],
+                &[
+                    EINTR,
+                    EMFILE,
+                    ENFILE,
+                    ENOMEM,
+                    ENOBUFS,
+                    EPERM,
+                    EADDRNOTAVAIL,
+                    ENETUNREACH,
+                    ECONNREFUSED,
+                ],
+            ),
+            Call::Connected => {
+                (&[], &[ECONNREFUSED, ECONNRESET, ETIMEDOUT, ENETUNREACH, EHOSTUNREACH, ENOBUFS])
+            }
             Call::Register => (&[], &[ENOMEM, ENOSPC]),
             Call::Read | Call::Write => (
                 &[Self::OneByte, Self::Zero],
@@ -58,6 +83,8 @@ impl Fault {
     /// Whether whoever is told of it can go on as if nothing had been: what accepting lacks is there later.
     pub(crate) fn is_harmless(self, call: Call) -> bool {
         match self {
+            // A socket that has begun to connect is not asked to begin again.
+            Self::Error(_) if call == Call::Connect => false,
             Self::OneByte | Self::Error(EINTR | EAGAIN) => true,
             Self::Zero => false,
             Self::Error(_) => call == Call::Accept && !self.is_of_connection(),

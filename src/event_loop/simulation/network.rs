@@ -269,6 +269,10 @@ impl Network {
         if state.random.percent(3) {
             return Err(ErrorKind::AddrNotAvailable.into());
         }
+        if let Some(fault) = state.faults.as_mut().and_then(|faults| faults.next(Call::Connect, 0))
+        {
+            fault.answer(|| unreachable!("nothing is moved"))?;
+        }
         let link = state.add_link(address, Stage::Connecting);
         state.dialled.push(link);
         drop(state);
