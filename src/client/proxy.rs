@@ -1,5 +1,7 @@
 mod environment;
 pub(super) mod error;
+#[cfg(test)]
+mod faults;
 mod http;
 mod socks;
 

@@ -269,11 +269,14 @@ impl Network {
         if state.random.percent(3) {
             return Err(ErrorKind::AddrNotAvailable.into());
         }
-        if let Some(fault) = state.faults.as_mut().and_then(|faults| faults.next(Call::Connect, 0))
-        {
+        let fault = state.faults.as_mut().and_then(|faults| faults.next(Call::Connect, 0));
+        let link = state.add_link(address, Stage::Connecting);
+        if let Some(fault) = fault {
+            // The remote that would have been there finds that nobody is.
+            state.links[link].stage = Stage::DroppedAndReset;
+            state.failed = Some(link);
             fault.answer(|| unreachable!("nothing is moved"))?;
         }
-        let link = state.add_link(address, Stage::Connecting);
         state.dialled.push(link);
         drop(state);
         Ok(Pipe { network: self.clone(), link, address })
