@@ -114,7 +114,7 @@ at_most() {
 
 no_default_features() {
     bounded 600 cargo test --locked --no-default-features
-    bounded 600 cargo test --locked --no-default-features -p framewire-heap-tests
+    bounded 600 cargo test --locked --no-default-features -p framewire-heap-tests -p framewire-failing-memory-tests
 }
 
 one_feature_each() {

@@ -60,6 +60,8 @@ pub enum InflateError {
     /// than the message is worth. They are legal (RFC 7692 section 7.2.3.4), and one for every 200
     /// bytes of plain text is always read. Close with 1008.
     TooManyFinalBlocks,
+    /// There was no memory for the plain text, of which so many bytes were to be kept then. Close with 1009.
+    OutOfMemory(usize),
 }
 
 impl fmt::Display for InflateError {
@@ -68,6 +70,9 @@ impl fmt::Display for InflateError {
             Self::TooBig => "message is too big when decompressed",
             Self::Corrupt => "compressed message is corrupt",
             Self::TooManyFinalBlocks => "compressed message has too many final blocks",
+            Self::OutOfMemory(bytes) => {
+                return write!(f, "no memory for {bytes} bytes of a decompressed message");
+            }
         })
     }
 }
@@ -114,7 +119,7 @@ impl Inflater {
             // In whatever parts the message comes, what is wrong first in it counts, and all of its text
             // before that comes out.
             let allowed = written.min(self.left);
-            append(output, &scratch[..allowed], self.left);
+            append(output, &scratch[..allowed], self.left)?;
             self.left -= allowed;
             if written > allowed {
                 return Err(InflateError::TooBig);
@@ -203,14 +208,16 @@ struct Step {
 }
 
 /// Appends `text`, growing by doubling but never for more than `left` bytes.
-fn append(output: &mut Vec<u8>, text: &[u8], left: usize) {
+fn append(output: &mut Vec<u8>, text: &[u8], left: usize) -> Result<(), InflateError> {
     let needed = output.len() + text.len();
     if needed > output.capacity() {
         let most = output.len().saturating_add(left);
         let capacity = needed.max(output.capacity().saturating_mul(2)).min(most);
-        output.reserve_exact(capacity - output.len());
+        let lacking = |_| InflateError::OutOfMemory(needed);
+        output.try_reserve_exact(capacity - output.len()).map_err(lacking)?;
     }
     output.extend_from_slice(text);
+    Ok(())
 }
 
 /// An empty stored block with BFINAL set.

@@ -93,7 +93,12 @@ pub trait Transport {
         // now than in a turn of its own.
         let mut total = 0;
         loop {
-            let (count, stopped) = self.read(payload.room(limit - total));
+            let room = payload.room(limit - total);
+            if room.is_empty() {
+                // There is no memory for more, and a read into nothing would look like the end.
+                return (total, Stopped::Done);
+            }
+            let (count, stopped) = self.read(room);
             payload.advance(count);
             total += count;
             if total == limit || count == 0 {

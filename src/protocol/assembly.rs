@@ -171,12 +171,15 @@ impl Assembly {
         payload: &[u8],
         in_pieces: bool,
         inflation: Inflation,
-    ) -> Self {
+    ) -> Result<Self, ProtocolError> {
         let mut assembly = Self::new(header, in_pieces);
-        let (wire, inflation) = (payload.to_vec(), Some(inflation));
+        let (mut wire, inflation) = (Vec::new(), Some(inflation));
+        let lacking = |_| ProtocolError::OutOfMemory(payload.len());
+        wire.try_reserve_exact(payload.len()).map_err(lacking)?;
+        wire.extend_from_slice(payload);
         let compressed = Compressed { wire, is_whole: true, inflation, ..Compressed::default() };
         assembly.compressed = Some(Box::new(compressed));
-        assembly
+        Ok(assembly)
     }
 
     /// Gathers a piece of the payload, which may be its end.
@@ -346,10 +349,15 @@ impl Plain {
                 // Three bytes of a code point may have come before.
                 let more = (piece.len() + 3).min(limit.saturating_sub(text.len()));
                 let room = missing_room(text.len(), text.capacity(), more, *limit);
-                text.reserve_exact(room);
+                let length = text.len() + piece.len();
+                let lacking = |_| ProtocolError::OutOfMemory(length);
+                text.try_reserve_exact(room).map_err(lacking)?;
                 validator.push_into(piece, text).map_err(|_| ProtocolError::InvalidUtf8)?;
             }
-            Self::Binary(bytes) => bytes.append(piece),
+            Self::Binary(bytes) => {
+                bytes.append(piece);
+                bytes.check()?;
+            }
         }
         Ok(())
     }

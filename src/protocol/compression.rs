@@ -167,6 +167,7 @@ mod on {
             InflateError::TooBig => ProtocolError::MessageTooBig(limit),
             InflateError::TooManyFinalBlocks => ProtocolError::TooManyFinalBlocks,
             InflateError::Corrupt => ProtocolError::CorruptDeflate,
+            InflateError::OutOfMemory(bytes) => ProtocolError::OutOfMemory(bytes),
         }
     }
 }

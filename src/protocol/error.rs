@@ -26,6 +26,10 @@ pub enum ProtocolError {
     /// (RFC 6455 section 10.4). For a compressed message the inflated length counts.
     #[doc(alias = "WS_ERR_UNSUPPORTED_MESSAGE_LENGTH")]
     MessageTooBig(usize),
+    /// There was no memory for a message, of which so many bytes were to be kept then. No limit was passed: it is this
+    /// side that lacks something. What holds the payload of a message fails so, whatever its length; an allocation of
+    /// a few kilobytes that fails ends the program, as always in Rust.
+    OutOfMemory(usize),
     /// More fragments in a message than [`max_fragments`](crate::Config::max_fragments), which is given
     /// (RFC 6455 section 10.4).
     #[doc(alias = "WS_ERR_TOO_MANY_BUFFERED_PARTS")]
@@ -48,7 +52,8 @@ impl ProtocolError {
             Self::Close(CloseFrameError::InvalidUtf8) => CloseCode::INVALID_PAYLOAD,
             Self::Close(_) => CloseCode::PROTOCOL_ERROR,
             Self::InvalidUtf8 | Self::CorruptDeflate => CloseCode::INVALID_PAYLOAD,
-            Self::MessageTooBig(_) => CloseCode::MESSAGE_TOO_BIG,
+            // "a message that is too big for it to process", at this moment.
+            Self::MessageTooBig(_) | Self::OutOfMemory(_) => CloseCode::MESSAGE_TOO_BIG,
             Self::TooManyFragments(_) | Self::TooManyFinalBlocks | Self::Timeout(_) => {
                 CloseCode::POLICY_VIOLATION
             }
@@ -63,6 +68,7 @@ impl fmt::Display for ProtocolError {
             Self::InvalidUtf8 => f.write_str("text is not UTF-8"),
             Self::Close(error) => error.fmt(f),
             Self::MessageTooBig(limit) => write!(f, "message is longer than {limit} bytes"),
+            Self::OutOfMemory(bytes) => write!(f, "no memory for a message of {bytes} bytes"),
             Self::TooManyFragments(limit) => write!(f, "message has more than {limit} fragments"),
             Self::CorruptDeflate => f.write_str("compressed message does not inflate"),
             Self::TooManyFinalBlocks => f.write_str("compressed message has too many final blocks"),

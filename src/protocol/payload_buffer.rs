@@ -1,6 +1,7 @@
 use crate::wire::append;
 
 use super::buffer_pool::BufferPool;
+use super::error::ProtocolError;
 
 /// The payload of a message under way, followed by room that further bytes can be read into.
 ///
@@ -13,12 +14,14 @@ pub struct PayloadBuffer {
     length: usize,
     /// The length that the buffer does not grow beyond before so many bytes have come.
     limit: usize,
+    /// How long the payload was to be when there was no memory for that; otherwise 0.
+    lacking: usize,
 }
 
 impl PayloadBuffer {
     /// Nothing yet, in a buffer that takes so many bytes without moving.
     pub(super) fn with_capacity(capacity: usize) -> Self {
-        Self { bytes: Vec::with_capacity(capacity), length: 0, limit: usize::MAX }
+        Self { bytes: Vec::with_capacity(capacity), length: 0, limit: usize::MAX, lacking: 0 }
     }
 
     /// Takes note of how long the payload is going to be, as far as is known.
@@ -32,14 +35,26 @@ impl PayloadBuffer {
         self.length
     }
 
-    /// Appends bytes that were read elsewhere.
+    /// Appends bytes that were read elsewhere. Where there is no memory for them they are lost, and the connection
+    /// fails as soon as it is told of what came.
     pub fn append(&mut self, piece: &[u8]) {
         let limit = self.limit;
-        self.change(|bytes| {
+        let has_room = self.change(|bytes| {
             let room = missing_room(bytes.len(), bytes.capacity(), piece.len(), limit);
-            bytes.reserve_exact(room);
-            append(bytes, piece);
+            let has_room = bytes.try_reserve_exact(room).is_ok();
+            if has_room {
+                append(bytes, piece);
+            }
+            has_room
         });
+        if !has_room {
+            self.lacking = self.length.saturating_add(piece.len());
+        }
+    }
+
+    /// An error if something of the payload was lost for want of memory.
+    pub(super) fn check(&self) -> Result<(), ProtocolError> {
+        if self.lacking == 0 { Ok(()) } else { Err(ProtocolError::OutOfMemory(self.lacking)) }
     }
 
     /// What has come from the byte `start` on.
@@ -95,7 +110,8 @@ impl PayloadBuffer {
         }
     }
 
-    /// Some room behind the payload, of at most `limit` bytes; none only for a limit of 0.
+    /// Some room behind the payload, of at most `limit` bytes; none only for a limit of 0, and where there is no memory
+    /// for more. Then nothing is to be read: the connection fails as soon as it is told of what came before.
     pub fn room(&mut self, limit: usize) -> &mut [u8] {
         if self.length == self.bytes.len() {
             let room = limit.min(Self::STEP);
@@ -103,7 +119,10 @@ impl PayloadBuffer {
                 // Doubles, up to what is announced.
                 let twice = self.length.saturating_add(self.length.max(Self::STEP));
                 let capacity = twice.min(self.limit).max(self.length + room);
-                self.bytes.reserve_exact(capacity - self.length);
+                if self.bytes.try_reserve_exact(capacity - self.length).is_err() {
+                    self.lacking = capacity;
+                    return &mut [];
+                }
             }
             self.bytes.resize(self.length + room, 0);
         }

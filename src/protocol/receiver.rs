@@ -200,7 +200,7 @@ impl Receiver {
         let whole = inflate_whole(kind, payload, in_pieces, compression, workspace, limit)?;
         if whole.is_none() {
             let inflation = compression.begin_inflation(workspace, limit);
-            let assembly = Assembly::of_whole(&header, payload, in_pieces, inflation);
+            let assembly = Assembly::of_whole(&header, payload, in_pieces, inflation)?;
             let partial = self.partial.get_or_insert_default();
             (partial.assembly, partial.progress) = (Some(assembly), true);
         }
@@ -541,6 +541,7 @@ impl Partial {
             return Ok(None);
         };
         let Some(bytes) = assembly.buffer() else { return Ok(None) };
+        bytes.check()?;
         let piece = bytes.tail_mut(before);
         // A caller that appended more than was missing has broken the stream; what is too much is
         // dropped, so that the next header is at least looked for where it can be.
