@@ -67,7 +67,7 @@ type Feed = fn(&mut Connection, &mut [u8]) -> Option<Event<'static>>;
 /// As it comes: what follows what has failed is not looked at.
 fn in_pieces(connection: &mut Connection, bytes: &mut [u8]) -> Option<Event<'static>> {
     for mut input in bytes.chunks_mut(50_000) {
-        while let Some(event) = connection.receive(&mut input) {
+        if let Some(event) = connection.receive(&mut input) {
             return Some(kept(event));
         }
     }
