@@ -68,6 +68,7 @@ fn leaves() -> Vec<Box<dyn Error>> {
             InflateError::TooBig,
             InflateError::Corrupt,
             InflateError::TooManyFinalBlocks,
+            InflateError::OutOfMemory(7),
         ]));
     }
     errors.extend(boxed([

@@ -277,6 +277,7 @@ fn errors_of_the_engine_say_what_is_wrong() {
         (ProtocolError::TooManyFragments(9), 1008, "message has more than 9 fragments"),
         (ProtocolError::CorruptDeflate, 1007, "compressed message does not inflate"),
         (ProtocolError::TooManyFinalBlocks, 1008, "compressed message has too many final blocks"),
+        (ProtocolError::OutOfMemory(7), 1009, "no memory for a message of 7 bytes"),
         (ProtocolError::Timeout(TimeoutKind::Message), 1008, "timeout: message"),
     ] {
         assert_eq!((error.close_code(), error.to_string()), (CloseCode(code), text.to_owned()));
