@@ -393,3 +393,156 @@ impl Plain {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn capacity(assembly: &mut Assembly) -> usize {
+        match &mut assembly.plain {
+            Plain::Text { text, .. } => text.capacity(),
+            Plain::Binary(bytes) => bytes.change(|bytes| bytes.capacity()),
+        }
+    }
+
+    #[test]
+    fn a_buffer_grows_to_what_is_announced_and_doubles_after_short_frames() {
+        for opcode in [Opcode::Text, Opcode::Binary] {
+            let last = |length| FrameHeader::new(opcode, length as u64);
+            let more = |length| FrameHeader { fin: false, ..last(length) };
+            let begun = || {
+                let mut assembly = Assembly::new(&more(20_000), false);
+                assembly.begin_frame(&more(20_000));
+                for _ in 0..2 {
+                    assembly.append(&[b'a'; 10_000]).unwrap();
+                }
+                assembly
+            };
+            let next = |assembly: &mut Assembly, header: FrameHeader| {
+                assembly.begin_frame(&header);
+                assembly.append(&vec![b'a'; header.payload_len as usize]).unwrap();
+                capacity(assembly)
+            };
+            assert_eq!(capacity(&mut begun()), 20_000);
+            // The last frame, however short it is.
+            assert_eq!(next(&mut begun(), last(10)), 20_010);
+            // One that is as long as all before it; after a shorter one there may be many more.
+            let mut assembly = begun();
+            assert_eq!(next(&mut assembly, more(20_000)), 40_000);
+            let room = next(&mut assembly, more(1000));
+            // Of text, up to three bytes more could have come.
+            assert!((82_000..=82_006).contains(&room), "{room}");
+        }
+    }
+
+    #[test]
+    fn a_compressed_payload_is_gathered_up_to_a_bound() {
+        let header = FrameHeader { rsv1: true, ..FrameHeader::new(Opcode::Binary, 1 << 20) };
+        let mut whole = Assembly::new(&header, false);
+        assert_eq!(whole.wire_room(), GATHERED);
+        whole.gather(&[0; GATHERED - 1], false);
+        assert_eq!((whole.wire_room(), whole.can_inflate()), (1, false));
+        whole.gather(&[0], false);
+        assert_eq!((whole.wire_room(), whole.can_inflate()), (0, true));
+        // A short message is inflated when it is whole, and one in pieces as it comes.
+        let mut short = Assembly::new(&header, false);
+        short.gather(&[0], true);
+        assert!(short.can_inflate());
+        let mut in_pieces = Assembly::new(&header, true);
+        assert!(!in_pieces.can_inflate());
+        in_pieces.gather(&[0], false);
+        assert!(in_pieces.can_inflate());
+    }
+
+    #[cfg(feature = "deflate")]
+    mod compressed {
+        use super::*;
+        use crate::deflate::{DeflateConfig, DeflateParams};
+        use crate::protocol::state::Role;
+
+        const LIMIT: usize = 1 << 20;
+
+        fn codec() -> (Compression, Workspace) {
+            let config = DeflateConfig::new();
+            let compression = Compression::new(DeflateParams::default(), Role::Server, &config);
+            (compression, Workspace::new())
+        }
+
+        fn compressed(plain: &[u8]) -> Vec<u8> {
+            let (mut compression, mut workspace) = codec();
+            let mut wire = Vec::new();
+            compression.compress(plain, &mut wire, &mut workspace);
+            wire
+        }
+
+        #[test]
+        fn a_payload_that_is_there_is_inflated_at_once() {
+            let wire = compressed(b"at once");
+            for kind in [MessageKind::Text, MessageKind::Binary] {
+                let whole = |in_pieces, wire: &[u8]| {
+                    let (mut compression, mut workspace) = codec();
+                    inflate_whole(kind, wire, in_pieces, &mut compression, &mut workspace, LIMIT)
+                };
+                match whole(false, &wire) {
+                    Ok(Some(Inflated::Message(message))) => {
+                        assert_eq!((message.kind(), message.as_bytes()), (kind, &b"at once"[..]));
+                    }
+                    other => panic!("{other:?}"),
+                }
+                match whole(true, &wire) {
+                    Ok(Some(Inflated::Fragment(fragment))) => {
+                        assert_eq!((fragment.kind, fragment.payload), (kind, b"at once".into()));
+                        assert!(fragment.first && fragment.last);
+                    }
+                    other => panic!("{other:?}"),
+                }
+                // A block of the type that does not exist. Text before it may be what is at fault first.
+                match (kind, whole(false, &[0xff])) {
+                    (MessageKind::Text, Ok(None)) => {}
+                    (MessageKind::Binary, Err(error)) => {
+                        assert_eq!(error, ProtocolError::CorruptDeflate);
+                    }
+                    (_, other) => panic!("{other:?}"),
+                }
+            }
+        }
+
+        #[test]
+        fn what_was_too_much_for_one_turn_goes_on_in_the_next() {
+            let wire = compressed(&[b'a'; 100_000]);
+            let header = FrameHeader::new(Opcode::Binary, wire.len() as u64);
+            let header = FrameHeader { rsv1: true, ..header };
+            let (mut compression, mut workspace) = codec();
+            let inflation = compression.begin_inflation(&mut workspace, LIMIT);
+            let mut assembly = Assembly::of_whole(&header, &wire, false, inflation).unwrap();
+            // Nothing is inflated twice.
+            for turn in 1..=4 {
+                workspace.set_codec_budget(30_000);
+                let inflated = assembly.inflate(&mut compression, &mut workspace, LIMIT);
+                match inflated {
+                    Ok(Inflated::OutOfBudget) if turn < 4 => {
+                        assert_eq!(workspace.metrics.inflated.plain, turn * 30_000);
+                        assert!(assembly.can_inflate());
+                    }
+                    Ok(Inflated::Message(message)) if turn == 4 => {
+                        assert_eq!(message.as_bytes(), [b'a'; 100_000]);
+                    }
+                    other => panic!("{turn}: {other:?}"),
+                }
+            }
+        }
+
+        #[test]
+        fn once_it_is_inflated_every_byte_is_as_it_comes() {
+            let wire = compressed(b"some text, and some more text");
+            let header = FrameHeader::new(Opcode::Text, 10);
+            let (compression, mut workspace) = codec();
+            let inflation = compression.begin_inflation(&mut workspace, LIMIT);
+            let mut assembly = Assembly::of_whole(&header, &[], false, inflation).unwrap();
+            assembly.compressed.as_mut().unwrap().is_whole = false;
+            assert!(!assembly.can_inflate());
+            assembly.gather(&wire[..1], false);
+            assert!(assembly.can_inflate());
+        }
+    }
+}

@@ -251,3 +251,82 @@ mod off {
 pub(super) use off::{Compression, Inflation};
 #[cfg(feature = "deflate")]
 pub(super) use on::{Compression, Inflation};
+
+#[cfg(all(test, feature = "deflate"))]
+mod tests {
+    use super::Compression;
+    use crate::deflate::{DeflateConfig, DeflateParams};
+    use crate::protocol::error::ProtocolError;
+    use crate::protocol::metrics::CompressionMetrics;
+    use crate::protocol::state::Role;
+    use crate::protocol::workspace::Workspace;
+
+    const PLAIN: [u8; 1000] = [b'a'; 1000];
+
+    fn codec() -> (Compression, Workspace) {
+        let config = DeflateConfig::new();
+        let compression = Compression::new(DeflateParams::default(), Role::Server, &config);
+        (compression, Workspace::new())
+    }
+
+    fn wire() -> Vec<u8> {
+        let (mut compression, mut workspace) = codec();
+        let mut wire = Vec::new();
+        compression.compress(&PLAIN, &mut wire, &mut workspace);
+        wire
+    }
+
+    #[test]
+    fn a_message_that_is_too_much_for_the_budget_is_not_too_big() {
+        let wire = wire();
+        let too_big = Err(ProtocolError::MessageTooBig(999));
+        let whole = Ok(Some(PLAIN.to_vec()));
+        for (limit, budget, inflated, left) in [
+            (1000, None, whole.clone(), None),
+            (1000, Some(5000), whole.clone(), Some(4000 - wire.len())),
+            (2000, Some(1000), whole, Some(0)),
+            (2000, Some(999), Ok(None), Some(0)),
+            (2000, Some(0), Ok(None), Some(0)),
+            (999, None, too_big.clone(), None),
+            (999, Some(5000), too_big.clone(), Some(5000)),
+            (999, Some(999), too_big, Some(999)),
+        ] {
+            let (mut compression, mut workspace) = codec();
+            workspace.set_codec_budget(budget);
+            let came = compression.inflate_whole(&wire, usize::MAX, limit, &mut workspace);
+            assert_eq!(came, inflated, "{limit}, {budget:?}");
+            assert_eq!(workspace.codec_budget(), left, "{limit}, {budget:?}");
+        }
+    }
+
+    #[test]
+    fn work_is_counted_in_whatever_parts_it_is_done() {
+        let whole = wire();
+        let bytes = CompressionMetrics { plain: 1000, compressed: whole.len() as u64 };
+        let (mut compression, mut workspace) = codec();
+        workspace.set_codec_budget(5000);
+        let mut inflation = compression.begin_inflation(&mut workspace, 1000);
+        let (mut rest, mut output) = (&whole[..], b"before".to_vec());
+        // There may be more text after that.
+        while compression
+            .inflate(&mut inflation, &mut rest, &mut output, 300, &mut workspace)
+            .unwrap()
+        {}
+        compression.finish_inflation(inflation, &mut workspace).unwrap();
+        assert_eq!(workspace.take_metrics().inflated, bytes);
+        assert_eq!(workspace.codec_budget(), Some(4000 - whole.len()));
+
+        // What stands in the buffer already is not what was compressed.
+        let (mut compression, mut workspace) = codec();
+        workspace.set_codec_budget(5000);
+        let mut output = b"before".to_vec();
+        compression.compress(&PLAIN, &mut output, &mut workspace);
+        assert_eq!(workspace.take_metrics().deflated, bytes);
+        let before = output.len();
+        compression.compress_part(&PLAIN, &mut output, &mut workspace);
+        let compressed = (output.len() - before) as u64;
+        let deflated = CompressionMetrics { plain: 1000, compressed };
+        assert_eq!(workspace.take_metrics().deflated, deflated);
+        assert_eq!(workspace.codec_budget(), Some(3000));
+    }
+}

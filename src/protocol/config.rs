@@ -872,4 +872,19 @@ mod tests {
         let second = first.clone().max_fragments(2);
         assert_eq!((first.settings().max_fragments, second.settings().max_fragments), (1, 2));
     }
+
+    #[test]
+    fn a_setter_leaves_all_else_as_it_was() {
+        let config = Config::new().max_fragments(1).decision_timeout(Duration::from_secs(1));
+        let settings = config.settings();
+        let decision = settings.timeouts.decision.duration();
+        assert_eq!((settings.max_fragments, decision), (1, Some(Duration::from_secs(1))));
+    }
+
+    #[test]
+    fn a_method_that_is_not_served_is_told_which_are() {
+        let config = Config::new().http_methods(["POST", "CONNECT"]);
+        let response = config.settings().response_to(&RequestError::MethodNotAllowed);
+        assert_eq!(response.headers().get_str("Allow"), Some("GET, HEAD, POST"));
+    }
 }

@@ -1524,3 +1524,271 @@ fn output<'o>(
     }
     output
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handshake::{HeadLimits, RequestParts, Url};
+
+    const MESSAGE: [u8; 98] = [7; 98];
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    /// A server whose connection was opened at 0, with nothing to do but what the settings say.
+    fn open(config: &Config) -> (Endpoint, Workspace) {
+        let mut workspace = Workspace::new();
+        let mut endpoint = Endpoint::adopted(Role::Server, config);
+        assert_eq!(endpoint.handle_timeout(at(0), &mut workspace), None);
+        (endpoint, workspace)
+    }
+
+    fn quiet() -> Config {
+        Config::new().ping_interval(None).write_timeout(None)
+    }
+
+    fn receive<'i>(
+        endpoint: &mut Endpoint,
+        mut input: &'i mut [u8],
+        workspace: &mut Workspace,
+    ) -> Option<Event<'i>> {
+        endpoint.receive(&mut input, workspace)
+    }
+
+    fn output(endpoint: &Endpoint) -> Vec<u8> {
+        endpoint.output().flatten().copied().collect()
+    }
+
+    fn request(method: &str) -> Vec<u8> {
+        format!(
+            "{method} / HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        .into_bytes()
+    }
+
+    #[test]
+    fn an_output_that_is_as_long_as_it_may_be_takes_one_more_message() {
+        let prepared = Prepared::new(&MESSAGE[..]);
+        let (mut endpoint, mut workspace) = open(&Config::new().max_buffered_amount(100));
+        assert_eq!(endpoint.config().settings().max_buffered_amount, 100);
+        endpoint.send_prepared(&prepared, &mut workspace).unwrap();
+        assert!(!endpoint.is_full());
+        endpoint.send_prepared(&prepared, &mut workspace).unwrap();
+        assert!(endpoint.is_full());
+        let full = endpoint.send_prepared(&prepared, &mut workspace);
+        assert_eq!(full, Err(SendError::Full));
+    }
+
+    #[test]
+    fn silence_counts_from_when_reading_goes_on() {
+        let config = Config::new().output_high_water(100).output_low_water(0);
+        for (length, due) in [(97, 20), (98, 35)] {
+            let (mut endpoint, mut workspace) = open(&config);
+            endpoint.send(&MESSAGE[..length], &mut workspace).unwrap();
+            assert_eq!(endpoint.is_congested(), length == 98);
+            assert_eq!(endpoint.handle_timeout(at(15), &mut workspace), None);
+            endpoint.consume_output(usize::MAX, &mut workspace);
+            assert_eq!(endpoint.next_timeout(), Some(at(due)), "{length}");
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_a_long_output_moves_and_its_buffer_serves_others() {
+        let config = Config::new().output_high_water(10_000).output_low_water(0);
+        for left in [0, 10] {
+            let (mut first, mut workspace) = open(&config);
+            let (mut second, _) = open(&config);
+            for _ in 0..4 {
+                first.send(&[1; 5000], &mut workspace).unwrap();
+            }
+            let place = first.output().next().unwrap().as_ptr();
+            let all = output(&first);
+            first.consume_output(all.len() - left, &mut workspace);
+            assert_eq!(output(&first), all[all.len() - left..]);
+            assert_eq!(first.output.is_some(), left > 0);
+            second.send("x", &mut workspace).unwrap();
+            assert_eq!(second.output().next().unwrap().as_ptr(), place);
+        }
+    }
+
+    #[test]
+    fn what_leaves_puts_off_the_handshake_and_nothing_once_it_is_over() {
+        let mut workspace = Workspace::with_entropy(|bytes: &mut [u8]| bytes.fill(7));
+        let request = ClientRequest::new(&Url::parse("ws://example.com/").unwrap());
+        let config = quiet().handshake_timeout(at(10)).max_lifetime(at(60));
+        let mut client = Endpoint::client(request, &config, &mut workspace).unwrap();
+        client.handle_timeout(at(0), &mut workspace);
+        for (now, count, due) in [(2, 1, 12), (4, 0, 12), (6, 1, 16)] {
+            client.handle_timeout(at(now), &mut workspace);
+            client.consume_output(count, &mut workspace);
+            assert_eq!(client.next_timeout(), Some(at(due)), "{now}");
+        }
+
+        let (mut server, mut workspace) = open(&config);
+        server.send("text", &mut workspace).unwrap();
+        server.handle_timeout(at(50), &mut workspace);
+        server.consume_output(1, &mut workspace);
+        server.handle_timeout(at(60), &mut workspace);
+        assert_eq!(server.state(), State::Closing);
+    }
+
+    #[test]
+    fn output_holds_up_the_peer_where_it_is_congested_and_nowhere_else() {
+        let config = quiet().idle_timeout(at(60)).output_high_water(100).output_low_water(0);
+        let (mut endpoint, mut workspace) = open(&config);
+        endpoint.send("a little", &mut workspace).unwrap();
+        for now in [10, 20] {
+            endpoint.handle_timeout(at(now), &mut workspace);
+        }
+        endpoint.consume_output(usize::MAX, &mut workspace);
+        endpoint.handle_timeout(at(50), &mut workspace);
+        endpoint.send(&MESSAGE[..], &mut workspace).unwrap();
+        endpoint.handle_timeout(at(55), &mut workspace);
+        endpoint.consume_output(usize::MAX, &mut workspace);
+        assert_eq!(endpoint.next_timeout(), Some(at(65)));
+    }
+
+    #[test]
+    fn an_answer_that_was_not_given_does_not_wait_to_be_sent() {
+        let config = Config::new().decision_timeout(None);
+        let (mut server, mut workspace) = (Endpoint::server(&config), Workspace::new());
+        server.handle_timeout(at(0), &mut workspace);
+        let mut bytes = request("GET");
+        assert!(receive(&mut server, &mut bytes, &mut workspace).is_some());
+        let accept = Accept::new().subprotocol("not offered");
+        assert!(server.accept(accept, &mut workspace).is_err());
+        for now in [30, 40, 50, 60] {
+            assert_eq!(server.handle_timeout(at(now), &mut workspace), None);
+            assert_eq!(server.state(), State::Connecting);
+        }
+        server.accept(Accept::new(), &mut workspace).unwrap();
+    }
+
+    #[test]
+    fn the_peer_was_last_heard_when_bytes_came() {
+        let (mut server, mut workspace) = (Endpoint::server(&Config::new()), Workspace::new());
+        server.handle_timeout(at(0), &mut workspace);
+        server.handle_timeout(at(1), &mut workspace);
+        let mut bytes = request("GET");
+        assert!(receive(&mut server, &mut bytes, &mut workspace).is_some());
+        server.handle_timeout(at(3), &mut workspace);
+        assert!(receive(&mut server, &mut [], &mut workspace).is_none());
+        server.accept(Accept::new(), &mut workspace).unwrap();
+        server.consume_output(usize::MAX, &mut workspace);
+        // Whatever is read straight into the payload counts, and an attempt to read does not.
+        let mut header = [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        server.handle_timeout(at(4), &mut workspace);
+        assert!(receive(&mut server, &mut header, &mut workspace).is_none());
+        for (now, bytes) in [(6, &b"payload"[..]), (8, b"")] {
+            server.handle_timeout(at(now), &mut workspace);
+            let read = |payload: &mut PayloadBuffer, _| payload.append(bytes);
+            assert_eq!(server.receive_direct(read, &mut workspace), Some(((), None)));
+        }
+        server.handle_timeout(at(25), &mut workspace);
+        assert_eq!((server.next_timeout(), output(&server)), (Some(at(26)), Vec::new()));
+    }
+
+    #[test]
+    fn the_clock_begins_with_the_bytes_of_the_request() {
+        let (mut server, mut workspace) = (Endpoint::server(&Config::new()), Workspace::new());
+        server.handle_timeout(at(0), &mut workspace);
+        server.handle_timeout(at(1), &mut workspace);
+        let mut bytes = request("GET");
+        assert!(receive(&mut server, &mut bytes, &mut workspace).is_some());
+        server.handle_timeout(at(3), &mut workspace);
+        assert!(receive(&mut server, &mut [], &mut workspace).is_none());
+        server.accept(Accept::new(), &mut workspace).unwrap();
+        server.consume_output(usize::MAX, &mut workspace);
+        server.handle_timeout(at(20), &mut workspace);
+        assert_eq!((server.next_timeout(), output(&server)), (Some(at(21)), Vec::new()));
+    }
+
+    #[test]
+    fn a_closing_connection_reads_a_long_message_directly_too() {
+        let (mut server, mut workspace) = open(&Config::new());
+        let mut header = [0x82, 0xff, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+        assert!(receive(&mut server, &mut header, &mut workspace).is_none());
+        server.close(CloseCode::NORMAL, "", &mut workspace).unwrap();
+        let read = |payload: &mut PayloadBuffer, missing| payload.append(&vec![7; missing]);
+        let came = server.receive_direct(read, &mut workspace);
+        assert_eq!(came, Some(((), Some(Event::Message(Message::from(vec![7; 1 << 16]))))));
+    }
+
+    #[test]
+    fn another_answer_keeps_to_the_request_and_the_date() {
+        let config = Config::new().hosts(["elsewhere.example"]);
+        for (method, body) in [("GET", "\r\n\r\nnobody"), ("HEAD", "\r\n\r\n")] {
+            let (mut server, mut workspace) = (Endpoint::server(&config), Workspace::new());
+            workspace.set_date(Some(HttpDate::since_1970(Duration::ZERO)));
+            let mut bytes =
+                format!("{method} / HTTP/1.1\r\nHost: example.com\r\n\r\n").into_bytes();
+            let event = receive(&mut server, &mut bytes, &mut workspace);
+            assert!(matches!(event, Some(Event::HandshakeFailed(_))), "{event:?}");
+            server.answer_instead(&Response::text("nobody")).unwrap();
+            let answer = String::from_utf8(output(&server)).unwrap();
+            assert!(answer.contains("\r\nDate: Thu, 01 Jan 1970"), "{answer}");
+            assert!(answer.ends_with(body), "{answer}");
+        }
+    }
+
+    #[test]
+    fn a_close_is_not_answered_over() {
+        let parts = RequestParts::new("GET", "/").unwrap();
+        let fields = [
+            ("Host", "example.com"),
+            ("Upgrade", "websocket"),
+            ("Connection", "Upgrade"),
+            ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("Sec-WebSocket-Version", "13"),
+        ];
+        let add = |parts: RequestParts, (name, value)| parts.header(name, value).unwrap();
+        let request = fields.into_iter().fold(parts, add).read(HeadLimits::default()).unwrap();
+        let config = Config::new().decision_timeout(at(5));
+        let mut server = Endpoint::upgraded(Upgraded::new(request), &config);
+        let mut workspace = Workspace::new();
+        server.handle_timeout(at(0), &mut workspace);
+        assert!(receive(&mut server, &mut [], &mut workspace).is_some());
+        let event = server.handle_timeout(at(5), &mut workspace);
+        assert!(matches!(event, Some(Event::HandshakeFailed(_))), "{event:?}");
+        let close = output(&server);
+        assert_eq!(close[0], 0x88);
+        let answer = server.answer_instead(&Response::new(400));
+        assert_eq!((answer, output(&server)), (Err(SendError::NothingToAnswer), close));
+    }
+
+    #[test]
+    fn a_connection_is_silent_until_a_byte_comes() {
+        for (bytes, is_silent) in [(&b""[..], true), (b"G", false)] {
+            let (mut server, mut workspace) = (Endpoint::server(&Config::new()), Workspace::new());
+            assert!(receive(&mut server, &mut bytes.to_vec(), &mut workspace).is_none());
+            server.receive_eof();
+            assert_eq!(server.ended_in_silence(), is_silent);
+            assert_eq!(server.take_partial_request().is_none(), is_silent);
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn what_waits_for_the_codec_asks_for_no_turn_while_the_output_is_high() {
+        use crate::deflate::{DeflateConfig, DeflateParams};
+        let config = quiet().output_high_water(100).output_low_water(0);
+        let (mut endpoint, mut workspace) = open(&config);
+        let compression =
+            Compression::new(DeflateParams::default(), Role::Server, &DeflateConfig::new());
+        endpoint.compression = Some(Box::new(compression));
+        endpoint.send_with(&MESSAGE[..], Compress::Never, &mut workspace).unwrap();
+        workspace.set_codec_budget(0);
+        endpoint.send_with(&MESSAGE[..], Compress::Always, &mut workspace).unwrap();
+        workspace.set_codec_budget(None);
+        for now in 1..4 {
+            endpoint.handle_timeout(at(now), &mut workspace);
+            assert_eq!((endpoint.next_timeout(), output(&endpoint).len()), (None, 100));
+        }
+        endpoint.consume_output(usize::MAX, &mut workspace);
+        assert_eq!(endpoint.next_timeout(), Some(at(0)));
+        endpoint.handle_timeout(at(4), &mut workspace);
+        assert_eq!(output(&endpoint)[0], 0xc2);
+    }
+}

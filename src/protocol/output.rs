@@ -362,4 +362,13 @@ mod tests {
         assert_eq!(output.len(), 10_000);
         assert!(output.bytes.len() < 40_000);
     }
+
+    #[test]
+    fn the_room_for_a_frame_is_that_of_the_frame() {
+        for (length, header) in [(60, 2), (125, 2), (126, 4), (UNCOPIED - 1, 4)] {
+            let mut output = Output::default();
+            output.push_copied(0x82, &vec![7; length]);
+            assert_eq!(output.bytes.capacity(), header + length);
+        }
+    }
 }

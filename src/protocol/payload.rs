@@ -326,4 +326,10 @@ mod tests {
         let (text, bytes): (Cow<'_, str>, Cow<'_, [u8]>) = (text.into(), bytes.into());
         assert!(matches!(text, Cow::Borrowed("text")) && matches!(bytes, Cow::Borrowed(b"text")));
     }
+
+    #[test]
+    fn bytes_are_compared_with_arrays_by_value() {
+        let bytes = Bytes::from(&b"text"[..]);
+        assert!(bytes == *b"text" && bytes != *b"Text" && bytes != *b"longer");
+    }
 }

@@ -213,4 +213,27 @@ mod tests {
         late.reuse(&mut spare(), 140_000);
         assert_eq!(late.room(10), [0; 10]);
     }
+
+    #[test]
+    fn room_is_missing_where_more_comes_than_fits() {
+        for (length, capacity, more, limit, missing) in [
+            (0, 0, 0, usize::MAX, 0),
+            (10, 20, 10, usize::MAX, 0),
+            // Twice as much as there will be, unless that is more than is announced.
+            (10, 20, 11, usize::MAX, 32),
+            (10, 20, 11, 30, 20),
+            (10, 20, 11, 5, 11),
+            (10, 20, usize::MAX, usize::MAX, usize::MAX - 10),
+        ] {
+            let room = missing_room(length, capacity, more, limit);
+            assert_eq!(room, missing, "{length}, {capacity}, {more}, {limit}");
+        }
+    }
+
+    #[test]
+    fn a_buffer_that_has_room_does_not_grow() {
+        let mut payload = PayloadBuffer::with_capacity(100);
+        assert_eq!(payload.room(100).len(), 100);
+        assert_eq!(payload.bytes.capacity(), 100);
+    }
 }

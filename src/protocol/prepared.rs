@@ -114,3 +114,30 @@ impl<'m, M: Into<Message<'m>>> From<M> for Prepared {
         Self::new(message)
     }
 }
+
+#[cfg(all(test, feature = "deflate"))]
+mod tests {
+    use super::*;
+    use crate::deflate::{DeflateConfig, accept_offer};
+    use crate::handshake::parse_extensions;
+    use crate::protocol::state::Role;
+
+    #[test]
+    fn each_window_has_a_frame_of_its_own() {
+        let prepared = Prepared::new("to everybody");
+        let mut codec = Codec::new();
+        let mut frame = |bits: u8| {
+            let config = DeflateConfig::new();
+            let offer = format!("permessage-deflate; server_max_window_bits={bits}");
+            let offer = parse_extensions(offer.as_bytes()).unwrap();
+            let (params, _) = accept_offer(&offer, &config).unwrap();
+            let mut compression = Compression::new(params, Role::Server, &config);
+            Arc::clone(prepared.compressed(&mut compression, &mut codec))
+        };
+        let frames: Vec<Arc<[u8]>> = (9..=15).map(&mut frame).collect();
+        for (index, own) in frames.iter().enumerate() {
+            assert!(Arc::ptr_eq(own, &frame(9 + index as u8)));
+            assert!(frames[..index].iter().all(|other| !Arc::ptr_eq(own, other)));
+        }
+    }
+}

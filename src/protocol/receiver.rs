@@ -559,3 +559,250 @@ impl Partial {
         self.end_of_frame(frame.header.fin)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::config::Config;
+
+    /// A client's receiver: what it receives is not masked.
+    struct Fixture {
+        receiver: Receiver,
+        config: Config,
+        compression: Option<Compression>,
+        workspace: Workspace,
+    }
+
+    type Outcome<'i> = Result<Option<Received<'i>>, ProtocolError>;
+
+    impl Fixture {
+        fn new(config: Config) -> Self {
+            let (receiver, workspace) = (Receiver::default(), Workspace::new());
+            Self { receiver, config, compression: None, workspace }
+        }
+
+        #[cfg(feature = "deflate")]
+        fn with_deflate() -> Self {
+            use crate::deflate::{DeflateConfig, DeflateParams};
+            let (params, config) = (DeflateParams::default(), DeflateConfig::new());
+            let compression = Some(Compression::new(params, Role::Client, &config));
+            Self { compression, ..Self::new(Config::new()) }
+        }
+
+        fn context(&mut self) -> Context<'_> {
+            Context {
+                role: Role::Client,
+                settings: self.config.settings(),
+                compression: self.compression.as_mut(),
+                workspace: &mut self.workspace,
+            }
+        }
+
+        /// What comes of these bytes, and how many are left of them.
+        fn receive<'i>(&mut self, mut input: &'i mut [u8]) -> (Outcome<'i>, usize) {
+            let mut receiver = mem::take(&mut self.receiver);
+            let received = receiver.receive(&mut input, &mut self.context());
+            self.receiver = receiver;
+            (received, input.len())
+        }
+
+        /// Takes all of these bytes, of which nothing comes yet.
+        fn take(&mut self, bytes: &[u8]) {
+            assert_eq!(self.receive(&mut bytes.to_vec()), (Ok(None), 0));
+        }
+    }
+
+    fn header(header: FrameHeader) -> Vec<u8> {
+        header.encode(&mut [0; MAX_HEADER]).to_vec()
+    }
+
+    fn frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = header(FrameHeader::new(opcode, payload.len() as u64));
+        bytes.extend_from_slice(payload);
+        bytes
+    }
+
+    #[test]
+    fn a_whole_message_is_taken_at_the_first_look() {
+        let bytes = [frame(Opcode::Text, b"text"), b"more".to_vec()].concat();
+        let whole = |fixture: &mut Fixture| {
+            let mut bytes = bytes.clone();
+            let mut input = &mut bytes[..];
+            let settings = fixture.config.settings();
+            let found = fixture.receiver.whole_message(&mut input, Role::Client, settings);
+            let found = found.map(|(kind, payload)| (kind, payload.to_vec()));
+            (found, input.to_vec())
+        };
+        let mut fixture = Fixture::new(Config::new());
+        let found = Some((MessageKind::Text, b"text".to_vec()));
+        assert_eq!(whole(&mut fixture), (found, b"more".to_vec()));
+        // Neither inside another frame, nor where pieces are wanted.
+        fixture.take(&[0x82]);
+        assert_eq!(whole(&mut fixture), (None, bytes.clone()));
+        let mut fixture = Fixture::new(Config::new().fragments(Fragments::Always));
+        assert_eq!(whole(&mut fixture), (None, bytes.clone()));
+    }
+
+    #[test]
+    fn a_whole_frame_is_delivered_where_it_lies() {
+        for budget in [None, Some(0)] {
+            let mut fixture = Fixture::new(Config::new());
+            fixture.workspace.set_codec_budget(budget);
+            let mut bytes = frame(Opcode::Binary, &[7; 20_000]);
+            let place = bytes[4..].as_ptr();
+            let (received, left) = fixture.receive(&mut bytes);
+            let Ok(Some(Received::Message(message))) = received else { panic!("{received:?}") };
+            assert_eq!((message.as_bytes().as_ptr(), left), (place, 0));
+        }
+    }
+
+    #[test]
+    fn a_long_payload_is_read_into_its_buffer_from_some_length_on() {
+        for (length, direct) in [(DIRECT - 1, false), (DIRECT, true), (DIRECT + 1, true)] {
+            let mut fixture = Fixture::new(Config::new());
+            fixture.take(&header(FrameHeader::new(Opcode::Binary, length)));
+            let buffer = fixture.receiver.direct_buffer();
+            assert_eq!(buffer.map(|(_, missing)| missing), direct.then_some(length as usize));
+        }
+    }
+
+    #[test]
+    fn progress_is_made_by_every_byte_of_a_message_and_by_nothing_else() {
+        let progress = |fixture: &mut Fixture| fixture.receiver.progress();
+        let mut fixture = Fixture::new(Config::new());
+        assert_eq!(progress(&mut fixture), None);
+        // The start of a header, that of a control frame first.
+        fixture.take(&[0x89]);
+        assert_eq!(progress(&mut fixture), None);
+        let mut fixture = Fixture::new(Config::new());
+        for byte in header(FrameHeader::new(Opcode::Binary, 2 * DIRECT)) {
+            fixture.take(&[byte]);
+            assert_eq!(progress(&mut fixture), Some(Progress::Made));
+            assert_eq!(progress(&mut fixture), Some(Progress::None));
+        }
+        fixture.take(b"a");
+        assert_eq!(progress(&mut fixture), Some(Progress::Made));
+        fixture.take(b"");
+        assert_eq!(progress(&mut fixture), Some(Progress::None));
+        for (bytes, made) in [(&b""[..], Progress::None), (b"b", Progress::Made)] {
+            let (buffer, _) = fixture.receiver.direct_buffer().unwrap();
+            let before = buffer.len();
+            buffer.append(bytes);
+            assert_eq!(fixture.receiver.direct_received(before), Ok(None));
+            assert_eq!(progress(&mut fixture), Some(made));
+        }
+
+        // Between the frames of a message, too.
+        let mut fixture = Fixture::new(Config::new());
+        fixture.take(&[0x02, 0x00]);
+        assert_eq!(progress(&mut fixture), Some(Progress::Made));
+        fixture.take(&[0x89]);
+        assert_eq!(progress(&mut fixture), Some(Progress::None));
+        let mut rest = [0];
+        let (received, _) = fixture.receive(&mut rest);
+        assert_eq!(received, Ok(Some(Received::Ping(b"".into()))));
+        fixture.take(&[0x80]);
+        assert_eq!(progress(&mut fixture), Some(Progress::Made));
+    }
+
+    #[test]
+    fn a_control_frame_in_parts_takes_no_more_room_than_it_needs() {
+        let mut fixture = Fixture::new(Config::new());
+        let mut bytes = frame(Opcode::Ping, &[7; 100]);
+        fixture.take(&bytes[..30]);
+        fixture.take(&bytes[30..60]);
+        let (received, _) = fixture.receive(&mut bytes[60..]);
+        let Ok(Some(Received::Ping(payload))) = received else { panic!("{received:?}") };
+        let payload = payload.into_vec();
+        assert_eq!((payload.capacity(), &payload[..]), (100, &[7; 100][..]));
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_frame_is_inflated_where_it_lies_unless_that_takes_too_long() {
+        let of_length = |length| FrameHeader::new(Opcode::Binary, length as u64);
+        for (fragments, budget, length, at_once) in [
+            (Fragments::Never, None, GATHERED + 1, true),
+            (Fragments::Always, None, GATHERED + 1, false),
+            (Fragments::Always, None, GATHERED, true),
+            (Fragments::From(100_000), None, 99_999, true),
+            (Fragments::From(100_000), None, 100_000, false),
+            (Fragments::Never, Some(1), GATHERED, true),
+            (Fragments::Never, Some(1), GATHERED + 1, false),
+            (Fragments::Never, Some(0), 0, false),
+        ] {
+            let mut fixture = Fixture::new(Config::new().fragments(fragments));
+            fixture.workspace.set_codec_budget(budget);
+            let found = is_inflated_at_once(&of_length(length), &fixture.context());
+            assert_eq!(found, at_once, "{fragments:?}, {budget:?}, {length}");
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn without_a_budget_little_of_a_compressed_message_is_taken() {
+        let mut fixture = Fixture::with_deflate();
+        fixture.workspace.set_codec_budget(0);
+        let start = header(FrameHeader { rsv1: true, ..FrameHeader::new(Opcode::Binary, 100_000) });
+        let mut bytes = [start, vec![0; 100_000]].concat();
+        assert_eq!(fixture.receive(&mut bytes), (Ok(None), 100_000 - GATHERED));
+        assert!(fixture.receiver.awaits_codec());
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_compressed_message_makes_progress_as_it_comes_and_not_as_it_is_inflated() {
+        let mut fixture = Fixture::with_deflate();
+        let mut payload = Vec::new();
+        let mut sender = Fixture::with_deflate();
+        let compression = sender.compression.as_mut().unwrap();
+        let plain: Vec<u8> = (0..100_000_u32).map(|number| (number % 251) as u8).collect();
+        compression.compress(&plain, &mut payload, &mut sender.workspace);
+        let length = payload.len();
+        let first = header(FrameHeader {
+            fin: false,
+            rsv1: true,
+            ..FrameHeader::new(Opcode::Binary, length as u64)
+        });
+        fixture.take(&[first, payload[..10].to_vec()].concat());
+        assert_eq!(fixture.receiver.progress(), Some(Progress::Made));
+        fixture.take(&payload[10..20]);
+        assert_eq!(fixture.receiver.progress(), Some(Progress::Made));
+        fixture.take(&payload[20..]);
+        assert_eq!(fixture.receiver.progress(), Some(Progress::Made));
+        // The last frame brings no payload: all that it takes is inflated in several turns.
+        fixture.workspace.set_codec_budget(30_000);
+        fixture.take(&[0x80, 0x00]);
+        assert_eq!(fixture.receiver.progress(), Some(Progress::Made));
+        loop {
+            fixture.workspace.set_codec_budget(30_000);
+            match fixture.receive(&mut []) {
+                (Ok(None), 0) => {
+                    assert_eq!(fixture.receiver.progress(), Some(Progress::None));
+                }
+                (Ok(Some(Received::Message(message))), 0) => {
+                    assert_eq!(message.as_bytes(), plain);
+                    break;
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn a_turn_of_the_codec_alone_is_no_progress_inside_a_frame_either() {
+        let mut fixture = Fixture::with_deflate();
+        let start = header(FrameHeader { rsv1: true, ..FrameHeader::new(Opcode::Binary, 100_000) });
+        // A stored block, which is as long on the wire as it is inflated.
+        let block = [&[0x00, 0xff, 0xff, 0x00, 0x00][..], &[7; GATHERED - 5]].concat();
+        fixture.workspace.set_codec_budget(10_000);
+        fixture.take(&[start, block].concat());
+        assert_eq!(fixture.receiver.progress(), Some(Progress::Made));
+        assert!(fixture.receiver.awaits_codec());
+        fixture.workspace.set_codec_budget(None);
+        fixture.take(b"");
+        assert!(!fixture.receiver.awaits_codec());
+        assert_eq!(fixture.receiver.progress(), Some(Progress::None));
+    }
+}

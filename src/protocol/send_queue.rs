@@ -92,3 +92,32 @@ impl SendQueue {
 
 /// The shortest header.
 const FRAMING: usize = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_counted_with_its_framing() {
+        let part =
+            Part { kind: MessageKind::Text, is_compressed: true, is_first: true, is_last: true };
+        let entry = |taken| Entry::Part { part, payload: vec![0; 1000], taken };
+        let mut queue = SendQueue::default();
+        assert!(queue.is_empty());
+        queue.push(entry(0));
+        queue.push(Entry::Prepared(Prepared::new("prepared")));
+        assert_eq!((queue.bytes(), queue.is_empty()), (1002 + 10, false));
+        // Half of it is compressed, and goes on later.
+        assert!(matches!(queue.pop(), Some(Entry::Part { taken: 0, .. })));
+        assert_eq!(queue.bytes(), 10);
+        queue.put_back(entry(500));
+        assert_eq!(queue.bytes(), 502 + 10);
+        queue.set_close(vec![0; 20], None);
+        assert_eq!(queue.bytes(), 502 + 10 + 22);
+        assert!(matches!(queue.pop(), Some(Entry::Part { taken: 500, .. })));
+        assert!(matches!(queue.pop(), Some(Entry::Prepared(_))));
+        // The Close goes out when nothing else waits.
+        assert_eq!((queue.bytes(), queue.is_empty()), (22, true));
+        assert!(queue.pop().is_none());
+    }
+}

@@ -500,3 +500,126 @@ fn push_frame(header: FrameHeader, payload: Cow<'_, [u8]>, output: &mut Output) 
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const WHOLE: Part =
+        Part { kind: MessageKind::Binary, is_compressed: true, is_first: true, is_last: true };
+
+    fn sink<'c>(role: Role, output: &'c mut Output, workspace: &'c mut Workspace) -> Sink<'c> {
+        Sink { role, output, compression: None, workspace }
+    }
+
+    #[test]
+    fn a_message_waits_for_the_codec_if_it_is_long_and_passes_the_budget() {
+        let plain = Part { is_compressed: false, ..WHOLE };
+        for (part, length, budget, waits) in [
+            (WHOLE, LONG + 1, None, false),
+            (WHOLE, 1, Some(0), true),
+            (plain, 1, Some(0), false),
+            // What is not long is compressed at once, as long as there is any budget.
+            (WHOLE, 100, Some(1), false),
+            (WHOLE, LONG, Some(1), false),
+            (WHOLE, LONG + 1, Some(LONG), true),
+            (WHOLE, LONG + 1, Some(LONG + 1), false),
+            (WHOLE, LONG + 1, Some(LONG + 2), false),
+        ] {
+            let mut workspace = Workspace::new();
+            workspace.set_codec_budget(budget);
+            let found = Sender::default().has_to_wait(part, length, &workspace);
+            assert_eq!(found, waits, "{length}, {budget:?}");
+        }
+    }
+
+    #[test]
+    fn an_owned_payload_that_is_large_stays_where_it_is() {
+        for (length, stays) in [(UNCOPIED - 1, false), (UNCOPIED, true), (UNCOPIED + 1, true)] {
+            for mask in [None, Some([1, 2, 3, 4])] {
+                let mut output = Output::default();
+                let payload = vec![7; length];
+                let place = payload.as_ptr();
+                let header = FrameHeader { mask, ..WHOLE.header(length) };
+                push_frame(header, Cow::Owned(payload), &mut output);
+                assert_eq!(output.chunks().any(|chunk| chunk.as_ptr() == place), stays);
+            }
+        }
+    }
+
+    #[test]
+    fn the_room_for_a_frame_is_that_of_the_frame() {
+        let mut output = Output::default();
+        push_frame(WHOLE.header(1000), Cow::Borrowed(&[7; 1000]), &mut output);
+        assert_eq!(output.push_with(|bytes| bytes.capacity()), 1004);
+    }
+
+    #[test]
+    fn a_client_draws_a_key_for_each_frame_and_no_other() {
+        let draws = Arc::new(AtomicUsize::new(0));
+        for pong in [false, true] {
+            let count = Arc::clone(&draws);
+            let mut workspace = Workspace::with_entropy(move |key: &mut [u8]| {
+                key.fill(1 + count.fetch_add(1, Ordering::Relaxed) as u8);
+            });
+            let (mut sender, mut output) = (Sender::default(), Output::default());
+            if pong {
+                sender.hold_pong(b"");
+            }
+            let before = draws.load(Ordering::Relaxed);
+            let sink = sink(Role::Client, &mut output, &mut workspace);
+            sender.close(&CloseFrame::empty(), sink).unwrap();
+            let frames = output.len() / 6;
+            assert_eq!(frames, 1 + usize::from(pong));
+            assert_eq!(draws.load(Ordering::Relaxed) - before, frames);
+        }
+    }
+
+    #[test]
+    fn control_frames_are_counted_by_their_kind() {
+        let (mut sender, mut output) = (Sender::default(), Output::default());
+        let mut workspace = Workspace::new();
+        for opcode in [Opcode::Ping, Opcode::Pong, Opcode::Ping] {
+            let sink = sink(Role::Server, &mut output, &mut workspace);
+            sender.control(opcode, b"", sink).unwrap();
+        }
+        let sink = sink(Role::Server, &mut output, &mut workspace);
+        sender.close(&CloseFrame::empty(), sink).unwrap();
+        let metrics = workspace.take_metrics();
+        assert_eq!((metrics.pings_sent, metrics.pongs_sent), (2, 1));
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn what_was_not_to_be_compressed_is_not_when_it_has_waited() {
+        use crate::deflate::{DeflateConfig, DeflateParams};
+        let (params, config) = (DeflateParams::default(), DeflateConfig::new().threshold(0));
+        let mut compression = Compression::new(params, Role::Server, &config);
+        let (mut output, mut workspace) = (Output::default(), Workspace::new());
+        for (is_compressed, first) in [(false, 0x82), (true, 0xc2)] {
+            let part = Part { is_compressed, ..WHOLE };
+            let entry = Entry::Part { part, payload: vec![7; 1000], taken: 0 };
+            let compression = Some(&mut compression);
+            let mut sink = Sink {
+                role: Role::Server,
+                output: &mut output,
+                compression,
+                workspace: &mut workspace,
+            };
+            assert!(sink.entry(entry).unwrap().is_none());
+            assert_eq!(output.chunks().next().map(|chunk| chunk[0]), Some(first));
+            output.clear();
+        }
+        // What is prepared counts with the length that it has on the wire.
+        workspace.take_metrics();
+        let prepared = Prepared::new(vec![7; 1000]);
+        let compression = Some(&mut compression);
+        Sink { role: Role::Server, output: &mut output, compression, workspace: &mut workspace }
+            .prepared(&prepared);
+        let metrics = workspace.take_metrics();
+        assert_eq!(metrics.deflated.plain, 1000);
+        assert_eq!(metrics.deflated.compressed, output.len() as u64 - 2);
+    }
+}

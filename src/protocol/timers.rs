@@ -559,3 +559,17 @@ fn shortened(micros: u64, percent: u8, jitter: u8) -> u64 {
     let part = u64::from(percent.min(100)) * u64::from(jitter) * 64 / 25;
     micros - (micros >> 16) * part - (((micros & 0xffff) * part) >> 16)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_is_told_apart_as_long_as_there_are_microseconds() {
+        for micros in [0, 1, u64::MAX / 2, u64::MAX / 2 + 1, u64::MAX - 2] {
+            let time = Duration::from_micros(micros);
+            assert_eq!(Moment::of(time).since_start(), time);
+        }
+        assert!(Moment::of(Duration::MAX) < Moment::NEVER);
+    }
+}
