@@ -364,11 +364,11 @@ mod tests {
     #[test]
     fn memory_is_taken_when_it_is_short_and_only_then() {
         let mut output = Vec::with_capacity(8);
-        append(&mut output, &[1; 8], 100);
+        append(&mut output, &[1; 8], 100).unwrap();
         assert_eq!(output.capacity(), 8);
-        append(&mut output, &[2], 92);
+        append(&mut output, &[2], 92).unwrap();
         assert_eq!(output.capacity(), 16);
-        append(&mut output, &[3; 8], 9);
+        append(&mut output, &[3; 8], 9).unwrap();
         assert_eq!(output.capacity(), 18);
         assert_eq!(output, [&[1; 8][..], &[2], &[3; 8]].concat());
     }
