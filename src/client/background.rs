@@ -8,7 +8,7 @@ use mio::Interest;
 use super::wait::ConnectWait;
 
 /// A task that cannot be called off: it has a thread of its own, which is left to itself when nobody wants its result
-/// any more.
+/// any more. Here is the place for that, of which the thread has the other end until it is over.
 pub(super) struct Task<T>(Arc<Mutex<Option<T>>>);
 
 impl<T: Send + 'static> Task<T> {
@@ -18,14 +18,14 @@ impl<T: Send + 'static> Task<T> {
         task: impl FnOnce() -> T + Send + 'static,
         wake: impl Fn() + Send + 'static,
     ) -> io::Result<Self> {
-        let task_result = Arc::new(Mutex::new(None));
-        let result = Arc::clone(&task_result);
+        let result = Arc::new(Mutex::new(None));
+        let place = Arc::clone(&result);
         thread::Builder::new().name(name.to_owned()).spawn(move || {
-            // It wakes when it is dropped, which is after this end of the result is, and also if the task panics.
+            // It wakes when it is dropped, which is after the place is, and also if the task panics.
             let _wakes = CallOnDrop(wake);
-            let task_result = task_result;
+            let place = place;
             let done = task();
-            *task_result.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+            *place.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
         })?;
         Ok(Self(result))
     }

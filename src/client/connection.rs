@@ -174,6 +174,7 @@ impl ClientConnection {
         self.put(what)
     }
 
+    /// The same, at the time that the engine was told last.
     fn put(
         &mut self,
         what: impl FnOnce(&mut Endpoint, &mut Workspace) -> Result<(), SendError>,

@@ -132,7 +132,7 @@ impl<S: Transport + Write> TlsSocket<S> {
 
     /// What is known of the client, where this is a server.
     pub(crate) fn session(&self) -> Option<TlsSession> {
-        let Self { records, .. } = self;
+        let records = &self.records;
         records.is_server().then(|| TlsSession::of(records.state(), records.server_name()))
     }
 
