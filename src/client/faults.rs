@@ -1,5 +1,6 @@
 //! Sessions of a client, once for each call that it makes of its socket and each way in which that can fail: as a socket
-//! over TCP, over TLS, and as a stream that somebody has given to it.
+//! over TCP, over TLS, through a proxy to which TLS is spoken, without and with TLS through its tunnel, and as a stream that
+//! somebody has given to it.
 //!
 //! - What can be gone on from changes nothing of what is heard on either side, nor how the connection ends.
 //! - Whatever else fails ends the connection once and for all, with an error that names what has failed; what was heard
@@ -17,10 +18,17 @@ use super::client::Client;
 use super::closer::Closer;
 use super::connection::ClientConnection;
 use super::error::{ClientError, ClientTimeout};
+#[cfg(feature = "tls")]
+use super::proxy::{Proxy, ProxyError};
 use super::transport::ClientStream;
+#[cfg(feature = "tls")]
+use super::wait::ConnectWait;
 use super::wait::Waiter;
+use super::waker::Waker;
 #[cfg(feature = "deflate")]
 use crate::deflate::DeflateConfig;
+#[cfg(feature = "tls")]
+use crate::handshake::Headers;
 use crate::handshake::{ClientRequest, Response, Url};
 use crate::io::faults::{Call, Fault, Faults};
 use crate::io::transport::Stream;
@@ -31,7 +39,7 @@ use crate::protocol::{
 #[cfg(feature = "tls")]
 use crate::tls::in_memory::{TlsEnd, certificates};
 #[cfg(feature = "tls")]
-use crate::tls::{TlsError, TlsSocket};
+use crate::tls::{TlsError, TlsSocket, TlsStream};
 
 /// What the client runs over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +47,12 @@ enum Kind {
     Socket,
     #[cfg(feature = "tls")]
     Tls,
+    /// Through a proxy of `https:`.
+    #[cfg(feature = "tls")]
+    Tunnel,
+    /// The same, and TLS through its tunnel.
+    #[cfg(feature = "tls")]
+    TlsInTunnel,
     /// A stream of somebody else's, which has a timeout where a socket has nothing for now.
     Given,
 }
@@ -197,6 +211,12 @@ struct World {
     server: Connection,
     #[cfg(feature = "tls")]
     tls: Option<TlsEnd>,
+    #[cfg(feature = "tls")]
+    proxy: Option<ProxyEnd>,
+    /// What wakes the client where it waits for the system: what it waits for has come at once.
+    waker: Option<Arc<Waker>>,
+    /// How often it may still wait.
+    waits: usize,
     /// What the server has heard.
     heard: Vec<String>,
     is_up_ended: bool,
@@ -210,6 +230,15 @@ impl World {
     /// The server reads, answers and writes.
     fn go_on(&mut self) {
         let mut bytes = std::mem::take(&mut self.up);
+        #[cfg(feature = "tls")]
+        if let Some(proxy) = &mut self.proxy {
+            bytes = proxy.tls.decrypt(&bytes);
+            if !proxy.is_tunnel {
+                let answer = proxy.answer(&bytes);
+                self.down.extend(proxy.tls.encrypt(answer, false));
+                return;
+            }
+        }
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             bytes = tls.decrypt(&bytes);
@@ -240,6 +269,10 @@ impl World {
         #[cfg(feature = "tls")]
         if let Some(tls) = &mut self.tls {
             output = tls.encrypt(&output, ends && !self.is_down_ended);
+        }
+        #[cfg(feature = "tls")]
+        if let Some(proxy) = &mut self.proxy {
+            output = proxy.tls.encrypt(&output, ends && !self.is_down_ended);
         }
         if !self.is_down_ended {
             self.down.extend(output);
@@ -272,6 +305,17 @@ impl World {
         Some(fault)
     }
 
+    /// Has the client go on at once where it is told to wait.
+    fn wake(&mut self, result: io::Result<usize>) -> io::Result<usize> {
+        if let (Err(error), Some(waker)) = (&result, &self.waker)
+            && error.kind() == io::ErrorKind::WouldBlock
+        {
+            self.waits = self.waits.checked_sub(1).expect("something comes of the waiting");
+            waker.wake();
+        }
+        result
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.is_reset {
             return Err(io::ErrorKind::ConnectionReset.into());
@@ -300,6 +344,33 @@ impl World {
     }
 }
 
+/// A proxy to which TLS is spoken.
+#[cfg(feature = "tls")]
+struct ProxyEnd {
+    tls: TlsEnd,
+    heard: Vec<u8>,
+    /// It has connected, and hands on what comes.
+    is_tunnel: bool,
+}
+
+#[cfg(feature = "tls")]
+impl ProxyEnd {
+    fn new() -> Self {
+        Self { tls: TlsEnd::server(), heard: Vec::new(), is_tunnel: false }
+    }
+
+    /// What it says to what it has heard, which is no more than the request for a tunnel.
+    fn answer(&mut self, bytes: &[u8]) -> &'static [u8] {
+        self.heard.extend(bytes);
+        if !self.heard.ends_with(b"\r\n\r\n") {
+            return b"";
+        }
+        assert!(self.heard.starts_with(b"CONNECT localhost:"), "{}", self.heard.escape_ascii());
+        self.is_tunnel = true;
+        b"HTTP/1.1 200 Connected\r\n\r\n"
+    }
+}
+
 /// The client's end.
 struct End(Arc<Mutex<World>>);
 
@@ -316,10 +387,11 @@ impl Read for End {
             world.go_on();
         }
         let available = world.down.len().min(buffer.len());
-        match world.fault(Call::Read, available) {
+        let result = match world.fault(Call::Read, available) {
             None => world.read(buffer),
             Some(fault) => fault.answer(|| world.read(&mut buffer[..1])),
-        }
+        };
+        world.wake(result)
     }
 }
 
@@ -327,10 +399,11 @@ impl Write for End {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let mut world = self.world();
         let available = bytes.len().min(world.capacity - world.up.len());
-        match world.fault(Call::Write, available) {
+        let result = match world.fault(Call::Write, available) {
             None => world.write(bytes),
             Some(fault) => fault.answer(|| world.write(&bytes[..1])),
-        }
+        };
+        world.wake(result)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -401,6 +474,13 @@ fn open(session: &Session, kind: Kind, end: End) -> Result<Client, ClientError> 
         Kind::Socket => Box::new(end),
         #[cfg(feature = "tls")]
         Kind::Tls => Box::new(TlsSocket::client(certificates().0, "localhost", end)?),
+        #[cfg(feature = "tls")]
+        Kind::Tunnel => Box::new(tunnel(&url, end)?),
+        #[cfg(feature = "tls")]
+        Kind::TlsInTunnel => {
+            let tunnel = tunnel(&url, end)?;
+            Box::new(TlsSocket::client(certificates().0, "localhost", tunnel)?)
+        }
         Kind::Given => Box::new(BlockingStream(Given(end))),
     };
     let waiter = match kind {
@@ -411,6 +491,19 @@ fn open(session: &Session, kind: Kind, end: End) -> Result<Client, ClientError> 
     Client::open(connection, waiter, None, Closer::new(), "the server")
 }
 
+/// Has a proxy connect to the server, as `ClientBuilder` does.
+#[cfg(feature = "tls")]
+fn tunnel(url: &Url, end: End) -> Result<TlsStream<End>, ClientError> {
+    let mut wait = ConnectWait::new(&Closer::new())?;
+    let world = Arc::clone(&end.0);
+    world.lock().unwrap().waker = Some(wait.waker());
+    let proxy = Proxy::parse("https://localhost:8443").unwrap();
+    let mut stream = proxy.secure(certificates().0, end)?;
+    proxy.tunnel(&mut stream, &mut wait, url, &Headers::new(), &Config::new(), None)?;
+    world.lock().unwrap().waker = None;
+    Ok(stream)
+}
+
 fn run(session: &Session, kind: Kind, faults: Faults) -> Run {
     let world = Arc::new(Mutex::new(World {
         faults,
@@ -419,7 +512,11 @@ fn run(session: &Session, kind: Kind, faults: Faults) -> Run {
         down: VecDeque::new(),
         server: Connection::server(&session.config.clone().ping_interval(None)),
         #[cfg(feature = "tls")]
-        tls: (kind == Kind::Tls).then(TlsEnd::server),
+        tls: matches!(kind, Kind::Tls | Kind::TlsInTunnel).then(TlsEnd::server),
+        #[cfg(feature = "tls")]
+        proxy: matches!(kind, Kind::Tunnel | Kind::TlsInTunnel).then(ProxyEnd::new),
+        waker: None,
+        waits: 1_000,
         heard: Vec::new(),
         is_up_ended: false,
         is_down_ended: false,
@@ -490,18 +587,27 @@ fn check(whole: &Run, run: &Run, call: Call, fault: Fault) {
         return;
     }
     #[cfg(feature = "tls")]
-    if matches!(error, ClientError::Tls(TlsError::Ended)) {
+    if matches!(
+        error,
+        ClientError::Tls(TlsError::Ended) | ClientError::Proxy(ProxyError::Tls(_, TlsError::Ended))
+    ) {
         // TLS says of a handshake only that it was ended.
         return;
     }
     let mut source: Option<&(dyn Error + 'static)> = Some(error);
-    let mut causes = Vec::new();
+    let (mut causes, mut is_reset) = (Vec::new(), false);
     while let Some(error) = source {
-        causes.extend(error.downcast_ref::<io::Error>().map(io::Error::raw_os_error));
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            causes.push(error.raw_os_error());
+            // TLS gives first what it has decrypted, so a write to the same socket may be before it with its error.
+            is_reset |= error.kind() == io::ErrorKind::BrokenPipe;
+        }
         source = error.source();
     }
     // Where the peer only seems to have ended, there is no more to be said of it.
-    let is_named = fault == Fault::Zero || causes.contains(&fault.number());
+    let is_named = fault == Fault::Zero
+        || causes.contains(&fault.number())
+        || is_reset && fault.is_of_connection();
     assert!(is_named, "{error:?} names {causes:?}");
 }
 
@@ -541,6 +647,18 @@ fn each_call_of_a_socket_fails_once_in_each_way() {
 #[test]
 fn each_call_below_tls_fails_once_in_each_way() {
     every_call_fails_once(Kind::Tls);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn each_call_below_a_tunnel_fails_once_in_each_way() {
+    every_call_fails_once(Kind::Tunnel);
+}
+
+#[cfg(feature = "tls")]
+#[test]
+fn each_call_below_tls_in_a_tunnel_fails_once_in_each_way() {
+    every_call_fails_once(Kind::TlsInTunnel);
 }
 
 #[test]

@@ -7,6 +7,8 @@ mod socks;
 
 use std::fmt;
 use std::io::{Read, Write};
+#[cfg(feature = "tls")]
+use std::sync::Arc;
 use std::time::Instant;
 
 pub(super) use self::environment::from_environment;
@@ -15,9 +17,11 @@ use super::deadline_stream::DeadlineStream;
 use super::error::{ClientError, ClientTimeout, in_context, timed_out_or};
 use super::wait::ConnectWait;
 use crate::handshake::{Authority, Headers, Url, UrlError};
+#[cfg(feature = "tls")]
+use crate::io::transport::Stream;
 use crate::protocol::Config;
 #[cfg(feature = "tls")]
-use crate::tls::TlsError;
+use crate::tls::{TlsError, TlsSocket, TlsStream};
 
 /// A server that connects to another on behalf of the client.
 #[derive(Clone, PartialEq, Eq)]
@@ -76,10 +80,15 @@ impl Proxy {
         self.kind == Kind::Https
     }
 
-    /// The name, or the address, that its certificate has to be for.
+    /// Puts TLS around a socket that is connected to the proxy, whose certificate has to be for its host.
     #[cfg(feature = "tls")]
-    pub(super) fn server_name(&self) -> &str {
-        self.authority.host()
+    pub(super) fn secure<S: Stream>(
+        &self,
+        tls: Arc<rustls::ClientConfig>,
+        socket: S,
+    ) -> Result<TlsStream<S>, ClientError> {
+        let tls = TlsSocket::client(tls, self.authority.host(), socket);
+        tls.map(TlsStream::new).map_err(|error| self.failed(error.into()))
     }
 
     pub(super) fn port(&self) -> u16 {

@@ -439,9 +439,7 @@ impl ClientBuilder {
         let (headers, config) = (&self.proxy_headers, &self.config);
         #[cfg(feature = "tls")]
         if proxy.is_secure() {
-            let tls = TlsSocket::client(self.tls_config(), proxy.server_name(), socket)
-                .map_err(|error| proxy.failed(error.into()))?;
-            let mut stream = Box::new(TlsStream::new(tls));
+            let mut stream = Box::new(proxy.secure(self.tls_config(), socket)?);
             proxy.tunnel(&mut *stream, wait, url, headers, config, until)?;
             return Ok((Reached::Tunnel(stream), another));
         }
