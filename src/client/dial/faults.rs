@@ -21,6 +21,8 @@ enum Then {
     /// An event comes for nothing first.
     AnswersAfterAll(Duration),
     Refuses(Duration),
+    /// An event comes for nothing first.
+    RefusesAfterAll(Duration),
     Silence,
 }
 
@@ -92,7 +94,7 @@ impl Dialler for World {
             Then::Answers(after) | Then::Refuses(after) => {
                 self.events.push((self.now + after, token));
             }
-            Then::AnswersAfterAll(after) => {
+            Then::AnswersAfterAll(after) | Then::RefusesAfterAll(after) => {
                 self.events.push((self.now, token));
                 self.events.push((self.now + after, token));
             }
@@ -110,13 +112,19 @@ impl Dialler for World {
     }
 
     fn outcome(&mut self, socket: &mut FakeSocket, _: Token) -> io::Result<bool> {
-        if matches!(socket.then, Then::AnswersAfterAll(_)) && !socket.is_told_for_nothing {
+        let is_told_for_nothing =
+            matches!(socket.then, Then::AnswersAfterAll(_) | Then::RefusesAfterAll(_));
+        if is_told_for_nothing && !socket.is_told_for_nothing {
             socket.is_told_for_nothing = true;
+            // Some systems have to be asked again for the event that will tell.
+            self.fails(Call::Register)?;
             return Ok(false);
         }
         self.fails(Call::Connected)?;
         match socket.then {
-            Then::Refuses(_) => Err(io::ErrorKind::ConnectionRefused.into()),
+            Then::Refuses(_) | Then::RefusesAfterAll(_) => {
+                Err(io::ErrorKind::ConnectionRefused.into())
+            }
             _ => Ok(true),
         }
     }
@@ -165,7 +173,7 @@ const SOON: Duration = Duration::from_millis(10);
 const LATE: Duration = Duration::from_millis(400);
 
 fn ways_to_connect() -> Vec<Vec<Then>> {
-    use Then::{Answers, AnswersAfterAll, Refuses, Silence};
+    use Then::{Answers, AnswersAfterAll, Refuses, RefusesAfterAll, Silence};
     vec![
         vec![Answers(SOON)],
         vec![AnswersAfterAll(LATE)],
@@ -176,6 +184,10 @@ fn ways_to_connect() -> Vec<Vec<Then>> {
         vec![Answers(LATE), AnswersAfterAll(SOON), Refuses(SOON)],
         vec![Refuses(SOON), Refuses(LATE), Silence, Answers(LATE)],
         vec![Refuses(SOON), Refuses(LATE)],
+        // The next one is tried beside it meanwhile, or when it has failed.
+        vec![RefusesAfterAll(LATE), Answers(LATE)],
+        vec![RefusesAfterAll(SOON), AnswersAfterAll(SOON)],
+        vec![RefusesAfterAll(LATE)],
     ]
 }
 

@@ -71,18 +71,36 @@ struct Session {
     capacity: usize,
     remotes: Vec<Vec<Step>>,
     /// The loop connects to the first remote.
-    dials: bool,
+    dials: Option<Dial>,
+}
+
+/// What becomes of a connection that the loop has begun to open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Dial {
+    Stands,
+    /// The loop is told that it can write before it stands.
+    StandsAfterAll,
+    /// The same, and then nobody is there.
+    FailsAfterAll,
+    /// It stands, and is reset before the loop has looked.
+    IsReset,
 }
 
 impl Session {
     fn new(name: &'static str, steps: impl Into<Vec<Step>>) -> Self {
         let config = Config::new();
-        Self { name, config, capacity: 300_000, remotes: vec![steps.into()], dials: false }
+        Self { name, config, capacity: 300_000, remotes: vec![steps.into()], dials: None }
     }
 }
 
 fn say(text: &str) -> Step {
     Step::Say(text.to_owned())
+}
+
+fn dialling(dial: Dial, name: &'static str) -> Session {
+    use Step::Hear;
+    let steps = [Hear(1), say("echo words"), Hear(2), say("close"), Hear(9)];
+    Session { dials: Some(dial), ..Session::new(name, steps) }
 }
 
 fn sessions() -> Vec<Session> {
@@ -130,13 +148,10 @@ fn sessions() -> Vec<Session> {
             capacity: 700,
             ..Session::new("a narrow link", [say("many"), say("echo words"), Hear(21), Close])
         },
-        Session {
-            dials: true,
-            ..Session::new(
-                "a loop that connects",
-                [Hear(1), say("echo words"), Hear(2), say("close"), Hear(9)],
-            )
-        },
+        dialling(Dial::Stands, "a loop that connects"),
+        dialling(Dial::StandsAfterAll, "a loop that is told too early that it has connected"),
+        dialling(Dial::FailsAfterAll, "a loop that cannot connect, and is told otherwise first"),
+        dialling(Dial::IsReset, "a loop that has connected in vain"),
     ]
 }
 
@@ -285,7 +300,7 @@ impl Remote {
             .handshake_timeout(None)
             .close_timeout(None)
             .max_buffered_amount(usize::MAX);
-        let is_server = session.dials && link == 0;
+        let is_server = session.dials.is_some() && link == 0;
         let mut steps: VecDeque<_> = steps.iter().cloned().collect();
         let connection = if is_server {
             Connection::server(&config)
@@ -430,6 +445,7 @@ impl Remote {
 
 /// What a run has come to.
 struct Run {
+    took: Duration,
     faults: Faults,
     failed: Option<usize>,
     log: Log,
@@ -462,7 +478,7 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
     };
     let clerk = Clerk {
         log: Rc::clone(&log),
-        dials: session.dials.then(|| (session.config.clone(), security)),
+        dials: session.dials.map(|_| (session.config.clone(), security)),
     };
     let calls = (queues, calls.remove(0));
     let member = members.remove(0);
@@ -480,6 +496,7 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
         Step::Close,
     ]);
     let mut remotes: Vec<Remote> = Vec::new();
+    let mut told_too_early = Vec::new();
     let bystander = steps.len() - 1;
     network.spare(bystander);
     let mut sleeps_until = Some(Duration::ZERO);
@@ -494,16 +511,35 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
             sleeps_until = event_loop.erased().until_next().map(|time| network.time() + time);
         }
         network.take_touched();
+        for link in std::mem::take(&mut told_too_early) {
+            match session.dials {
+                Some(Dial::FailsAfterAll) => network.refuse(link),
+                _ => network.answer(link),
+            }
+        }
         for link in network.take_dialled() {
-            network.answer(link);
+            match session.dials {
+                Some(Dial::StandsAfterAll | Dial::FailsAfterAll) => {
+                    network.tell_too_early(link);
+                    told_too_early.push(link);
+                }
+                Some(Dial::IsReset) => {
+                    network.answer(link);
+                    network.reset(link);
+                }
+                _ => network.answer(link),
+            }
         }
         // What the loop dials comes first.
-        while remotes.len() < steps.len() && (!session.dials || network.next_link() > 0) {
+        while remotes.len() < steps.len() && (session.dials.is_none() || network.next_link() > 0) {
             let link = remotes.len();
             if link == network.next_link() {
                 network.arrive(address(link));
             }
-            remotes.push(Remote::new(link, session, security, &steps[link]));
+            let mut remote = Remote::new(link, session, security, &steps[link]);
+            // Nobody is there.
+            remote.is_over = session.dials == Some(Dial::FailsAfterAll) && link == 0;
+            remotes.push(remote);
         }
         let mut has_moved = false;
         for index in 0..remotes.len() {
@@ -539,7 +575,7 @@ fn run(session: &Session, security: Security, strict: bool, faults: Faults) -> R
         assert_eq!(ends.outcomes.len(), expected, "{link}: {ends:?}");
         assert!(ends.failed <= 1 - ends.opened, "{link} opens, and does not: {ends:?}");
     }
-    Run { faults, failed, log }
+    Run { took: network.time(), faults, failed, log }
 }
 
 impl std::fmt::Debug for Remote {
@@ -569,6 +605,18 @@ fn is_part(heard: &Heard, whole: &Heard) -> bool {
     is_in(&heard.by_loop, &whole.by_loop) && is_in(&heard.by_remote, &whole.by_remote)
 }
 
+/// Whether a connection was lost since its link was reset.
+fn is_of_gone_link(outcome: &Outcome) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+    let Some(cause) = outcome.cause() else { return false };
+    #[cfg(feature = "tls")]
+    if matches!(cause.downcast_ref(), Some(TlsError::Ended)) {
+        return true;
+    }
+    let error: Option<&io::Error> = cause.downcast_ref();
+    error.is_some_and(|error| matches!(error.kind(), ConnectionReset | BrokenPipe))
+}
+
 /// Holds a session in which a call has failed against one in which none has.
 fn check(whole: &Run, run: &Run, call: Call, fault: Fault) {
     assert!(run.faults.has_fired(), "the fault did not fire");
@@ -590,12 +638,17 @@ fn check(whole: &Run, run: &Run, call: Call, fault: Fault) {
         for (link, ends) in &whole.log.ends {
             let now = &run.log.ends[link];
             assert_eq!((now.opened, now.failed), (ends.opened, ends.failed), "{link}");
-            assert_eq!(now.outcomes, ends.outcomes, "{link}");
+            // Of two causes it cannot be told otherwise whether they are alike. What a write says of a link that is gone
+            // stands for what a read would have said.
+            let is_gone = |ends: &Ends| ends.outcomes.iter().all(is_of_gone_link);
+            let are_alike = format!("{:?}", now.outcomes) == format!("{:?}", ends.outcomes);
+            assert!(are_alike || is_gone(now) && is_gone(ends), "{link}: {now:?}, {ends:?}");
+            assert_eq!(now.outcomes.len(), ends.outcomes.len(), "{link}");
         }
     } else if let Some(link) = run.failed
         && let Some(ends) = run.log.ends.get(&link)
         && let [outcome] = &ends.outcomes[..]
-        && whole.log.ends[&link].outcomes[0] != *outcome
+        && format!("{:?}", whole.log.ends[&link].outcomes[0]) != format!("{outcome:?}")
     {
         let cause = outcome.cause();
         // TLS says of a handshake only that it was ended.
@@ -647,6 +700,28 @@ fn fail_once(session: &Session, security: Security, strict: bool) -> usize {
         }
     }
     all.len()
+}
+
+/// It is told of once, as what the system says, and as soon as that says it: no deadline is waited for.
+#[test]
+fn a_connection_that_fails_late_is_told_of_as_it_fails() {
+    for (dial, kind) in [
+        (Dial::FailsAfterAll, io::ErrorKind::ConnectionRefused),
+        (Dial::IsReset, io::ErrorKind::ConnectionReset),
+    ] {
+        for strict in [false, true] {
+            let run = run(&dialling(dial, "late"), Security::Plain, strict, Faults::default());
+            let ends = &run.log.ends[&0];
+            let [Outcome::Lost { sent: None, received: None, cause: Some(cause) }] =
+                &ends.outcomes[..]
+            else {
+                panic!("{dial:?}: {ends:?}")
+            };
+            let cause: &io::Error = cause.downcast_ref().unwrap();
+            assert_eq!((cause.kind(), ends.opened), (kind, 0), "{dial:?}");
+            assert!(run.took < Duration::from_secs(1), "{dial:?}: after {:?}", run.took);
+        }
+    }
 }
 
 #[test]

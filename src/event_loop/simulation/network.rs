@@ -72,6 +72,8 @@ struct Link {
     registration: Option<Registration>,
     /// The next read at the end of what has come fails: TLS does that.
     fails: bool,
+    /// The next event says that it can be written, which is not so.
+    is_told_too_early: bool,
     /// The remote hears nothing any more.
     is_deserted: bool,
     /// Bytes that the loop has read in its turn, and whether it has written any.
@@ -191,6 +193,7 @@ impl Link {
         registration.pending = [false; 2];
         let [mut readable, mut writable] = levels;
         readable &= registration.armed[READ];
+        writable |= std::mem::take(&mut self.is_told_too_early);
         writable &= registration.armed[WRITE] && registration.writes;
         if strict {
             registration.armed[READ] &= !readable;
@@ -434,6 +437,14 @@ impl Network {
         }
     }
 
+    /// A loop is told that what it has dialled stands, although nobody has answered.
+    pub(super) fn tell_too_early(&self, link: usize) {
+        let mut state = self.lock();
+        let link = &mut state.links[link];
+        link.is_told_too_early = link.stage == Stage::Connecting;
+        link.note(WRITE);
+    }
+
     /// What was dialled does not.
     pub(super) fn refuse(&self, link: usize) {
         let mut state = self.lock();
@@ -569,6 +580,7 @@ impl State {
             down: flow(),
             registration: None,
             fails: false,
+            is_told_too_early: false,
             is_deserted: false,
             read_in_turn: 0,
             is_written_in_turn: false,
@@ -656,7 +668,10 @@ impl State {
         match link.stage {
             Stage::Reset => return Err(ErrorKind::BrokenPipe.into()),
             Stage::Unreachable => return Err(ErrorKind::ConnectionRefused.into()),
-            Stage::Connecting => return Err(ErrorKind::WouldBlock.into()),
+            Stage::Connecting => {
+                link.rearm();
+                return Err(ErrorKind::WouldBlock.into());
+            }
             _ => {}
         }
         if self.random.percent(self.manners.interrupts) {
