@@ -353,6 +353,11 @@ faults() {
     bounded 900 tests/faults/run
 }
 
+close_codes() {
+    there tests/endurance/run
+    bounded 600 tests/endurance/run close 1000
+}
+
 slow_links() {
     there tests/slow_links/run
     bounded 300 tests/slow_links/run

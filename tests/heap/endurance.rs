@@ -1,5 +1,5 @@
 //! What a server holds, and whether it gives it back: many idle connections for minutes, very many short ones, and many that
-//! talk, some of them hostile.
+//! talk, some of them hostile. And whether those that broke the protocol are told so.
 //!
 //! `tests/endurance/run` starts the programs: the server is a process of its own, since its heap, its memory and its
 //! descriptors are counted, and tells of them when it is asked by a line on its standard input.
@@ -10,6 +10,8 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, SocketAddrV4, TcpStream};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
+#[cfg(feature = "tls")]
+mod close;
 #[cfg(feature = "deflate")]
 mod load;
 #[cfg(feature = "deflate")]
@@ -32,18 +34,23 @@ fn main() -> ExitCode {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let number = |text: &str| text.parse().expect("a number");
     match arguments[..] {
-        ["server"] => server(Config::new()),
+        ["server"] => server(defaults()),
+        #[cfg(feature = "tls")]
+        ["server", "tls"] => server(defaults().tls(close::tls_server())),
         #[cfg(feature = "deflate")]
         ["server", "deflate"] => {
-            server(Config::new().deflate(framewire::deflate::DeflateConfig::new()))
+            let config = Config::new().deflate(framewire::deflate::DeflateConfig::new());
+            server(defaults().config(config))
         }
         ["idle", connections, seconds] => idle(number(connections), number(seconds) as u64),
         ["connects", count] => connects(number(count)),
         #[cfg(feature = "deflate")]
         ["load", clients, seconds] => load::run(number(clients), number(seconds) as u64),
+        #[cfg(feature = "tls")]
+        ["close", count] => close::run(number(count)),
         _ => {
             eprintln!(
-                "usage: endurance idle CONNECTIONS SECONDS | connects COUNT | load CLIENTS SECONDS"
+                "usage: endurance idle CONNECTIONS SECONDS | connects COUNT | load CLIENTS SECONDS | close COUNT"
             );
             ExitCode::FAILURE
         }
@@ -75,9 +82,13 @@ impl Handler for Echo {
     }
 }
 
-/// The server: all defaults, but for what is said of compression.
-fn server(config: Config) -> ExitCode {
-    let server = Server::bind("127.0.0.1:0").unwrap().config(config);
+/// A server with defaults on a port that the system chooses.
+fn defaults() -> Server {
+    Server::bind("127.0.0.1:0").unwrap()
+}
+
+/// The server: all defaults, but for what is said of compression and of TLS.
+fn server(server: Server) -> ExitCode {
     println!("{}", server.local_addr().unwrap());
     let mut event_loop = server.into_event_loop(Echo { lost: 0 }).unwrap();
     let handle = event_loop.handle();
@@ -294,7 +305,7 @@ const WAYS: [(&str, Way); 8] = [
     }),
 ];
 
-fn upgrade(stream: &mut TcpStream) {
+fn upgrade(stream: &mut (impl Read + Write)) {
     stream
         .write_all(
             b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
