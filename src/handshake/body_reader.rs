@@ -1,8 +1,11 @@
 //! Reading the body of a request from a stream (RFC 9112 section 6).
 
+use std::sync::Arc;
+
 use super::body_length::BodyLength;
 use super::headers::{is_token_byte, is_value_byte};
 use super::names::*;
+use super::owned;
 use super::request::Request;
 use super::request_error::RequestError;
 
@@ -32,7 +35,7 @@ use super::request_error::RequestError;
 #[derive(Debug)]
 pub struct BodyReader {
     /// Until the body is whole.
-    request: Option<Request>,
+    request: Option<Arc<Request>>,
     body: Vec<u8>,
     place: Place,
     limit: usize,
@@ -90,7 +93,7 @@ impl BodyReader {
             BodyLength::Bytes(bytes) => Place::Bytes(bytes),
             BodyLength::Chunked => Place::Size(0, 0),
         };
-        let request = Some(request);
+        let request = Some(Arc::new(request));
         Ok(Self { request, body: Vec::new(), place, limit, room: MAX_EXTRA, failed: None })
     }
 
@@ -103,7 +106,7 @@ impl BodyReader {
     }
 
     /// The request without its body, until that is whole.
-    pub(crate) fn request(&self) -> Option<&Request> {
+    pub(crate) fn request(&self) -> Option<&Arc<Request>> {
         self.request.as_ref()
     }
 
@@ -125,7 +128,8 @@ impl BodyReader {
     ///
     /// # Errors
     ///
-    /// [`RequestError::BodyTooLarge`], or [`RequestError::Body`] for chunks that are malformed.
+    /// [`RequestError::BodyTooLarge`], [`RequestError::OutOfMemory`], or [`RequestError::Body`] for chunks that are
+    /// malformed.
     pub fn read(&mut self, input: &[u8]) -> Result<Option<(Request, usize)>, RequestError> {
         if let Some(error) = &self.failed {
             return Err(error.clone());
@@ -146,15 +150,17 @@ impl BodyReader {
             return Ok(None);
         }
         let body = std::mem::take(&mut self.body);
-        Ok(self.request.take().map(|request| (request.with_body(body), at)))
+        // Nobody else has it yet, so nothing is copied.
+        let request = self.request.take().map(Arc::unwrap_or_clone);
+        Ok(request.map(|request| (request.with_body(body), at)))
     }
 
     /// Takes at least one byte of `input`, which has one, but none once the body is whole: how many.
     fn advance(&mut self, input: &[u8]) -> Result<usize, RequestError> {
         let byte = input[0];
         self.place = match self.place {
-            Place::Bytes(left) => return Ok(self.take(input, left, Place::Bytes, Place::Done)),
-            Place::Chunk(left) => return Ok(self.take(input, left, Place::Chunk, Place::ChunkEnd)),
+            Place::Bytes(left) => return self.take(input, left, Place::Bytes, Place::Done),
+            Place::Chunk(left) => return self.take(input, left, Place::Chunk, Place::ChunkEnd),
             Place::Size(size, digits) => match (char::from(byte).to_digit(16), digits) {
                 (Some(_), MAX_DIGITS) => return Err(MALFORMED),
                 (Some(digit), _) => {
@@ -203,12 +209,12 @@ impl BodyReader {
         left: u64,
         inside: impl Fn(u64) -> Place,
         after: Place,
-    ) -> usize {
+    ) -> Result<usize, RequestError> {
         let count = usize::try_from(left).map_or(input.len(), |left| left.min(input.len()));
-        self.body.extend_from_slice(&input[..count]);
+        owned::append(&mut self.body, &input[..count]).map_err(|_| RequestError::OutOfMemory)?;
         let left = left - count as u64;
         self.place = if left == 0 { after } else { inside(left) };
-        count
+        Ok(count)
     }
 
     /// Counts a byte of what is ignored.

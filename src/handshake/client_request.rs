@@ -11,6 +11,7 @@ use super::headers::{
 };
 use super::key::{accept_key, is_valid_key};
 use super::names::*;
+use super::owned;
 use super::response::{Response, is_of_handshake};
 use super::response_error::ResponseError;
 use super::url::{Url, is_authority};
@@ -298,8 +299,8 @@ impl ClientRequest {
         match self.subprotocols.iter().find(|name| name.as_bytes() == chosen) {
             Some(name) => Ok(Some(name.clone())),
             None => {
-                let name = String::from_utf8_lossy(chosen).into_owned();
-                Err(ResponseError::SubprotocolNotRequested(name))
+                let name = std::str::from_utf8(chosen).unwrap_or_default();
+                Err(ResponseError::SubprotocolNotRequested(owned::quoted(name)))
             }
         }
     }
@@ -392,14 +393,16 @@ impl fmt::Debug for Secret {
 /// "If the response includes an extension that was not offered, the client MUST fail": every line
 /// and every element counts. Two of one kind would clash in RSV1.
 fn verify_extensions(headers: &Headers, offered: bool) -> Result<Vec<Extension>, ResponseError> {
-    let extensions = extensions_of(headers)
-        .map_err(|error| ResponseError::InvalidList { name: EXTENSIONS, error })?;
+    let extensions = extensions_of(headers).map_err(|error| match error {
+        HeaderListError::OutOfMemory => ResponseError::OutOfMemory,
+        error => ResponseError::InvalidList { name: EXTENSIONS, error },
+    })?;
     for (index, Extension { name, .. }) in extensions.iter().enumerate() {
         if !offered || name != "permessage-deflate" {
-            return Err(ResponseError::ExtensionNotOffered(name.clone()));
+            return Err(ResponseError::ExtensionNotOffered(owned::quoted(name)));
         }
         if index > 0 {
-            return Err(ResponseError::RepeatedExtension(name.clone()));
+            return Err(ResponseError::RepeatedExtension(owned::quoted(name)));
         }
     }
     Ok(extensions)
@@ -518,7 +521,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(name, value).unwrap();
         }
-        Response::from_parts(101, "", headers)
+        Response::from_parts(101, String::new(), headers)
     }
 
     const GOOD: [(&str, &str); 3] = [

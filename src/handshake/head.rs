@@ -1,9 +1,10 @@
 //! Finding the end of an HTTP head while its bytes come in, and the faults on the way.
 
-use std::borrow::Cow;
+use std::collections::TryReserveError;
 use std::fmt;
 
 use super::headers::{Headers, is_token_byte, is_value_byte, trim};
+use super::owned;
 
 /// How long the head of a request or a response may be.
 ///
@@ -130,6 +131,9 @@ pub(crate) trait HeadKind {
     /// What its reader says is wrong.
     type Error: From<HeadError>;
 
+    /// There is no memory for a head of this length.
+    const OUT_OF_MEMORY: Self::Error;
+
     /// Whether a header that goes on in a second line is one with spaces between (RFC 9112 section 5.2: for
     /// user agents). Otherwise it is a fault.
     const UNFOLDS: bool = false;
@@ -153,26 +157,28 @@ pub(crate) struct Head<'b> {
 impl<'b> Head<'b> {
     /// Lends `parse` as many slots as this head has headers, and copies what it puts there.
     ///
-    /// `None` if it does not read this head as [`Scan`] did.
+    /// `None` if it does not read this head as [`Scan`] did; an error where there is no memory for the copies.
     pub(crate) fn parse<T>(
         &self,
         parse: impl FnOnce(&mut [httparse::Header<'b>], &'b [u8]) -> Option<T>,
-    ) -> Option<(T, Headers)> {
+    ) -> Result<Option<(T, Headers)>, TryReserveError> {
         let mut few = [httparse::EMPTY_HEADER; 32];
         let mut many = Vec::new();
         let slots = if let Some(slots) = few.get_mut(..self.headers) {
             slots
         } else {
+            many.try_reserve_exact(self.headers)?;
             many.resize(self.headers, httparse::EMPTY_HEADER);
             &mut many[..]
         };
-        let value = parse(slots, self.bytes)?;
+        let Some(value) = parse(slots, self.bytes) else { return Ok(None) };
         let bytes = slots.iter().map(|slot| slot.name.len() + slot.value.len()).sum();
-        let mut headers = Headers::with_capacity(bytes, slots.len());
-        for slot in &*slots {
-            headers.push(slot.name.as_bytes(), trim(slot.value)).ok()?;
-        }
-        Some((value, headers))
+        let mut headers = Headers::new();
+        headers.try_reserve(bytes, slots.len())?;
+        let mut pushed =
+            slots.iter().map(|slot| headers.push(slot.name.as_bytes(), trim(slot.value)));
+        let is_whole = pushed.all(|pushed| pushed.is_ok());
+        Ok(is_whole.then_some((value, headers)))
     }
 }
 
@@ -217,13 +223,14 @@ impl HeadReader {
         } else {
             // One byte above the limit is enough to see that the limit is passed.
             let room = self.limits.head_bytes.saturating_add(1).saturating_sub(before);
-            self.buffer.extend_from_slice(&input[..room.min(input.len())]);
+            let more = &input[..room.min(input.len())];
+            owned::append(&mut self.buffer, more).map_err(|_| K::OUT_OF_MEMORY)?;
             &self.buffer
         };
         let advanced = self.scan.advance::<K>(bytes, &self.limits);
         if let Ok(false) = advanced {
             if before == 0 {
-                self.buffer.extend_from_slice(input);
+                owned::append(&mut self.buffer, input).map_err(|_| K::OUT_OF_MEMORY)?;
             }
             return Ok(None);
         }
@@ -231,17 +238,20 @@ impl HeadReader {
         // What comes after the head, or after the fault in it, is not of the head.
         let kept = if advanced.is_ok() { end } else { end.saturating_add(1).min(bytes.len()) };
         let finished = advanced.and_then(|_| {
-            let mut bytes = Cow::Borrowed(&bytes[self.scan.start..end]);
+            let (mut bytes, mut unfolded) = (&bytes[self.scan.start..end], Vec::new());
             if self.scan.is_folded {
-                unfold(bytes.to_mut());
+                owned::append(&mut unfolded, bytes).map_err(|_| K::OUT_OF_MEMORY)?;
+                unfold(&mut unfolded);
+                bytes = &unfolded;
             }
-            finish(Head { bytes: &bytes, headers: self.scan.headers })
+            finish(Head { bytes, headers: self.scan.headers })
         });
         let value = match finished {
             Ok(value) => value,
             Err(error) => {
                 if before == 0 {
-                    self.buffer.extend_from_slice(&input[..kept]);
+                    // Where there is no memory for it, nobody is told what the faulty head was.
+                    let _ = owned::append(&mut self.buffer, &input[..kept]);
                 }
                 self.buffer.truncate(kept);
                 return Err(error);
@@ -450,7 +460,8 @@ fn check_name_end(byte: u8) -> Result<(), HeadError> {
 }
 
 fn name_of(line: &[u8]) -> String {
-    line.iter().take_while(|&&byte| is_token_byte(byte)).map(|&byte| char::from(byte)).collect()
+    let name = line.iter().take(owned::QUOTED).take_while(|&&byte| is_token_byte(byte));
+    name.map(|&byte| char::from(byte)).collect()
 }
 
 /// For the tests of both readers.
@@ -513,6 +524,7 @@ mod tests {
 
     impl HeadKind for AnyLine {
         type Error = HeadError;
+        const OUT_OF_MEMORY: HeadError = HeadError::TooLarge;
 
         fn is_start_line_byte(byte: u8) -> bool {
             matches!(byte, b' '..=b'~')

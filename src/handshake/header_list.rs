@@ -1,10 +1,11 @@
 //! The two list headers of the handshake: `Sec-WebSocket-Protocol` and `Sec-WebSocket-Extensions`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, TryReserveError};
 use std::fmt;
 
 use super::headers::{Headers, is_token_byte};
 use super::names::*;
+use super::owned;
 
 /// One element of `Sec-WebSocket-Extensions` (RFC 6455 section 9.1).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,6 +34,8 @@ pub enum HeaderListError {
         /// The subprotocol.
         name: String,
     },
+    /// There is no memory for a list of this length.
+    OutOfMemory,
 }
 
 impl fmt::Display for HeaderListError {
@@ -43,11 +46,16 @@ impl fmt::Display for HeaderListError {
             }
             Self::UnexpectedEnd => f.write_str("unexpected end"),
             Self::Duplicated { name } => write!(f, "the subprotocol {name:?} is duplicated"),
+            Self::OutOfMemory => f.write_str("there is no memory for the list"),
         }
     }
 }
 
 impl std::error::Error for HeaderListError {}
+
+fn lacking(_: TryReserveError) -> HeaderListError {
+    HeaderListError::OutOfMemory
+}
 
 /// Reads the value of one `Sec-WebSocket-Extensions` line (RFC 6455 section 9.1).
 ///
@@ -77,10 +85,10 @@ pub(super) fn extensions_of(headers: &Headers) -> Result<Vec<Extension>, HeaderL
 }
 
 fn read_extension(cursor: &mut Cursor<'_>) -> Result<Extension, HeaderListError> {
-    let name = cursor.token()?.to_owned();
+    let name = cursor.owned_token()?;
     let mut parameters = Vec::new();
     while cursor.separator(b",;")? == Some(b';') {
-        let name = cursor.token()?.to_owned();
+        let name = cursor.owned_token()?;
         cursor.skip_whitespace();
         let value = if cursor.peek() == Some(b'=') {
             cursor.at += 1;
@@ -89,7 +97,7 @@ fn read_extension(cursor: &mut Cursor<'_>) -> Result<Extension, HeaderListError>
         } else {
             None
         };
-        parameters.push((name, value));
+        owned::push(&mut parameters, (name, value)).map_err(lacking)?;
     }
     Ok(Extension { name, parameters })
 }
@@ -141,7 +149,7 @@ fn read_list<'v, T>(
         has_line = true;
         let mut cursor = Cursor { value, at: 0 };
         while cursor.skip_to_element() {
-            list.push(read_element(&mut cursor)?);
+            owned::push(&mut list, read_element(&mut cursor)?).map_err(lacking)?;
         }
     }
     if has_line && list.is_empty() { Err(HeaderListError::UnexpectedEnd) } else { Ok(list) }
@@ -151,7 +159,7 @@ pub(super) fn check_distinct(names: &[&str]) -> Result<(), HeaderListError> {
     // A set, because a head has room for thousands of names: pairs would be quadratic.
     let mut seen = BTreeSet::new();
     match names.iter().find(|name| names.len() > 1 && !seen.insert(**name)) {
-        Some(name) => Err(HeaderListError::Duplicated { name: (*name).to_owned() }),
+        Some(name) => Err(HeaderListError::Duplicated { name: owned::quoted(name) }),
         None => Ok(()),
     }
 }
@@ -186,6 +194,10 @@ impl<'v> Cursor<'v> {
         std::str::from_utf8(&rest[..length]).map_err(|_| self.unexpected())
     }
 
+    fn owned_token(&mut self) -> Result<String, HeaderListError> {
+        owned::text([self.token()?]).map_err(lacking)
+    }
+
     /// Goes past one of `separators` and the white space on both sides; `None` at the end.
     fn separator(&mut self, separators: &[u8]) -> Result<Option<u8>, HeaderListError> {
         self.skip_whitespace();
@@ -217,7 +229,7 @@ impl<'v> Cursor<'v> {
 
     fn parameter_value(&mut self) -> Result<String, HeaderListError> {
         if self.peek() != Some(b'"') {
-            return self.token().map(str::to_owned);
+            return self.owned_token();
         }
         self.at += 1;
         let mut text = String::new();
@@ -233,7 +245,10 @@ impl<'v> Cursor<'v> {
                 _ => {}
             }
             match self.peek() {
-                Some(byte) if is_token_byte(byte) => text.push(char::from(byte)),
+                Some(byte) if is_token_byte(byte) => {
+                    text.try_reserve(1).map_err(lacking)?;
+                    text.push(char::from(byte));
+                }
                 _ => return Err(self.unexpected()),
             }
             self.at += 1;
@@ -274,6 +289,14 @@ mod tests {
             assert_eq!(parse_subprotocols(value.as_bytes()), expected, "{value:?}");
         }
         assert_eq!(parse_subprotocols(b"a\xff"), at(1));
+    }
+
+    #[test]
+    fn of_a_long_name_errors_quote_the_beginning() {
+        let long = "x".repeat(300);
+        let twice = format!("{long},{long}");
+        let name = "x".repeat(256);
+        assert_eq!(parse_subprotocols(twice.as_bytes()), Err(Duplicated { name }));
     }
 
     // HS21, HS22, HS23: long input ends at once; this test would not return otherwise.

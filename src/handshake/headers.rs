@@ -1,5 +1,6 @@
 //! Header fields: an ordered, compact list of them (RFC 9110 section 5).
 
+use std::collections::TryReserveError;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
@@ -44,9 +45,19 @@ impl Headers {
         Self::default()
     }
 
-    pub(crate) fn with_capacity(bytes: usize, fields: usize) -> Self {
+    fn with_capacity(bytes: usize, fields: usize) -> Self {
         let (bytes, fields) = (Vec::with_capacity(bytes), Vec::with_capacity(fields));
         Self { bytes, fields, lengths: 0 }
+    }
+
+    /// Takes room for so many bytes of names and values more, in so many fields.
+    pub(super) fn try_reserve(
+        &mut self,
+        bytes: usize,
+        fields: usize,
+    ) -> Result<(), TryReserveError> {
+        self.bytes.try_reserve_exact(bytes)?;
+        self.fields.try_reserve_exact(fields)
     }
 
     /// The value of the first field of this name.

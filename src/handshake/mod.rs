@@ -31,6 +31,7 @@ mod host;
 mod key;
 mod names;
 mod network;
+mod owned;
 mod proxy_header;
 mod request;
 mod request_error;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use super::body_length::{BodyLength, body_length};
 use super::forwarded::Forwarded;
 use super::head::{Head, HeadError};
-use super::header_list::{Extension, extensions_of, subprotocols_of};
+use super::header_list::{Extension, HeaderListError, extensions_of, subprotocols_of};
 use super::headers::{Headers, cookie_pairs, has_token, trim};
 use super::host::{is_ipv4, is_name_of, is_of_scheme, is_origin_of, is_under, relative};
 use super::key::is_valid_key;
 use super::names::*;
+use super::owned;
 use super::request_error::RequestError;
 use super::trusted_proxies::TrustedProxies;
 use super::url::{decode_form, is_authority, split_port};
@@ -311,7 +312,8 @@ impl Request {
             let complete = request.parse(bytes).is_ok_and(|status| status.is_complete());
             if complete { Some((request.method?, request.path?, request.version?)) } else { None }
         });
-        let Some(((method, target, minor), headers)) = parsed else {
+        let lacking = |_| RequestError::OutOfMemory;
+        let Some(((method, target, minor), headers)) = parsed.map_err(lacking)? else {
             return Err(RequestError::Head(HeadError::StartLine));
         };
         check_host(&headers, minor)?;
@@ -319,7 +321,7 @@ impl Request {
         let asks_for_upgrade =
             method == "GET" && minor == 1 && headers.has_token(UPGRADE, "websocket");
         let version = if asks_for_upgrade { Some(check_upgrade(&headers)?) } else { None };
-        let line = [method, target].concat().into_boxed_str();
+        let line = owned::text([method, target]).map_err(lacking)?.into_boxed_str();
         let method_length = method.len();
         Ok(Self {
             line,
@@ -396,7 +398,12 @@ fn check_upgrade(headers: &Headers) -> Result<u8, RequestError> {
     if !is_valid_key(single(headers, KEY)?) {
         return Err(RequestError::InvalidHeader(KEY));
     }
-    let invalid_list = |name| move |error| RequestError::InvalidList { name, error };
+    let invalid_list = |name| {
+        move |error| match error {
+            HeaderListError::OutOfMemory => RequestError::OutOfMemory,
+            error => RequestError::InvalidList { name, error },
+        }
+    };
     subprotocols_of(headers).map_err(invalid_list(PROTOCOL))?;
     extensions_of(headers).map_err(invalid_list(EXTENSIONS))?;
     Ok(version)

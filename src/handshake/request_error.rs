@@ -8,7 +8,8 @@ use super::header_list::HeaderListError;
 /// What is wrong with a request, or why a server does not accept it as the opening handshake of a WebSocket
 /// (RFC 6455 section 4.2).
 ///
-/// Each has a [`status`](Self::status) to answer with; `Response::from(&error)` is that answer.
+/// Each has a [`status`](Self::status) to answer with; `Response::from(&error)` is that answer. Of a name that the client
+/// has sent, errors quote 256 bytes at most.
 ///
 /// ```
 /// use framewire::Response;
@@ -79,6 +80,8 @@ pub enum RequestError {
     Timeout,
     /// The server's application did not decide about the request in time. 503.
     DecisionTimeout,
+    /// There is no memory for a head or a body of this length. 503.
+    OutOfMemory,
 }
 
 impl RequestError {
@@ -107,7 +110,7 @@ impl RequestError {
             Self::BodyTooLarge => 413,
             Self::UnsupportedVersion(_) => 426,
             Self::TransferCoding => 501,
-            Self::DecisionTimeout => 503,
+            Self::DecisionTimeout | Self::OutOfMemory => 503,
             Self::HttpVersionNotSupported => 505,
         }
     }
@@ -147,6 +150,7 @@ impl fmt::Display for RequestError {
             Self::DecisionTimeout => {
                 f.write_str("the request was not decided in time; try again later")
             }
+            Self::OutOfMemory => f.write_str("there is no memory for the request"),
         }
     }
 }
@@ -186,6 +190,7 @@ mod tests {
             (RequestError::TransferCoding, 501),
             (RequestError::UnsupportedVersion(7), 426),
             (RequestError::DecisionTimeout, 503),
+            (RequestError::OutOfMemory, 503),
             (RequestError::HttpVersionNotSupported, 505),
         ] {
             assert_eq!(error.status(), status, "{error}");

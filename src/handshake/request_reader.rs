@@ -107,6 +107,7 @@ struct RequestKind;
 
 impl HeadKind for RequestKind {
     type Error = RequestError;
+    const OUT_OF_MEMORY: RequestError = RequestError::OutOfMemory;
 
     fn is_start_line_byte(byte: u8) -> bool {
         matches!(byte, b' '..=b'~')

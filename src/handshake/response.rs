@@ -288,8 +288,8 @@ impl Response {
     }
 
     /// A response as it was read.
-    pub(super) fn from_parts(status: u16, reason: &str, headers: Headers) -> Self {
-        Self { status, reason: Cow::Owned(reason.to_owned()), headers, body: Vec::new() }
+    pub(super) fn from_parts(status: u16, reason: String, headers: Headers) -> Self {
+        Self { status, reason: Cow::Owned(reason), headers, body: Vec::new() }
     }
 
     pub(super) fn body_mut(&mut self) -> &mut Vec<u8> {
@@ -675,7 +675,8 @@ mod tests {
             assert_eq!(error, InvalidHeader::Reserved(name.into()));
         }
         assert!(
-            encoded(&Response::from_parts(101, "", Headers::new())).starts_with("HTTP/1.1 500 ")
+            encoded(&Response::from_parts(101, String::new(), Headers::new()))
+                .starts_with("HTTP/1.1 500 ")
         );
     }
 }

@@ -9,7 +9,7 @@ use super::header_list::HeaderListError;
 /// Why a client does not take a response as the end of its opening handshake.
 ///
 /// "The client MUST _Fail the WebSocket Connection_" then (RFC 6455 section 4.1): there is nobody to
-/// answer.
+/// answer. Of a name that the server has sent, errors quote 256 bytes at most.
 ///
 /// ```
 /// use framewire::handshake::{HeadLimits, ResponseError, ResponseReader};
@@ -68,6 +68,8 @@ pub enum ResponseError {
     RepeatedExtension(String),
     /// The response did not come whole in time.
     Timeout,
+    /// There is no memory for a head of this length.
+    OutOfMemory,
 }
 
 impl fmt::Display for ResponseError {
@@ -109,6 +111,7 @@ impl fmt::Display for ResponseError {
                 write!(f, "the server chose the extension {name:?} twice")
             }
             Self::Timeout => f.write_str("the opening handshake took too long"),
+            Self::OutOfMemory => f.write_str("there is no memory for the response"),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::head::{Head, HeadError, HeadKind, HeadLimits, HeadReader};
 use super::headers::Headers;
 use super::names::*;
+use super::owned;
 use super::response::Response;
 use super::response_error::ResponseError;
 
@@ -10,8 +11,8 @@ use super::response_error::ResponseError;
 ///
 /// A 101 ends at its empty line: what follows are frames. Any other final response is read with its
 /// body, so that the application can say why it was rejected; a body is cut off at the limit, which
-/// is no error, and so is one whose chunks are malformed. Up to four interim responses (100, 103)
-/// are skipped (RFC 9110 section 15.2). Work is linear in the bytes that come, memory is taken only
+/// is no error, and so is one whose chunks are malformed, or for which there is no memory. Up to four
+/// interim responses (100, 103) are skipped (RFC 9110 section 15.2). Work is linear in the bytes that come, memory is taken only
 /// for those, and the same bytes give the same result however they are cut into reads.
 ///
 /// `Content-Length` and `Transfer-Encoding` of a 101 mean nothing (RFC 9112 section 6.3, item 1), and a
@@ -148,6 +149,7 @@ struct ResponseKind;
 
 impl HeadKind for ResponseKind {
     type Error = ResponseError;
+    const OUT_OF_MEMORY: ResponseError = ResponseError::OutOfMemory;
     const UNFOLDS: bool = true;
 
     fn is_start_line_byte(byte: u8) -> bool {
@@ -182,9 +184,11 @@ fn parse(head: &Head<'_>) -> Result<(u8, Response), ResponseError> {
         }
         Some((response.version?, response.code?, response.reason.unwrap_or_default()))
     });
-    let Some(((version, code, reason), headers)) = parsed else {
+    let lacking = |_| ResponseError::OutOfMemory;
+    let Some(((version, code, reason), headers)) = parsed.map_err(lacking)? else {
         return Err(ResponseError::Head(HeadError::StartLine));
     };
+    let reason = owned::text([reason]).map_err(lacking)?;
     Ok((version, Response::from_parts(code, reason, headers)))
 }
 
@@ -288,7 +292,11 @@ impl Body {
         let body = self.response.body_mut();
         let room = rest.len().min(self.limit - body.len()).min(self.raw_left);
         let taken = usize::try_from(left).unwrap_or(usize::MAX).min(room);
-        body.extend_from_slice(&rest[..taken]);
+        if owned::append(body, &rest[..taken]).is_err() {
+            // What has come is enough to say why the connection was rejected.
+            self.limit = body.len();
+            return 0;
+        }
         taken
     }
 }

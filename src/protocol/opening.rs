@@ -189,7 +189,7 @@ impl Opening {
             Self::Reading(reader) if !reader.head().is_empty() => {
                 PartialRequest::of_head(reader.head())
             }
-            Self::ReadingBody(reader) => PartialRequest::from(&Arc::new(reader.request()?.clone())),
+            Self::ReadingBody(reader) => PartialRequest::from(reader.request()?),
             _ => PartialRequest::from(self.request()?),
         };
         Some(Box::new(partial))

@@ -11,8 +11,13 @@ pub struct PartialRequest {
 }
 
 impl PartialRequest {
+    /// So much of a head. Where there is no memory for it, nothing is told of it.
     pub(super) fn of_head(head: &[u8]) -> Self {
-        Self { request: None, head: head.to_vec() }
+        let mut own = Vec::new();
+        if own.try_reserve_exact(head.len()).is_ok() {
+            own.extend_from_slice(head);
+        }
+        Self { request: None, head: own }
     }
 
     /// The request, if its syntax is without fault.

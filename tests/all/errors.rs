@@ -92,6 +92,7 @@ fn leaves() -> Vec<Box<dyn Error>> {
         RequestError::HostRejected,
         RequestError::Timeout,
         RequestError::DecisionTimeout,
+        RequestError::OutOfMemory,
     ]));
     errors.extend(boxed([
         ResponseError::PeerSpeaksTls,
@@ -109,6 +110,7 @@ fn leaves() -> Vec<Box<dyn Error>> {
         ResponseError::ExtensionNotOffered("x".into()),
         ResponseError::RepeatedExtension("x".into()),
         ResponseError::Timeout,
+        ResponseError::OutOfMemory,
     ]));
     errors.extend(boxed([
         ClientRequestError::Version(7),
@@ -170,6 +172,7 @@ fn list_errors() -> Vec<HeaderListError> {
         HeaderListError::UnexpectedCharacter { index: 1 },
         HeaderListError::UnexpectedEnd,
         HeaderListError::Duplicated { name: "a".into() },
+        HeaderListError::OutOfMemory,
     ]
 }
 

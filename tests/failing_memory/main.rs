@@ -1,11 +1,14 @@
 //! Each allocation of a buffer whose size the peer chooses fails in turn, and those that follow: the connection fails, and nothing else does.
+//! [`handshakes`] is about what comes before a connection is open, this file about messages.
 //! What every connection needs is smaller; where there is no memory for that, a Rust program ends.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ptr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use framewire::{Accept, Config, Connection, Event, ProtocolError};
+
+mod handshakes;
 
 /// The system's allocator, of which nothing large can be had from some moment on.
 struct Failing;
@@ -20,11 +23,40 @@ const LARGE: usize = 65 * 1024;
 static LEFT: AtomicUsize = AtomicUsize::new(NEVER);
 const NEVER: usize = usize::MAX;
 
+/// Whether one has failed.
+static HAS_FAILED: AtomicBool = AtomicBool::new(false);
+
 fn fails(size: usize) -> bool {
     if size < LARGE || LEFT.load(Ordering::Relaxed) == NEVER {
         return false;
     }
-    LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err()
+    let left = LEFT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+    HAS_FAILED.fetch_or(left.is_err(), Ordering::Relaxed);
+    left.is_err()
+}
+
+/// What is to be done, and what is done with it: an event comes of it.
+type Step<'s> = &'s mut dyn FnMut() -> Option<Event<'static>>;
+
+/// Goes through `play` again and again: in each run one more large allocation succeeds of those in the step that it is given,
+/// until all do. How many have failed, of which there is at least one.
+fn failing(play: impl Fn(&dyn Fn() -> bool, &dyn Fn(Step<'_>) -> Option<Event<'static>>)) -> usize {
+    for succeed in 0.. {
+        HAS_FAILED.store(false, Ordering::Relaxed);
+        let run = |step: Step<'_>| {
+            LEFT.store(succeed, Ordering::Relaxed);
+            let event = step();
+            LEFT.store(NEVER, Ordering::Relaxed);
+            event
+        };
+        let is_whole = || !HAS_FAILED.load(Ordering::Relaxed);
+        play(&is_whole, &run);
+        if is_whole() {
+            assert!(succeed > 0, "nothing has failed");
+            return succeed;
+        }
+    }
+    unreachable!("numbers do not end")
 }
 
 // SAFETY: all is the system's; a null pointer is how an allocation fails.
@@ -136,6 +168,11 @@ fn open() -> Connection {
 }
 
 fn main() {
+    messages();
+    handshakes::all();
+}
+
+fn messages() {
     let text = vec![b'a'; LENGTH];
     let halves = [frame(0x02, &text[..LENGTH / 2]), frame(0x80, &text[..LENGTH / 2])].concat();
     let mut messages: Vec<(&str, Vec<u8>, Feed)> = vec![
