@@ -226,13 +226,17 @@ installed() {
     run cargo install --quiet --locked --debug "cargo-$1" || skip "cargo-$1 cannot be installed here"
 }
 
-# Without TLS, whose C code would want a compiler and headers for the target.
+# compiles_for TARGET: with the loop and the client, and the engine alone. Without TLS, whose C code would want a compiler and
+# headers for the target.
+compiles_for() {
+    command -v rustup >/dev/null || skip "no rustup to install the target $1"
+    run rustup target add "$1" || skip "the target $1 cannot be installed here"
+    run cargo check --locked --lib --target "$1"
+    run cargo check --locked --no-default-features --lib --target "$1"
+}
+
 narrow() {
-    local target=i686-unknown-linux-gnu
-    command -v rustup >/dev/null || skip "no rustup to install the target $target"
-    run rustup target add "$target" || skip "the target $target cannot be installed here"
-    run cargo check --locked --lib --target "$target"
-    run cargo check --locked --no-default-features --lib --target "$target"
+    compiles_for i686-unknown-linux-gnu
 }
 
 # The engine alone, where there is no I/O; and if there is Node, it runs.

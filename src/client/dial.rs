@@ -5,12 +5,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use socket2::{Domain, SockAddr, Type};
+use socket2::{Domain, Type};
 
 use mio::net::TcpStream;
 use mio::{Interest, Token};
 
-use super::background;
 use super::error::in_context;
 use super::socket::Socket;
 use super::wait::ConnectWait;
@@ -211,7 +210,7 @@ pub(super) fn connect_unix(
     until: Option<Instant>,
     wait: &mut ConnectWait,
 ) -> io::Result<Socket> {
-    let address = SockAddr::unix(path)?;
+    let address = socket2::SockAddr::unix(path)?;
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.set_nonblocking(true)?;
     match socket.connect(&address) {
@@ -219,14 +218,17 @@ pub(super) fn connect_unix(
             // No event tells when there is room again: only a call that blocks waits for that.
             let connect = move || connect_unix_blocking(&address, until);
             // The thread keeps the deadline itself, so that it does not outlive it.
-            background::run("framewire-connect", connect, None, wait)
+            super::background::run("framewire-connect", connect, None, wait)
         }
         result => result.map(|()| Socket::Unix(socket.into())),
     }
 }
 
 #[cfg(unix)]
-fn connect_unix_blocking(address: &SockAddr, until: Option<Instant>) -> io::Result<Socket> {
+fn connect_unix_blocking(
+    address: &socket2::SockAddr,
+    until: Option<Instant>,
+) -> io::Result<Socket> {
     let socket = socket2::Socket::new(Domain::UNIX, Type::STREAM, None)?;
     loop {
         // Systems apply the write timeout to connecting, too.

@@ -1,6 +1,6 @@
 mod environment;
 pub(super) mod error;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod faults;
 mod http;
 mod socks;

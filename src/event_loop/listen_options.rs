@@ -67,9 +67,9 @@ impl ListenOptions {
         self
     }
 
-    /// Whether an IPv6 socket such as that of `[::]:80` leaves IPv4 alone (`IPV6_V6ONLY`). By default as the
-    /// system has it, which mostly means that it takes both; where one call binds addresses of both families, it
-    /// always leaves IPv4 to the other socket.
+    /// Whether an IPv6 socket such as that of `[::]:80` leaves IPv4 alone (`IPV6_V6ONLY`). By default it takes both, on
+    /// every system that can; where one call binds addresses of both families, it always leaves IPv4 to the other
+    /// socket.
     #[doc(alias("IPV6_V6ONLY", "ipv6Only"))]
     #[must_use]
     pub fn only_v6(mut self, only: bool) -> Self {

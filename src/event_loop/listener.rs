@@ -17,7 +17,7 @@ use super::listen_options::{ListenOptions, StreamOptions};
 use super::proxy_protocol::ProxyProtocol;
 #[cfg(test)]
 use super::simulation::network::Entrance;
-use super::socket::{Plain, Socket, no_address};
+use super::socket::{Plain, Socket};
 
 /// How often a port is looked for that is free in several families.
 const ATTEMPTS: usize = 16;
@@ -188,8 +188,12 @@ impl Listener {
         if options.reuse_port {
             set_reuse_port(&socket)?;
         }
-        if let Some(only) = only_v6.filter(|_| address.is_ipv6()) {
-            socket.set_only_v6(only)?;
+        if address.is_ipv6() {
+            match only_v6 {
+                Some(only) => socket.set_only_v6(only)?,
+                // Linux would do so, Windows would not, and OpenBSD cannot.
+                None => drop(socket.set_only_v6(false)),
+            }
         }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
@@ -298,9 +302,9 @@ impl Listener {
         match &self.kind {
             Kind::Tcp { listener, .. } => listener.local_addr(),
             #[cfg(unix)]
-            Kind::Unix { .. } => Err(no_address()),
+            Kind::Unix { .. } => Err(super::socket::no_address()),
             #[cfg(test)]
-            Kind::Simulated(_) => Err(no_address()),
+            Kind::Simulated(_) => Err(super::socket::no_address()),
         }
     }
 

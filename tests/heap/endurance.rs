@@ -45,12 +45,16 @@ fn main() -> ExitCode {
         ["idle", connections, seconds] => idle(number(connections), number(seconds) as u64),
         ["connects", count] => connects(number(count)),
         #[cfg(feature = "deflate")]
-        ["load", clients, seconds] => load::run(number(clients), number(seconds) as u64),
+        ["load", clients, seconds] => load::run(number(clients), number(seconds) as u64, 0),
+        #[cfg(feature = "deflate")]
+        ["load", clients, seconds, pause] => {
+            load::run(number(clients), number(seconds) as u64, number(pause))
+        }
         #[cfg(feature = "tls")]
         ["close", count] => close::run(number(count)),
         _ => {
             eprintln!(
-                "usage: endurance idle CONNECTIONS SECONDS | connects COUNT | load CLIENTS SECONDS | close COUNT"
+                "usage: endurance idle CONNECTIONS SECONDS | connects COUNT | load CLIENTS SECONDS [PAUSE] | close COUNT"
             );
             ExitCode::FAILURE
         }

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 use framewire::deflate::DeflateConfig;
 use framewire::handshake::{ClientRequest, Url};
-use framewire::{Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Server};
+use framewire::{
+    Config, Decision, Handler, IncomingRequest, Message, Outcome, Peer, Server, Timer,
+};
 
 use super::random::Random;
 use super::{Asked, dial, reset};
@@ -31,6 +33,8 @@ struct Talkers {
     ended: u64,
     lost: u64,
     wrong: u64,
+    /// How long each thinks at most before it says the next thing, in milliseconds.
+    pause: usize,
     /// Nobody comes any more.
     is_over: bool,
 }
@@ -76,9 +80,16 @@ impl Handler for Talkers {
         peer.session_mut().left -= 1;
         if peer.session().left == 0 || self.is_over {
             let _ = peer.close(1000, "");
-        } else {
+        } else if self.pause == 0 {
             self.say(peer);
+        } else {
+            let pause = self.random.below(self.pause) as u64;
+            peer.set_timer(Duration::from_millis(pause), 0);
         }
+    }
+
+    fn on_peer_timer(&mut self, peer: &mut Peer<'_, Talker>, _: Timer) {
+        self.say(peer);
     }
 
     fn on_close(&mut self, _: &mut Peer<'_, Talker>, outcome: &Outcome) {
@@ -158,8 +169,9 @@ fn be_hostile(
     all.into_iter().for_each(|one| reset(one.0));
 }
 
-/// So many clients for so long.
-pub(super) fn run(clients: usize, seconds: u64) -> ExitCode {
+/// So many clients for so long, who pause for up to so many milliseconds before each message but their first. Without pauses
+/// they keep two processors busy, and are served late where those have other work.
+pub(super) fn run(clients: usize, seconds: u64, pause: usize) -> ExitCode {
     let mut server = Asked::start(&["deflate"]);
     let before = server.held();
     let address = server.address;
@@ -173,6 +185,7 @@ pub(super) fn run(clients: usize, seconds: u64) -> ExitCode {
         ended: 0,
         lost: 0,
         wrong: 0,
+        pause,
         is_over: false,
     };
     let mut event_loop = Server::unbound().into_event_loop(talkers).unwrap();
@@ -214,7 +227,7 @@ pub(super) fn run(clients: usize, seconds: u64) -> ExitCode {
     let (early, late) = (mean(0.25, 0.5), mean(0.75, 1.0));
     let Talkers { said, ended, lost, wrong, .. } = *event_loop.handler();
     println!(
-        "{clients} clients for {seconds} s: {said} messages on {ended} connections, {lost} lost, {wrong} wrong answers; beside \
+        "{clients} clients for {seconds} s, with pauses of up to {pause} ms: {said} messages on {ended} connections, {lost} lost, {wrong} wrong answers; beside \
         them {} hostile connections",
         made.load(Ordering::Relaxed),
     );
