@@ -458,6 +458,7 @@ mod tests {
     mod compressed {
         use super::*;
         use crate::deflate::{DeflateConfig, DeflateParams};
+        use crate::protocol::metrics::CompressionMetrics;
         use crate::protocol::state::Role;
 
         const LIMIT: usize = 1 << 20;
@@ -529,6 +530,27 @@ mod tests {
                     }
                     other => panic!("{turn}: {other:?}"),
                 }
+            }
+        }
+
+        #[test]
+        fn text_that_waits_for_a_turn_when_all_of_the_payload_is_read_is_not_lost() {
+            // A final block of 1,549 letters whose last byte has the last match and the end of the block.
+            let wire = [0x4b, 0x1c, 0x05, 0xa3, 0x60, 0x14, 0x8c, 0x82, 0x51, 0x30, 0x0a, 0x00];
+            let header = FrameHeader::new(Opcode::Binary, wire.len() as u64);
+            let header = FrameHeader { rsv1: true, ..header };
+            let (mut compression, mut workspace) = codec();
+            let inflation = compression.begin_inflation(&mut workspace, LIMIT);
+            let mut assembly = Assembly::of_whole(&header, &wire, false, inflation).unwrap();
+            workspace.set_codec_budget(1500);
+            let inflated = assembly.inflate(&mut compression, &mut workspace, LIMIT);
+            assert!(matches!(inflated, Ok(Inflated::OutOfBudget)), "{inflated:?}");
+            let read = CompressionMetrics { plain: 1500, compressed: wire.len() as u64 };
+            assert_eq!(workspace.metrics.inflated, read);
+            workspace.set_codec_budget(None);
+            match assembly.inflate(&mut compression, &mut workspace, LIMIT) {
+                Ok(Inflated::Message(message)) => assert_eq!(message.as_bytes(), [b'a'; 1549]),
+                other => panic!("{other:?}"),
             }
         }
 

@@ -493,12 +493,12 @@ impl Endpoint {
         read: impl FnOnce(&mut PayloadBuffer, usize) -> R,
         workspace: &mut Workspace,
     ) -> Option<(R, Option<Event<'static>>)> {
-        match &self.phase {
-            Phase::Open => {}
-            Phase::Closing(closing) if !closing.ignores_input() => {}
-            _ => return None,
-        }
         let (buffer, missing) = self.receiver.direct_buffer()?;
+        // Inside a frame of data the input still matters: whatever ends that ends the frame, too.
+        debug_assert!(match &self.phase {
+            Phase::Closing(closing) => !closing.ignores_input(),
+            phase => matches!(phase, Phase::Open),
+        });
         let before = buffer.len();
         buffer.reuse(&mut workspace.pool, missing);
         let result = read(buffer, missing);
@@ -1230,7 +1230,7 @@ impl Endpoint {
             self.timers.output_left(self.left, workspace.now(), timeouts);
         }
         let rest = if output.len() > 0 { output.split_off_unsent().map(Box::new) } else { None };
-        if (rest.is_some() || output.len() == 0)
+        if output.len() == 0
             && let Some(emptied) = mem::replace(&mut self.output, rest)
         {
             workspace.keep_output(emptied);
@@ -1260,9 +1260,6 @@ impl Endpoint {
 
     /// Compresses what waits, as far as the budget goes and the peer takes it.
     fn compress_waiting(&mut self, workspace: &mut Workspace) {
-        if matches!(self.phase, Phase::Closed(_)) || self.is_output_high() {
-            return;
-        }
         let was_congested = self.is_congested();
         let settings = self.config.settings();
         let sink = Sink {
@@ -1340,7 +1337,7 @@ impl Endpoint {
     /// now on.
     #[inline]
     pub(super) fn before_time(&mut self, workspace: &Workspace) {
-        if self.output.is_some() && !self.timers.is_plain() && self.is_congested() {
+        if !self.timers.is_plain() && self.is_congested() {
             self.timers.reading_stops(workspace.now());
         }
     }
@@ -1733,6 +1730,18 @@ mod tests {
     }
 
     #[test]
+    fn the_answer_to_a_head_request_at_fault_has_no_body() {
+        for (method, has_body) in [("GET", true), ("HEAD", false)] {
+            let (mut server, mut workspace) = (Endpoint::server(&Config::new()), Workspace::new());
+            let mut bytes = format!("{method} / HTTP/1.1\r\nno header\r\n\r\n").into_bytes();
+            let event = receive(&mut server, &mut bytes, &mut workspace);
+            assert!(matches!(event, Some(Event::HandshakeFailed(_))), "{event:?}");
+            let answer = String::from_utf8(output(&server)).unwrap();
+            assert_ne!(answer.ends_with("\r\n\r\n"), has_body, "{answer}");
+        }
+    }
+
+    #[test]
     fn a_close_is_not_answered_over() {
         let parts = RequestParts::new("GET", "/").unwrap();
         let fields = [
@@ -1768,15 +1777,22 @@ mod tests {
         }
     }
 
+    /// The same with permessage-deflate.
     #[cfg(feature = "deflate")]
-    #[test]
-    fn what_waits_for_the_codec_asks_for_no_turn_while_the_output_is_high() {
+    fn compressing(config: &Config) -> (Endpoint, Workspace) {
         use crate::deflate::{DeflateConfig, DeflateParams};
-        let config = quiet().output_high_water(100).output_low_water(0);
-        let (mut endpoint, mut workspace) = open(&config);
+        let (mut endpoint, workspace) = open(config);
         let compression =
             Compression::new(DeflateParams::default(), Role::Server, &DeflateConfig::new());
         endpoint.compression = Some(Box::new(compression));
+        (endpoint, workspace)
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn what_waits_for_the_codec_asks_for_no_turn_while_the_output_is_high() {
+        let (mut endpoint, mut workspace) =
+            compressing(&quiet().output_high_water(100).output_low_water(0));
         endpoint.send_with(&MESSAGE[..], Compress::Never, &mut workspace).unwrap();
         workspace.set_codec_budget(0);
         endpoint.send_with(&MESSAGE[..], Compress::Always, &mut workspace).unwrap();
@@ -1789,5 +1805,21 @@ mod tests {
         assert_eq!(endpoint.next_timeout(), Some(at(0)));
         endpoint.handle_timeout(at(4), &mut workspace);
         assert_eq!(output(&endpoint)[0], 0xc2);
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn what_waits_for_the_codec_holds_up_the_peer_where_nothing_is_in_the_output() {
+        let config = quiet().idle_timeout(at(60)).output_low_water(0);
+        let (mut endpoint, mut workspace) = compressing(&config);
+        workspace.set_codec_budget(0);
+        endpoint.send_with(&MESSAGE[..], Compress::Always, &mut workspace).unwrap();
+        endpoint.consume_output(0, &mut workspace);
+        // It is too much from now on, so that nothing is read until it has gone to the output.
+        endpoint.set_config(config.output_high_water(100), &mut workspace);
+        endpoint.handle_timeout(at(10), &mut workspace);
+        workspace.set_codec_budget(None);
+        endpoint.handle_timeout(at(50), &mut workspace);
+        assert_eq!((output(&endpoint)[0], endpoint.next_timeout()), (0xc2, Some(at(110))));
     }
 }

@@ -151,7 +151,7 @@ impl Output {
             return last;
         }
         let mut last = None;
-        while count > 0 {
+        loop {
             let border = self.payloads.front().map_or(self.bytes.len(), |payload| payload.at);
             let small = count.min(border - self.sent);
             self.sent += small;
@@ -198,12 +198,10 @@ impl Output {
         Some(rest)
     }
 
-    /// Gives back what an exceptional burst made the buffer grow to.
+    /// Gives back what an exceptional burst made the buffer grow to, as far as nothing is in it.
     #[inline]
     pub(super) fn shrink_to(&mut self, capacity: usize) {
-        if self.remaining == 0 && self.bytes.capacity() > capacity {
-            self.bytes.shrink_to(capacity);
-        }
+        self.bytes.shrink_to(capacity);
     }
 }
 
@@ -320,6 +318,23 @@ mod tests {
         output.consume(5000);
         output.shrink_to(100);
         assert_eq!(output.bytes.capacity(), 100);
+    }
+
+    #[test]
+    fn what_is_unsent_moves_only_where_it_leaves_much_room() {
+        for (length, sent, moves) in
+            [(5000, 1000, false), (9000, 4096, false), (9000, 4999, true), (20_000, 10_001, true)]
+        {
+            let mut output = Output::default();
+            output.push_with(|bytes| {
+                bytes.reserve_exact(length);
+                bytes.resize(length, 1);
+            });
+            output.consume(sent);
+            let rest = output.split_off_unsent();
+            assert_eq!(rest.is_some(), moves, "{sent} of {length}");
+            assert_eq!(rest.unwrap_or(output).len(), length - sent);
+        }
     }
 
     #[test]

@@ -390,7 +390,7 @@ impl Partial {
     ) -> Option<Result<Option<Received<'static>>, ProtocolError>> {
         loop {
             if self.can_inflate()
-                && let Some(inflated) = self.inflate(input.is_empty(), context)
+                && let Some(inflated) = self.inflate(context)
             {
                 return Some(inflated);
             }
@@ -418,17 +418,16 @@ impl Partial {
         self.assembly.as_ref().is_some_and(Assembly::can_inflate)
     }
 
-    /// Inflates what was taken; `None` where that was not enough for an event, and there is more input.
+    /// Inflates what was taken; `None` where that was not enough for an event.
     fn inflate(
         &mut self,
-        input_is_empty: bool,
         context: &mut Context<'_>,
     ) -> Option<Result<Option<Received<'static>>, ProtocolError>> {
         let Context { settings, compression, workspace, .. } = context;
         // Always there: without permessage-deflate a header with RSV1 is rejected.
         let (assembly, compression) = (self.assembly.as_mut()?, compression.as_deref_mut()?);
         match assembly.inflate(compression, workspace, settings.max_message_size) {
-            Ok(Inflated::NeedsInput) if !input_is_empty => None,
+            Ok(Inflated::NeedsInput) => None,
             Ok(inflated) => {
                 if inflated.ends_message() {
                     self.assembly = None;
@@ -511,7 +510,7 @@ impl Partial {
         frame_ended: bool,
     ) -> Result<Option<Received<'i>>, ProtocolError> {
         let Some(assembly) = self.assembly.as_mut() else { return Ok(None) };
-        self.progress |= !piece.is_empty();
+        self.progress = true;
         let last = frame_ended && header.fin;
         if assembly.in_pieces {
             let fragment = assembly.deliver(piece, last)?;
