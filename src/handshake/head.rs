@@ -359,6 +359,11 @@ impl Scan {
                         Place::Value
                     } else if self.headers == limits.headers {
                         return Err(HeadError::TooManyHeaders.into());
+                    } else if let Some(end) = common_line(allowed, self.at) {
+                        self.line = self.at;
+                        self.headers += 1;
+                        self.at = end;
+                        continue;
                     } else {
                         check_line_start(byte, self.headers)?;
                         self.line = self.at;
@@ -407,17 +412,59 @@ impl Scan {
     }
 }
 
-/// Goes past most of a run of printable ASCII, which any line may hold but a name: 8 bytes at a time.
+/// Where the header line ends that begins here, if all of it is there and it is of the common form: letters, hyphens, a
+/// colon, printable ASCII. What it is otherwise, if a header line at all, is judged byte by byte.
+#[inline]
+fn common_line(bytes: &[u8], from: usize) -> Option<usize> {
+    let name_end = skip_letters(bytes, from);
+    if name_end == from || bytes.get(name_end) != Some(&b':') {
+        return None;
+    }
+    let value_end = skip_text(bytes, name_end + 1);
+    bytes[value_end..].starts_with(b"\r\n").then_some(value_end + 2)
+}
+
+/// Goes past printable ASCII, which any line may hold but a name.
 fn skip_text(bytes: &[u8], from: usize) -> usize {
-    let of = |byte: u8| u64::from_ne_bytes([byte; 8]);
-    let is_text = |block: &&[u8; 8]| {
-        let block = u64::from_ne_bytes(**block);
-        // The highest bit of a byte is set in it from 0x80 on, in the second below 0x20, and in the third from 0x7f on.
-        let odd = block | block.wrapping_sub(of(b' ')) | block.wrapping_add(of(1));
-        odd & of(0x80) == 0
-    };
-    let (blocks, _) = bytes.get(from..).unwrap_or_default().as_chunks();
-    from + 8 * blocks.iter().take_while(is_text).count()
+    // The highest bit of a byte is set in it from 0x80 on, in the second below 0x20, and in the third from 0x7f on.
+    let others = |block: u64| block | block.wrapping_sub(each(b' ')) | block.wrapping_add(each(1));
+    skip_blocks(bytes, from, others)
+}
+
+/// Goes past letters and hyphens, of which most names consist, in the same way.
+fn skip_letters(bytes: &[u8], from: usize) -> usize {
+    skip_blocks(bytes, from, |block| {
+        let lower = block | each(0x20);
+        let is_below_a = !lower.wrapping_add(each(0x80 - b'a'));
+        let is_above_z = lower.wrapping_add(each(0x7f - b'z'));
+        let is_no_hyphen = (block ^ each(b'-')).wrapping_add(each(0x7f));
+        block | ((is_below_a | is_above_z) & is_no_hyphen)
+    })
+}
+
+/// Goes on by 8 bytes at a time, up to the first of which `others` sets the highest bit. In the bytes behind that
+/// one the bits may be wrong, since sums and differences carry over into them.
+#[inline]
+fn skip_blocks(bytes: &[u8], from: usize, others: impl Fn(u64) -> u64) -> usize {
+    let (blocks, rest) = bytes.get(from..).unwrap_or_default().as_chunks();
+    let mut at = from;
+    for block in blocks {
+        let found = others(u64::from_le_bytes(*block)) & each(0x80);
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += block.len();
+    }
+    // No run goes on over a byte of zero.
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let found = others(u64::from_le_bytes(last)) & each(0x80);
+    at + found.trailing_zeros() as usize / 8
+}
+
+/// Eight times the same byte.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 fn skip(bytes: &[u8], from: usize, allowed: impl Fn(u8) -> bool) -> usize {
@@ -506,17 +553,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_block_of_text_is_one_whose_bytes_all_are_printable() {
+    fn blocks_are_skipped_up_to_the_first_other_byte() {
+        let is_text = |byte| matches!(byte, b' '..=b'~');
+        let is_letter = |byte: u8| byte.is_ascii_alphabetic() || byte == b'-';
         for byte in 0..=u8::MAX {
             for at in 0..8 {
-                let mut bytes = [[b' '; 8], [b'~'; 8], [b'a'; 8]].concat();
-                bytes[8 + at] = byte;
-                let expected = if matches!(byte, b' '..=b'~') { 23 } else { 7 };
-                assert_eq!(skip_text(&bytes[1..], 7), expected, "{byte} {at}");
+                // What follows may be anything.
+                for behind in [b'a', b':', 0, 0xff] {
+                    let mut bytes = [[b'z'; 8], *b"-AZaz-ab", [b'Z'; 8]].concat();
+                    bytes[8 + at] = byte;
+                    bytes[9 + at..17].fill(behind);
+                    let expected = |is_skipped: &dyn Fn(u8) -> bool| {
+                        let after = &bytes[8..];
+                        8 + after.iter().position(|&byte| !is_skipped(byte)).unwrap_or(16)
+                    };
+                    assert_eq!(skip_text(&bytes, 8), expected(&is_text), "{byte} {at}");
+                    assert_eq!(skip_letters(&bytes, 8), expected(&is_letter), "{byte} {at}");
+                }
             }
         }
-        assert_eq!(skip_text(b"1234567", 0), 0);
-        assert_eq!(skip_text(b"", 1), 1);
+        for skip in [skip_text, skip_letters] {
+            assert_eq!(skip(b"abcdefg", 0), 7);
+            assert_eq!(skip(b"abcdefg\n", 1), 7);
+            assert_eq!(skip(b"abcdefghi\x80", 0), 9);
+            assert_eq!(skip(b"", 1), 1);
+        }
     }
 
     /// Takes every start line that is of visible characters.

@@ -1,8 +1,8 @@
 //! Header fields: an ordered, compact list of them (RFC 9110 section 5).
 
 use std::collections::TryReserveError;
-use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::{fmt, mem, slice};
 
 use super::names::COOKIE;
 
@@ -27,8 +27,8 @@ pub struct Headers {
     /// Name, value, name, value, … with nothing between.
     bytes: Vec<u8>,
     fields: Vec<Field>,
-    /// Which lengths the names have, by the bits of these numbers: most headers that are asked for are not there.
-    lengths: u64,
+    /// The bits of the names, by [`name_bit`]: most headers that are asked for are not there.
+    names: u64,
 }
 
 /// Where a field ends in `bytes`; it starts where the one before ends.
@@ -36,6 +36,34 @@ pub struct Headers {
 struct Field {
     name_end: u32,
     value_end: u32,
+}
+
+/// The values of the fields of one name.
+struct Values<'h, 'n> {
+    bytes: &'h [u8],
+    fields: slice::Iter<'h, Field>,
+    /// Where the next field starts.
+    start: usize,
+    name: &'n [u8],
+}
+
+impl<'h> Iterator for Values<'h, '_> {
+    type Item = &'h [u8];
+
+    #[inline]
+    fn next(&mut self) -> Option<&'h [u8]> {
+        for field in self.fields.by_ref() {
+            let (name_end, value_end) = (field.name_end as usize, field.value_end as usize);
+            let start = mem::replace(&mut self.start, value_end);
+            // Most of the others differ in length already.
+            if name_end - start == self.name.len()
+                && is_same(&self.bytes[start..name_end], self.name)
+            {
+                return Some(&self.bytes[name_end..value_end]);
+            }
+        }
+        None
+    }
 }
 
 impl Headers {
@@ -47,7 +75,7 @@ impl Headers {
 
     fn with_capacity(bytes: usize, fields: usize) -> Self {
         let (bytes, fields) = (Vec::with_capacity(bytes), Vec::with_capacity(fields));
-        Self { bytes, fields, lengths: 0 }
+        Self { bytes, fields, names: 0 }
     }
 
     /// Takes room for so many bytes of names and values more, in so many fields.
@@ -73,11 +101,12 @@ impl Headers {
     }
 
     /// The values of all fields of this name, in their order.
+    #[inline]
     pub fn get_all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let is_possible = self.lengths & length_bit(name.len()) != 0;
-        let fields = if is_possible { &self.fields[..] } else { &[] };
-        let is_named = move |field: &[u8]| field.eq_ignore_ascii_case(name.as_bytes());
-        self.raw_of(fields).filter(move |(field, _)| is_named(field)).map(|(_, value)| value)
+        let name = name.as_bytes();
+        let is_possible = self.names & name_bit(name) != 0;
+        let fields = if is_possible { self.fields.iter() } else { [].iter() };
+        Values { bytes: &self.bytes, fields, start: 0, name }
     }
 
     /// All fields, in their order.
@@ -154,6 +183,7 @@ impl Headers {
     }
 
     /// Adds a field that is known to be well-formed.
+    #[inline]
     pub(crate) fn push(&mut self, name: &[u8], value: &[u8]) -> Result<(), InvalidHeader> {
         let name_end = self.bytes.len() + name.len();
         let ends = (u32::try_from(name_end), u32::try_from(name_end + value.len()));
@@ -161,7 +191,7 @@ impl Headers {
         self.bytes.extend_from_slice(name);
         self.bytes.extend_from_slice(value);
         self.fields.push(Field { name_end, value_end });
-        self.lengths |= length_bit(name.len());
+        self.names |= name_bit(name);
         Ok(())
     }
 
@@ -171,13 +201,8 @@ impl Headers {
     }
 
     fn raw(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.raw_of(&self.fields)
-    }
-
-    /// Of these fields, which are the first ones.
-    fn raw_of<'s>(&'s self, fields: &'s [Field]) -> impl Iterator<Item = (&'s [u8], &'s [u8])> {
         let mut start = 0;
-        fields.iter().map(move |field| {
+        self.fields.iter().map(move |field| {
             let (name_end, value_end) = (field.name_end as usize, field.value_end as usize);
             let name = &self.bytes[start..name_end];
             start = value_end;
@@ -213,9 +238,17 @@ impl Hash for Headers {
     }
 }
 
-/// The bit of the names of this length; all that are longer than most share one.
-fn length_bit(length: usize) -> u64 {
-    1 << length.min(63)
+/// Whether two words are the same but for the case of their letters. Most are written alike, which is seen sooner.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one == other || one.eq_ignore_ascii_case(other)
+}
+
+/// One bit of 64 for a name, by its length and its last letter. No header that a server looks for and seldom finds has
+/// that of one that most requests bring.
+#[inline]
+fn name_bit(name: &[u8]) -> u64 {
+    let last = name.last().map_or(0, |last| usize::from(last | 0x20));
+    1 << ((name.len() + 3 * last) % 64)
 }
 
 /// Why a header cannot be sent.
@@ -270,7 +303,9 @@ impl std::error::Error for InvalidHeader {}
 /// ```
 #[must_use]
 pub fn has_token(value: &[u8], token: &str) -> bool {
-    value.split(|&byte| byte == b',').any(|part| trim(part).eq_ignore_ascii_case(token.as_bytes()))
+    let is_token = |part: &[u8]| is_same(trim(part), token.as_bytes());
+    // Most values are one token.
+    is_token(value) || value.split(|&byte| byte == b',').any(is_token)
 }
 
 /// Whether `bytes` is a token: one or more of the characters that names are made of (RFC 9110
@@ -341,6 +376,7 @@ const TOKEN: [bool; 256] = {
 mod tests {
     use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
+    use super::super::names::*;
     use super::*;
 
     fn sample() -> Headers {
@@ -403,6 +439,19 @@ mod tests {
         headers.append("Connection", "keep-alive").unwrap();
         headers.append("Connection", "Upgrade").unwrap();
         assert!(headers.has_token("connection", "upgrade"));
+    }
+
+    #[test]
+    fn what_is_seldom_there_has_a_bit_of_its_own() {
+        let sought = [TRANSFER_ENCODING, CONTENT_LENGTH, PROTOCOL, EXTENSIONS];
+        let common =
+            [HOST, UPGRADE, CONNECTION, KEY, VERSION, ORIGIN, COOKIE, "User-Agent", "Accept"];
+        let more = ["Accept-Encoding", "Accept-Language", "Cache-Control", "Pragma"];
+        for name in common.into_iter().chain(more) {
+            assert!(sought.iter().all(|one| name_bit(one.as_bytes()) != name_bit(name.as_bytes())));
+            let upper = name.to_ascii_uppercase();
+            assert_eq!(name_bit(upper.as_bytes()), name_bit(name.as_bytes()));
+        }
     }
 
     #[test]

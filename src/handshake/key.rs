@@ -30,7 +30,9 @@ pub fn accept_key(key: &[u8]) -> [u8; 28] {
 #[must_use]
 pub fn is_valid_key(key: &[u8]) -> bool {
     let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
-    key.len() == 24 && key.ends_with(b"==") && key[..22].iter().all(is_base64)
+    let Some((characters, b"==")) = key.split_first_chunk::<22>() else { return false };
+    // All of them are looked at, so that this is done for many at once.
+    characters.iter().fold(true, |so_far, byte| so_far & is_base64(byte))
 }
 
 /// The `Sec-WebSocket-Key` of a nonce (RFC 6455 section 4.1, item 7).

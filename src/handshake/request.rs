@@ -7,7 +7,7 @@ use super::body_length::{BodyLength, body_length};
 use super::forwarded::Forwarded;
 use super::head::{Head, HeadError};
 use super::header_list::{Extension, HeaderListError, extensions_of, subprotocols_of};
-use super::headers::{Headers, cookie_pairs, has_token, trim};
+use super::headers::{Headers, cookie_pairs, trim};
 use super::host::{is_ipv4, is_name_of, is_of_scheme, is_origin_of, is_under, relative};
 use super::key::is_valid_key;
 use super::names::*;
@@ -388,11 +388,11 @@ fn check_host(headers: &Headers, minor: u8) -> Result<(), RequestError> {
 }
 
 fn check_upgrade(headers: &Headers) -> Result<u8, RequestError> {
-    if !headers.contains(CONNECTION) {
-        return Err(RequestError::MissingHeader(CONNECTION));
-    }
-    if !headers.get_all(CONNECTION).any(|value| has_token(value, "upgrade")) {
-        return Err(RequestError::InvalidHeader(CONNECTION));
+    if !headers.has_token(CONNECTION, "upgrade") {
+        let is_there = headers.contains(CONNECTION);
+        let error =
+            if is_there { RequestError::InvalidHeader } else { RequestError::MissingHeader };
+        return Err(error(CONNECTION));
     }
     let version = parse_version(single(headers, VERSION)?)?;
     if !is_valid_key(single(headers, KEY)?) {
