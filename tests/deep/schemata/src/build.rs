@@ -17,9 +17,9 @@ const REWRITTEN: &str = "rewritten";
 
 /// What no replacement of its text would compile with either. Other errors may be those of the way a change is
 /// switched, and such a change is left to cargo-mutants.
-const OF_THE_CHANGE: [&str; 18] = [
+const OF_THE_CHANGE: [&str; 19] = [
     "E0015", "E0061", "E0069", "E0277", "E0308", "E0368", "E0369", "E0393", "E0412", "E0425",
-    "E0433", "E0560", "E0599", "E0600", "E0604", "E0606", "E0614", "E0658",
+    "E0433", "E0560", "E0599", "E0600", "E0604", "E0606", "E0614", "E0624", "E0658",
 ];
 
 pub struct Built {
@@ -153,7 +153,7 @@ fn compile(
     let mut command = Command::new("cargo");
     command
         .args(["test", "--no-run", "--locked", "--message-format", "json"])
-        .args(["--no-default-features", "--features", features, "--lib"])
+        .args(["--no-default-features", "--lib", "--package", "framewire"])
         .current_dir(directory)
         .env("CARGO_TARGET_DIR", scratch.join("build"))
         .env("CARGO_INCREMENTAL", "0")
@@ -164,8 +164,14 @@ fn compile(
         // A `const fn` that knows whether it runs is not for everybody yet.
         .env("RUSTC_BOOTSTRAP", "framewire")
         .stderr(Stdio::piped());
+    for feature in features.split(',') {
+        command.args(["--features", &format!("framewire/{feature}")]);
+    }
     for test in tests {
-        command.args(["--test", test]);
+        if let Some((package, _)) = test.split_once('/') {
+            command.args(["--package", package]);
+        }
+        command.args(["--test", target(test)]);
     }
     let output = command.output()?;
     let messages: Vec<Value> = String::from_utf8(output.stdout)?
@@ -180,7 +186,7 @@ fn compile(
 
 fn binaries(messages: &[Value], tests: &[String]) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let mut found = Vec::new();
-    for name in std::iter::once("framewire").chain(tests.iter().map(String::as_str)) {
+    for name in std::iter::once("framewire").chain(tests.iter().map(|test| target(test))) {
         let executable = messages
             .iter()
             .filter(|message| message.pointer("/target/name").and_then(Value::as_str) == Some(name))
@@ -189,6 +195,11 @@ fn binaries(messages: &[Value], tests: &[String]) -> Result<Vec<PathBuf>, Box<dy
         found.push(executable.into());
     }
     Ok(found)
+}
+
+/// The name of a test that may have its package before it: `PACKAGE/TEST`.
+fn target(test: &str) -> &str {
+    test.rsplit('/').next().unwrap_or(test)
 }
 
 /// Gives up each change that an error is about.

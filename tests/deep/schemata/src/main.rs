@@ -11,7 +11,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mutant::Mutant;
 use run::Verdict;
@@ -26,7 +26,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// `SCRATCH FEATURES TESTS FILE...`: TESTS are integration tests, with commas between them.
+/// `SCRATCH FEATURES TESTS FILE...`: TESTS are integration tests, with commas between them, those of another package of
+/// the workspace as `PACKAGE/TEST`.
 fn try_main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let mut argument = || arguments.next().ok_or("usage: SCRATCH FEATURES TESTS FILE...");
@@ -34,7 +35,7 @@ fn try_main() -> Result<(), Box<dyn Error>> {
     let features = argument()?;
     let tests: Vec<String> = argument()?.split(',').map(String::from).collect();
     let files: Vec<String> = arguments.collect();
-    let jobs = std::env::var("MUTANTS_JOBS").ok().and_then(|jobs| jobs.parse().ok()).unwrap_or(1);
+    let jobs = number("MUTANTS_JOBS").unwrap_or(1);
     fs::create_dir_all(&scratch)?;
     let scratch = scratch.canonicalize()?;
 
@@ -44,14 +45,18 @@ fn try_main() -> Result<(), Box<dyn Error>> {
         let missed = fs::read_to_string(scratch.join("missed_before.txt"))?;
         let missed: BTreeSet<&str> = missed.lines().collect();
         mutants.retain(|mutant| missed.contains(mutant.text().as_str()));
-        for (index, mutant) in mutants.iter_mut().enumerate() {
-            mutant.number = index + 1;
-        }
+    }
+    if let Some(every) = number("MUTANTS_EVERY") {
+        mutants.retain(|mutant| mutant.number % every == 0);
+    }
+    for (index, mutant) in mutants.iter_mut().enumerate() {
+        mutant.number = index + 1;
     }
     println!("{} changes", mutants.len());
     let built = build::build(&scratch, &mutants, &features, &tests)?;
     println!("built after {} s", started.elapsed().as_secs());
-    let tests = run::reach(&built, &scratch, jobs)?;
+    let longest = number("MUTANTS_LONGEST").map(|seconds| Duration::from_secs(seconds as u64));
+    let tests = run::reach(&built, &scratch, jobs, longest)?;
     println!(
         "{} tests pass without a change, after {} s",
         tests.len(),
@@ -66,6 +71,10 @@ fn try_main() -> Result<(), Box<dyn Error>> {
     report(&scratch, &mutants, &built, &verdicts)?;
     println!("{} s", started.elapsed().as_secs());
     Ok(())
+}
+
+fn number(variable: &str) -> Option<usize> {
+    std::env::var(variable).ok().and_then(|number| number.parse().ok())
 }
 
 /// Writes a file for each kind of end, and counts by directory.

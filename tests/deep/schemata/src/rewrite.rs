@@ -287,9 +287,14 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
 /// Whether a condition of `cfg` holds in the unit tests, with these features and commas between them.
 fn holds(condition: &syn::Meta, features: &str) -> bool {
     match condition {
-        syn::Meta::NameValue(pair) if pair.path.is_ident("feature") => match &pair.value {
-            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(name), .. }) => {
-                features.split(',').any(|feature| feature == name.value())
+        syn::Meta::NameValue(pair) => match &pair.value {
+            syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(value), .. }) => {
+                let value = value.value();
+                match pair.path.get_ident().map(ToString::to_string).as_deref() {
+                    Some("feature") => features.split(',').any(|feature| feature == value),
+                    Some("target_os") => value == std::env::consts::OS,
+                    _ => true,
+                }
             }
             _ => true,
         },
@@ -303,8 +308,10 @@ fn holds(condition: &syn::Meta, features: &str) -> bool {
                 _ => inner.all(|condition| holds(&condition, features)),
             }
         }
-        // `test`, `unix` and others: this is a test on Unix.
-        _ => true,
+        // This is a test on Unix.
+        syn::Meta::Path(name) => {
+            ["test", "unix", "debug_assertions"].iter().any(|known| name.is_ident(known))
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -40,13 +41,23 @@ enum Run {
 const BATCHES: [usize; 4] = [4, 16, 64, usize::MAX];
 /// For what does not end: seconds of the processor on top of ten times what the tests take.
 const PROCESSOR_SECONDS: u64 = 4;
-/// For what waits and takes no time of the processor.
-const WAIT: Duration = Duration::from_secs(120);
+/// For what waits and takes no time of the processor: on top of twenty times what the tests take.
+const WAIT: Duration = Duration::from_secs(30);
+/// How long a test may take that was never run, about.
+const UNKNOWN: Duration = Duration::from_secs(12);
+/// How many of the tests that have caught other changes of a function are tried first.
+const KNOWN: usize = 4;
 /// Of memory, for what grows without end.
 const BYTES: u64 = 4 << 30;
 
-/// Runs each test alone without a change, which all have to pass, and notes what it reaches.
-pub fn reach(built: &Built, scratch: &Path, jobs: usize) -> Result<Vec<Test>, Box<dyn Error>> {
+/// Runs each test alone without a change, which all have to pass, and notes what it reaches. Where tests that take
+/// longer than `longest` are left out, so are those that fail: one that has no descriptors left can note nothing.
+pub fn reach(
+    built: &Built,
+    scratch: &Path,
+    jobs: usize,
+    longest: Option<Duration>,
+) -> Result<Vec<Test>, Box<dyn Error>> {
     let mut names = Vec::new();
     for (binary, path) in built.binaries.iter().enumerate() {
         let output = Command::new(path)
@@ -66,8 +77,7 @@ pub fn reach(built: &Built, scratch: &Path, jobs: usize) -> Result<Vec<Test>, Bo
         let notes = scratch.join(format!("reached.{index}"));
         let _ = fs::remove_file(&notes);
         let started = Instant::now();
-        let run =
-            run(built, *binary, &[name], &[("MUTANTS_REACHED", notes.as_os_str())], WAIT.as_secs());
+        let run = run(built, *binary, &[name], &[("MUTANTS_REACHED", notes.as_os_str())], UNKNOWN);
         let took = started.elapsed();
         let noted = fs::read_to_string(&notes).unwrap_or_default();
         let _ = fs::remove_file(&notes);
@@ -81,17 +91,18 @@ pub fn reach(built: &Built, scratch: &Path, jobs: usize) -> Result<Vec<Test>, Bo
         }
     });
     let failed = failed.into_inner().unwrap();
-    if !failed.is_empty() {
+    let mut tests = tests.into_inner().unwrap();
+    if let Some(longest) = longest {
+        tests.retain(|test: &Test| test.took <= longest);
+        println!(
+            "left out, since they fail while it is noted what they reach: {}",
+            failed.join(", ")
+        );
+    } else if !failed.is_empty() {
         return Err(format!("without a change these fail: {}", failed.join(", ")).into());
     }
-    let mut tests = tests.into_inner().unwrap();
     if tests.iter().all(|test| test.reaches.is_empty()) {
         return Err("no test reaches a change: they are not in the binaries".into());
-    }
-    if let Some(longest) =
-        std::env::var("MUTANTS_LONGEST").ok().and_then(|longest| longest.parse().ok())
-    {
-        tests.retain(|test: &Test| test.took <= Duration::from_secs(longest));
     }
     tests.sort_by_key(|test| (test.binary, test.took));
     Ok(tests)
@@ -147,23 +158,23 @@ fn judge_one(
     let mut order: Vec<usize> =
         (0..tests.len()).filter(|&test| tests[test].reaches.contains(&mutant.number)).collect();
     let module = module(&mutant.file);
+    let rank = |test: usize| known.iter().take(KNOWN).position(|&known| known == test);
     order.sort_by_key(|&test| {
         let own = tests[test].binary == 0 && tests[test].name.starts_with(&module);
-        let rank = known.iter().position(|&known| known == test).unwrap_or(usize::MAX);
-        (tests[test].binary, rank, !own, tests[test].took)
+        (rank(test).unwrap_or(KNOWN), tests[test].binary, !own, tests[test].took)
     });
-    for binary in 0..built.binaries.len() {
-        let mut of_binary = order.iter().copied().filter(|&test| tests[test].binary == binary);
+    let place = |test: usize| (rank(test).is_none(), tests[test].binary);
+    for group in order.chunk_by(|&one, &next| place(one) == place(next)) {
+        let mut rest = group;
         for size in BATCHES {
-            let batch: Vec<usize> = of_binary.by_ref().take(size).collect();
-            if batch.is_empty() {
-                break;
-            }
+            let (batch, later) = rest.split_at(size.min(rest.len()));
+            let Some(&first) = batch.first() else { break };
+            rest = later;
             let names: Vec<&str> = batch.iter().map(|&test| tests[test].name.as_str()).collect();
             let took: Duration = batch.iter().map(|&test| tests[test].took).sum();
-            let seconds = PROCESSOR_SECONDS + (10 * took).as_secs();
             let number = mutant.number.to_string();
-            match run(built, binary, &names, &[("MUTANT", number.as_ref())], seconds) {
+            let environment = [("MUTANT", number.as_ref())];
+            match run(built, tests[first].binary, &names, &environment, took) {
                 Run::Passed => {}
                 Run::TimedOut => return (Verdict::TimedOut, None),
                 Run::Failed(by) => {
@@ -190,8 +201,9 @@ fn run(
     binary: usize,
     names: &[&str],
     environment: &[(&str, &std::ffi::OsStr)],
-    processor_seconds: u64,
+    took: Duration,
 ) -> Run {
+    let processor_seconds = PROCESSOR_SECONDS + (10 * took).as_secs();
     let path: &PathBuf = &built.binaries[binary];
     let mut child = Command::new("prlimit")
         .arg(format!("--as={BYTES}"))
@@ -206,6 +218,8 @@ fn run(
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
+        // Whatever the tests have started ends with them.
+        .process_group(0)
         .spawn()
         .expect("prlimit runs");
     let output = child.stdout.take().expect("it is piped");
@@ -217,7 +231,7 @@ fn run(
             }
         }
     });
-    let end = Instant::now() + WAIT;
+    let end = Instant::now() + WAIT + 20 * took;
     let mut last = String::new();
     let run = loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
@@ -236,11 +250,11 @@ fn run(
         }
     };
     if run.is_some() {
-        let _ = child.kill();
+        let group = format!("-{}", child.id());
+        let _ = Command::new("kill").args(["-KILL", "--", &group]).status();
     }
     let status = child.wait().expect("it ends");
     run.unwrap_or_else(|| {
-        use std::os::unix::process::ExitStatusExt;
         const SIGXCPU: i32 = 24;
         const SIGKILL: i32 = 9;
         match status.signal() {
