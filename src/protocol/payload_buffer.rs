@@ -236,4 +236,14 @@ mod tests {
         assert_eq!(payload.room(100).len(), 100);
         assert_eq!(payload.bytes.capacity(), 100);
     }
+
+    #[test]
+    fn what_is_lost_for_want_of_memory_is_told_with_its_length() {
+        let mut payload = PayloadBuffer::with_capacity(0);
+        payload.append(b"kept");
+        assert_eq!(payload.check(), Ok(()));
+        // As `append` and `room` leave it: tests/failing_memory has memory really fail there.
+        payload.lacking = 100;
+        assert_eq!(payload.check(), Err(ProtocolError::OutOfMemory(100)));
+    }
 }
