@@ -227,3 +227,47 @@ impl fmt::Debug for Workspace {
         f.debug_struct("Workspace").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_serves_again_up_to_a_bound() {
+        let mut workspace = Workspace::new();
+        let scratch = Vec::with_capacity(Workspace::SCRATCH_KEPT);
+        let place = scratch.as_ptr();
+        workspace.keep_scratch(scratch);
+        let again = workspace.take_scratch();
+        assert_eq!(again.as_ptr(), place);
+        workspace.keep_scratch(Vec::with_capacity(Workspace::SCRATCH_KEPT + 1));
+        assert_eq!(workspace.take_scratch().capacity(), 0);
+
+        for (length, kept) in [(5000, 5000), (Workspace::KEPT + 5000, Workspace::KEPT)] {
+            let (mut workspace, mut output) = (Workspace::new(), Box::new(Output::default()));
+            output.push_with(|bytes| bytes.reserve_exact(length));
+            workspace.keep_output(output);
+            let capacity = workspace.take_output().push_with(|bytes| bytes.capacity());
+            assert_eq!(capacity, kept);
+        }
+    }
+
+    #[test]
+    fn messages_that_are_sent_are_counted() {
+        use crate::protocol::{Config, Endpoint, Prepared, Role};
+        let mut endpoint = Endpoint::adopted(Role::Server, &Config::new());
+        let mut workspace = Workspace::new();
+        endpoint.send_prepared(&Prepared::new("text"), &mut workspace).unwrap();
+        assert_eq!(workspace.metrics().text_messages_sent, 1);
+    }
+
+    #[test]
+    fn a_long_message_that_was_sent_leaves_its_buffer_to_many() {
+        for (mut workspace, is_kept) in
+            [(Workspace::new(), false), (Workspace::new().for_many(), true)]
+        {
+            workspace.keep_buffer(vec![7; 100_000]);
+            assert_eq!(workspace.pool.take(100_000).is_some(), is_kept);
+        }
+    }
+}
