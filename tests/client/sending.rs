@@ -26,10 +26,11 @@ fn refusing(
     let (hang_up, hung_up) = mpsc::channel();
     let server = Scripted::new(move |listener| {
         let mut stream = open(listener);
-        stream.read_exact(&mut vec![0; 256 * 1024]).unwrap();
-        stream.write_all(CLOSE).unwrap();
-        then(&mut stream);
-        let _ = hung_up.recv();
+        // A client whose time is short may have given up before this one had its turn.
+        if stream.read_exact(&mut vec![0; 256 * 1024]).is_ok() && stream.write_all(CLOSE).is_ok() {
+            then(&mut stream);
+            let _ = hung_up.recv();
+        }
     });
     (server, hang_up)
 }
