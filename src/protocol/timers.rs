@@ -572,4 +572,15 @@ mod tests {
         }
         assert!(Moment::of(Duration::MAX) < Moment::NEVER);
     }
+
+    #[test]
+    fn a_jitter_takes_its_share_of_the_high_and_of_the_low_bits() {
+        for micros in [0xffff, 1 << 16, 20_000_000, u64::MAX] {
+            let half = shortened(micros, 100, 128);
+            assert!(micros / 2 <= half && half <= micros / 2 + 1, "{micros}: {half}");
+            assert_eq!(shortened(micros, 0, 255), micros);
+            assert_eq!(shortened(micros, 100, 0), micros);
+        }
+        assert_eq!(shortened(1 << 16, 25, 64), (1 << 16) - (1 << 12));
+    }
 }

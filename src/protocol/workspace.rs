@@ -235,21 +235,30 @@ mod tests {
     #[test]
     fn a_buffer_serves_again_up_to_a_bound() {
         let mut workspace = Workspace::new();
-        let scratch = Vec::with_capacity(Workspace::SCRATCH_KEPT);
+        let scratch = Vec::with_capacity(16 << 10);
         let place = scratch.as_ptr();
         workspace.keep_scratch(scratch);
         let again = workspace.take_scratch();
         assert_eq!(again.as_ptr(), place);
-        workspace.keep_scratch(Vec::with_capacity(Workspace::SCRATCH_KEPT + 1));
+        workspace.keep_scratch(Vec::with_capacity((16 << 10) + 1));
         assert_eq!(workspace.take_scratch().capacity(), 0);
 
-        for (length, kept) in [(5000, 5000), (Workspace::KEPT + 5000, Workspace::KEPT)] {
+        for (length, kept) in [(5000, 5000), (65 << 10, 60 << 10)] {
             let (mut workspace, mut output) = (Workspace::new(), Box::new(Output::default()));
             output.push_with(|bytes| bytes.reserve_exact(length));
             workspace.keep_output(output);
             let capacity = workspace.take_output().push_with(|bytes| bytes.capacity());
             assert_eq!(capacity, kept);
         }
+    }
+
+    #[cfg(feature = "deflate")]
+    #[test]
+    fn the_codec_that_is_lent_is_always_the_same() {
+        let mut workspace = Workspace::new();
+        let codec: *const Codec = workspace.codec_mut();
+        assert!(std::ptr::eq(codec, workspace.codec_mut()));
+        assert!(std::ptr::eq(codec, &raw const workspace.codec));
     }
 
     #[test]

@@ -873,6 +873,17 @@ fn a_connection_lives_for_so_long_and_no_longer() {
     }
 }
 
+/// A peer that has said nothing is told so, and not how long connections live.
+#[test]
+fn of_two_limits_that_are_met_at_once_silence_is_named() {
+    for role in ROLES {
+        let config = Config::new().ping_interval(None).idle_timeout(at(20)).max_lifetime(at(20));
+        let mut driver = Driver::open(role, &config, 0);
+        driver.nothing_before(at(20));
+        assert_eq!(driver.frames(), [close(1001, "idle timeout")]);
+    }
+}
+
 #[test]
 fn what_a_pause_holds_up_is_not_held_against_the_peer() {
     for role in ROLES {
