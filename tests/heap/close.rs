@@ -16,7 +16,7 @@ use framewire::rustls::{
 };
 use framewire::{Client, ClientError, TlsClient, TlsServer};
 
-use super::{Asked, dial, reset, upgrade};
+use super::{Asked, dial, read_head, reset, upgrade};
 
 /// Made by nobody, for "localhost": a certificate with its key.
 const MADE: &str = include_str!("../../src/tls/localhost.pem");
@@ -48,12 +48,18 @@ fn tls_client() -> TlsClient {
 trait Peer: Read + Write {
     fn socket(&mut self) -> &mut TcpStream;
 
+    fn into_socket(self) -> TcpStream;
+
     /// Ends its direction.
     fn end(&mut self) -> Result<(), String>;
 }
 
 impl Peer for TcpStream {
     fn socket(&mut self) -> &mut TcpStream {
+        self
+    }
+
+    fn into_socket(self) -> TcpStream {
         self
     }
 
@@ -67,6 +73,10 @@ macro_rules! secure_peer {
         impl Peer for StreamOwned<$connection, TcpStream> {
             fn socket(&mut self) -> &mut TcpStream {
                 &mut self.sock
+            }
+
+            fn into_socket(self) -> TcpStream {
+                self.sock
             }
 
             fn end(&mut self) -> Result<(), String> {
@@ -128,31 +138,35 @@ fn tell(name: &str, count: usize, mut one: impl FnMut(usize) -> Result<(), Strin
     read == count
 }
 
+/// A client that breaks off.
+fn as_client(mut peer: impl Peer, fault: (&[u8], u16)) -> Result<(), String> {
+    upgrade(&mut peer);
+    break_off(&mut peer, fault, 0)?;
+    read_end(&mut peer)?;
+    reset(peer.into_socket());
+    Ok(())
+}
+
+/// A server that does.
+fn as_server(mut peer: impl Peer, fault: (&[u8], u16)) -> Result<(), String> {
+    switch(&mut peer);
+    break_off(&mut peer, fault, 4)?;
+    // It is the server that ends the transport (RFC 6455 section 7.1.1).
+    peer.end()?;
+    read_end(&mut peer)
+}
+
 /// A server, which such clients come to.
 fn server(name: &str, count: usize, tls: Option<Arc<ClientConfig>>) -> bool {
     let mut server = Asked::start(if tls.is_some() { &["tls"] } else { &[] });
     let before = server.held();
     let well = tell(name, count, |number| {
-        let mut socket = dial(server.address, number);
+        let socket = dial(server.address, number);
         let fault = BY_CLIENT[number % BY_CLIENT.len()];
-        match &tls {
-            None => {
-                upgrade(&mut socket);
-                break_off(&mut socket, fault, 0)?;
-                read_end(&mut socket)?;
-                reset(socket);
-            }
-            Some(config) => {
-                let name = "localhost".try_into().unwrap();
-                let session = ClientConnection::new(Arc::clone(config), name).unwrap();
-                let mut stream = StreamOwned::new(session, socket);
-                upgrade(&mut stream);
-                break_off(&mut stream, fault, 0)?;
-                read_end(&mut stream)?;
-                reset(stream.sock);
-            }
-        }
-        Ok(())
+        let Some(config) = &tls else { return as_client(socket, fault) };
+        let host = "localhost".try_into().unwrap();
+        let session = ClientConnection::new(Arc::clone(config), host).unwrap();
+        as_client(StreamOwned::new(session, socket), fault)
     });
     let after = server.wait_for(0, 0);
     server.stop();
@@ -168,26 +182,12 @@ fn client(name: &str, count: usize, tls: Option<(Arc<ServerConfig>, Arc<ClientCo
         (0..count).filter(|_| connect_and_receive(address, config.clone())).count()
     });
     let well = tell(name, count, |number| {
-        let (mut socket, _) = listener.accept().unwrap();
+        let (socket, _) = listener.accept().unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let fault = BY_SERVER[number % BY_SERVER.len()];
-        match &tls {
-            None => {
-                switch(&mut socket);
-                break_off(&mut socket, fault, 4)?;
-                // It is the server that ends the transport (RFC 6455 section 7.1.1).
-                socket.end()?;
-                read_end(&mut socket)
-            }
-            Some((config, _)) => {
-                let session = ServerConnection::new(Arc::clone(config)).unwrap();
-                let mut stream = StreamOwned::new(session, socket);
-                switch(&mut stream);
-                break_off(&mut stream, fault, 4)?;
-                stream.end()?;
-                read_end(&mut stream)
-            }
-        }
+        let Some((config, _)) = &tls else { return as_server(socket, fault) };
+        let session = ServerConnection::new(Arc::clone(config)).unwrap();
+        as_server(StreamOwned::new(session, socket), fault)
     });
     let failed = clients.join().unwrap();
     println!("{failed} of the clients were told that the server broke the protocol");
@@ -208,14 +208,7 @@ fn connect_and_receive(address: SocketAddr, tls: Option<Arc<ClientConfig>>) -> b
 
 /// Reads the request of a client and accepts it.
 fn switch(stream: &mut (impl Read + Write)) {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        let mut room = [0; 1024];
-        let count = stream.read(&mut room).unwrap();
-        assert!(count > 0, "no request");
-        head.extend_from_slice(&room[..count]);
-    }
-    let head = String::from_utf8(head).unwrap();
+    let head = read_head(stream);
     let key = head.lines().find_map(|line| line.strip_prefix("Sec-WebSocket-Key: ")).unwrap();
     let accept: String = accept_key(key.as_bytes()).map(char::from).iter().collect();
     let answer = format!(

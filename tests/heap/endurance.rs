@@ -316,14 +316,19 @@ fn upgrade(stream: &mut (impl Read + Write)) {
             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
         )
         .unwrap();
+    assert!(read_head(stream).starts_with("HTTP/1.1 101 "));
+}
+
+/// Reads a head, behind which nothing comes yet.
+fn read_head(stream: &mut impl Read) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        let mut byte = [0; 256];
-        let count = stream.read(&mut byte).unwrap();
-        assert!(count > 0, "no answer");
-        head.extend_from_slice(&byte[..count]);
+        let mut room = [0; 256];
+        let count = stream.read(&mut room).unwrap();
+        assert!(count > 0, "no head");
+        head.extend_from_slice(&room[..count]);
     }
-    assert!(head.starts_with(b"HTTP/1.1 101 "));
+    String::from_utf8(head).unwrap()
 }
 
 /// Reads to the end, which the server begins.
